@@ -1,0 +1,49 @@
+"""The two things that are compiled when minirun is installed; for setuptools only, named in pyproject.toml.
+
+The C module `minirun.kernel._linux` is written by cffi in API mode: `_abi.py` holds the prototypes of the man pages,
+and the C compiler checks them against the system's own headers. The command `minirun` is a small C program,
+`launcher/minirun.c`, which says itself why it is one.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+
+# setuptools comes first: it brings distutils, which newer versions of Python have no longer
+# isort: off
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext
+from distutils.ccompiler import new_compiler
+from distutils.command.build_scripts import build_scripts
+from distutils.sysconfig import customize_compiler
+# isort: on
+
+
+class BuildModule(build_ext):
+    """`build_ext` with one more kind of source: a cffi build script (a .py file that makes an `ffi`)."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Let cffi write the C file, then compile it like any other."""
+        script = ext.sources[0]
+        ext.sources = [os.path.join(self.build_temp, ext.name + ".c")]
+        os.makedirs(self.build_temp, exist_ok=True)
+        runpy.run_path(script)["ffi"].emit_c_code(ext.sources[0])
+        super().build_extension(ext)
+
+
+class BuildLauncher(build_scripts):
+    """`build_scripts` for a script that is a C program: "minirun.c" is compiled and linked to "minirun"."""
+
+    def run(self) -> None:
+        """Compile every script; what is in the build directory is installed into bin/ afterwards."""
+        compiler = new_compiler(force=True)
+        customize_compiler(compiler)
+        # Not the interpreter of the virtual environment that a build may run in, which is gone afterwards.
+        python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+        temporary = self.get_finalized_command("build").build_temp
+        for source in self.scripts:
+            name = os.path.splitext(os.path.basename(source))[0]
+            objects = compiler.compile([source], temporary, macros=[("PYTHON", f'"{python}"')])
+            compiler.link_executable(objects, name, output_dir=self.build_dir)
