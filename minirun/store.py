@@ -1,0 +1,194 @@
+"""A directory as a database: `ls` is the query, rename is the commit, O_EXCL is the reservation, flock the queue.
+
+Nothing here knows what is stored. Values are JSON. A reader sees the old value or the new one, never half of one,
+because a value is written to a file beside its place and renamed into it (rename(2) replaces atomically).
+
+JSON goes through CPython's C scanner and encoder directly. `import json` would do the same work but costs some
+10 ms at each start, most of it for `re`, and a container start is twice that; see `docs/inside.md` on the hot path.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from minirun.errors import KernelError, MinirunError
+
+try:
+    import _json
+
+    class _Plain:
+        """The settings of a plain JSON reader, as `json.decoder` would hold them."""
+
+        strict, object_hook, object_pairs_hook, parse_float, parse_int = True, None, None, float, int
+        parse_constant = float
+        memo: dict[str, str] = {}
+
+    _scan = _json.make_scanner(_Plain)
+
+    def loads(text: str) -> object:
+        """The value that a JSON text stands for. Errors: ValueError on text that is not JSON."""
+        start = len(text) - len(text.lstrip())
+        try:
+            value, end = _scan(text, start)
+            if not text[end:].strip():
+                return value
+        except (StopIteration, SystemError):  # the bare scanner cannot word its error, the full module can
+            pass
+        from json import loads as explain
+
+        return explain(text)
+
+    def _refuse(value: object) -> object:
+        raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+    _encode = _json.make_encoder(None, _refuse, _json.encode_basestring, None, ":", ",", False, False, True)
+
+    def dumps(value: object) -> str:
+        """A value as one line of JSON. Errors: TypeError for a value JSON has no word for."""
+        return "".join(_encode(value, 0))
+
+except ImportError:  # an interpreter without CPython's accelerator: the same, slower
+    from json import dumps, loads  # type: ignore[assignment]  # noqa: F401
+
+
+def read(path: str) -> dict:
+    """The value stored at `path`.
+
+    Errors: FileNotFoundError when nothing is there; MinirunError when it is not JSON (it was not written by us).
+    """
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    try:
+        return loads(text)  # type: ignore[return-value]
+    except ValueError as reason:
+        raise MinirunError(f"{path}: {reason}", hint="the file is damaged: remove what it belongs to") from None
+
+
+def write(path: str, value: object, *, mode: int = 0o600, durable: bool = False) -> None:
+    """Store a value at `path`, as a whole or not at all.
+
+    Arguments: mode (file mode bits); durable, wait until it would survive a power cut (fsync(2), some
+    milliseconds): right for what a user would miss, wrong for what a reboot clears anyway.
+    Errors: KernelError with the path, for a full or read-only disk.
+    """
+    write_text(path, dumps(value), mode=mode, durable=durable)
+
+
+def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:
+    """The same for text that is not JSON."""
+    new = f"{path}.new{os.getpid()}"
+    try:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            data = text.encode("utf-8", "surrogateescape")
+            while data:
+                data = data[os.write(fd, data):]
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(new, path)
+    except OSError as reason:
+        discard(new)
+        raise KernelError(f"write {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
+
+
+def disk_hint(reason: OSError) -> str:
+    """What to do about a disk that takes no more."""
+    return {errno.ENOSPC: "the disk is full: free some space, or move the data root with --root",
+            errno.EROFS: "the file system is read-only: move the data root with --root",
+            errno.EACCES: "minirun needs root rights",
+            errno.EPERM: "minirun needs root rights"}.get(reason.errno or 0, "")
+
+
+def reserve(path: str, owner: str) -> bool:
+    """Take a name that only one can have: True when it is ours now, False when somebody has it.
+
+    The file's content says who (O_EXCL: creation fails when the name exists, open(2)).
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    except OSError as reason:
+        raise KernelError(f"create {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
+    try:
+        os.write(fd, owner.encode())
+    finally:
+        os.close(fd)
+    return True
+
+
+def discard(path: str) -> None:
+    """Remove a file; fine when it is gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def make_directory(path: str, mode: int = 0o700) -> None:
+    """Make a directory and those above it; fine when it is there already.
+
+    Errors: KernelError with the path.
+    """
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_directory(os.path.dirname(path), mode)
+        make_directory(path, mode)
+    except OSError as reason:
+        raise KernelError(f"mkdir {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory with all below it; fine when it is gone already.
+
+    Symbolic links are removed, never followed: each name is looked up in the open directory that holds it.
+    """
+    try:
+        parent = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _remove_below(parent, os.path.basename(path))
+    finally:
+        os.close(parent)
+
+
+def _remove_below(parent: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+        return
+    except FileNotFoundError:
+        return
+    except OSError as reason:
+        if reason.errno not in (errno.EISDIR, errno.EPERM):
+            raise
+    directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        for entry in os.listdir(directory):
+            _remove_below(directory, entry)
+    finally:
+        os.close(directory)
+    os.rmdir(name, dir_fd=parent)
+
+
+class lock:
+    """Queue up for a path: `with lock(path): ...`. Held by the open file, so it ends with the process (flock(2))."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = -1
+
+    def __enter__(self) -> lock:
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
