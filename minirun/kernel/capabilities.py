@@ -1,0 +1,58 @@
+"""Capabilities: root's power in 41 pieces, and the five sets in which a process holds them (capabilities(7)).
+
+    permitted     what it may use                          effective   what it is using now
+    inheritable   kept over exec, if the file agrees       ambient     kept over exec, also without root
+    bounding      what nobody below this process can ever get back
+"""
+
+from __future__ import annotations
+
+from minirun.errors import MinirunError
+from minirun.kernel import procfs, syscalls
+
+#: In the order of the kernel's numbers (linux/capability.h); bit N of a set is NAMES[N].
+NAMES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHECKPOINT_RESTORE",
+)
+NUMBERS = {f"CAP_{name}": number for number, name in enumerate(NAMES)}
+
+
+def mask(names: list[str]) -> int:
+    """The set of "CAP_..." names as an integer. Errors: MinirunError for a name that Linux does not have."""
+    bits = 0
+    for name in names:
+        if name not in NUMBERS:
+            raise MinirunError(f"unknown capability: {name}")
+        bits |= 1 << NUMBERS[name]
+    return bits
+
+
+def held() -> dict[str, int]:
+    """The five sets of this process, by the names in /proc/PID/status: CapInh, CapPrm, CapEff, CapBnd, CapAmb."""
+    lines = procfs.read("/proc/self/status").splitlines()
+    return {line[:6]: int(line[7:], 16) for line in lines if line.startswith("Cap")}
+
+
+def limit_bounding(allowed: int) -> None:
+    """Drop all from the bounding set that is not in `allowed`: to be done while CAP_SETPCAP is still there."""
+    bounding = held()["CapBnd"]
+    for number in range(bounding.bit_length()):
+        if bounding >> number & 1 and not allowed >> number & 1:
+            syscalls.capbset_drop(number)
+
+
+def limit(sets: dict[str, list[str]]) -> None:
+    """Set the effective, permitted, inheritable and ambient sets to the OCI lists in `sets` (missing: empty)."""
+    permitted = mask(sets.get("permitted") or [])
+    syscalls.capset(mask(sets.get("effective") or []) & permitted, permitted, mask(sets.get("inheritable") or []))
+    ambient = mask(sets.get("ambient") or [])
+    if ambient or held()["CapAmb"]:
+        syscalls.cap_ambient_clear()
+    for number in range(ambient.bit_length()):
+        if ambient >> number & 1:
+            syscalls.cap_ambient_raise(number)

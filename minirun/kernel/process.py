@@ -1,0 +1,210 @@
+"""Processes: run a program to its end, begin a child, wait for it, its limits and its terminal.
+
+`run` is the fourth door to the kernel; what goes through it is `iptables`, mostly.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import _signal as signal  # noqa: I001  (the C module: signal.py costs 4 ms, for `enum`)
+
+from minirun.errors import KernelError, MinirunError, from_data
+from minirun.kernel import syscalls
+from minirun import store, trace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: The Debian package that brings a program, for the error message when it is missing.
+PACKAGES = {"iptables": "iptables", "ip6tables": "iptables", "conntrack": "conntrack", "modprobe": "kmod"}
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Result:
+    """What a program left: `.code` (exit code, or 128 + signal), `.out` and `.err` (str)."""
+
+    __slots__ = ("code", "err", "out")
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+def run(argv: Sequence[str], *, stdin: str = "", check: bool = True) -> Result:
+    """Run a program to its end.
+
+    Arguments: argv, program and arguments, found along a fixed PATH; stdin (str), what it reads (at most a pipe's
+    64 KiB); check (bool), whether a non-zero end is an error.
+    Errors: MinirunError with the program's own first line of complaint, or with the package that would bring it.
+    """
+    trace.tell("run", lambda *_: " ".join(argv))
+    program = find(argv[0])
+    out_read, out_write = os.pipe2(os.O_CLOEXEC)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    in_read, in_write = os.pipe2(os.O_CLOEXEC)
+    actions = [(os.POSIX_SPAWN_DUP2, in_read, 0), (os.POSIX_SPAWN_DUP2, out_write, 1), (os.POSIX_SPAWN_DUP2, err_write, 2)]
+    pid = os.posix_spawn(program, argv, {"PATH": PATH, "LC_ALL": "C"}, file_actions=actions)
+    for fd in (in_read, out_write, err_write):
+        os.close(fd)
+    try:
+        os.write(in_write, stdin.encode())
+    finally:
+        os.close(in_write)
+    out, err = _drain(out_read, err_read)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if check and code != 0:
+        complaint = (err or out).strip().splitlines() or [f"exit code {code}"]
+        raise MinirunError(f"{' '.join(argv)}: {complaint[0]}")
+    return Result(code if code >= 0 else 128 - code, out, err)
+
+
+def find(name: str) -> str:
+    """The path of a program. Errors: MinirunError that names the Debian package to install."""
+    for directory in PATH.split(":"):
+        path = f"{directory}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    package = PACKAGES.get(name, name)
+    raise MinirunError(f"{name}: program not found", hint=f"apt-get install {package}")
+
+
+def _drain(*fds: int) -> list[str]:
+    """Read several pipes to their ends at the same time (one after the other could block the writer for ever)."""
+    from select import poll
+
+    texts = {fd: bytearray() for fd in fds}
+    poller = poll()
+    for fd in fds:
+        poller.register(fd)
+    open_fds = set(fds)
+    while open_fds:
+        for fd, _events in poller.poll():
+            part = os.read(fd, 65536)
+            texts[fd] += part
+            if not part:
+                poller.unregister(fd)
+                open_fds.discard(fd)
+                os.close(fd)
+    return [texts[fd].decode("utf-8", "replace") for fd in fds]
+
+
+def spawn(title: str, side: str, child: Callable[[], None], *, flags: int = 0, cgroup: int = -1) -> int:
+    """Begin a child process that runs `child` and never comes back into its parent's code.
+
+    Arguments: title (str), its name in `ps` and `top`, at most 15 bytes; side (str), which side of the wall it is on,
+    for `trace`; child, ends by becoming another program or
+    by returning, which ends the process with 0; flags (int), CLONE_NEW* for the child; cgroup (int), see clone3.
+    Returns: the child's pid.
+    """
+    pid = syscalls.clone3(flags, cgroup)
+    if pid:
+        return pid
+    code = 1
+    trace.side = side
+    try:
+        syscalls.prctl("set_name", title)
+        child()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def end_code(pid: int) -> int:
+    """Wait for a child and give its end as a shell does: its exit code, or 128 + the signal that ended it."""
+    while True:
+        try:
+            status = os.waitpid(pid, 0)[1]
+        except InterruptedError:
+            continue
+        return shell_code(status)
+
+
+def shell_code(status: int) -> int:
+    """A wait(2) status as a shell gives it."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def kill(pid: int, start_time: int, number: int) -> bool:
+    """Send a signal to the process that began at `start_time`; False when it is gone.
+
+    Through a pidfd: between a look at a pid and kill(2) the pid could have gone to somebody else.
+    """
+    from minirun.kernel import procfs
+
+    try:
+        pidfd = syscalls.pidfd_open(pid)
+    except KernelError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):
+            return False
+        raise
+    try:
+        if procfs.start_time(pid) != start_time:
+            return False
+        syscalls.pidfd_send_signal(pidfd, number)
+    except KernelError as error:
+        if error.errno != errno.ESRCH:
+            raise
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def reset_signals() -> None:
+    """Give all signals back their default action and unblock them: Python ignores SIGPIPE and SIGXFSZ, and an ignored
+    signal stays ignored over an exec, so every `yes | head` in a container would go wrong."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP,
+                   signal.SIGQUIT, signal.SIGWINCH, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(number, signal.SIG_DFL)
+
+
+class Channel:
+    """One end of a message pipe between parent and child; messages are JSON objects.
+
+    A SOCK_SEQPACKET pair keeps message borders, and its reader sees the end when the writer dies, however it dies.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @staticmethod
+    def pair() -> tuple[Channel, Channel]:
+        """Two connected ends: one for each process; each closes the other's."""
+        import _socket
+
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        return Channel(ours.detach()), Channel(theirs.detach())
+
+    def send(self, message: dict[str, object]) -> bool:
+        """Send a message; False when nobody is left to hear it."""
+        try:
+            os.write(self.fd, store.dumps(message).encode("utf-8", "surrogateescape"))
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def send_error(self, error: MinirunError) -> bool:
+        """Send an error; `receive` raises it on the other side, trail and hint kept."""
+        return self.send({"error": error.to_data()})
+
+    def receive(self) -> dict | None:
+        """The next message, or None when the other side is gone. Errors: the one that was sent."""
+        try:
+            data = os.read(self.fd, 65536)
+        except ConnectionResetError:
+            return None
+        if not data:
+            return None
+        message = store.loads(data.decode("utf-8", "surrogateescape"))
+        if "error" in message:  # type: ignore[operator]
+            raise from_data(message["error"])  # type: ignore[index]
+        return message  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Close this end; fine when it is closed already."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
