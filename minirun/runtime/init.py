@@ -1,0 +1,287 @@
+"""The container's process, from its first breath to the moment it becomes the user's program.
+
+    minirun (host side)                      minirun:init (container side)
+    clone3 ───────────────────────────────▶  pid 1 of the new pid namespace
+                                             namespaces, root, pivot, rights: `become_container`
+           ◀──────────────── "ready" ──────  (or an error, raised again on the host's side with its trail)
+    create returns: status "created"         waits in the fifo
+    start writes a byte ──────────────────▶  execve: status "running"
+
+After the pivot the standard library is out of reach, and the image's files must not be taken for it: all that is
+needed later is imported at the top of this file, and the import system is taken apart before the new root is entered.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import stat
+import struct
+import sys
+
+from minirun.errors import KernelError, MinirunError, ProgramError
+from minirun.kernel import capabilities, namespaces, process, procfs, syscalls, terminals
+from minirun.runtime import rootfs
+from minirun.runtime.spec import namespaces as namespaces_of
+from minirun.trace import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.kernel.cgroups import Cgroup
+    from minirun.kernel.process import Channel
+
+
+class Hands:
+    """What the parent gives its child: open descriptors, and the way back.
+
+    `.channel` to the parent; `.stdio` three descriptors or None for the inherited ones; `.console` a connected socket
+    that shall get the terminal's master, or -1; `.preserve` how many descriptors from 3 on the program may keep.
+    """
+
+    __slots__ = ("channel", "console", "preserve", "stdio")
+
+    def __init__(self, channel: Channel, stdio: tuple[int, int, int] | None = None, console: int = -1,
+                 preserve: int = 0) -> None:
+        self.channel, self.stdio, self.console, self.preserve = channel, stdio, console, preserve
+
+
+def main(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> None:
+    """Be the container's first process. Never returns into the parent's code: ends in execve, or in an exit."""
+    try:
+        wire(hands)
+        become_container(spec, cgroup, hands)
+        program, environment = settle(spec["process"])
+        hands.channel.send({"ready": os.getpid()})
+        wait_for_start(fifo)
+        process.reset_signals()
+        with step("become the program"):
+            syscalls.execve(program, spec["process"]["args"], environment)
+    except MinirunError as error:
+        hands.channel.send_error(error) or complain(error)
+    except OSError as reason:
+        hands.channel.send_error(KernelError(reason.filename or "init", reason.errno or 0))
+
+
+def become_container(spec: dict, cgroup: Cgroup, hands: Hands) -> None:
+    """Turn this process into a container: what it may use, what it sees, where its root is."""
+    with step("enter the cgroup"):
+        cgroup.join_v1()
+    with step("leave the host's namespaces"):
+        leave_namespaces(spec)
+    with step("take a name"):
+        take_name(spec)
+    syscalls.setsid()
+    rootfs.build(spec)
+    ensure_cwd(spec)
+    with step("set what the spec says about this process"):
+        rootfs.set_sysctls(spec)
+        set_oom_score(spec["process"])
+        syscalls.join_session_keyring("_ses." + os.path.basename(cgroup.path))
+    forget_how_to_import()
+    rootfs.enter(spec)
+    if spec["process"].get("terminal"):
+        with step("get a terminal"):
+            take_terminal(spec["process"], hands, console_node=True)
+    rootfs.close_doors(spec)
+
+
+def wire(hands: Hands) -> None:
+    """Put standard input, output and error in place, and mark all other descriptors to be closed by execve."""
+    if hands.stdio:
+        for standard, fd in enumerate(hands.stdio):
+            os.dup2(fd, standard, inheritable=True)
+    syscalls.close_range(3 + hands.preserve, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
+
+
+def leave_namespaces(spec: dict) -> None:
+    """Join the namespaces that the spec names by path, and make the others, in one call.
+
+    The pid namespace is not among them: this process was born in it. The cgroup namespace takes the cgroup in which
+    the caller is for its root, which is why the cgroup comes first.
+    """
+    wanted = namespaces_of(spec)
+    opened = {word: namespaces.open_namespace(path) for word, path in wanted.items() if path and word != "pid"}
+    namespaces.enter(opened)
+    syscalls.unshare(namespaces.flags_of([word for word, path in wanted.items() if not path and word != "pid"]))
+
+
+def take_name(spec: dict) -> None:
+    """Host and domain name, in the new uts namespace."""
+    if spec.get("hostname"):
+        syscalls.sethostname(spec["hostname"])
+    if spec.get("domainname"):
+        syscalls.setdomainname(spec["domainname"])
+
+
+def ensure_cwd(spec: dict) -> None:
+    """Make the working directory in the new root, as Docker does, if the image does not have it."""
+    from minirun.kernel import mounts  # part of what rootfs has loaded already
+
+    cwd = os.path.normpath(spec["process"]["cwd"])
+    if cwd != "/":
+        root = os.open(spec["root"]["path"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.close(mounts.ensure_directory(root, cwd))
+        except KernelError as error:
+            if error.errno != errno.ENOTDIR:
+                raise
+            raise MinirunError(f"Cannot mkdir: {cwd} is not a directory") from None
+        finally:
+            os.close(root)
+
+
+def set_oom_score(wanted: dict) -> None:
+    """How gladly the kernel picks this process when memory runs out (proc(5), oom_score_adj)."""
+    if wanted.get("oomScoreAdj") is not None:
+        procfs.write("/proc/self/oom_score_adj", wanted["oomScoreAdj"])
+
+
+def forget_how_to_import() -> None:
+    """Take the import system apart: from here on a missing module is an error, not a file from the image."""
+    sys.path.clear()
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+
+
+def take_terminal(wanted: dict, hands: Hands, *, console_node: bool) -> None:
+    """Open a terminal of the container's own devpts, make it ours, and give its master to whoever asked for it.
+
+    `console_node`: whether it shall also be /dev/console, as it is for the first process only.
+    """
+    master, slave = terminals.open_pair("/dev/pts")
+    size = wanted.get("consoleSize")
+    if size:
+        terminals.set_size(master, size.get("height", 0), size.get("width", 0))
+    os.chown(slave, wanted["user"].get("uid", 0), -1)
+    if console_node:
+        os.close(os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY, 0o666))
+        syscalls.mount(slave, "/dev/console", "", syscalls.MS_BIND)
+    _send_descriptor(hands.console, master)
+    os.close(master)
+    terminals.become_controlled_by(slave)
+
+
+def _send_descriptor(connection: int, fd: int) -> None:
+    sock = _socket.socket(fileno=connection)
+    sock.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", fd))])
+    sock.detach()
+
+
+def settle(wanted: dict) -> tuple[str, dict[str, str]]:
+    """The last steps of a process: limits, rights, place, and the program's path (config.md, "Process").
+
+    Returns: the program's path and the environment. The order matters. Limits while there is the right to raise them;
+    the bounding set while there is CAP_SETPCAP; groups before the user, who may not change them; capabilities after
+    the user, since setresuid(2) away from 0 clears them.
+    """
+    set_limits(wanted)
+    user = wanted["user"]
+    with step("give up privileges"):
+        sets = wanted.get("capabilities") or {}
+        capabilities.limit_bounding(capabilities.mask(sets.get("bounding") or []))
+        if user.get("uid", 0) != 0:
+            syscalls.prctl("set_keepcaps", 1)
+        syscalls.setgroups(user.get("additionalGids") or [])
+        syscalls.setresgid(user.get("gid", 0))
+        syscalls.umask(user.get("umask", 0o022))
+        go_to(wanted["cwd"])
+        syscalls.setresuid(user.get("uid", 0))
+        capabilities.limit(sets)
+        if wanted.get("noNewPrivileges"):
+            syscalls.prctl("set_no_new_privs", 1)
+        # A seccomp filter (linux.seccomp) has its place here: last, so that what is above needs no permission from it.
+    environment = environment_of(wanted)
+    return find_program(wanted["args"][0], environment.get("PATH", "")), environment
+
+
+def set_limits(wanted: dict) -> None:
+    """The resource limits; one that cannot be raised is a warning (setrlimit(2) needs CAP_SYS_RESOURCE for that)."""
+    for entry in wanted.get("rlimits") or []:
+        kind = entry["type"].removeprefix("RLIMIT_").lower()
+        try:
+            syscalls.setrlimit(kind, entry["soft"], entry["hard"])
+        except KernelError as error:
+            if error.errno != errno.EPERM:
+                raise
+            os.write(2, f"WARNING: {error.message}\n".encode())
+
+
+def go_to(cwd: str) -> None:
+    """chdir(2) to the working directory; before the user is changed, who might not be allowed to enter it."""
+    try:
+        os.chdir(cwd)
+    except OSError as reason:
+        text = os.strerror(reason.errno or 0).lower()
+        raise ProgramError(f'chdir to cwd ("{cwd}") set in config.json failed: {text}', exit_code=126) from None
+
+
+def environment_of(wanted: dict) -> dict[str, str]:
+    """The environment; HOME is added from the container's own /etc/passwd where it is not given, as runc does."""
+    environment = {}
+    for entry in wanted.get("env") or []:
+        name, _, value = entry.partition("=")
+        environment[name] = value
+    if not environment.get("HOME"):
+        environment.pop("HOME", None)
+        environment["HOME"] = home_of(wanted["user"].get("uid", 0))
+    return environment
+
+
+def home_of(uid: int) -> str:
+    """The home directory of a user in /etc/passwd, passwd(5); "/" for one who is not there."""
+    try:
+        with open("/etc/passwd", "rb") as file:
+            for line in file:
+                fields = line.decode("utf-8", "surrogateescape").rstrip("\n").split(":")
+                if len(fields) > 5 and fields[2] == str(uid):
+                    return fields[5] or "/"
+    except OSError:
+        return "/"  # an image without users
+    return "/"
+
+
+def find_program(name: str, path: str) -> str:
+    """The path of the program, looked for as execvp(3) would. Errors: ProgramError, Docker's words, 126 or 127."""
+    if "/" in name:
+        return _executable(name, name)
+    found = ""
+    for directory in path.split(":"):
+        candidate = f"{directory or '.'}/{name}"
+        if os.path.isfile(candidate):
+            if os.access(candidate, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+                return candidate
+            found = candidate
+    if found:
+        raise ProgramError(f'exec: "{name}": permission denied', exit_code=126)
+    raise ProgramError(f'exec: "{name}": executable file not found in $PATH', exit_code=127)
+
+
+def _executable(name: str, path: str) -> str:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as reason:
+        text = os.strerror(reason.errno or 0).lower()
+        code = 126 if reason.errno == errno.EACCES else 127
+        raise ProgramError(f'exec: "{name}": stat {path}: {text}', exit_code=code) from None
+    if stat.S_ISDIR(mode):
+        raise ProgramError(f'exec: "{name}": is a directory', exit_code=126)
+    if not os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise ProgramError(f'exec: "{name}": permission denied', exit_code=126)
+    return path
+
+
+def wait_for_start(fifo: int) -> None:
+    """Wait until `start` writes into the fifo. It was opened for reading and writing, so it never comes to an end."""
+    while True:
+        try:
+            os.read(fifo, 1)
+            return
+        except InterruptedError:
+            continue
+
+
+def complain(error: MinirunError) -> None:
+    """Say it on the container's standard error: after `start` nobody else is listening."""
+    os.write(2, f"{error.message}\n".encode())

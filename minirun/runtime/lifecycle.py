@@ -1,0 +1,268 @@
+"""create, start, kill, delete, exec: the parent's side of a container's life (OCI runtime-spec, runtime.md).
+
+`create` and `start` are apart on purpose. Between them there is a process in all its namespaces that does nothing
+yet: the moment in which a cable can be plugged into its network namespace, by our own engine, by Docker or by Podman.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from minirun import store
+from minirun.errors import KernelError, MinirunError, ProgramError
+from minirun.kernel import namespaces, process, procfs, syscalls
+from minirun.kernel.cgroups import Cgroup, wait_until
+from minirun.runtime import init
+from minirun.runtime import spec as specs
+from minirun.runtime import state as states
+from minirun.runtime.init import Hands
+from minirun.runtime.state import State
+from minirun.trace import step
+
+SIGKILL = 9
+
+
+def create(spec: dict, bundle: str, state_directory: str, *, stdio: tuple[int, int, int] | None = None,
+           console: int = -1) -> State:
+    """Create a container: all of it is there when this returns, but the user's program has not been started.
+
+    Arguments: spec (dict), checked by `spec.load`; bundle (str), its directory; state_directory (str), where the
+    state is kept, its last part is the container's id; stdio, three descriptors for the program or None for ours;
+    console (int), a connected socket that gets the terminal's master.
+    Returns: its State, with status "created". The container's process is a child of the caller.
+    Errors: ProgramError when the program cannot be executed, MinirunError for all else; nothing is left then.
+    """
+    container_id = os.path.basename(state_directory)
+    cgroup = Cgroup((spec.get("linux") or {}).get("cgroupsPath") or f"/minirun/{container_id}")
+    state = State(state_directory, container_id, bundle, cgroup.path)
+    state.annotations = spec.get("annotations") or {}
+    with step(f"create container {container_id[:12]}"):
+        if os.path.exists(f"{state_directory}/state.json"):
+            raise MinirunError(f"container with given ID already exists: {container_id}")
+        store.make_directory(state_directory)
+        state.save()  # before anything exists, so that whatever comes to be can be found and cleared
+        try:
+            fifo = _make_fifo(state)
+            cgroup.ensure()
+            cgroup.limit((spec.get("linux") or {}).get("resources") or {})
+            state.pid = _spawn_init(spec, cgroup, stdio, console, fifo)
+            state.start_time = procfs.start_time(state.pid) or 0
+            state.save()
+            return state
+        except BaseException:
+            delete(state, force=True)
+            raise
+
+
+def _make_fifo(state: State) -> int:
+    os.mkfifo(state.fifo, 0o600)
+    return os.open(state.fifo, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _spawn_init(spec: dict, cgroup: Cgroup, stdio: tuple[int, int, int] | None, console: int, fifo: int) -> int:
+    """Begin the container's first process, and wait until it is ready or has said why it cannot be."""
+    ours, theirs = process.Channel.pair()
+    home = cgroup.open_v2()
+    hands = Hands(theirs, stdio, console)
+    wanted = specs.namespaces(spec)
+    with step("begin the container's first process"):
+        # Not dumpable: nobody who gets hold of this process's /proc entry from inside can read or change it.
+        syscalls.prctl("set_dumpable", 0)
+        try:
+            with _born_in(wanted.get("pid")):
+                flags = syscalls.CLONE_NEWPID if wanted.get("pid") == "" else 0
+                pid = process.spawn("minirun:init", "container", lambda: init.main(spec, cgroup, hands, fifo),
+                                    flags=flags, cgroup=home)
+        finally:
+            syscalls.prctl("set_dumpable", 1)
+    theirs.close()
+    for fd in (fifo, home):
+        if fd >= 0:
+            os.close(fd)
+    try:
+        if ours.receive() is None:
+            raise MinirunError(f"the container's process ended before it was ready: {_how_it_ended(pid)}")
+    except MinirunError:
+        _reap(pid)
+        raise
+    finally:
+        ours.close()
+    return pid
+
+
+class _born_in:
+    """Let the next child be born in the pid namespace at a path: `with _born_in(path): ...`; no path, no change."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        if self.path:
+            namespaces.enter({"pid": namespaces.open_namespace(self.path)})
+
+    def __exit__(self, *_: object) -> None:
+        # In the child this would be too late to matter and is not reached; the parent must not stay, or its later
+        # children (iptables, say) would be born in the container.
+        if self.path:
+            namespaces.enter({"pid": namespaces.open_namespace("/proc/self/ns/pid")})
+
+
+def _how_it_ended(pid: int) -> str:
+    try:
+        code = process.end_code(pid)
+    except ChildProcessError:
+        return "nobody saw how"
+    return f"exit code {code}" + (" (killed: the memory limit could be too low)" if code == 128 + SIGKILL else "")
+
+
+def _reap(pid: int) -> None:
+    try:
+        process.end_code(pid)
+    except ChildProcessError:
+        return
+
+
+def start(state: State) -> None:
+    """Let a created container's process become the user's program. Errors: MinirunError unless it is created."""
+    with step("start the program"):
+        status = state.status()
+        if status not in states.MAY_START:
+            raise MinirunError(f"cannot start a container that is {status}")
+        try:
+            fifo = os.open(state.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as reason:
+            raise MinirunError(f"cannot start a container that has {'ended' if reason.errno == errno.ENXIO else 'started'}") from None
+        # The fifo's name goes first: from its absence the status "running" is read.
+        os.unlink(state.fifo)
+        os.write(fifo, b"!")
+        os.close(fifo)
+
+
+def kill(state: State, number: int, *, everybody: bool = False) -> None:
+    """Send a signal to the container's first process, or to all of its processes.
+
+    Errors: MinirunError "container not running" (callers match these words).
+    """
+    if everybody:
+        for pid in Cgroup(state.cgroup).pids():
+            process.kill(pid, procfs.start_time(pid) or 0, number)
+        return
+    if state.status() not in states.MAY_KILL or not process.kill(state.pid, state.start_time, number):
+        raise MinirunError("container not running")
+
+
+def delete(state: State, *, force: bool = False) -> None:
+    """Take away what `create` made: the cgroup and the state directory. Fine when some or all of it is gone already.
+
+    Arguments: force (bool), kill a container that is still alive.
+    Errors: MinirunError when it is alive and `force` is not given.
+    """
+    with step("delete what create made"):
+        status = state.status()
+        if status not in (*states.MAY_DELETE, "creating") and not force:
+            raise MinirunError(f"cannot delete container {state.id} that is not stopped: {status}")
+        cgroup = Cgroup(state.cgroup)
+        _kill_all(state, cgroup)
+        cgroup.remove()
+        store.remove_tree(state.directory)
+
+
+def _kill_all(state: State, cgroup: Cgroup) -> None:
+    """End every process of the container. When pid 1 of a pid namespace ends, the kernel kills all others in it; those
+    of a container that shares somebody else's pid namespace are found by their cgroup."""
+    if state.pid:
+        process.kill(state.pid, state.start_time, SIGKILL)
+
+    def emptied() -> bool:
+        _reap_if_ours(state.pid)
+        left = cgroup.pids()
+        for pid in left:
+            process.kill(pid, procfs.start_time(pid) or 0, SIGKILL)
+        return not left
+
+    if not wait_until(emptied, 10):
+        raise MinirunError(f"container {state.id[:12]}: its processes do not end", hint="see ps for state D (waiting for a disk)")
+
+
+def _reap_if_ours(pid: int) -> None:
+    try:
+        if pid:
+            os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def execute(state: State, wanted: dict, *, stdio: tuple[int, int, int] | None = None, console: int = -1) -> int:
+    """Begin one more process in a running container.
+
+    Arguments: wanted (dict), an OCI process object; stdio and console as for `create`.
+    Returns: its pid; it is a child of the caller. Errors: ProgramError when it cannot be executed.
+    """
+    with step(f"begin a process in container {state.id[:12]}"):
+        if state.status() != "running":
+            raise MinirunError("container not running")
+        words = [word for word in namespaces.NAMESPACES if word != "user"]
+        opened = {word: fd for word, fd in namespaces.open_of(state.pid, words).items() if not _is_ours(word, fd)}
+        if procfs.start_time(state.pid) != state.start_time:  # what was opened would be somebody else's by now
+            raise MinirunError("container not running")
+        cgroup = Cgroup(state.cgroup)
+        home = cgroup.open_v2()
+        ours, theirs = process.Channel.pair()
+        hands = Hands(theirs, stdio, console)
+        syscalls.prctl("set_dumpable", 0)
+        if "pid" in opened:
+            namespaces.enter({"pid": opened.pop("pid")})
+        pid = process.spawn("minirun:exec", "container", lambda: _become(wanted, cgroup, hands, opened),
+                            cgroup=home)
+        namespaces.enter({"pid": namespaces.open_namespace("/proc/self/ns/pid")})
+        for fd in (theirs.fd, home, *opened.values()):
+            if fd >= 0:
+                os.close(fd)
+        _wait_for_exec(ours, pid)
+        return pid
+
+
+def _is_ours(word: str, fd: int) -> bool:
+    """Whether an opened namespace is the one we are in already (a container with --network host shares the host's)."""
+    here = os.stat(f"/proc/self/ns/{namespaces.NAMESPACES[word][1]}")
+    if os.fstat(fd).st_ino != here.st_ino:
+        return False
+    os.close(fd)
+    return True
+
+
+def _become(wanted: dict, cgroup: Cgroup, hands: Hands, opened: dict[str, int]) -> None:
+    """The child's side of `execute`: join the container, then be the program."""
+    try:
+        init.wire(hands)
+        with step("join the container"):
+            cgroup.join_v1()
+            init.forget_how_to_import()
+            namespaces.enter(opened)
+        syscalls.setsid()
+        if wanted.get("terminal"):
+            init.take_terminal(wanted, hands, console_node=False)
+        program, environment = init.settle(wanted)
+        process.reset_signals()
+        syscalls.execve(program, wanted["args"], environment)
+    except MinirunError as error:
+        hands.channel.send_error(error)
+    except OSError as reason:
+        hands.channel.send_error(KernelError(reason.filename or "exec", reason.errno or 0))
+
+
+def _wait_for_exec(channel: process.Channel, pid: int) -> None:
+    """Wait until execve has closed the other end of the channel, or an error came through it."""
+    try:
+        channel.receive()
+    except KernelError as error:
+        _reap(pid)
+        if error.call.startswith("exec "):
+            raise ProgramError(f"{error.call}: {os.strerror(error.errno).lower()}", exit_code=126) from None
+        raise
+    except MinirunError:
+        _reap(pid)
+        raise
+    finally:
+        channel.close()
