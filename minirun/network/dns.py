@@ -1,0 +1,162 @@
+"""The three files of names in a container: /etc/hosts, /etc/hostname, /etc/resolv.conf (hosts(5), resolv.conf(5)).
+
+The image does not bring them: Docker writes them anew at each start, on the host, and mounts them over the image's.
+All here are pure functions from text to text, but for `read`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+STANDARD_HOSTS = """\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff00::0\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+#: Used when the host names no server that a container could reach.
+PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4")
+PUBLIC_SERVERS_6 = ("2001:4860:4860::8888", "2001:4860:4860::8844")
+#: Where systemd-resolved keeps the servers that it asks itself.
+RESOLVED = "/run/systemd/resolve/resolv.conf"
+
+
+def read(path: str) -> str:
+    """The text of a file; "" when it is not there."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def host_resolv_conf(path: str = "/etc/resolv.conf", resolved: str = RESOLVED) -> str:
+    """The host's resolv.conf, or systemd-resolved's own when the host's only names 127.0.0.53, its stub.
+
+    The stub listens on the host's loopback, which a container does not have.
+    """
+    text = read(path)
+    if nameservers(text) == ["127.0.0.53"]:
+        return read(resolved) or text
+    return text
+
+
+# ---- /etc/hostname and /etc/hosts ------------------------------------------------------------------------------
+
+def hostname(name: str) -> str:
+    """/etc/hostname."""
+    return f"{name}\n"
+
+
+def hosts(own: Iterable[tuple[str, str]], extra: Sequence[str] = (), *, domain: str = "", gateway: str = "") -> str:
+    """/etc/hosts, in Docker's order: the standard lines, --add-host, then the container itself on each network.
+
+    Arguments: own, (address, host name) for each network; extra, "NAME:ADDRESS" as given to --add-host, where the
+    address host-gateway stands for `gateway`; domain (str), --domainname.
+    """
+    lines = [STANDARD_HOSTS]
+    for entry in extra:
+        name, _, address = entry.partition(":")
+        lines.append(f"{gateway if address == 'host-gateway' else address}\t{name}\n")
+    for address, name in own:
+        full = f"{name}.{domain}" if domain else name
+        short = full.partition(".")[0]
+        lines.append(f"{address}\t{full}\n" if short == full else f"{address}\t{full} {short}\n")
+    return "".join(lines)
+
+
+def hosts_of_host_network(text: str, extra: Sequence[str] = (), *, gateway: str = "") -> str:
+    """/etc/hosts with --network host: the host's own `text`, or with --add-host the standard lines and those."""
+    return hosts((), extra, gateway=gateway) if extra else text
+
+
+# ---- /etc/resolv.conf ------------------------------------------------------------------------------------------
+
+class Wishes:
+    """What --dns, --dns-search and --dns-option say: `.servers`, `.search`, `.options`, each a list of str."""
+
+    __slots__ = ("options", "search", "servers")
+
+    def __init__(self, servers: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = ()) -> None:
+        self.servers, self.search, self.options = list(servers), list(search), list(options)
+
+    def __bool__(self) -> bool:
+        return bool(self.servers or self.search or self.options)
+
+
+def resolv_conf(host: str, wishes: Wishes, *, ipv6: bool = False) -> str:
+    """/etc/resolv.conf on the default bridge.
+
+    Without wishes it is the host's file, comments and all, but for servers that a container cannot reach: those on
+    the loopback, and those with an IPv6 address unless `ipv6`. When none is left, public ones take their place. With
+    a wish the file is written anew, and what was not wished for is taken from the host's.
+    """
+    if not wishes:
+        return _without_unreachable(host, ipv6)
+    return _written(wishes.servers or nameservers(host), wishes.search or _words_after(host, "search"),
+                    wishes.options or _words_after(host, "options"))
+
+
+def resolv_conf_of_host_network(host: str, wishes: Wishes) -> str:
+    """/etc/resolv.conf with --network host: the host's, unless there are wishes."""
+    return resolv_conf(host, wishes) if wishes else host
+
+
+def nameservers(text: str) -> list[str]:
+    """The addresses on the nameserver lines of a resolv.conf."""
+    found = []
+    for line in _without_comments(text):
+        words = line.split()
+        if len(words) == 2 and words[0] == "nameserver" and (words[1].count(".") == 3 or ":" in words[1]):
+            found.append(words[1])
+    return found
+
+
+def _without_comments(text: str) -> list[str]:
+    return [line.partition("#")[0] for line in text.splitlines()]
+
+
+def _words_after(text: str, keyword: str) -> list[str]:
+    """The words on the last line that begins with `keyword`; earlier ones do not count."""
+    found: list[str] = []
+    for line in _without_comments(text):
+        words = line.split()
+        if words[:1] == [keyword]:
+            found = words[1:]
+    return found
+
+
+def _written(servers: Sequence[str], search: Sequence[str], options: Sequence[str]) -> str:
+    lines = []
+    if search and " ".join(search).strip() != ".":  # --dns-search . means: none
+        lines.append(f"search {' '.join(search)}\n")
+    lines += [f"nameserver {server}\n" for server in servers]
+    if " ".join(options).strip():
+        lines.append(f"options {' '.join(options)}\n")
+    return "".join(lines)
+
+
+def _without_unreachable(text: str, ipv6: bool) -> str:
+    """Take out the nameserver lines that make no sense in a container, with the empty lines that follow them."""
+    kept: list[str] = []
+    dropped = False
+    for line in text.splitlines(keepends=True):
+        if line.startswith("nameserver") and not _reachable(line.split(), ipv6):
+            dropped = True
+        elif not (dropped and not line.strip()):
+            kept.append(line)
+            dropped = False
+    rest = "".join(kept)
+    if nameservers(rest):
+        return rest
+    servers = PUBLIC_SERVERS + (PUBLIC_SERVERS_6 if ipv6 else ())
+    return rest + "\n" + "\n".join(f"nameserver {server}" for server in servers) + ("" if ipv6 else "\n")
+
+
+def _reachable(words: list[str], ipv6: bool) -> bool:
+    server = words[1] if len(words) > 1 else ""
+    return not server.startswith("127.") and server != "::1" and (ipv6 or ":" not in server)
