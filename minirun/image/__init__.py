@@ -1,0 +1,1 @@
+"""What `docker pull` leaves behind: names, an OCI image layout, unpacked layers, the overlay mount."""

@@ -1,0 +1,228 @@
+"""The OCI image layout on disk: a few directories that every image tool can read (OCI image-spec, image-layout.md).
+
+    oci-layout                 says which version of the layout this is
+    index.json                 the images: for each name a descriptor of its manifest
+    blobs/sha256/<digest>      manifests, configs and layer archives, each under the digest of its own content
+    layers/<chain id>/         ours: the layers, unpacked once, shared by all images (read-only, below overlayfs)
+    layers/<chain id>.json     ours: what is known of the layer: {"diff_id", "size"}
+    layers/<chain id>-init/    ours: Docker's "-init" layer, see minirun.image.overlay
+    tmp/<draft>/               ours: what is being made; held by flock, so that what its maker left behind is known
+    lock                       ours: whoever changes the index or the layers queues up here
+
+`skopeo copy oci:DIR:alpine:latest ...` reads it, and may write into it. The index is the only list: what is not in it
+does not exist, so an import becomes visible in one rename, and a removed image vanishes in one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from minirun import store
+from minirun.errors import MinirunError
+from minirun.image import reference
+from minirun.image.digests import chain_ids, sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+#: What a descriptor in the index may be for it to be an image; Docker's own schema 2 comes from other tools.
+MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
+
+#: A blob that no image mentions is left alone for this long: another tool may be about to mention it.
+GRACE_SECONDS = 3600
+
+
+class Layout:
+    """One image layout. Arguments: root (str), its directory; it is made when something is first written."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def blob(self, digest: str) -> str:
+        """The path of a blob. Errors: ClientError for a digest that is none (it is used as a file name)."""
+        reference.check_digest(digest)
+        return f"{self.root}/blobs/{digest.replace(':', '/')}"
+
+    def layer(self, chain_id: str) -> str:
+        """The directory in which the layer with this chain id is unpacked."""
+        reference.check_digest(chain_id)
+        return f"{self.root}/layers/{chain_id.partition(':')[2]}"
+
+    def read(self, digest: str) -> dict:
+        """The JSON blob (a manifest, a config) with this digest.
+
+        Errors: MinirunError when it is gone or damaged.
+        """
+        try:
+            return store.read(self.blob(digest))
+        except FileNotFoundError:
+            raise MinirunError(f"blob {digest} is missing in {self.root}",
+                               hint="remove the image with 'minirun rmi' and import it again") from None
+
+    def index(self) -> list[dict]:
+        """The descriptors of all images, one for each name; images that lost their name have one without."""
+        return [entry for entry in self._whole_index()["manifests"] if entry.get("mediaType") in MANIFESTS]
+
+    def _whole_index(self) -> dict:
+        try:
+            whole = store.read(f"{self.root}/index.json")
+        except FileNotFoundError:
+            whole = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json"}
+        whole["manifests"] = whole.get("manifests") or []
+        return whole
+
+    def lock(self) -> store.lock:
+        """Queue up to change something: `with layout.lock(): ...`."""
+        self.ensure()
+        return store.lock(f"{self.root}/lock")
+
+    def ensure(self) -> None:
+        """Make the directories; fine when they are there."""
+        for part in ("blobs/sha256", "layers", "tmp"):
+            store.make_directory(f"{self.root}/{part}")
+        if not os.path.exists(f"{self.root}/oci-layout"):
+            store.write(f"{self.root}/oci-layout", {"imageLayoutVersion": "1.0.0"}, mode=0o644)
+
+    def replace_index(self, entries: list[dict]) -> None:
+        """Make these the images that exist; call it with the lock held.
+
+        Descriptors of other kinds (an index for many platforms, put there by another tool) are kept as they are.
+        """
+        whole = self._whole_index()
+        foreign = [entry for entry in whole["manifests"] if entry.get("mediaType") not in MANIFESTS]
+        whole["manifests"] = foreign + entries
+        store.write(f"{self.root}/index.json", whole, mode=0o644, durable=True)
+
+    def write(self, value: dict, media_type: str) -> dict:
+        """Store a value as a JSON blob. Returns: its descriptor."""
+        text = store.dumps(value)
+        data = text.encode()
+        digest = sha256(data)
+        if not os.path.exists(self.blob(digest)):
+            store.write_text(self.blob(digest), text, mode=0o644, durable=True)
+        return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+    def adopt_blob(self, path: str, digest: str) -> None:
+        """Take a finished file of a draft in as a blob; one that is there already is as good."""
+        if os.path.exists(self.blob(digest)):
+            store.discard(path)
+        else:
+            os.rename(path, self.blob(digest))
+
+    def adopt_layer(self, tree: str, chain_id: str, facts: dict) -> None:
+        """Take a finished directory of a draft in as a layer, with the lock held; the first of two equal ones stays."""
+        target = self.layer(chain_id)
+        if os.path.isdir(target):
+            return
+        store.write(f"{target}.json", facts, mode=0o644)  # first: a layer that is there has its facts
+        os.rename(tree, target)
+
+    def layer_facts(self, chain_id: str) -> dict:
+        """What is known of an unpacked layer: {"diff_id" (str), "size" (int, bytes of its files)}; {} if it is not."""
+        try:
+            return store.read(f"{self.layer(chain_id)}.json")
+        except FileNotFoundError:
+            return {}
+
+    def draft(self) -> Draft:
+        """A directory to make something in, out of sight: `with layout.draft() as path: ...`."""
+        return Draft(self)
+
+    def discard_layer(self, path: str) -> None:
+        """Remove an unpacked layer with its -init layer and facts, with the lock held.
+
+        It is renamed away first: a removal that is cut short must not leave half a layer where whole ones are.
+        """
+        for tree in (f"{path}-init", path):
+            trash = f"{self.root}/tmp/trash-{os.path.basename(tree)}"
+            store.remove_tree(trash)
+            try:
+                os.rename(tree, trash)
+            except FileNotFoundError:
+                continue
+            store.remove_tree(trash)
+        store.discard(f"{path}.json")
+
+    def orphans(self, kept_layers: Iterable[str]) -> list[str]:
+        """The paths of drafts, layers and blobs that belong to nobody (any more); call it with the lock held.
+
+        Arguments: kept_layers, chain ids that are needed although no image has them (containers whose image was
+        removed by force).
+        """
+        blobs, chains = self.mentioned(self.index())
+        kept = {os.path.basename(self.layer(chain)) for chain in {*chains, *kept_layers}}
+        found = [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp")
+                 if not _is_held(f"{self.root}/tmp/{name}")]
+        found += [f"{self.root}/layers/{name}" for name in os.listdir(f"{self.root}/layers")
+                  if name.removesuffix(".json").removesuffix("-init") not in kept]
+        longest_ago = time.time() - GRACE_SECONDS
+        if len(self._whole_index()["manifests"]) != len(self.index()):
+            return found  # another tool's index for many platforms: what it leads to, only that tool can tell
+        for name in os.listdir(f"{self.root}/blobs/sha256"):
+            path = f"{self.root}/blobs/sha256/{name}"
+            if f"sha256:{name}" not in blobs and os.stat(path).st_mtime < longest_ago:
+                found.append(path)
+        return found
+
+    def sweep(self, kept_layers: Iterable[str] = ()) -> list[str]:
+        """Remove all orphans. Returns: their paths."""
+        with self.lock():
+            found = self.orphans(kept_layers)
+            for path in found:
+                store.remove_tree(path)
+            return found
+
+    def mentioned(self, entries: Iterable[dict]) -> tuple[set[str], set[str]]:
+        """The digests of all blobs, and the chain ids of all layers, that these descriptors lead to."""
+        blobs: set[str] = set()
+        chains: set[str] = set()
+        for digest in {entry["digest"] for entry in entries}:
+            manifest = self.read(digest)
+            blobs |= {digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+            chains |= set(chain_ids(self.read(manifest["config"]["digest"])["rootfs"]["diff_ids"]))
+        return blobs, chains
+
+
+class Draft:
+    """A directory under tmp/ that is removed at the end, and by `Layout.sweep` if its maker is killed before.
+
+    The maker holds a flock(2) on the directory itself: the kernel lets go of it when the process ends, however it
+    ends, so nobody has to ask whether a pid is still the same process.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.path = f"{layout.root}/tmp/draft-{os.getpid()}-{os.urandom(4).hex()}"
+        self.fd = -1
+
+    def __enter__(self) -> str:
+        with self.layout.lock():  # between mkdir and flock a sweep would take it for a dead one
+            store.make_directory(self.path)
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        store.remove_tree(self.path)
+        os.close(self.fd)
+
+
+def _is_held(path: str) -> bool:
+    """True while the maker of a draft is alive."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+

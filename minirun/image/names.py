@@ -1,0 +1,67 @@
+"""Which names point at which images: pure functions on the descriptors of index.json.
+
+A name is kept in the two annotations that are customary: `org.opencontainers.image.ref.name`, the familiar form
+("alpine:3.20"), for which skopeo looks, and `io.containerd.image.name`, the full one.
+"""
+
+from __future__ import annotations
+
+from minirun.errors import ClientError
+from minirun.image import reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FAMILIAR_NAME = "org.opencontainers.image.ref.name"
+FULL_NAME = "io.containerd.image.name"
+
+
+def full_name(entry: dict) -> str:
+    """The full name in a descriptor's annotations, "" when it has none that Docker's grammar knows."""
+    notes = entry.get("annotations") or {}
+    if FULL_NAME in notes:
+        return notes[FULL_NAME]
+    try:
+        return reference.parse(notes[FAMILIAR_NAME]).with_tag().full if FAMILIAR_NAME in notes else ""
+    except ClientError:  # another tool's choice; the image can still be had by its id
+        return ""
+
+
+def familiar_name(entry: dict) -> str:
+    """The name in a descriptor as people write it: "alpine:latest"."""
+    full = full_name(entry)
+    return reference.parse(full).familiar if full else ""
+
+
+def named(entry: dict, name: reference.Reference | None) -> dict:
+    """The descriptor with another name, or with none."""
+    notes = {key: value for key, value in (entry.get("annotations") or {}).items()
+             if key not in (FAMILIAR_NAME, FULL_NAME)}
+    if name:
+        notes |= {FAMILIAR_NAME: name.familiar, FULL_NAME: name.full}
+    return {**{key: value for key, value in entry.items() if key != "annotations"},
+            **({"annotations": notes} if notes else {})}
+
+
+def with_entry(entries: list[dict], new: dict) -> list[dict]:
+    """The index with a descriptor added: its name leaves whoever had it, its image keeps no nameless double."""
+    name = full_name(new)
+    rest = without_name(entries, reference.parse(name)) if name else entries
+    if not name and any(entry["digest"] == new["digest"] for entry in entries):
+        return entries
+    return [entry for entry in rest if entry["digest"] != new["digest"] or full_name(entry)] + [new]
+
+
+def without_name(entries: list[dict], name: reference.Reference) -> list[dict]:
+    """The index without a name; an image whose only name it was stays, as <none>."""
+    rest = [entry for entry in entries if full_name(entry) != name.full]
+    for entry in entries:
+        if full_name(entry) == name.full and all(other["digest"] != entry["digest"] for other in rest):
+            rest.append(named(entry, None))
+    return rest
+
+
+def names_of(entries: Iterable[dict], digests: Sequence[str] | set[str]) -> list[str]:
+    """The familiar names that point at manifests with these digests."""
+    return [familiar_name(entry) for entry in entries if entry["digest"] in digests and full_name(entry)]

@@ -1,0 +1,45 @@
+"""How far an import is, for a person who waits: a bar on a terminal, nothing in a pipe."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import Progress
+
+
+class progress:
+    """Show the way of the bytes on stderr: `with progress("Importing", fd) as passed: ... passed(4096)`.
+
+    Arguments: title (str); fd (int), what is read: if it is a file, its size is the whole. Nothing is shown when
+    stderr is not a terminal.
+    """
+
+    def __init__(self, title: str, fd: int) -> None:
+        self.title = title
+        status = os.fstat(fd)
+        self.total = status.st_size if stat.S_ISREG(status.st_mode) else None
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Callable[[int], None] | None:
+        if not sys.stderr.isatty():
+            return None
+        # 60 ms of imports that a pipe need not pay
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        bar = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+                       console=Console(stderr=True), transient=True)
+        task = bar.add_task(self.title, total=self.total)
+        bar.start()
+        self._bar = bar
+        return lambda count: bar.advance(task, count)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,195 @@
+"""Image references: the words after `docker run`, and the full name that Docker makes of them.
+
+    alpine                          docker.io/library/alpine:latest
+    alpine:3.20                     docker.io/library/alpine:3.20
+    me/tool                         docker.io/me/tool:latest
+    host:5000/a/b@sha256:abc...     as it is: the first part is a host because it has a dot, a colon, or is "localhost"
+
+People see the *familiar* form ("alpine:3.20"), files and the network the full one. The grammar is the one of
+github.com/distribution/reference, which every Docker, containerd and Podman uses; it is regular expressions there
+and plain loops here, because a container start has no 10 ms to spare for `import re`.
+"""
+
+from __future__ import annotations
+
+from minirun.errors import ClientError
+
+DEFAULT_DOMAIN = "docker.io"
+LEGACY_DOMAIN = "index.docker.io"
+OFFICIAL = "library/"
+DEFAULT_TAG = "latest"
+NAME_MAX = 255
+TAG_MAX = 128
+
+_LOWER_ALNUM = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_HEX = frozenset("0123456789abcdef")
+_ALNUM = _LOWER_ALNUM | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_TAG = _ALNUM | frozenset("_.-")
+_DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
+
+INVALID = "invalid reference format"
+UPPER_CASE = "invalid reference format: repository name must be lowercase"
+TOO_LONG = f"repository name must not be more than {NAME_MAX} characters"
+
+
+class Reference:
+    """A normalised image reference.
+
+    Attributes: domain ("docker.io"), path ("library/alpine"), tag ("" when none was given), digest ("" likewise).
+    """
+
+    __slots__ = ("domain", "path", "tag", "digest")
+
+    def __init__(self, domain: str, path: str, tag: str = "", digest: str = "") -> None:
+        self.domain = domain
+        self.path = path
+        self.tag = tag
+        self.digest = digest
+
+    @property
+    def name(self) -> str:
+        """The repository's full name: "docker.io/library/alpine"."""
+        return f"{self.domain}/{self.path}"
+
+    @property
+    def familiar_name(self) -> str:
+        """The repository as people write it: "alpine", "me/tool", "host:5000/a"."""
+        if self.domain != DEFAULT_DOMAIN:
+            return self.name
+        rest = self.path[len(OFFICIAL):]
+        return rest if self.path.startswith(OFFICIAL) and "/" not in rest else self.path
+
+    @property
+    def full(self) -> str:
+        """Everything, as it is stored: "docker.io/library/alpine:latest"."""
+        return self.name + self._suffix()
+
+    @property
+    def familiar(self) -> str:
+        """Everything, as it is shown: "alpine:latest"."""
+        return self.familiar_name + self._suffix()
+
+    def with_tag(self) -> Reference:
+        """The same with Docker's default tag, "latest", when there is neither tag nor digest."""
+        if self.tag or self.digest:
+            return self
+        return Reference(self.domain, self.path, DEFAULT_TAG)
+
+    def _suffix(self) -> str:
+        return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+    def __str__(self) -> str:
+        return self.full
+
+    def __repr__(self) -> str:
+        return f"Reference({self.full!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and self.full == other.full
+
+    def __hash__(self) -> int:
+        return hash(self.full)
+
+
+def parse(word: str) -> Reference:
+    """The reference that a word of the command line stands for; no tag is added (see `Reference.with_tag`).
+
+    Arguments: word (str), "alpine", "host:5000/a/b:tag", "alpine@sha256:...".
+    Errors: ClientError in Docker's own words (distribution/reference, ParseNormalizedNamed).
+    """
+    if is_id(word):
+        raise ClientError(f"invalid repository name ({word}), cannot specify 64-byte hexadecimal strings")
+    domain, rest = _split_domain(word)
+    if rest.partition(":")[0] != rest.partition(":")[0].lower():
+        raise ClientError(UPPER_CASE)
+    rest, at, digest = rest.partition("@")
+    path, colon, tag = rest.partition(":")
+    if not _is_domain(domain) or not all(map(_is_component, path.split("/"))):
+        raise ClientError(INVALID)
+    if (colon and not _is_tag(tag)) or (at and not _looks_like_digest(digest)):
+        raise ClientError(INVALID)
+    if len(domain) + 1 + len(path) > NAME_MAX:
+        raise ClientError(TOO_LONG)
+    if digest:
+        check_digest(digest)
+    return Reference(domain, path, tag, digest)
+
+
+def is_id(word: str) -> bool:
+    """True for a whole image id without its "sha256:": 64 lower-case hexadecimal digits."""
+    return len(word) == 64 and _HEX.issuperset(word)
+
+
+def is_id_prefix(word: str) -> bool:
+    """True for what may be the beginning of an image id, with or without its "sha256:"."""
+    return bool(word) and _HEX.issuperset(word.removeprefix("sha256:"))
+
+
+def check_digest(digest: str) -> None:
+    """Refuse a digest that no content can have. Errors: ClientError in the words of opencontainers/go-digest."""
+    algorithm, _, value = digest.partition(":")
+    if algorithm not in _DIGEST_LENGTHS:
+        raise ClientError("unsupported digest algorithm")
+    if len(value) != _DIGEST_LENGTHS[algorithm]:
+        raise ClientError("invalid checksum digest length")
+    if not _HEX.issuperset(value):
+        raise ClientError("invalid checksum digest format")
+
+
+def _split_domain(word: str) -> tuple[str, str]:
+    """Docker's rule: the first part is a host if it has a dot or a colon or is "localhost"; else it is Docker Hub."""
+    first, slash, rest = word.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        domain = DEFAULT_DOMAIN if first == LEGACY_DOMAIN else first
+    else:
+        domain, rest = DEFAULT_DOMAIN, word
+    if domain == DEFAULT_DOMAIN and "/" not in rest:
+        rest = OFFICIAL + rest
+    return domain, rest
+
+
+def _is_domain(domain: str) -> bool:
+    """A host name or [IPv6 address], with or without a port."""
+    if domain.startswith("["):
+        host, bracket, port = domain[1:].partition("]")
+        if not host or not bracket or not (_HEX | frozenset("ABCDEF:")).issuperset(host):
+            return False
+        return not port or (port[0] == ":" and _is_number(port[1:]))
+    host, colon, port = domain.partition(":")
+    if colon and not _is_number(port):
+        return False
+    return all(part and _ALNUM.issuperset(part.replace("-", "")) and part[0] != "-" and part[-1] != "-"
+               for part in host.split("."))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _is_component(text: str) -> bool:
+    """Runs of a-z and 0-9, joined by one of: ".", "_", "__", or any number of "-"."""
+    if not text or text[0] not in _LOWER_ALNUM or text[-1] not in _LOWER_ALNUM:
+        return False
+    joint = ""
+    for letter in text:
+        if letter not in _LOWER_ALNUM:
+            joint += letter
+        elif joint:
+            if joint not in (".", "_", "__") and joint.strip("-"):
+                return False
+            joint = ""
+    return True
+
+
+def _is_tag(tag: str) -> bool:
+    return 0 < len(tag) <= TAG_MAX and tag[0] not in ".-" and _TAG.issuperset(tag)
+
+
+def _looks_like_digest(digest: str) -> bool:
+    """What the reference grammar lets through; `check_digest` is stricter and has its own words."""
+    algorithm, _, value = digest.partition(":")
+    if len(value) < 32 or not (_HEX | frozenset("ABCDEF")).issuperset(value):
+        return False
+    for joint in "-_+.":
+        algorithm = algorithm.replace(joint, " ")
+    return all(part and part[0].isalpha() and _ALNUM.issuperset(part) for part in algorithm.split(" "))

@@ -1,0 +1,237 @@
+"""Images as Docker's user knows them: found by name or id, listed, tagged, removed.
+
+An image *is* its config: the id is the digest of the config file, which in turn names the digest of every layer.
+A name is only a pointer to it. So `tag` copies a pointer, `rmi NAME` takes one away, and only when the last one is
+gone are the config and the layers that nobody else needs removed. The files are `minirun.image.layout`'s.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.errors import EngineError, NoSuchImage
+from minirun.image import layout as oci
+from minirun.image import reference
+from minirun.image.digests import chain_ids
+from minirun.image.names import full_name, named, names_of, with_entry, without_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Image:
+    """One image.
+
+    Attributes: id ("sha256:..."), config (the OCI image config, the whole document), names (familiar, "alpine:latest"),
+    manifest (the OCI manifest), digest (of the manifest), layout.
+    """
+
+    __slots__ = ("id", "config", "names", "manifest", "digest", "layout")
+
+    def __init__(self, layout: oci.Layout, digest: str, names: list[str]) -> None:
+        self.layout = layout
+        self.digest = digest
+        self.names = names
+        self.manifest = layout.read(digest)
+        self.id: str = self.manifest["config"]["digest"]
+        self.config = layout.read(self.id)
+
+    @property
+    def defaults(self) -> dict:
+        """What the image says about its containers: Env, Cmd, Entrypoint, WorkingDir, User, Volumes, ... (or {})."""
+        return self.config.get("config") or {}
+
+    @property
+    def created(self) -> str:
+        """When it was made (RFC 3339)."""
+        return self.config.get("created") or "0001-01-01T00:00:00Z"
+
+    @property
+    def diff_ids(self) -> list[str]:
+        """The digest of each layer's plain tar, lowest first."""
+        return self.config["rootfs"]["diff_ids"]
+
+    @property
+    def chain_ids(self) -> list[str]:
+        """By what its layers are known in the store, lowest first."""
+        return chain_ids(self.diff_ids)
+
+    @property
+    def layers(self) -> list[str]:
+        """The directories of its unpacked layers, lowest first.
+
+        They are unpacked here and now if another tool put the image into the layout.
+        """
+        directories = [self.layout.layer(chain) for chain in self.chain_ids]
+        if not all(map(os.path.isdir, directories)):
+            from minirun.image import archive  # reads tars: the way of an image that was not made by us
+
+            archive.unpack_blobs(self.layout, self.manifest, self.diff_ids)
+        return directories
+
+    @property
+    def size(self) -> int:
+        """The bytes of all its files, layer by layer, as `docker images` counts them."""
+        return sum(self.layout.layer_facts(chain).get("size", 0) for chain in self.chain_ids)
+
+
+class User:
+    """A container, as far as images go: what `Images.remove` must know in order not to pull the floor away.
+
+    Attributes: container (str, its id), image (str, image id), running (bool), layers (chain ids it stands on).
+    """
+
+    __slots__ = ("container", "image", "running", "layers")
+
+    def __init__(self, container: str, image: str, running: bool, layers: Sequence[str] = ()) -> None:
+        self.container = container
+        self.image = image
+        self.running = running
+        self.layers = layers
+
+
+class Images:
+    """All images of one data root. Arguments: root (str), the directory of the OCI image layout."""
+
+    def __init__(self, root: str) -> None:
+        self.layout = oci.Layout(root)
+
+    def find(self, word: str) -> Image:
+        """The image with this reference, id, or unambiguous beginning of an id; a reference is tried first.
+
+        Errors: NoSuchImage; ClientError for a word that cannot be a reference.
+        """
+        entries = self.layout.index()
+        digest, _ = self._locate(entries, word)
+        return Image(self.layout, digest, names_of(entries, {digest}))
+
+    def every(self) -> list[Image]:
+        """All images, newest first; one that lost its names to another has none."""
+        entries = self.layout.index()
+        images: dict[str, Image] = {}
+        for digest in dict.fromkeys(entry["digest"] for entry in entries):
+            image = Image(self.layout, digest, names_of(entries, {digest}))
+            images.setdefault(image.id, image)
+            if images[image.id] is not image:  # one config, two manifests: the same image, packed in two ways
+                images[image.id].names += image.names
+        return sorted(images.values(), key=lambda image: image.created.rstrip("Z"), reverse=True)
+
+    def tag(self, word: str, name: str) -> None:
+        """Point one more name at an image; if another image has it, that one loses it.
+
+        Errors: NoSuchImage for `word`; ClientError for a `name` that cannot be one.
+        """
+        new = parse_tag(name)
+        with self.layout.lock():
+            entries = self.layout.index()
+            digest, _ = self._locate(entries, word)
+            entry = next(entry for entry in entries if entry["digest"] == digest)
+            self.layout.replace_index(with_entry(entries, named(entry, new)))
+
+    def remove(self, word: str, force: bool = False, users: Sequence[User] = ()) -> list[str]:
+        """Take a name away, or remove the image when it was the last one (moby, daemon/images/image_delete.go).
+
+        Arguments: word (str), a reference or an id; force (bool), Docker's -f; users, all containers.
+        Returns: Docker's lines: "Untagged: x", "Deleted: sha256:...".
+        Errors: NoSuchImage; EngineError "conflict: ..." when a container uses it, or an id has many names.
+        """
+        with self.layout.lock():
+            entries = self.layout.index()
+            digest, by_name = self._locate(entries, word)
+            image_id = self.layout.read(digest)["config"]["digest"]
+            same = {entry["digest"] for entry in entries
+                    if self.layout.read(entry["digest"])["config"]["digest"] == image_id}
+            names = names_of(entries, same)
+            lines: list[str] = []
+            if by_name:
+                _refuse_last_name(word, image_id, names, () if force else users)
+                name = reference.parse(word).with_tag()
+                lines.append(f"Untagged: {name.familiar}")
+                entries = without_name(entries, name)
+                names = names_of(entries, same)
+            conflict = _conflict(image_id, names, force, users)
+            if by_name and (names or conflict):  # the name is gone; that the image stays is not worth an error
+                self.layout.replace_index(entries)
+                return lines
+            if conflict:
+                raise EngineError(conflict)
+            return lines + [f"Untagged: {name}" for name in names] + self._delete(entries, same, image_id, users)
+
+    def _locate(self, entries: list[dict], word: str) -> tuple[str, bool]:
+        """The digest of the manifest that a word means, and whether it was found by name (else by id)."""
+        wanted = f"sha256:{word}"
+        if not reference.is_id(word):
+            name = reference.parse(word).with_tag()
+            wanted = name.familiar
+            full, repository = name.full, f"{name.name}:"
+            for entry in entries:
+                if name.digest and entry["digest"] == name.digest and full_name(entry).startswith(repository):
+                    return entry["digest"], True
+                if full_name(entry) == full:
+                    return entry["digest"], True
+        if reference.is_id_prefix(word):
+            prefix = f"sha256:{word.removeprefix('sha256:')}"
+            found = {}
+            for digest in {entry["digest"] for entry in entries}:
+                image_id = self.layout.read(digest)["config"]["digest"]
+                if image_id.startswith(prefix):
+                    found[image_id] = digest
+            if len(found) == 1:
+                return found.popitem()[1], False
+        raise NoSuchImage(wanted)
+
+    def _delete(self, entries: list[dict], gone: set[str], image_id: str, users: Sequence[User]) -> list[str]:
+        """Remove an image and what nobody else needs: first from the list, then from the disk."""
+        rest = [entry for entry in entries if entry["digest"] not in gone]
+        kept_blobs, kept_chains = self.layout.mentioned(rest)
+        blobs, _ = self.layout.mentioned([{"digest": digest} for digest in gone])
+        chains = chain_ids(self.layout.read(image_id)["rootfs"]["diff_ids"])
+        for user in users:
+            kept_chains |= set(chains if user.image == image_id else user.layers)
+        self.layout.replace_index(rest)
+        lines = [f"Deleted: {image_id}"]
+        for chain in reversed(chains):
+            if chain not in kept_chains:
+                self.layout.discard_layer(self.layout.layer(chain))
+                lines.append(f"Deleted: {chain}")
+        for blob in blobs - kept_blobs:
+            store.discard(self.layout.blob(blob))
+        return lines
+
+
+def parse_tag(name: str) -> reference.Reference:
+    """A name to give to an image. Errors: ClientError in Docker's words; a digest cannot be given, only computed."""
+    new = reference.parse(name)
+    if new.digest:
+        raise EngineError("refusing to create a tag with a digest reference")
+    return new.with_tag()
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]
+
+
+def _refuse_last_name(word: str, image_id: str, names: list[str], users: Sequence[User]) -> None:
+    """Docker does not let the only name of an image go as long as a container, even a stopped one, was made from it."""
+    user = next((user for user in users if user.image == image_id), None)
+    if user and len(names) <= 1:
+        raise EngineError(f'conflict: unable to remove repository reference "{word}" (must force) - container '
+                          f"{_short(user.container)} is using its referenced image {_short(image_id)}")
+
+
+def _conflict(image_id: str, names: list[str], force: bool, users: Sequence[User]) -> str:
+    """Why an image cannot be removed, in Docker's words and order; "" when nothing speaks against it."""
+    head = f"conflict: unable to delete {_short(image_id)}"
+    mine = [user for user in users if user.image == image_id]
+    for user in mine:
+        if user.running:
+            return f"{head} (cannot be forced) - image is being used by running container {_short(user.container)}"
+    if force:
+        return ""
+    if len(names) > 1:
+        return f"{head} (must be forced) - image is referenced in multiple repositories"
+    for user in mine:
+        return f"{head} (must be forced) - image is being used by stopped container {_short(user.container)}"
+    return ""

@@ -1,0 +1,235 @@
+"""A layer on its way in: one pass over the bytes digests, stores, decompresses and reads them.
+
+A layer has two digests. The *blob* digest is of the bytes as they travel and lie on disk (perhaps compressed), the
+*diff id* is of the plain tar. Both are needed at the end, the source may be a pipe, and a layer may be larger than
+memory; so the bytes run once through a row of taps:
+
+    source ──> tap ──> decompressor ──> tap ──> tar entries ──> minirun.image.layers
+                │ blob digest, blob file  │ diff id
+
+`tarfile` serves as the parser of headers (ustar, GNU, PAX, sparse maps) and as nothing else: it never sees a file
+system. Its own loop takes a damaged header for the end of the archive; ours says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+
+from minirun.errors import EngineError
+from minirun.image import layout as oci
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+CHUNK = 256 * 1024
+#: The bytes of headers that one entry may have; a PAX header is read into memory as a whole.
+HEADER_MAX = 16 * 1024 * 1024
+
+#: How a compressed stream begins.
+MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd"))
+
+TRUNCATED = "unexpected EOF"
+INVALID = "archive/tar: invalid tar header"
+
+
+class Tap(io.RawIOBase):
+    """Bytes that pass: counted, digested, and copied to a file when `copy` is a descriptor.
+
+    Arguments: source, an object with `readinto`; head (bytes), what was read from it already; passed, called with
+    the number of bytes each time some have passed.
+    """
+
+    def __init__(self, source: io.RawIOBase | io.BufferedIOBase, head: bytes = b"",
+                 passed: Callable[[int], None] | None = None) -> None:
+        self.source = source
+        self.head = head
+        self.passed = passed
+        self.copy = -1
+        self.size = 0
+        self._hash = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """The digest of all that has passed: "sha256:..."."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        view = memoryview(buffer)
+        if self.head:
+            count = min(len(self.head), len(view))
+            view[:count], self.head = self.head[:count], self.head[count:]
+        else:
+            count = self.source.readinto(view) or 0
+        self._hash.update(view[:count])
+        self.size += count
+        rest = view[:count]
+        while self.copy >= 0 and rest:
+            rest = rest[os.write(self.copy, rest):]
+        if self.passed:
+            self.passed(count)
+        return count
+
+
+class Stream:
+    """A layer archive that is being read.
+
+    Arguments: fd (int), open for reading; blob (int), descriptor of the file that becomes the blob, or -1 for none;
+    passed, called with the number of source bytes that were read.
+    Attributes once `drain` has returned: diff_id, digest (of the blob), size (of the blob), media_type.
+    Errors: EngineError for a compression that is not known.
+    """
+
+    def __init__(self, fd: int, blob: int = -1, passed: Callable[[int], None] | None = None) -> None:
+        source = io.FileIO(fd, closefd=False)
+        head = b""
+        while len(head) < 6 and (more := source.read(6 - len(head))):  # a pipe may hand over single bytes
+            head += more
+        compression = next((name for magic, name in MAGIC if head.startswith(magic)), "")
+        arriving = Tap(source, head, passed)
+        self._plain = Tap(_decompressor(compression, arriving)) if compression else arriving
+        # The blob is kept as it came if the OCI has a media type for it, so that it keeps its digest on the way
+        # through us; xz and bzip2 have none, their layers are kept as the plain tar.
+        self._stored = arriving if compression == "gzip" else self._plain
+        self._stored.copy = blob
+        self.media_type = oci.LAYER_GZIP if compression == "gzip" else oci.LAYER
+        self._reader = io.BufferedReader(self._plain, CHUNK)
+
+    def entries(self) -> Entries:
+        """The tar's entries; to be gone through once."""
+        return Entries(self._reader)
+
+    def drain(self) -> None:
+        """Read what follows the last entry (padding): the digests are of everything.
+
+        Errors: EngineError when the compressed stream is damaged or cut short.
+        """
+        with _decompression():
+            while self._reader.read(CHUNK):
+                pass
+
+    @property
+    def diff_id(self) -> str:
+        return self._plain.digest
+
+    @property
+    def digest(self) -> str:
+        return self._stored.digest
+
+    @property
+    def size(self) -> int:
+        return self._stored.size
+
+
+class Entries:
+    """The entries of a tar, read forwards only.
+
+    It is also what `tarfile.TarInfo.fromtarfile` takes for its archive: the attributes below are the ones it uses.
+    """
+
+    encoding = "utf-8"
+    errors = "surrogateescape"
+
+    def __init__(self, reader: io.BufferedReader[Tap]) -> None:
+        self._reader = reader
+        self._position = 0
+        self._header_bytes = 0
+        self.offset = 0  # where the next header begins; set by tarfile
+        self.pax_headers: dict[str, str] = {}
+        self.fileobj = self
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        """The next bytes of a header (tarfile calls this)."""
+        self._header_bytes += size
+        if not 0 <= size or self._header_bytes > HEADER_MAX:
+            raise EngineError(f"{INVALID}: larger than {HEADER_MAX >> 20} MiB")
+        return self._take(size)
+
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        while (entry := self._next()) is not None:
+            yield entry
+
+    def _next(self) -> tarfile.TarInfo | None:
+        self._skip_to(self.offset)
+        self._header_bytes = 0
+        try:
+            return tarfile.TarInfo.fromtarfile(self)  # type: ignore[arg-type]
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            return None
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            if self._position:
+                return None  # no end mark, but nothing is cut: GNU tar and Docker read this too
+            raise EngineError(f"the archive is empty: {TRUNCATED}") from None
+        except tarfile.TruncatedHeaderError:  # type: ignore[attr-defined]
+            raise EngineError(TRUNCATED) from None
+        except tarfile.SubsequentHeaderError as reason:  # type: ignore[attr-defined]
+            raise EngineError(TRUNCATED if "truncated" in str(reason) or "empty" in str(reason) else INVALID) from None
+        except (tarfile.TarError, ValueError, LookupError, ArithmeticError, RecursionError):
+            raise EngineError(INVALID) from None
+
+    def data(self, entry: tarfile.TarInfo) -> Iterator[tuple[int, bytes]]:
+        """The content of a regular file as (offset in the file, bytes); the gaps of a sparse file are left out."""
+        self._skip_to(entry.offset_data)
+        pieces: Any = entry.sparse if entry.issparse() else [(0, entry.size)]
+        for offset, length in pieces:
+            while length > 0:
+                chunk = self._take(min(length, CHUNK))
+                if not chunk:
+                    raise EngineError(TRUNCATED)
+                yield offset, chunk
+                offset += len(chunk)
+                length -= len(chunk)
+
+    def _take(self, size: int) -> bytes:
+        with _decompression():
+            data = self._reader.read(size)
+        self._position += len(data)
+        return data
+
+    def _skip_to(self, position: int) -> None:
+        if position < self._position:  # a size that lies: below zero, or smaller than its own sparse map
+            raise EngineError(INVALID)
+        while self._position < position:
+            if not self._take(min(position - self._position, CHUNK)):
+                raise EngineError(TRUNCATED)
+
+
+def _decompressor(compression: str, source: Tap) -> io.BufferedIOBase:
+    buffered = io.BufferedReader(source, CHUNK)
+    if compression == "gzip":
+        import gzip
+
+        return gzip.GzipFile(fileobj=buffered)
+    if compression == "xz":
+        import lzma
+
+        return lzma.LZMAFile(buffered)
+    if compression == "bzip2":
+        import bz2
+
+        return bz2.BZ2File(buffered)
+    raise EngineError(f"{compression} cannot be read yet", hint=f"decompress it first: {compression} -dc FILE | ...")
+
+
+class _decompression:
+    """Puts what the four decompressors raise into one line: `with _decompression(): ...`."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, EOFError):
+            raise EngineError(TRUNCATED) from None
+        # zlib and lzma have errors of their own; gzip and bz2 raise OSError without an errno
+        if type(error).__name__ in ("error", "LZMAError") or (isinstance(error, OSError) and not error.errno):
+            raise EngineError(f"the compressed data is damaged: {str(error).lower()}") from None
