@@ -1,0 +1,77 @@
+"""`exec`: one more process in a running container, with a relay of its own (see `relay`)."""
+
+from __future__ import annotations
+
+import _socket
+
+from minirun.engine import running, specgen
+from minirun.engine.attach import DETACH_KEYS, Detached, Watcher, flags, parse_keys
+from minirun.engine.monitor import leave_the_terminal
+from minirun.engine.relay import Ends, Relay
+from minirun.errors import EngineError, KernelError, MinirunError
+from minirun.kernel import process
+from minirun.runtime import lifecycle
+from minirun.runtime import state as states
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.cli.grammar import Options
+    from minirun.engine.containers import Container
+    from minirun.kernel.process import Channel
+
+
+def execute(container: Container, options: Options) -> int:
+    """Run one more process in a running container, and stay with it unless `-d` is given.
+
+    Returns: its exit code; 0 with -d. Errors: EngineError when the container does not run or there is no such user;
+    ProgramError (126) when the program cannot be executed.
+    """
+    if container.status().word != "running":
+        raise EngineError(f"Container {container.id} is not running", exit_code=1)
+    wanted = process_of(container, options)
+    ours, theirs = process.Channel.pair()
+    sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    stdin = options.interactive and not options.detach
+    process.spawn("minirun:relay", "monitor", lambda: _stay(container, wanted, theirs, client, stdin))
+    theirs.close()
+    client.close()
+    if ours.receive() is None:
+        raise MinirunError("the process that was to start the command was killed")
+    ours.close()
+    if options.detach:
+        sock.close()
+        return 0
+    keys = parse_keys(options.detach_keys) if options.detach_keys else DETACH_KEYS
+    try:
+        # Docker's exec passes no signals on: ctrl-C ends the client and leaves the process alone.
+        return Watcher(sock, stdin=stdin, terminal=options.tty, detach_keys=keys, signals=False).watch()
+    except Detached:
+        return 0
+
+
+def process_of(container: Container, options: Options) -> dict:
+    """The OCI process object: the container's own user, environment and rights, with the options laid over them."""
+    record = container.record
+    user = running.user_of(container, options.user or record["Config"]["User"])
+    wanted = specgen.exec_process(record, user, list(options.command), options.tty, list(options.env))
+    if options.workdir:
+        wanted["cwd"] = options.workdir
+    return wanted
+
+
+def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.socket, stdin: bool) -> None:
+    """The relay's process: parent of the new one, which goes on when the command that asked for it is gone."""
+    leave_the_terminal([ready.fd, client.fileno()])
+    terminal = bool(wanted.get("terminal"))
+    ends = Ends(terminal=terminal, stdin=stdin)
+    try:
+        state = states.load(running.state_directory(container))
+        pid = lifecycle.execute(state, wanted, stdio=ends.given, console=ends.console)
+        ends.settle(stdin=stdin or terminal)
+    except (MinirunError, OSError) as error:
+        ready.send_error(error if isinstance(error, MinirunError) else KernelError("exec", error.errno or 0))
+        return
+    relay = Relay(pid, ends, None, None)
+    relay.add(client, flags(stdin=stdin))
+    ready.send({"started": pid})
+    relay.farewell(relay.run())

@@ -1,0 +1,268 @@
+"""The log of a container, in the format of Docker's json-file driver: one JSON object on each line of a file.
+
+    {"log":"out1\\n","stream":"stdout","time":"2026-11-23T03:17:15.687791142Z"}
+
+A line of output is one record; a line longer than 16 KiB is cut into several, of which only the last one ends in \\n
+(so does not the last line of a program that stops in the middle of it). Records of both streams share the file in the
+order in which they came. `LogWriter` is the monitor's half; `records` and `read` are those of `minirun logs`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from minirun import store
+from minirun.engine import places, times
+from minirun.errors import ClientError, EngineError, KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from minirun.engine.containers import Container
+
+#: The longest piece of a line that makes one record (Docker's copier: defaultBufSize).
+LONGEST = 16 * 1024
+_BLOCK = 64 * 1024
+#: Pauses (seconds) between two looks at a log that is followed: short while it is written, longer while it is quiet.
+_PAUSES = (0.01, 0.2)
+
+# Go's encoder writes control characters and those that could end a <script> as \u00XX. A byte that is no UTF-8 becomes
+# U+FFFD: `surrogateescape` decodes each such byte to one of U+DC80..U+DCFF, which no valid text contains.
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *b"<>&", 0x2028, 0x2029)}
+_ESCAPES |= {code: "\\ufffd" for code in range(0xDC80, 0xDD00)}
+_ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord('"'): '\\"', ord("\\"): "\\\\"}
+_SPECIAL = bytes(code for code in _ESCAPES if code < 0x80)
+
+
+def quoted(data: bytes) -> str:
+    """Bytes as a JSON string, escaped as Docker does it."""
+    if data.isascii() and len(data.translate(None, _SPECIAL)) == len(data):
+        return f'"{data.decode("ascii")}"'
+    return f'"{data.decode("utf-8", "surrogateescape").translate(_ESCAPES)}"'
+
+
+class Lines:
+    """One stream on its way into records: keeps the beginning of a line until its end has come."""
+
+    __slots__ = ("moment", "pending")
+
+    def __init__(self) -> None:
+        self.pending = b""
+        self.moment = ""  # time of the first piece of a long line, which holds for all its pieces
+
+    def feed(self, data: bytes, moment: str) -> list[tuple[bytes, str]]:
+        """The records that `data` completes, as (bytes, time). Arguments: moment, the time of records that start now."""
+        pieces = []
+        *lines, rest = (self.pending + data).split(b"\n")
+        for line in lines:
+            rest_of_line = self._cut(line, moment, pieces)
+            pieces.append((rest_of_line + b"\n", self.moment or moment))
+            self.moment = ""
+        self.pending = self._cut(rest, moment, pieces)
+        return pieces
+
+    def end(self, moment: str) -> list[tuple[bytes, str]]:
+        """The last record, if the stream ends in the middle of a line."""
+        rest, self.pending = self.pending, b""
+        return [(rest, self.moment or moment)] if rest else []
+
+    def _cut(self, line: bytes, moment: str, pieces: list[tuple[bytes, str]]) -> bytes:
+        """Move full pieces from a long line into `pieces`; what remains is shorter than a piece."""
+        while len(line) >= LONGEST:
+            self.moment = self.moment or moment
+            pieces.append((line[:LONGEST], self.moment))
+            line = line[LONGEST:]
+        return line
+
+
+class LogWriter:
+    """Write a container's output to its log. Arguments: path (str), made when it is missing, else continued.
+
+    A disk that is full must not stop the container, nor leave half a record: such records are dropped, `.lost` counts
+    them and `.error` says why. Errors: KernelError when the log cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.lost = 0
+        self.error = ""
+        self._streams = {"stdout": Lines(), "stderr": Lines()}
+        try:
+            # O_APPEND: a second writer or a log rotation by truncation never leaves a hole
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        except OSError as reason:
+            raise KernelError(f"open {path}", reason.errno or 0, hint=store.disk_hint(reason)) from None
+
+    def feed(self, stream: str, data: bytes) -> None:
+        """Take what came out of a stream ("stdout" or "stderr"): the records in it go to disk with one write(2)."""
+        self._write(stream, self._streams[stream].feed(data, times.now()))
+
+    def end(self, stream: str) -> None:
+        """The stream has ended: write what is left of it."""
+        self._write(stream, self._streams[stream].end(times.now()))
+
+    def close(self) -> None:
+        """End both streams and close the file; safe to do twice."""
+        if self._fd >= 0:
+            self.end("stdout")
+            self.end("stderr")
+            os.close(self._fd)
+            self._fd = -1
+
+    def _write(self, stream: str, pieces: list[tuple[bytes, str]]) -> None:
+        if not pieces:
+            return
+        text = "".join([f'{{"log":{_with_newline(piece)},"stream":"{stream}","time":"{moment}"}}\n'
+                        for piece, moment in pieces])
+        data = text.encode()
+        written = 0
+        try:
+            written = os.write(self._fd, data)
+            self.error = "" if written == len(data) else "the disk is full"
+        except OSError as reason:
+            self.error = os.strerror(reason.errno or 0).lower()
+        if written != len(data):
+            self.lost += len(pieces)
+            if written:  # take the half batch back: a reader must find whole lines only
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+
+
+def _with_newline(piece: bytes) -> str:
+    """The same as `quoted`, spared the slow way for the \\n that nearly each record ends in."""
+    return f'{quoted(piece[:-1])[:-1]}\\n"' if piece.endswith(b"\n") else quoted(piece)
+
+
+class Wanted:
+    """Which records, and what is shown of them. All are named, all have a default:
+
+    tail (str or int): how many of the last records; "all" or what is no number means each one
+    since, until (str): RFC 3339, seconds since 1970 or how long ago; timestamps, details (bool): put before each record
+    Errors: ClientError (exit code 1) for a time that is none, in the words of Docker's client.
+    """
+
+    __slots__ = ("details", "since", "tail", "timestamps", "until")
+
+    def __init__(self, **wishes: object) -> None:
+        self.tail = _count(str(wishes.pop("tail", "all")))
+        self.since = _moment("since", str(wishes.pop("since", "") or ""))
+        self.until = _moment("until", str(wishes.pop("until", "") or ""))
+        self.timestamps = bool(wishes.pop("timestamps", False))
+        self.details = bool(wishes.pop("details", False))
+        if wishes:
+            raise TypeError(f"no such wish for a log: {', '.join(wishes)}")
+
+    def shown(self, record: dict) -> bytes:
+        """A record as it is printed: time, details, text."""
+        text = record["log"]
+        if self.details:
+            attributes = record.get("attrs") or {}
+            text = ",".join(f"{key}={value}" for key, value in sorted(attributes.items())) + " " + text
+        if self.timestamps:
+            text = times.write_fixed(times.read(record["time"])) + " " + text
+        return text.encode("utf-8", "replace")
+
+
+def _count(tail: str) -> int:
+    """Docker takes what is no number for "all"; so is a negative one."""
+    return int(tail) if tail.isascii() and tail.isdecimal() else -1
+
+
+def _moment(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return times.wished(text, time.time_ns())
+    except ValueError as reason:
+        raise ClientError(f'invalid value for "{name}": {reason}', exit_code=1) from None
+
+
+def read(container: Container, follow: bool = False, **wishes: object) -> Iterator[tuple[str, bytes]]:
+    """The log of a container: pairs of stream ("stdout", "stderr") and bytes.
+
+    Arguments: follow, go on until the container has ended; wishes: see `Wanted`.
+    Errors: EngineError when this container's output is not kept; ClientError, see `Wanted`.
+    """
+    wanted = Wanted(**wishes)
+    if container.record["HostConfig"]["LogConfig"]["Type"] == "none":
+        raise EngineError("configured logging driver does not support reading", exit_code=1)
+    path = f"{places.data}/containers/{container.id}/{container.id}-json.log"
+
+    def ended() -> bool:
+        return container.status().word not in ("running", "paused", "restarting")
+
+    return records(path, wanted, ended if follow else None)
+
+
+def records(path: str, wanted: Wanted, ended: Callable[[], bool] | None = None) -> Iterator[tuple[str, bytes]]:
+    """The records of a log file as pairs of stream and bytes.
+
+    Arguments: path (str), a file that is not there counts as empty; ended, asked again and again while there is
+    nothing new: the log is followed until it answers True, and then read to its end.
+    """
+    fd = _open(path, ended)
+    if fd < 0:
+        return
+    try:
+        if wanted.tail >= 0:
+            os.lseek(fd, _start_of_last(fd, wanted.tail), os.SEEK_SET)
+        for line in _lines(fd, wanted.until, ended):
+            try:
+                record = store.loads(line.decode("utf-8", "replace"))
+                moment = times.read(record["time"])  # type: ignore[index, call-overload]
+            except (ValueError, TypeError, KeyError):
+                continue  # half a line, left by a machine that lost its power: the next line is whole again
+            if wanted.since is not None and moment < wanted.since:
+                continue
+            if wanted.until is not None and moment > wanted.until:
+                return
+            yield record["stream"], wanted.shown(record)  # type: ignore[index, call-overload, arg-type]
+    finally:
+        os.close(fd)
+
+
+def _open(path: str, ended: Callable[[], bool] | None) -> int:
+    """The log, opened; -1 when there is none (and, where it is followed, none has come until the container's end)."""
+    over = False
+    while True:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if over or ended is None:
+                return -1
+            over = ended()
+            time.sleep(0 if over else _PAUSES[-1])
+
+
+def _start_of_last(fd: int, count: int) -> int:
+    """Where the last `count` lines of a file begin: read backwards, so that a huge log costs no more than its end."""
+    position = os.fstat(fd).st_size
+    left = count + 1  # the \n that ends the line before the first one wanted
+    while position > 0:
+        start = max(0, position - _BLOCK)
+        block = os.pread(fd, position - start, start)
+        end = len(block)
+        while (end := block.rfind(b"\n", 0, end)) >= 0:
+            left -= 1
+            if not left:
+                return start + end + 1
+        position = start
+    return 0
+
+
+def _lines(fd: int, until: int | None, ended: Callable[[], bool] | None) -> Iterator[bytes]:
+    """The whole lines of a file from its current offset on; with `ended`, also those that are still to come."""
+    rest, over, pause = b"", ended is None, _PAUSES[0]
+    while True:
+        block = os.read(fd, _BLOCK)
+        if block:
+            pause = _PAUSES[0]
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines
+        elif over or ended is None or (until is not None and time.time_ns() > until):
+            return
+        elif ended():
+            over = True  # once more round: it may have written between our last read and its end
+        else:
+            time.sleep(pause)
+            pause = min(2 * pause, _PAUSES[-1])

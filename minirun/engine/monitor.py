@@ -1,0 +1,91 @@
+"""A container's monitor: the process that stays with it (what conmon is to Podman and the shim to containerd).
+
+It is forked from the command that starts the container, and outlives it. It is the parent of the container's first
+process, so it learns the exit code; it holds the other ends of the program's standard streams, so output is logged
+whether or not anybody watches; and when the program has ended it undoes all that was made for it. It is one process
+for each container, and idle nearly always; its memory is what a running container costs.
+"""
+
+from __future__ import annotations
+
+import _signal as signal
+import os
+
+from minirun import store, trace
+from minirun.engine import attach, running
+from minirun.engine.logs import LogWriter
+from minirun.engine.relay import Ends, Relay
+from minirun.errors import KernelError, MinirunError
+from minirun.kernel import process, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from minirun.engine.containers import Container
+    from minirun.kernel.process import Channel
+    from minirun.runtime.state import State
+
+#: What a terminal or a service manager sends to whole groups of processes, and what is not meant for the monitor.
+IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE)
+
+
+def main(container: Container, ready: Channel, client: _socket.socket | None, wants: int) -> None:
+    """Start the container, stay with it, clean up after it.
+
+    Arguments: ready, on which whoever forked us waits for the start; client, a socket of that process if it wants to
+    stay attached, and what it wants to see (`attach.flags`).
+    """
+    leave_the_terminal([ready.fd, *([client.fileno()] if client else [])])
+    try:
+        state, relay = start(container, client, wants)
+    except (MinirunError, OSError) as error:
+        running.take_down(container)
+        ready.send_error(error if isinstance(error, MinirunError) else KernelError(error.filename or "start", error.errno or 0))
+        return
+    ready.send({"started": state.pid})
+    ready.close()
+    code = relay.run()
+    running.note_end(container, code)
+    running.take_down(container)
+    if container.record["HostConfig"]["AutoRemove"]:
+        from minirun.engine.containers import discard  # it imports this module's user
+
+        discard(container)
+    relay.farewell(code)
+
+
+def start(container: Container, client: _socket.socket | None, wants: int) -> tuple[State, Relay]:
+    """Bring the container up, with somebody listening at each end before its first instruction."""
+    config = container.record["Config"]
+    store.make_directory(container.run_directory, 0o700)
+    running.note_watch(container)
+    log = LogWriter(container.log)
+    ends = Ends(terminal=config["Tty"], stdin=config["OpenStdin"])
+    state = running.bring_up(container, ends)
+    ends.settle(stdin=config["OpenStdin"] or config["Tty"])
+    relay = Relay(state.pid, ends, log, attach.listen(container.run_directory))
+    if client:
+        relay.add(client, wants)
+    return state, relay
+
+
+def leave_the_terminal(keep: list[int]) -> None:
+    """Become a process of the background: a session of its own, nothing open that was open, deaf to signals of others.
+
+    Arguments: keep, descriptors that must stay. An open descriptor too many is not untidy, it is wrong: whoever reads
+    `$(minirun run -d ...)` would wait for its end as long as the container lives.
+    """
+    syscalls.setsid()
+    os.chdir("/")
+    null = os.open("/dev/null", os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    first = 3
+    for fd in sorted([*keep, *trace.descriptors]):
+        if fd > first:
+            syscalls.close_range(first, fd - 1)
+        first = fd + 1
+    syscalls.close_range(first, 0xFFFFFFFF)

@@ -1,0 +1,274 @@
+"""Standing between a process and whoever watches it: its output goes to the log and to the attached, theirs to it.
+
+The program in a container never holds a descriptor of the terminal or pipe from which minirun was called. It has pipes
+(or a terminal of its own), and their other ends are here, in a process that outlives the one that was called; so a
+closed window does not end a container, and a second person can attach to it.
+
+Messages on an attached socket (SOCK_SEQPACKET, so each arrives whole), by their first byte:
+
+    client → relay    h flags      what this client wants to see (first message of one that connected by itself)
+                      i bytes      standard input            e          its end
+                      w rows cols  size of the window        s number   a signal for the process
+    relay → client    o bytes      standard output           r bytes    standard error
+                      x code       it has ended; the last message
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import struct
+from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
+
+from minirun.errors import KernelError
+from minirun.kernel import process, syscalls, terminals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.logs import LogWriter
+
+WANTS_STDIN, WANTS_STDOUT, WANTS_STDERR = 1, 2, 4
+BLOCK = 32768
+#: So much output may wait for a slow client; then the program waits as well, as it would for a slow terminal.
+PATIENCE = 1 << 20
+
+
+class Ends:
+    """Our ends of the process's standard streams; -1 where there is none.
+
+    `.stdin` to write to, `.stdout` and `.stderr` to read from; with a terminal `.master` is all three. `.given` are the
+    three descriptors for the process (None with a terminal), `.console` the socket on which it will send the master.
+    """
+
+    def __init__(self, *, terminal: bool, stdin: bool) -> None:
+        self.stdin = self.stdout = self.stderr = self.master = self.console = -1
+        self.given: tuple[int, int, int] | None = None
+        if terminal:
+            self._waiting, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+            self.console = theirs.detach()
+            return
+        if stdin:
+            input_given, self.stdin = os.pipe2(os.O_CLOEXEC)
+        else:
+            input_given = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self.stdout, output_given = os.pipe2(os.O_CLOEXEC)
+        self.stderr, error_given = os.pipe2(os.O_CLOEXEC)
+        self.given = (input_given, output_given, error_given)
+
+    def settle(self, *, stdin: bool) -> None:
+        """To be called once the process has its ends: close our copies of them, fetch the terminal's master."""
+        if self.given:
+            for fd in self.given:
+                os.close(fd)
+        else:
+            os.close(self.console)
+            _, ancillary, _, _ = self._waiting.recvmsg(16, 64)
+            self.master = struct.unpack("i", ancillary[0][2][:4])[0]
+            self._waiting.close()
+            os.set_inheritable(self.master, False)
+            self.stdout = self.master
+            self.stdin = self.master if stdin else -1
+        for fd in (self.stdin, self.stdout, self.stderr):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+
+
+class Client:
+    """One attached socket: `.wants` (WANTS_*), `.queue` of messages that it was too slow to take."""
+
+    __slots__ = ("fd", "queue", "queued", "sock", "wants")
+
+    def __init__(self, sock: _socket.socket, wants: int) -> None:
+        self.sock, self.fd, self.wants = sock, sock.fileno(), wants
+        sock.setblocking(False)
+        self.queue: list[bytes] = []
+        self.queued = 0
+
+    def send(self, message: bytes) -> bool:
+        """Send or queue a message; False when the client is gone."""
+        if self.queue:
+            self.queue.append(message)
+            self.queued += len(message)
+            return True
+        try:
+            self.sock.send(message)
+        except BlockingIOError:
+            self.queue.append(message)
+            self.queued += len(message)
+        except OSError:
+            return False
+        return True
+
+    def flush(self) -> bool:
+        """Send what is queued as far as it goes; False when the client is gone."""
+        queue, self.queue, self.queued = self.queue, [], 0
+        for message in queue:
+            if not self.send(message):
+                return False
+        return True
+
+
+class Relay:
+    """The loop that stands between a process and its watchers.
+
+    Arguments: pid (int), a child of the caller; ends, settled; log or None; listener, a listening socket or None.
+    """
+
+    def __init__(self, pid: int, ends: Ends, log: LogWriter | None, listener: _socket.socket | None) -> None:
+        self.pid, self.ends, self.log, self.listener = pid, ends, log, listener
+        self.clients: dict[int, Client] = {}
+        self.input = b""  # what the process was too slow to read
+        self.input_ends = False
+        self.outputs = {fd: name for fd, name in ((ends.stdout, b"o"), (ends.stderr, b"r")) if fd >= 0}
+
+    def add(self, sock: _socket.socket, wants: int) -> None:
+        """Attach a client."""
+        self.clients[sock.fileno()] = Client(sock, wants)
+
+    def run(self) -> int:
+        """Relay until the process has ended. Returns: its exit code, or 128 + the signal that ended it."""
+        pidfd = syscalls.pidfd_open(self.pid)
+        ended = False
+        while not ended:
+            ready = dict(self._poller(pidfd).poll())
+            ended = bool(ready.pop(pidfd, 0))
+            self._serve(ready)
+        os.close(pidfd)
+        code = process.end_code(self.pid)
+        self._drain()
+        if self.log:
+            self.log.close()
+        return code
+
+    def _poller(self, pidfd: int) -> poll:
+        """Whom to listen to now: nobody is read from whose words could not be passed on."""
+        poller = poll()
+        poller.register(pidfd, POLLIN)
+        if self.listener:
+            poller.register(self.listener.fileno(), POLLIN)
+        slow = any(client.queued > PATIENCE for client in self.clients.values())
+        for fd in self.outputs:
+            if not slow:
+                poller.register(fd, POLLIN)
+        for fd, client in self.clients.items():
+            poller.register(fd, (0 if self.input else POLLIN) | (POLLOUT if client.queue else 0))
+        if self.input and self.ends.stdin >= 0:
+            both = POLLIN if self.ends.stdin in self.outputs and not slow else 0
+            poller.register(self.ends.stdin, POLLOUT | both)
+        return poller
+
+    def _serve(self, ready: dict[int, int]) -> None:
+        for fd, events in ready.items():
+            if self.listener and fd == self.listener.fileno():
+                self._welcome()
+            elif fd in self.clients:
+                self._hear(self.clients[fd], events)
+            else:
+                if events & POLLOUT:
+                    self._feed(b"")
+                if fd in self.outputs and events & (POLLIN | POLLHUP | POLLERR):
+                    self._pass_on(fd)
+
+    def _welcome(self) -> None:
+        try:
+            fd, _address = self.listener._accept()  # type: ignore[union-attr]
+        except OSError:
+            return
+        self.add(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd), 0)
+
+    def _hear(self, client: Client, events: int) -> None:
+        if events & POLLOUT and not client.flush():
+            self._leave(client)
+            return
+        if not events & (POLLIN | POLLHUP | POLLERR):
+            return
+        try:
+            message = client.sock.recv(BLOCK + 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if not message:
+            self._leave(client)
+        else:
+            self._obey(client, message[:1], message[1:])
+
+    def _obey(self, client: Client, word: bytes, rest: bytes) -> None:
+        if word == b"h":
+            client.wants = rest[0]
+        elif word == b"i":
+            self._feed(rest)
+        elif word == b"e":
+            self._end_input()
+        elif word == b"w" and self.ends.master >= 0:
+            terminals.set_size(self.ends.master, *struct.unpack("HH", rest))
+        elif word == b"s":
+            try:
+                os.kill(self.pid, rest[0])  # our own child, not waited for yet: the pid cannot be anybody else's
+            except ProcessLookupError:
+                return
+
+    def _leave(self, client: Client) -> None:
+        """A client has gone. If it was the one that typed, the process's input ends with it (Docker's StdinOnce)."""
+        del self.clients[client.fd]
+        client.sock.close()
+        if client.wants & WANTS_STDIN and self.ends.master < 0:
+            self._end_input()
+
+    def _feed(self, data: bytes) -> None:
+        """Write input to the process as far as it takes it."""
+        self.input += data
+        try:
+            while self.input and self.ends.stdin >= 0:
+                self.input = self.input[os.write(self.ends.stdin, self.input):]
+        except BlockingIOError:
+            return
+        except OSError:  # the process has closed its standard input
+            self.input, self.input_ends = b"", True
+        if self.input_ends:
+            self._end_input()
+
+    def _end_input(self) -> None:
+        self.input_ends = True
+        if not self.input and self.ends.stdin >= 0 and self.ends.master < 0:
+            os.close(self.ends.stdin)
+            self.ends.stdin = -1
+
+    def _pass_on(self, fd: int) -> bool:
+        """Pass on one block of output; False when there is none now, or no more."""
+        try:
+            data = os.read(fd, BLOCK)
+        except BlockingIOError:
+            return False
+        except OSError as reason:
+            # A terminal's master answers EIO while no process has its slave open: the session is over, or between two.
+            if reason.errno != errno.EIO:
+                raise KernelError("read the container's output", reason.errno or 0) from None
+            data = b""
+        word = self.outputs[fd]
+        if not data:
+            del self.outputs[fd]
+            return False
+        if self.log:
+            self.log.feed("stdout" if word == b"o" else "stderr", data)
+        wanted = WANTS_STDOUT if word == b"o" else WANTS_STDERR
+        for client in list(self.clients.values()):
+            if client.wants & wanted and not client.send(word + data):
+                self._leave(client)
+        return True
+
+    def _drain(self) -> None:
+        """After the end: take what is still in the pipes. Nobody is left to write, so they run dry."""
+        for fd in list(self.outputs):
+            while fd in self.outputs and self._pass_on(fd):
+                pass
+
+    def farewell(self, code: int) -> None:
+        """Tell all clients the end, after what they have not read yet (for which we wait), and let them go."""
+        for client in self.clients.values():
+            client.sock.setblocking(True)
+            if client.flush():
+                client.send(b"x%d" % code)
+            client.sock.close()
+        self.clients.clear()

@@ -1,0 +1,1 @@
+"""What only minirun has: the runtime explains itself."""
