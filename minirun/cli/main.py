@@ -1,0 +1,187 @@
+"""The way in: `minirun [OPTIONS] VERB ...`, from words to an exit code.
+
+A verb costs what it needs and no more: the tables below say which module holds it, and that module alone is loaded.
+A command line that the fast reader does not understand goes to click (see grammar.py).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minirun.cli import grammar
+from minirun.cli.grammar import Option, Options, Verb
+from minirun.cli.kinds import BOOL, STRING
+from minirun.errors import MinirunError
+
+#: The module of each verb.
+VERBS = {
+    "run": "run", "create": "run",
+    "exec": "execute",
+    "start": "lifecycle", "stop": "lifecycle", "restart": "lifecycle", "kill": "lifecycle", "wait": "lifecycle",
+    "rm": "lifecycle",
+    "ps": "ps", "logs": "logs", "inspect": "inspect",
+    "images": "images", "import": "images", "rmi": "images",
+    "version": "system", "info": "system", "completion": "completion",
+}
+
+#: Docker's management commands: group → word → the verb that it stands for.
+GROUPS = {
+    "container": {**{name: name for name in ("run", "create", "exec", "start", "stop", "restart", "kill", "wait", "rm",
+                                             "logs")},
+                  "ls": "ps", "list": "ps", "ps": "ps", "inspect": "container inspect"},
+    "image": {"ls": "images", "list": "images", "import": "import", "rm": "rmi", "rmi": "rmi", "remove": "rmi",
+              "inspect": "image inspect"},
+    "system": {"info": "info", "check": "system check"},
+}
+
+#: The modules of the verbs that exist inside a group only.
+GROUP_VERBS = {"container inspect": "inspect", "image inspect": "inspect", "system check": "system"}
+
+#: Options before the verb.
+GLOBAL = (
+    Option("debug", BOOL, "Show where in minirun an error comes from", short="D"),
+    Option("explain", BOOL, "Show each step with the shell commands that would do the same"),
+    Option("root", STRING, "Directory for images and containers", shown='"/var/lib/minirun"'),
+    Option("exec-root", STRING, "Directory for what a reboot clears", shown='"/run/minirun"'),
+    Option("version", BOOL, "Print version information and quit", short="v"),
+)
+ROOT = Verb("", "A container runtime small enough to read and real enough to use", "[OPTIONS] COMMAND",
+            lambda _: 0, takes=("words*",), options=GLOBAL, interspersed=False)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Do what the command line asks for and end the process; never returns."""
+    finish(serve(sys.argv[1:] if argv is None else argv[1:]))
+
+
+def serve(words: list[str]) -> int:
+    """Do what `words` ask for and return the exit code. Whatever fails is one line for a person."""
+    asked: list[str] = []  # the verb's name, once it is known
+    try:
+        if "_MINIRUN_COMPLETE" in os.environ:
+            raise NotInOrder
+        return _serve(words, asked)
+    except NotInOrder:
+        return _serve_slowly(words)
+    except MinirunError as error:
+        return complain(error, asked[-1] if asked else "")
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _deafen()
+        return 141
+
+
+class NotInOrder(Exception):
+    """The fast reader gives up: something is wrong, or help is asked for."""
+
+
+def _serve(words: list[str], asked: list[str]) -> int:
+    settings = grammar.read(ROOT, words)
+    if settings is None:
+        raise NotInOrder
+    if settings.version:
+        print(version_line())
+        return 0
+    verb, rest = find(settings.words)
+    if verb is None:
+        raise NotInOrder
+    options = grammar.read(verb, rest)
+    if options is None:
+        raise NotInOrder
+    asked.append(verb.name)
+    return act(settings, verb, options)
+
+
+def find(words: list[str]) -> tuple[Verb | None, list[str]]:
+    """The verb at the head of `words` and what comes after it; None when there is none."""
+    name = words[0] if words else ""
+    if name in VERBS:
+        return load(name), words[1:]
+    if name in GROUPS and len(words) > 1 and words[1] in GROUPS[name]:
+        target = GROUPS[name][words[1]]
+        verb = load(target)
+        return (verb if target.startswith(name) else verb.named(f"{name} {words[1]}")), words[2:]
+    return None, words
+
+
+def load(name: str) -> Verb:
+    """The verb with this name, "run" or "system check"; loads its module."""
+    module = f"minirun.cli.{VERBS.get(name) or GROUP_VERBS[name]}"
+    __import__(module)  # importlib.import_module would do the same, after importing importlib
+    return sys.modules[module].VERBS[name]
+
+
+def act(settings: Options, verb: Verb, options: Options) -> int:
+    """Do it."""
+    from minirun.engine import places
+
+    places.settle(settings.root, settings.exec_root)
+    if settings.explain:
+        from minirun.lecture import explain  # rarely asked for
+
+        explain.attach()
+    try:
+        return verb.act(options)
+    except MinirunError:
+        if settings.debug:
+            _print_traceback()
+        raise
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if settings.debug:
+            _print_traceback()
+        raise MinirunError(f"{type(error).__name__}: {error}",
+                           hint="this is a mistake in minirun itself; --debug shows where") from None
+
+
+def complain(error: MinirunError, verb: str) -> int:
+    """Say what failed, and return the exit code."""
+    from minirun.cli import complaint
+    from minirun.errors import ProgramError
+
+    # Docker's `exec` prints why a program could not be started where the program's own output would have gone.
+    to = sys.stdout if isinstance(error, ProgramError) and verb.endswith("exec") else sys.stderr
+    print(complaint.complaint(error, verb), file=to)
+    return complaint.exit_code(error, verb)
+
+
+def version_line() -> str:
+    """What `minirun --version` prints."""
+    from minirun import __version__
+
+    return f"minirun version {__version__}"
+
+
+def _serve_slowly(words: list[str]) -> int:
+    from minirun.cli import click_reader  # click takes longer to load than a container takes to start
+
+    return click_reader.serve(words)
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+def _deafen() -> None:
+    """Let what is still buffered for a closed pipe go nowhere, quietly."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        os.dup2(nowhere, fd)
+
+
+def finish(code: int) -> None:
+    """End the process at once: all output is written, but Python does not tidy up (2 ms)."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = code or 141
+    except OSError as reason:  # a full disk behind `>`: the output is lost, and must not be reported as done
+        code = code or 1
+        os.write(2, f"minirun: write to standard output: {os.strerror(reason.errno or 0).lower()}\n".encode())
+    os._exit(code)

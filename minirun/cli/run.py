@@ -1,0 +1,87 @@
+"""`run` and `create`: Docker's client side of them, which reads files, checks syntax and then asks the engine."""
+
+from __future__ import annotations
+
+import os
+
+from minirun.cli.grammar import Options, Verb
+from minirun.cli.run_options import CREATE, RUN
+from minirun.errors import ClientError
+
+
+def run(options: Options) -> int:
+    """Run a command in a new container; the exit code is the command's."""
+    complete(options)
+    if options.detach and options.attach:
+        raise ClientError("Conflicting options: -a and -d", exit_code=1)
+    wants_stdin = "stdin" in options.attach if options.attach else options.interactive
+    if options.tty and wants_stdin and not options.detach and not os.isatty(0):
+        raise ClientError("the input device is not a TTY", exit_code=1)
+    from minirun.engine import containers
+
+    return containers.run(options)
+
+
+def create(options: Options) -> int:
+    """Make a container and print its ID."""
+    complete(options)
+    options.detach = False  # the engine reads one set of options for both verbs
+    options.sig_proxy, options.detach_keys = True, ""
+    from minirun.engine import containers
+
+    print(containers.create(options).id)
+    return 0
+
+
+def complete(options: Options) -> None:
+    """Do what Docker's client does between reading the words and asking the daemon.
+
+    The files of --env-file and --label-file come before what stands on the command line; hidden spellings are
+    folded into the usual ones. Errors: ClientError.
+    """
+    if options.env_file or options.label_file:
+        read_files(options)
+    if options.net is not None:
+        options.network = options.net
+    options.dns_option += options.dns_opt
+    options.dns_opt = []
+    if not options.network:
+        raise ClientError("no name set for network")
+    if options.pull not in ("always", "missing", "never"):
+        raise ClientError(f"invalid pull option: '{options.pull}': must be one of \"always\", \"missing\" or \"never\"")
+    if options.mac_address and not _is_mac(options.mac_address):
+        raise ClientError(f"{options.mac_address} is not a valid mac address")
+    for word in options.security_opt:
+        if word != "no-new-privileges" and "=" not in word and ":" not in word:
+            raise ClientError(f'Invalid --security-opt: "{word}"')
+    if options.cidfile and os.path.lexists(options.cidfile):
+        raise ClientError("container ID file found, make sure the other container isn't running or delete "
+                          + options.cidfile)
+
+
+def read_files(options: Options) -> None:
+    """Put what --env-file and --label-file hold before what stands on the command line."""
+    from minirun.engine import environment  # few command lines name such files
+
+    options.env = environment.variables(options.env, environment.contents(options.env_file), os.environ)
+    labels = environment.labels(options.label, environment.contents(options.label_file))
+    options.label = [f"{name}={value}" for name, value in labels.items()]
+    options.env_file, options.label_file = [], []
+
+
+def _is_mac(text: str) -> bool:
+    """Six bytes in hexadecimal: 02:42:ac:11:00:02, 02-42-ac-11-00-02 or 0242.ac11.0002."""
+    for separator, width in ((":", 2), ("-", 2), (".", 4)):
+        parts = text.split(separator)
+        if len(parts) * width == 12:
+            return all(len(part) == width and not part.lower().strip("0123456789abcdef") for part in parts)
+    return False
+
+
+USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
+VERBS = {
+    "run": Verb("run", "Run a command in a new container", USAGE, run, takes=("image", "command*"), options=RUN,
+                interspersed=False),
+    "create": Verb("create", "Create a new container", USAGE, create, takes=("image", "command*"), options=CREATE,
+                   interspersed=False),
+}
