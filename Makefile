@@ -1,0 +1,86 @@
+# minirun. On a new Debian `make run` is all that is needed; `make help` lists the rest.
+
+PYTHON  ?= /usr/bin/python3
+DEBIAN   = python3-venv python3-dev gcc libc6-dev libcap-dev iptables iproute2
+SOURCES := pyproject.toml setup.cfg $(shell find minirun -name '*.py' -o -name '*.c')
+TESTS   ?= tests
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help run alpine test test-vm lint bench clean
+.NOTPARALLEL:
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+run: alpine ## a shell in an Alpine container; without a terminal, a short tour of one
+	@if [ -t 0 ] && [ -t 1 ]; then \
+	    echo "minirun run -it --rm alpine sh"; minirun run -it --rm alpine sh || [ $$? -lt 125 ]; \
+	else \
+	    minirun run --rm -m 64m --cpus 1 --pids-limit 100 alpine sh -c "$$TOUR"; \
+	fi
+
+test: alpine .venv/tests ## all tests, as CI runs them; TESTS=tests/unit for some of them
+	@.venv/bin/pytest -m "not vm" $(TESTS)
+
+test-vm: alpine .venv/tests ## the tests that need a virtual machine of their own
+	@.venv/bin/pytest -m vm $(TESTS)
+
+lint: .venv/tests ## style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+bench: alpine ## timings against runc and docker, side by side
+	@.venv/bin/python3 bench/run.py
+
+clean: ## remove what make made here; images and containers stay
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The set-up, each step done once: Debian packages and an environment; minirun in it; an image; what the tests use.
+
+alpine: .venv/installed
+	@[ "$$(id -u)" = 0 ] || { echo "minirun needs root: sudo make" >&2; exit 1; }
+	@rootfs/alpine
+
+.venv/system: Makefile
+	@command -v dpkg-query >/dev/null || exit 0; \
+	missing=$$(for name in $(DEBIAN); do \
+	    dpkg-query -Wf '$${Status}' $$name 2>/dev/null | grep -q ' installed' || echo $$name; done); \
+	if [ "$$missing" ]; then \
+	    echo "== Debian packages:" $$missing; \
+	    [ "$$(id -u)" = 0 ] || { echo "only root can install them: sudo make" >&2; exit 1; }; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get update -qq && apt-get install -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minirun needs Python 3.11: make PYTHON=...")'
+	@[ -x .venv/bin/pip ] || { echo "== a Python environment in .venv"; $(PYTHON) -m venv .venv; }
+	@.venv/bin/pip install -qq wheel
+	@touch $@
+
+.venv/installed: .venv/system $(SOURCES)
+	@echo "== minirun, into .venv"
+	@rm -rf build
+	@.venv/bin/pip install -qq .
+	@touch $@
+
+.venv/tests: .venv/installed pyproject.toml
+	@echo "== what the tests use"
+	@.venv/bin/python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	    print(*project["optional-dependencies"]["test"])' | xargs .venv/bin/pip install -qq
+	@touch $@
+
+define TOUR
+show() { echo; echo "# $$*"; "$$@"; }
+show cat /etc/os-release
+show hostname
+show ps
+show ip addr
+show ip route
+show ping -c 2 $$(ip route | sed -n 's/default via \([^ ]*\).*/\1/p')
+cd /sys/fs/cgroup
+show grep -s . memory.max cpu.max pids.max memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us pids/pids.max
+true
+endef
+export TOUR
