@@ -83,7 +83,7 @@ def remove_cgroup(name: str) -> None:
                     time.sleep(0.02)
 
 
-def become_host(name: str, scratch: str, outside: bool) -> None:
+def become_host(name: str, outside: bool) -> None:
     """Turn this process into a throw-away host."""
     trees = cgroup_trees()
     _enter_cgroup(name)
@@ -97,8 +97,6 @@ def become_host(name: str, scratch: str, outside: bool) -> None:
         for mountpoint, kind, controllers in trees:
             options = f"-o {controllers}" if controllers else ""
             script.append(f"mkdir -p {mountpoint}; mount -t {kind} {options} {kind} {mountpoint}")
-    if outside:
-        script.append(f"mkdir -p /run/netns; touch /run/netns/.outside; mkdir -p {scratch}")
     _sh("; ".join(script))
     if v2_only:
         Path("/sys/fs/cgroup/host/cgroup.procs").write_text("0")
@@ -140,7 +138,7 @@ class Host:
             status = 1
             try:
                 os.setsid()
-                become_host(self.name, "/run/scratch", self.outside)
+                become_host(self.name, self.outside)
                 os.write(tell, b"!")
                 signal.pause()
             except BaseException as error:

@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from minirun.cli.grammar import Options
-
 
 class Format:
     """What stands after --format.
@@ -39,7 +37,11 @@ class Format:
         except TemplateError as error:
             raise ClientError(f"{prefixes[0]}: {error}", exit_code=1) from None
 
-    def print(self, rows: Sequence[Mapping[str, object]], _options: Options) -> None:
+    def try_out(self) -> None:
+        """Evaluate it over an empty row, as `docker ps` does before it asks for any. Errors: ClientError."""
+        self.line({**dict.fromkeys(self.heads, ""), "Label": lambda name: ""})  # noqa: ARG005
+
+    def print(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Write a line for each row, below the heads of a table."""
         lines = [self.line(row) for row in rows]
         if not self.is_table:

@@ -10,7 +10,7 @@ import sys
 
 from minirun.cli.grammar import Option, Options, Verb
 from minirun.cli.kinds import BOOL, INT, STRING
-from minirun.errors import BadParameter, ClientError, EngineError, MinirunError
+from minirun.errors import BadParameter, ClientError, EngineError, MinirunError, NoSuchContainer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ def start(options: Options) -> int:
     if options.attach or options.interactive:
         if len(options.containers) > 1:
             raise ClientError("you cannot start and attach multiple containers at once", exit_code=1)
-        code = containers.start(containers.find(options.containers[0]), attach=True, stdin=options.interactive)
-        return code or 0
+        try:
+            container = containers.find(options.containers[0])
+        except NoSuchContainer as error:  # with -a Docker's client looks for itself, and words it differently
+            raise ClientError(f"Error: {error.message}", exit_code=1) from None
+        return containers.start(container, attach=True, stdin=options.interactive, detach_keys=options.detach_keys) or 0
     failed = []
     for word in options.containers:
         try:

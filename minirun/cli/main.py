@@ -59,11 +59,8 @@ def serve(words: list[str]) -> int:
     """Do what `words` ask for and return the exit code. Whatever fails is one line for a person."""
     asked: list[str] = []  # the verb's name, once it is known
     try:
-        if "_MINIRUN_COMPLETE" in os.environ:
-            raise NotInOrder
-        return _serve(words, asked)
-    except NotInOrder:
-        return _serve_slowly(words)
+        code = None if "_MINIRUN_COMPLETE" in os.environ else _serve(words, asked)
+        return _serve_slowly(words) if code is None else code
     except MinirunError as error:
         return complain(error, asked[-1] if asked else "")
     except KeyboardInterrupt:
@@ -73,23 +70,18 @@ def serve(words: list[str]) -> int:
         return 141
 
 
-class NotInOrder(Exception):
-    """The fast reader gives up: something is wrong, or help is asked for."""
-
-
-def _serve(words: list[str], asked: list[str]) -> int:
+def _serve(words: list[str], asked: list[str]) -> int | None:
+    """The fast way; None when something is wrong with `words`, or help is asked for."""
     settings = grammar.read(ROOT, words)
     if settings is None:
-        raise NotInOrder
+        return None
     if settings.version:
         print(version_line())
         return 0
     verb, rest = find(settings.words)
-    if verb is None:
-        raise NotInOrder
-    options = grammar.read(verb, rest)
+    options = grammar.read(verb, rest) if verb else None
     if options is None:
-        raise NotInOrder
+        return None
     asked.append(verb.name)
     return act(settings, verb, options)
 
@@ -102,8 +94,16 @@ def find(words: list[str]) -> tuple[Verb | None, list[str]]:
     if name in GROUPS and len(words) > 1 and words[1] in GROUPS[name]:
         target = GROUPS[name][words[1]]
         verb = load(target)
-        return (verb if target.startswith(name) else verb.named(f"{name} {words[1]}")), words[2:]
+        if target not in GROUP_VERBS:  # an alias of a verb that also stands alone
+            others = tuple(word for word, meaning in GROUPS[name].items() if meaning == target)
+            verb = verb.named(f"{name} {others[0]}", aliases=others)
+        return verb, words[2:]
     return None, words
+
+
+def canonical_word(group: str, word: str) -> str:
+    """The word that help shows for a verb of a group: "ls" for "list"."""
+    return next(other for other, meaning in GROUPS[group].items() if meaning == GROUPS[group][word])
 
 
 def load(name: str) -> Verb:

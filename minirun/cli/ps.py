@@ -9,6 +9,7 @@ from minirun.cli.grammar import Option, Options, Verb
 from minirun.cli.kinds import BOOL, CONDITIONS, INT, STRING
 from minirun.cli.quoting import quote
 from minirun.cli.units import duration
+from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def ps(options: Options) -> int:
 
         template = formats.Format(options.format, kind="*formatter.ContainerContext", heads=HEADS, columns=COLUMNS,
                                   prefixes=("failed to parse template", "failed to execute template"))
+        template.try_out()
     from minirun.engine import times
 
     now = time.time_ns()
@@ -40,7 +42,7 @@ def ps(options: Options) -> int:
         created = times.read(container.record["Created"])
         rows.append(Row(container, status, now, created, full=options.no_trunc, size=options.size))
     if template and not (template.is_default and options.quiet):
-        template.print([row.fields() for row in rows], options)
+        template.print([row.fields() for row in rows])
     elif options.quiet:
         sys.stdout.write("".join(f"{row.ID()}\n" for row in rows))
     else:
@@ -91,7 +93,9 @@ class Row:
 
     def fields(self) -> dict[str, object]:
         """All fields, as a template asks for them."""
-        result: dict[str, object] = {name: self.field(name) for name in sorted(HEADS)}
+        from minirun.cli.template_values import Lazy  # only templates ask for fields by name
+
+        result: dict[str, object] = {name: Lazy(getattr(self, name)) for name in sorted(HEADS)}
         labels = self.record["Config"].get("Labels") or {}
         result["Label"] = lambda name: labels.get(name, "")
         return result
@@ -103,7 +107,9 @@ class Row:
         return self.record["Name"].removeprefix("/")
 
     def Image(self) -> str:  # noqa: N802
-        return self.record["ImageName"] or "<no image>"
+        """The image as the user named it; its id once that name means another image, or none."""
+        name, image = self.record["ImageName"], self.record["Image"]
+        return name if _meaning(name) == image else image if self.full else image.removeprefix("sha256:")[:12]
 
     def Command(self) -> str:  # noqa: N802
         words = [f"'{word}'" if " " in word else word for word in self.record["Args"]]
@@ -159,6 +165,22 @@ class Row:
 
         own, whole = about.sizes(self.container)
         return f"{decimal_size(own)} (virtual {decimal_size(whole)})"
+
+
+_meanings: dict[str, str] = {}
+
+
+def _meaning(name: str) -> str:
+    """The id of the image that has this name now, "" when none has. Asked once for each name."""
+    if name not in _meanings:
+        from minirun.engine import places
+        from minirun.image.store import Images
+
+        try:
+            _meanings[name] = Images(f"{places.data}/images").find(name).id
+        except MinirunError:
+            _meanings[name] = ""
+    return _meanings[name]
 
 
 VERBS = {

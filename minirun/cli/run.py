@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from minirun.cli.grammar import Options, Verb
 from minirun.cli.run_options import CREATE, RUN
-from minirun.errors import ClientError
+from minirun.errors import ClientError, NoSuchImage
 
 
 def run(options: Options) -> int:
@@ -19,7 +20,10 @@ def run(options: Options) -> int:
         raise ClientError("the input device is not a TTY", exit_code=1)
     from minirun.engine import containers
 
-    return containers.run(options)
+    try:
+        return containers.run(options)
+    except NoSuchImage as error:
+        raise _explained(error, options) from None
 
 
 def create(options: Options) -> int:
@@ -29,8 +33,20 @@ def create(options: Options) -> int:
     options.sig_proxy, options.detach_keys = True, ""
     from minirun.engine import containers
 
-    print(containers.create(options).id)
+    try:
+        print(containers.create(options).id)
+    except NoSuchImage as error:
+        raise _explained(error, options) from None
     return 0
+
+
+def _explained(error: NoSuchImage, options: Options) -> NoSuchImage:
+    """What Docker says before it pulls an image, and what to do as long as minirun cannot pull."""
+    if options.pull != "never":
+        image = error.message.removeprefix("No such image: ")
+        print(f"Unable to find image '{image}' locally", file=sys.stderr)
+        error.hint = f"minirun does not pull images yet: `minirun import FILE {image}` makes one of a tar"
+    return error
 
 
 def complete(options: Options) -> None:
@@ -49,6 +65,8 @@ def complete(options: Options) -> None:
         raise ClientError("no name set for network")
     if options.pull not in ("always", "missing", "never"):
         raise ClientError(f"invalid pull option: '{options.pull}': must be one of \"always\", \"missing\" or \"never\"")
+    if options.pull == "always":
+        raise ClientError("minirun does not have --pull always yet")
     if options.mac_address and not _is_mac(options.mac_address):
         raise ClientError(f"{options.mac_address} is not a valid mac address")
     for word in options.security_opt:

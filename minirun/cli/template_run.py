@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minirun.cli.quoting import quote
-from minirun.cli.template_values import FUNCTIONS, NO_VALUE, Map, Null, Reason, shown, type_name
+from minirun.cli.template_values import FUNCTIONS, NO_VALUE, Lazy, Map, Null, Reason, shown, type_name
 from minirun.cli.template_words import TemplateError
 
 TYPE_CHECKING = False
@@ -148,8 +148,10 @@ class Evaluation:
         if isinstance(value, Map):
             return value.get(name, NO_VALUE)
         if isinstance(value, dict):
-            if name in value:
-                return value[name]
+            # Go's names and those of its JSON differ in the case of abbreviations: .ID and .Id are one field
+            key = name if name in value else next((key for key in value if key.upper() == name.upper() != key), "")
+            if key and name[0].isupper():
+                return value[key].get() if isinstance(value[key], Lazy) else value[key]
             raise self.fail(self.missing(name), position, source)
         if value is None or isinstance(value, Null):
             raise self.fail(f"nil pointer evaluating interface {{}}.{name}", position, source)

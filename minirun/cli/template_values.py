@@ -33,6 +33,15 @@ class Null(tuple):
 NO_VALUE = Null()
 
 
+class Lazy:
+    """A field that is worked out when a template asks for it."""
+
+    __slots__ = ("get",)
+
+    def __init__(self, get: Callable[[], object]) -> None:
+        self.get = get
+
+
 class Reason(Exception):
     """Why a field or function has no value; the evaluation adds the place."""
 
@@ -60,6 +69,8 @@ def plain(value: object) -> object:
     """A value as JSON has it."""
     if isinstance(value, Null):
         return None
+    if isinstance(value, Lazy):
+        return value.get()
     if isinstance(value, dict):
         keys = sorted(value) if isinstance(value, Map) else value
         return {key: plain(value[key]) for key in keys if not callable(value[key])}

@@ -6,9 +6,9 @@ import _socket
 
 from minirun.engine import running, specgen
 from minirun.engine.attach import DETACH_KEYS, Detached, Watcher, flags, parse_keys
-from minirun.engine.monitor import leave_the_terminal
+from minirun.engine.monitor import as_minirun_error, leave_the_terminal
 from minirun.engine.relay import Ends, Relay
-from minirun.errors import EngineError, KernelError, MinirunError
+from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
 from minirun.runtime import lifecycle
 from minirun.runtime import state as states
@@ -68,8 +68,8 @@ def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.so
         state = states.load(running.state_directory(container))
         pid = lifecycle.execute(state, wanted, stdio=ends.given, console=ends.console)
         ends.settle(stdin=stdin or terminal)
-    except (MinirunError, OSError) as error:
-        ready.send_error(error if isinstance(error, MinirunError) else KernelError("exec", error.errno or 0))
+    except Exception as error:
+        ready.send_error(as_minirun_error(error))
         return
     relay = Relay(pid, ends, None, None)
     relay.add(client, flags(stdin=stdin))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import _signal as signal
 import os
 
-from minirun import store, trace
+from minirun import store
 from minirun.engine import attach, running
 from minirun.engine.logs import LogWriter
 from minirun.engine.relay import Ends, Relay
@@ -39,9 +39,9 @@ def main(container: Container, ready: Channel, client: _socket.socket | None, wa
     leave_the_terminal([ready.fd, *([client.fileno()] if client else [])])
     try:
         state, relay = start(container, client, wants)
-    except (MinirunError, OSError) as error:
+    except Exception as error:
         running.take_down(container)
-        ready.send_error(error if isinstance(error, MinirunError) else KernelError(error.filename or "start", error.errno or 0))
+        ready.send_error(as_minirun_error(error))
         return
     ready.send({"started": state.pid})
     ready.close()
@@ -53,6 +53,15 @@ def main(container: Container, ready: Channel, client: _socket.socket | None, wa
 
         discard(container)
     relay.farewell(code)
+
+
+def as_minirun_error(error: Exception) -> MinirunError:
+    """Any failure as one that can cross to the process that waits for us."""
+    if isinstance(error, MinirunError):
+        return error
+    if isinstance(error, OSError):
+        return KernelError(error.filename or "start", error.errno or 0)
+    return MinirunError(f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself")
 
 
 def start(container: Container, client: _socket.socket | None, wants: int) -> tuple[State, Relay]:
@@ -73,8 +82,8 @@ def start(container: Container, client: _socket.socket | None, wants: int) -> tu
 def leave_the_terminal(keep: list[int]) -> None:
     """Become a process of the background: a session of its own, nothing open that was open, deaf to signals of others.
 
-    Arguments: keep, descriptors that must stay. An open descriptor too many is not untidy, it is wrong: whoever reads
-    `$(minirun run -d ...)` would wait for its end as long as the container lives.
+    Arguments: keep, descriptors that must stay. With one more, whoever reads `$(minirun run -d ...)` would wait for its
+    end as long as the container lives.
     """
     syscalls.setsid()
     os.chdir("/")
@@ -83,9 +92,4 @@ def leave_the_terminal(keep: list[int]) -> None:
         os.dup2(null, standard)
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    first = 3
-    for fd in sorted([*keep, *trace.descriptors]):
-        if fd > first:
-            syscalls.close_range(first, fd - 1)
-        first = fd + 1
-    syscalls.close_range(first, 0xFFFFFFFF)
+    process.close_all_but(keep)

@@ -152,7 +152,7 @@ def plug_in(container: Container, endpoint: dict | None, pid: int) -> None:
     if endpoint:
         networks.plug(networks.ensure_default(places.run), endpoint, pid)
     elif container.record["HostConfig"]["NetworkMode"] == "none":
-        networks.leave_alone(pid)
+        networks.loopback_only(pid)
 
 
 def write_etc_files(container: Container, endpoint: dict | None) -> None:

@@ -21,6 +21,7 @@ from minirun.image.names import named, with_entry
 from minirun.image.progress import progress
 from minirun.image.store import Images, parse_tag
 from minirun.image.stream import Stream
+from minirun.kernel import process
 from minirun.trace import step
 
 TYPE_CHECKING = False
@@ -113,6 +114,9 @@ def _receive(fd: int, draft: str, below: Sequence[str] = (), passed: Callable[[i
             stream = Stream(fd, blob, passed)
             size = layers.unpack(stream.entries(), f"{draft}/tree", below)
             stream.drain()
+            # A rename may reach the disk before the files it is about (ext4 writes contents late): after a power cut
+            # there would be a layer of empty files under a name that says it is whole.
+            process.run(["sync", "-f", draft])
         finally:
             if keep_blob:
                 os.close(blob)

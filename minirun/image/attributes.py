@@ -31,7 +31,7 @@ def mtime_ns(entry: tarfile.TarInfo) -> int:
     From the PAX header's own digits: tarfile keeps a float, which has no room for nanoseconds. Senseless times
     become 0, as with Docker.
     """
-    seconds, _, fraction = entry.pax_headers.get("mtime", str(int(entry.mtime))).partition(".")
+    seconds, _, fraction = (entry.pax_headers.get("mtime") or str(entry.mtime)).partition(".")
     try:
         whole, part = int(seconds), int((fraction + "000000000")[:9])
     except ValueError:

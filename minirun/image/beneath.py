@@ -62,7 +62,7 @@ class Beneath:
         self.times: dict[Parts, int] = {}
         # A tar goes directory by directory, so the last one opened is most often the next one wanted.
         self._last = self.root
-        self._last_parts: Parts | None = ()
+        self._last_parts: Parts = ()
         self._dress(self.root, ())
 
     def close(self) -> None:
@@ -88,10 +88,6 @@ class Beneath:
                 os.close(self._last)
             self._last, self._last_parts = handle, wanted
         return self._last
-
-    def forget(self) -> None:
-        """Something was removed: the next way may lead elsewhere."""
-        self._last_parts = None
 
     def open(self, parts: Parts) -> int:
         """A new descriptor (O_PATH) of the directory `parts`, which must exist; the caller closes it."""

@@ -112,7 +112,7 @@ class _Layer:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
                 opaque = overlay.is_whiteout(status)  # deleted and made anew: nothing below may shine through
-                self._clear(parent, name)
+                _clear(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
         self._fill_directory(parent, name, parts, entry)
         if opaque:
@@ -127,7 +127,7 @@ class _Layer:
         self.ways.times[parts] = attributes.mtime_ns(entry)
 
     def _file(self, parent: int, name: bytes, entry: tarfile.TarInfo, entries: Entries) -> None:
-        fd = self._make(parent, name, lambda: os.open(
+        fd = _make(parent, name, lambda: os.open(
             name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent))
         try:
             for offset, data in entries.data(entry):
@@ -148,7 +148,7 @@ class _Layer:
             raise EngineError("a hard link to a directory")
         directory = self.ways.open(source[:-1])
         try:
-            self._make(parent, parts[-1], lambda: os.link(
+            _make(parent, parts[-1], lambda: os.link(
                 source[-1], parts[-1], src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False))
         finally:
             os.close(directory)
@@ -157,11 +157,11 @@ class _Layer:
     def _special(self, parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
         if entry.issym():
             target = entry.linkname.encode("utf-8", "surrogateescape")
-            self._make(parent, name, lambda: os.symlink(target, name, dir_fd=parent))
+            _make(parent, name, lambda: os.symlink(target, name, dir_fd=parent))
         elif entry.isdev():  # device nodes and fifos
             kind = stat.S_IFIFO if entry.isfifo() else stat.S_IFCHR if entry.ischr() else stat.S_IFBLK
             device = 0 if entry.isfifo() else os.makedev(entry.devmajor, entry.devminor)
-            self._make(parent, name, lambda: os.mknod(name, kind | 0o600, device, dir_fd=parent))
+            _make(parent, name, lambda: os.mknod(name, kind | 0o600, device, dir_fd=parent))
         else:
             raise EngineError(f"an entry of unknown type {entry.type!r}")
         attributes.apply_to_name(parent, name, entry)
@@ -181,20 +181,21 @@ class _Layer:
                 _make_opaque(parent, hidden)
         return None
 
-    def _make(self, parent: int, name: bytes, make: Callable[[], object]) -> int:
-        """Make something; what an earlier entry of the same name left gives way."""
-        try:
-            return make()  # type: ignore[return-value]
-        except FileExistsError:
-            self._clear(parent, name)
-            return make()  # type: ignore[return-value]
 
-    def _clear(self, parent: int, name: bytes) -> None:
-        try:
-            os.unlink(name, dir_fd=parent)
-        except IsADirectoryError:
-            store.remove_tree(f"{by_descriptor(parent)}/{os.fsdecode(name)}")
-        self.ways.forget()
+def _make(parent: int, name: bytes, make: Callable[[], object]) -> int:
+    """Make something; what an earlier entry of the same name left gives way."""
+    try:
+        return make()  # type: ignore[return-value]
+    except FileExistsError:
+        _clear(parent, name)
+        return make()  # type: ignore[return-value]
+
+
+def _clear(parent: int, name: bytes) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except IsADirectoryError:
+        store.remove_tree(f"{by_descriptor(parent)}/{os.fsdecode(name)}")
 
 
 def _make_opaque(parent: int, name: bytes) -> None:

@@ -158,8 +158,7 @@ class Layout:
         """
         blobs, chains = self.mentioned(self.index())
         kept = {os.path.basename(self.layer(chain)) for chain in {*chains, *kept_layers}}
-        found = [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp")
-                 if not _is_held(f"{self.root}/tmp/{name}")]
+        found = self._dead_drafts()
         found += [f"{self.root}/layers/{name}" for name in os.listdir(f"{self.root}/layers")
                   if name.removesuffix(".json").removesuffix("-init") not in kept]
         longest_ago = time.time() - GRACE_SECONDS
@@ -170,6 +169,15 @@ class Layout:
             if f"sha256:{name}" not in blobs and os.stat(path).st_mtime < longest_ago:
                 found.append(path)
         return found
+
+    def _dead_drafts(self) -> list[str]:
+        drafts = [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp")]
+        return [draft for draft in drafts if not _is_held(draft)]
+
+    def clear_drafts(self) -> None:
+        """Remove what makers who were killed left behind; call it with the lock held."""
+        for draft in self._dead_drafts():
+            store.remove_tree(draft)
 
     def sweep(self, kept_layers: Iterable[str] = ()) -> list[str]:
         """Remove all orphans. Returns: their paths."""
@@ -191,7 +199,7 @@ class Layout:
 
 
 class Draft:
-    """A directory under tmp/ that is removed at the end, and by `Layout.sweep` if its maker is killed before.
+    """A directory under tmp/ that is removed at the end, or when the next draft is begun if its maker was killed.
 
     The maker holds a flock(2) on the directory itself: the kernel lets go of it when the process ends, however it
     ends, so nobody has to ask whether a pid is still the same process.
@@ -203,7 +211,8 @@ class Draft:
         self.fd = -1
 
     def __enter__(self) -> str:
-        with self.layout.lock():  # between mkdir and flock a sweep would take it for a dead one
+        with self.layout.lock():  # between mkdir and flock it looks like a dead one
+            self.layout.clear_drafts()
             store.make_directory(self.path)
             self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self.fd, fcntl.LOCK_EX)

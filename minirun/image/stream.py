@@ -163,7 +163,7 @@ class Entries:
         self._skip_to(self.offset)
         self._header_bytes = 0
         try:
-            return tarfile.TarInfo.fromtarfile(self)  # type: ignore[arg-type]
+            entry = tarfile.TarInfo.fromtarfile(self)  # type: ignore[arg-type]
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             return None
         except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
@@ -176,6 +176,9 @@ class Entries:
             raise EngineError(TRUNCATED if "truncated" in str(reason) or "empty" in str(reason) else INVALID) from None
         except (tarfile.TarError, ValueError, LookupError, ArithmeticError, RecursionError):
             raise EngineError(INVALID) from None
+        if entry.size < 0:
+            raise EngineError(INVALID)
+        return entry
 
     def data(self, entry: tarfile.TarInfo) -> Iterator[tuple[int, bytes]]:
         """The content of a regular file as (offset in the file, bytes); the gaps of a sparse file are left out."""

@@ -35,7 +35,7 @@ _ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
 #: What an errno most often means, where strerror(3) does not say it.
 HINTS = {
     ("RTM_NEWLINK", errno.EOPNOTSUPP): "the kernel has no driver for this kind of link: modprobe bridge veth",
-    ("RTM_NEWLINK", errno.EEXIST): "a link with this name exists already: ip link",
+    ("RTM_NEWLINK", errno.EEXIST): "a link with this name or number exists already: ip link",
     ("RTM_NEWLINK", errno.EXFULL): "a bridge takes at most 1023 ports",
     ("RTM_SETLINK", errno.EBUSY): "the link is up, or is a port of another bridge",
     ("RTM_NEWADDR", errno.EEXIST): "the link has this address already: ip addr",

@@ -152,6 +152,20 @@ def kill(pid: int, start_time: int, number: int) -> bool:
     return True
 
 
+def close_all_but(keep: list[int]) -> None:
+    """Close every descriptor from 3 on, except those in `keep` and those that `trace` writes to.
+
+    A forked child has all that its parent had open. One descriptor too many is not untidy, it is wrong: who reads from
+    the other end waits for an end that does not come while the child lives.
+    """
+    first = 3
+    for fd in sorted({*keep, *trace.descriptors}):
+        if fd > first:
+            syscalls.close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    syscalls.close_range(first, 0xFFFFFFFF)
+
+
 def reset_signals() -> None:
     """Give all signals back their default action and unblock them: Python ignores SIGPIPE and SIGXFSZ, and an ignored
     signal stays ignored over an exec, so every `yes | head` in a container would go wrong."""

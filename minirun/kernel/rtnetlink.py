@@ -7,9 +7,9 @@ can pack all of them take longer to import than a container takes to start.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
-import _socket
 import struct
 
 from minirun.errors import KernelError
@@ -198,7 +198,15 @@ def get_link(name: str = "", index: int = 0) -> Message:
     """RTM_GETLINK: ask about one link, by name or by index; about all of them when neither is given."""
     words: dict[str, object] = {"name": name} if name else {}
     flags = NLM_F_REQUEST if name or index else NLM_F_REQUEST | NLM_F_DUMP
-    return Message("RTM_GETLINK", RTM_GETLINK, flags, _end(index, None, words)).about(name or str(index), lambda: "link")
+    return Message("RTM_GETLINK", RTM_GETLINK, flags, _end(index, None, words)).about(name, lambda: "link show")
+
+
+def named(name: str) -> Link:
+    """The link of this name in the present namespace, with its number only. Errors: KernelError when there is none."""
+    try:
+        return Link(_socket.if_nametoindex(name), name)
+    except OSError:
+        raise KernelError(f"if_nametoindex {name}", errno.ENODEV) from None
 
 
 def find_link(netlink: Socket, name: str) -> Link | None:

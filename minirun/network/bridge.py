@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Bridge:
-    """What is to be known about a bridge: `.name`, `.subnet` (ipam.Subnet), `.gateway` (str, its own address), `.mtu`."""
+    """A bridge: `.name`, `.subnet` (ipam.Subnet), `.gateway` (str, its own address), `.mtu` (int, of its cables)."""
 
     __slots__ = ("gateway", "mtu", "name", "subnet")
 

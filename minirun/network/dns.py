@@ -154,7 +154,7 @@ def _without_unreachable(text: str, ipv6: bool) -> str:
     if nameservers(rest):
         return rest
     servers = PUBLIC_SERVERS + (PUBLIC_SERVERS_6 if ipv6 else ())
-    return rest + "\n" + "\n".join(f"nameserver {server}" for server in servers) + ("" if ipv6 else "\n")
+    return rest + "\n" + "\n".join(f"nameserver {server}" for server in servers) + "\n"
 
 
 def _reachable(words: list[str], ipv6: bool) -> bool:

@@ -116,9 +116,9 @@ def reserve(network: Network, container: str, *, mac: str = "") -> dict:
         number = veth.take_numbers(queue.fd, 2)
     _pull_out_old_cables(network.directory)
     return {"Network": network.name, "NetworkID": network.id, "EndpointID": os.urandom(32).hex(),
-            "ContainerID": container, "Gateway": bridge.gateway, "IPAddress": address, "IPPrefixLen": bridge.subnet.prefix,
-            "MacAddress": mac or veth.mac_of(address), "Interface": "eth0", "InterfaceIndex": number,
-            "Bridge": bridge.name, "HostInterface": cable}
+            "ContainerID": container, "Gateway": bridge.gateway, "IPAddress": address,
+            "IPPrefixLen": bridge.subnet.prefix, "MacAddress": mac or veth.mac_of(address), "Interface": "eth0",
+            "InterfaceIndex": number, "Bridge": bridge.name, "HostInterface": cable}
 
 
 def plug(network: Network, endpoint: dict, netns: str | int) -> None:
@@ -131,7 +131,8 @@ def plug(network: Network, endpoint: dict, netns: str | int) -> None:
             try:
                 return veth.plug(network.bridge, endpoint, opened)
             except KernelError as error:
-                if error.errno != errno.EBUSY:
+                lost = error.errno in (errno.EBUSY, errno.EEXIST) and veth.in_use(endpoint["InterfaceIndex"], 2)
+                if not lost:
                     raise
             with _queue(network.run) as queue:  # another program was given one of our two numbers meanwhile
                 endpoint["InterfaceIndex"] = veth.take_numbers(queue.fd, 2)

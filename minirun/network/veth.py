@@ -42,7 +42,7 @@ def take_numbers(counter: int, count: int) -> int:
     """
     text = os.pread(counter, 16, 0).strip()
     number = max(2, int(text)) if text.isdigit() else 2  # 1 is lo
-    while any(_in_use(number + offset) for offset in range(count)):
+    while in_use(number, count):
         number += 1
     remember_number(counter, number + count)
     return number
@@ -62,12 +62,15 @@ def exists(name: str) -> bool:
     return True
 
 
-def _in_use(number: int) -> bool:
-    try:
-        _socket.if_indextoname(number)
-    except OSError:
-        return False
-    return True
+def in_use(number: int, count: int) -> bool:
+    """True when a device of the host has one of the `count` (int) numbers from `number` on."""
+    for candidate in range(number, number + count):
+        try:
+            _socket.if_indextoname(candidate)
+        except OSError:
+            continue
+        return True
+    return False
 
 
 def plug(bridge: Bridge, endpoint: dict, netns: Netns) -> None:
@@ -77,7 +80,7 @@ def plug(bridge: Bridge, endpoint: dict, netns: Netns) -> None:
     Errors: KernelError; no cable is left then.
     """
     near = {"name": endpoint["HostInterface"], "txqlen": 0, "mtu": bridge.mtu,
-            "master": Link(_socket.if_nametoindex(bridge.name), bridge.name)}
+            "master": rtnetlink.named(bridge.name)}
     far = {"netns": netns, "name": endpoint["Interface"], "mac": endpoint["MacAddress"], "txqlen": 0, "mtu": bridge.mtu}
     eth0 = Link(endpoint["InterfaceIndex"], endpoint["Interface"])
     with open_prepared(netns) as container, Socket() as host:
@@ -86,7 +89,7 @@ def plug(bridge: Bridge, endpoint: dict, netns: Netns) -> None:
         try:
             with step("give the container its address and the way out"):
                 container.do(
-                    rtnetlink.new_address(eth0, endpoint["IPAddress"], endpoint["IPPrefixLen"], bridge.subnet.broadcast),
+                    rtnetlink.new_address(eth0, endpoint["IPAddress"], bridge.subnet.prefix, bridge.subnet.broadcast),
                     rtnetlink.set_link(eth0, up=True),
                     rtnetlink.new_default_route(eth0, bridge.gateway))
         except BaseException:

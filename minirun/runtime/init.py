@@ -49,7 +49,7 @@ class Hands:
 def main(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> None:
     """Be the container's first process. Never returns into the parent's code: ends in execve, or in an exit."""
     try:
-        wire(hands)
+        wire(hands, [fifo])
         become_container(spec, cgroup, hands)
         program, environment = settle(spec["process"])
         hands.channel.send({"ready": os.getpid()})
@@ -86,11 +86,16 @@ def become_container(spec: dict, cgroup: Cgroup, hands: Hands) -> None:
     rootfs.close_doors(spec)
 
 
-def wire(hands: Hands) -> None:
-    """Put standard input, output and error in place, and mark all other descriptors to be closed by execve."""
+def wire(hands: Hands, keep: list[int]) -> None:
+    """Put standard input, output and error in place and close what else was inherited, except for `keep`.
+
+    What is left is closed by execve, but for the descriptors that the program shall have (`preserve`).
+    """
     if hands.stdio:
         for standard, fd in enumerate(hands.stdio):
             os.dup2(fd, standard, inheritable=True)
+    preserved = list(range(3, 3 + hands.preserve))
+    process.close_all_but([hands.channel.fd, *([hands.console] if hands.console >= 0 else []), *keep, *preserved])
     syscalls.close_range(3 + hands.preserve, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
 
 

@@ -235,7 +235,7 @@ def _is_ours(word: str, fd: int) -> bool:
 def _become(wanted: dict, cgroup: Cgroup, hands: Hands, opened: dict[str, int]) -> None:
     """The child's side of `execute`: join the container, then be the program."""
     try:
-        init.wire(hands)
+        init.wire(hands, list(opened.values()))
         with step("join the container"):
             cgroup.join_v1()
             init.forget_how_to_import()

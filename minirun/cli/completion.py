@@ -1,0 +1,31 @@
+"""`completion`: the script that teaches a shell to complete minirun's verbs, flags, containers and images.
+
+    source <(minirun completion bash)                      in ~/.bashrc; `zsh` likewise in ~/.zshrc
+    minirun completion fish > ~/.config/fish/completions/minirun.fish
+
+The script calls minirun itself, with `_MINIRUN_COMPLETE` in the environment, and click answers (click_reader).
+"""
+
+from __future__ import annotations
+
+from minirun.cli.grammar import Options, Verb
+from minirun.errors import ClientError
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def completion(options: Options) -> int:
+    """Print the script for a shell."""
+    if options.shell not in SHELLS:
+        raise ClientError(f"minirun completes words in {', '.join(SHELLS[:-1])} and {SHELLS[-1]}, not in {options.shell}",
+                          exit_code=1)
+    from minirun.cli import click_reader
+
+    print(click_reader.completion_script(options.shell))
+    return 0
+
+
+VERBS = {
+    "completion": Verb("completion", "Generate the autocompletion script for the specified shell", "bash|zsh|fish", completion,
+                       takes=("shell",)),
+}

@@ -1,0 +1,76 @@
+"""What a shell may complete: containers by what they do now, images, the values of a few options."""
+
+from __future__ import annotations
+
+from minirun.cli.grammar import Option, Verb
+from minirun.errors import MinirunError
+
+#: The states a container must be in for a verb to make sense of it.
+STATES = {
+    "start": ("created", "exited"), "stop": ("running", "paused", "restarting"), "kill": ("running", "paused"),
+    "exec": ("running",), "wait": ("running", "paused", "restarting"), "restart": (), "rm": (), "logs": (), "inspect": (),
+    "container inspect": (),
+}
+FILES = ("env-file", "label-file", "cidfile", "volume")
+CHOICES = {"network": ("bridge", "host", "none"), "net": ("bridge", "host", "none"), "pull": ("always", "missing", "never"),
+           "attach": ("stdin", "stdout", "stderr"), "type": ("container", "image"),
+           "signal": ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH")}
+
+
+def values(option: Option, incomplete: str) -> list[tuple[str, str]]:
+    """Words for an option's value, as pairs of word and click's kind of completion ("plain", "file", "dir")."""
+    if option.long in FILES:
+        return [(incomplete, "file")]
+    if option.long in ("root", "exec-root"):
+        return [(incomplete, "dir")]
+    return [(word, "plain") for word in CHOICES.get(option.long, ()) if word.startswith(incomplete)]
+
+
+def arguments(verb: Verb, given: list[str], incomplete: str, settings: dict) -> list[tuple[str, str, str]]:
+    """Words for the next argument, as (word, kind of completion, what it is).
+
+    Arguments: given, the arguments before it; settings, click's values of the options before the verb.
+    """
+    name = verb.name.rpartition(" ")[2]
+    if name == "completion":
+        return [(shell, "plain", "") for shell in ("bash", "zsh", "fish") if shell.startswith(incomplete)]
+    if name == "import" and not given:
+        return [(incomplete, "file", "")]
+    try:
+        found = _names(verb, name, given, settings)
+    except (MinirunError, OSError):  # no rights, or nothing there: a shell that asks for words wants no error
+        return []
+    return [(word, "plain", told) for word, told in found if word.startswith(incomplete) and word not in given]
+
+
+def _names(verb: Verb, name: str, given: list[str], settings: dict) -> list[tuple[str, str]]:
+    from minirun.engine import places
+
+    places.settle((settings.get("root") or ("",))[-1], (settings.get("exec_root") or ("",))[-1])
+    if name in ("run", "create", "exec") and given:
+        return []  # from here on the words are the container's
+    if name in ("run", "create", "rmi", "rm", "images") and (verb.name.startswith("image") or name not in ("rm",)):
+        return _images()
+    found = _containers(STATES[name]) if name in STATES and not verb.name.startswith("image") else []
+    if verb.name in ("inspect", "image inspect"):
+        found += _images()
+    return found
+
+
+def _containers(states: tuple[str, ...]) -> list[tuple[str, str]]:
+    from minirun.engine import containers
+
+    return [(container.name, container.record["ImageName"]) for container in containers.every()
+            if not states or container.status().word in states]
+
+
+def _images() -> list[tuple[str, str]]:
+    from minirun.engine import places
+    from minirun.image.store import Images
+
+    return [(name, "") for image in Images(f"{places.data}/images").every() for name in _spellings(image.names)]
+
+
+def _spellings(names: list[str]) -> list[str]:
+    """Each name, and without ":latest" where it may be left out."""
+    return [spelling for name in names for spelling in dict.fromkeys((name.removesuffix(":latest"), name))]

@@ -1,0 +1,158 @@
+"""`images import rmi`: what there is to start containers from."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from minirun.cli.grammar import Option, Options, Verb
+from minirun.cli.kinds import BOOL, CONDITIONS, LIST, STRING
+from minirun.cli.units import decimal_size, duration
+from minirun.errors import ClientError, EngineError, MinirunError, NoSuchImage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.image.store import Image, Images
+
+HEADS = {"ID": "IMAGE ID", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "CreatedSince": "CREATED",
+         "CreatedAt": "CREATED AT", "Size": "SIZE", "Containers": "CONTAINERS", "VirtualSize": "SIZE",
+         "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE"}
+COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
+
+
+def images(options: Options) -> int:
+    """List images, the newest first, a line for each name."""
+    template = None
+    columns = WITH_DIGEST if options.digests else COLUMNS
+    if options.format:
+        from minirun.cli import formats  # only a command line with --format needs a template
+
+        template = formats.Format(options.format, kind="*formatter.imageContext", heads=HEADS, columns=columns)
+    rows = [row for image in _chosen(options) for row in _rows(image, options)]
+    if template and not (template.is_default and options.quiet):
+        template.print(rows)
+    elif options.quiet:
+        sys.stdout.write("".join(f"{row['ID']}\n" for row in rows))
+    else:
+        from minirun.cli.table import table
+
+        sys.stdout.write(table([[HEADS[column] for column in columns], *([row[column] for column in columns] for row in rows)]))
+    return 0
+
+
+def store() -> Images:
+    """The images of our data root."""
+    from minirun.engine import places
+    from minirun.image.store import Images
+
+    return Images(f"{places.data}/images")
+
+
+def _chosen(options: Options) -> list[Image]:
+    found = store().every()
+    for name, value in options.filter:
+        found = [image for image in found if _fits(image, name, value, found)]
+    return found
+
+
+def _fits(image: Image, name: str, value: str, every: list[Image]) -> bool:
+    if name == "dangling":
+        return (not image.names) == (value.lower() in ("true", "1"))
+    if name == "label":
+        label, equals, wanted = value.partition("=")
+        labels = image.defaults.get("Labels") or {}
+        return label in labels and (not equals or labels[label] == wanted)
+    if name == "reference":
+        from fnmatch import fnmatchcase
+
+        return any(fnmatchcase(known, value) or fnmatchcase(known.rpartition(":")[0], value) for known in image.names)
+    if name in ("before", "since"):
+        place = [known.id for known in every].index(store().find(value).id)  # newest first
+        mine = every.index(image)
+        return mine > place if name == "before" else mine < place
+    raise EngineError(f"Invalid filter '{name}'", exit_code=1)
+
+
+def _rows(image: Image, options: Options) -> list[dict[str, str]]:
+    from minirun.engine import times
+
+    created = times.read(image.created) // times.SECOND
+    row = {
+        "ID": image.id if options.no_trunc else image.id.removeprefix("sha256:")[:12],
+        "Digest": "<none>",
+        "CreatedSince": duration(time.time() - created) + " ago",
+        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created)),
+        "Size": decimal_size(image.size), "VirtualSize": decimal_size(image.size),
+        "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
+    }
+    names = [name for name in image.names if _is_wanted(name, options.reference)]
+    rows = [{**row, "Repository": name.rpartition(":")[0], "Tag": name.rpartition(":")[2]} for name in names]
+    if not image.names and not options.reference:
+        rows.append({**row, "Repository": "<none>", "Tag": "<none>"})
+    return rows
+
+
+def _is_wanted(name: str, reference: str) -> bool:
+    """Whether `images REFERENCE` lists this name: "alpine" means every tag of it, "alpine:3" one; * and ? are patterns."""
+    if not reference:
+        return True
+    from fnmatch import fnmatchcase
+
+    has_tag = ":" in reference.rpartition("/")[2]
+    return fnmatchcase(name if has_tag else name.rpartition(":")[0], reference)
+
+
+def import_(options: Options) -> int:
+    """Make an image of a tar with a root file system, and print its id."""
+    source, name = options.source[0], (options.source + [""])[1]
+    if source.startswith(("http://", "https://")):
+        raise ClientError("minirun does not import from a URL yet: fetch the file first", exit_code=1)
+    from minirun.image import archive
+
+    print(archive.import_tar(store(), source, name, options.message, options.change))
+    return 0
+
+
+def rmi(options: Options) -> int:
+    """Take names away, and images with their last name."""
+    from minirun.cli.complaint import complaint
+
+    failures = 0
+    for word in options.images:
+        try:
+            sys.stdout.write("".join(f"{line}\n" for line in store().remove(word, options.force, _users())))
+        except NoSuchImage:
+            print(f"Error: No such image: {word}", file=sys.stderr)
+            failures += not options.force
+        except MinirunError as error:
+            print(complaint(error, "rmi"), file=sys.stderr)
+            failures += 1
+    return 1 if failures else 0
+
+
+def _users() -> list:
+    """The containers, as far as images go."""
+    from minirun.engine import containers
+    from minirun.image.store import User
+
+    return [User(container.id, container.record["Image"], container.status().word in ("running", "paused", "restarting"),
+                 container.record["LayerIDs"]) for container in containers.every()]
+
+
+VERBS = {
+    "images": Verb("images", "List images", "[OPTIONS] [REPOSITORY[:TAG]]", images, takes=("reference?",), options=(
+        Option("all", BOOL, "Show all images (default hides intermediate images)", short="a"),
+        Option("digests", BOOL, "Show digests"),
+        Option("filter", CONDITIONS, "Filter output based on conditions provided", short="f"),
+        Option("format", STRING, "Pretty-print images using a Go template"),
+        Option("no-trunc", BOOL, "Don't truncate output"),
+        Option("quiet", BOOL, "Only show image IDs", short="q"))),
+    "import": Verb("import", "Import the contents from a tarball to create a filesystem image",
+                   "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", import_, takes=("source+",), options=(
+        Option("change", LIST, "Apply Dockerfile instruction to the created image", short="c"),
+        Option("message", STRING, "Set commit message for imported image", short="m"))),
+    "rmi": Verb("rmi", "Remove one or more images", "[OPTIONS] IMAGE [IMAGE...]", rmi, takes=("images+",), options=(
+        Option("force", BOOL, "Force removal of the image", short="f"),
+        Option("no-prune", BOOL, "Do not delete untagged parents"))),
+}

@@ -1,0 +1,139 @@
+"""`inspect`: all that is known of containers and images, as JSON or through a template."""
+
+from __future__ import annotations
+
+import sys
+
+from minirun.cli.grammar import Option, Options, Verb
+from minirun.cli.kinds import BOOL, STRING
+from minirun.errors import ClientError, MinirunError, NoSuchContainer, NoSuchImage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minirun.cli.template import Template
+
+#: What Docker's --type knows; minirun has the first two.
+TYPES = ("container", "image", "config", "network", "node", "plugin", "secret", "service", "task", "volume")
+
+
+def inspect(options: Options) -> int:
+    """Whatever has this name: a container first, then an image."""
+    if options.type and options.type not in TYPES:
+        raise ClientError(f'"{options.type}" is not a valid value for --type', exit_code=1)
+    return _inspect(options, options.type, options.type or "object")
+
+
+def inspect_container(options: Options) -> int:
+    """Containers only."""
+    return _inspect(options, "container", "container")
+
+
+def inspect_image(options: Options) -> int:
+    """Images only."""
+    return _inspect(options, "image", "image")
+
+
+def _inspect(options: Options, kind: str, noun: str) -> int:
+    template = _template(options.format) if options.format else None
+    found: list[dict] = []
+    failures: list[str] = []
+    for word in options.objects:
+        try:
+            found.append(describe(word, kind, size=getattr(options, "size", False)))
+        except (NoSuchContainer, NoSuchImage):
+            failures.append(f"Error: No such {noun}: {word}")
+        except MinirunError as error:
+            failures.append(f"Error response from daemon: {error.message}")
+    if template:
+        _print_through(template, found, failures)
+    else:
+        from minirun.cli.json_text import pretty
+
+        sys.stdout.write(pretty(found) + "\n")
+    if failures:
+        print("\n".join(failures), file=sys.stderr)
+    return 1 if failures else 0
+
+
+def describe(word: str, kind: str = "", *, size: bool = False) -> dict:
+    """One object as Docker's API shows it.
+
+    Arguments: kind (str), "container", "image" or "" for the first that has this name; size, add SizeRw and SizeRootFs.
+    Errors: NoSuchContainer, NoSuchImage.
+    """
+    for name, read in _READERS.items():
+        if kind in ("", name):
+            try:
+                return read(word, size)
+            except (NoSuchContainer, NoSuchImage):
+                continue
+    raise NoSuchContainer(word)
+
+
+def _container(word: str, size: bool) -> dict:
+    from minirun.engine import containers, places
+    from minirun.engine import inspect as engine
+
+    container = containers.find(word)
+    status = container.status()
+    network = container.network() if status.word in ("running", "paused", "restarting") else None
+    result = engine.describe(container.record, status, network, places)
+    if size:
+        from minirun.engine import about
+
+        result["SizeRw"], result["SizeRootFs"] = about.sizes(container)
+    return result
+
+
+def _image(word: str, _size: bool) -> dict:
+    from minirun.engine import about, places
+    from minirun.image.store import Images
+
+    try:
+        return about.image(Images(f"{places.data}/images").find(word))
+    except ClientError:  # a word that cannot be the name of an image is not the name of one
+        raise NoSuchImage(word) from None
+
+
+_READERS: dict[str, Callable[[str, bool], dict]] = {"container": _container, "image": _image}
+
+
+def _template(text: str) -> Template:
+    """The template after -f. Errors: ClientError with Docker's exit code 64."""
+    from minirun.cli.template import Template
+    from minirun.cli.template_words import TemplateError
+
+    try:
+        return Template(text)
+    except TemplateError as error:
+        raise ClientError(f"template parsing error: {error}", exit_code=64) from None
+
+
+def _print_through(template: Template, found: list[dict], failures: list[str]) -> None:
+    from minirun.cli.go_shape import shaped
+    from minirun.cli.template_words import TemplateError
+
+    lines = []
+    for description in found:
+        try:
+            lines.append(template.execute(shaped(description)) + "\n")
+        except TemplateError as error:
+            failures.append(f"template parsing error: {error}")
+    sys.stdout.write("".join(lines) or "\n")  # when there is nothing to print Docker prints an empty line
+
+
+FORMAT = Option("format", STRING, "Format the output using the given Go template", short="f")
+VERBS = {
+    "inspect": Verb("inspect", "Return low-level information on Docker objects", "[OPTIONS] NAME|ID [NAME|ID...]", inspect,
+                    takes=("objects+",), options=(
+        FORMAT,
+        Option("size", BOOL, "Display total file sizes if the type is container", short="s"),
+        Option("type", STRING, "Return JSON for specified type"))),
+    "container inspect": Verb("container inspect", "Display detailed information on one or more containers",
+                              "[OPTIONS] CONTAINER [CONTAINER...]", inspect_container, takes=("objects+",), options=(
+        FORMAT, Option("size", BOOL, "Display total file sizes", short="s"))),
+    "image inspect": Verb("image inspect", "Display detailed information on one or more images",
+                          "[OPTIONS] IMAGE [IMAGE...]", inspect_image, takes=("objects+",), options=(FORMAT,)),
+}

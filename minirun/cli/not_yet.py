@@ -1,0 +1,46 @@
+"""What Docker 20.10's command line has and minirun does not: known by name, so that the answer can be clear.
+
+A flag with "=" takes a value. A letter before a comma is the flag's short form.
+"""
+
+from __future__ import annotations
+
+_CREATE = """
+blkio-weight= blkio-weight-device= cgroup-parent= cgroupns= cpu-count= cpu-percent= cpu-rt-period= cpu-rt-runtime=
+device= device-cgroup-rule= device-read-bps= device-read-iops= device-write-bps= device-write-iops= expose= gpus=
+health-cmd= health-interval= health-retries= health-start-period= health-timeout= init io-maxbandwidth= io-maxiops= ip=
+ip6= ipc= isolation= kernel-memory= link= link-local-ip= log-driver= log-opt= memory-swappiness= network-alias=
+net-alias= no-healthcheck oom-kill-disable pid= platform= privileged p,publish= P,publish-all restart= runtime=
+storage-opt= userns= uts= volume-driver= volumes-from=
+"""
+_FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link", "import": "platform=",
+          "start": "checkpoint= checkpoint-dir=", "version": "kubeconfig="}
+
+#: Docker's other commands.
+COMMANDS = frozenset("""
+attach build commit cp diff events export history load login logout pause port pull push rename save search stats tag top
+unpause update builder config context manifest network node plugin secret service stack swarm trust volume
+""".split())
+#: And those of its groups.
+GROUP_COMMANDS = {
+    "container": frozenset("attach commit cp diff export pause port prune rename stats top unpause update".split()),
+    "image": frozenset("build history load prune pull push save tag".split()),
+    "system": frozenset("df events prune".split()),
+}
+
+
+class Missing:
+    """A flag that is not there yet. Attributes: long, short ("" for none), takes_value."""
+
+    __slots__ = ("long", "short", "takes_value")
+
+    def __init__(self, word: str) -> None:
+        short, comma, long = word.rpartition(",")
+        self.long = long.removesuffix("=")
+        self.short = short if comma else ""
+        self.takes_value = word.endswith("=")
+
+
+def flags(verb: str) -> list[Missing]:
+    """The flags that Docker's verb has and ours has not. Arguments: verb (str), "run" or "container run"."""
+    return [Missing(word) for word in _FLAGS.get(verb.rpartition(" ")[2], "").split()]

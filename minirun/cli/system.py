@@ -1,0 +1,117 @@
+"""`version info` and `system check`: minirun about itself and this machine."""
+
+from __future__ import annotations
+
+import sys
+
+from minirun.cli.grammar import Option, Options, Verb
+from minirun.cli.kinds import BOOL, STRING
+from minirun.errors import ClientError
+
+FORMAT = Option("format", STRING, "Format the output using the given Go template", short="f")
+FIELDS = (("Version", "Version"), ("API version", "ApiVersion"), ("Python version", "GoVersion"), ("OS/Arch", "Os"))
+
+
+def version(options: Options) -> int:
+    """Print the version."""
+    from minirun.engine import about
+
+    facts = about.version()
+    if options.format:
+        return _print_through(options.format, "version", "system.versionInfo", facts)
+    client, server = facts["Client"], facts["Server"]
+    lines = ["Client:", *_version_lines(client, "", 18), f" {'Context:':<19}{client['Context']}", "",
+             f"Server: {server['Platform']['Name']}", " Engine:", *_version_lines(server, " ", 17),
+             f"  {'Kernel version:':<18}{server['KernelVersion']}"]
+    print("\n".join(lines))
+    return 0
+
+
+def _version_lines(facts: dict, indent: str, width: int) -> list[str]:
+    shown = {**facts, "Os": f"{facts['Os']}/{facts['Arch']}", "GoVersion": facts["GoVersion"].removeprefix("Python ")}
+    return [f"{indent} {title + ':':<{width}} {shown[key]}" for title, key in FIELDS]
+
+
+def info(options: Options) -> int:
+    """Print what is here: containers, images, drivers, the machine."""
+    from minirun.engine import about
+
+    facts = about.info()
+    if options.format:
+        return _print_through(options.format, "", "system.info", facts)
+    print("\n".join(info_lines(facts)))
+    return 0
+
+
+def info_lines(facts: dict) -> list[str]:
+    """`docker info`, in its order, without what minirun does not have."""
+    from minirun.cli.units import binary_size
+
+    lines = ["Client:", " Context:    default", " Debug Mode: false", "", "Server:",
+             f" Containers: {facts['Containers']}", f"  Running: {facts['ContainersRunning']}",
+             f"  Paused: {facts['ContainersPaused']}", f"  Stopped: {facts['ContainersStopped']}",
+             f" Images: {facts['Images']}", f" Server Version: {facts['ServerVersion']}",
+             f" Storage Driver: {facts['Driver']}", *(f"  {name}: {value}" for name, value in facts["DriverStatus"]),
+             f" Logging Driver: {facts['LoggingDriver']}", f" Cgroup Driver: {facts['CgroupDriver']}",
+             f" Cgroup Version: {facts['CgroupVersion']}", " Plugins:",
+             *(f"  {kind}: {' '.join(names)}" for kind, names in facts["Plugins"].items() if names),
+             f" Runtimes: {' '.join(facts['Runtimes'])}", f" Default Runtime: {facts['DefaultRuntime']}"]
+    if facts["SecurityOptions"]:
+        lines.append(" Security Options:")
+        for option in facts["SecurityOptions"]:
+            name, *rest = [pair.partition("=")[::2] for pair in option.split(",")]
+            lines += [f"  {name[1]}", *(f"   {key.capitalize()}: {value}" for key, value in rest)]
+    return [*lines, f" Kernel Version: {facts['KernelVersion']}", f" Operating System: {facts['OperatingSystem']}",
+            f" OSType: {facts['OSType']}", f" Architecture: {facts['Architecture']}", f" CPUs: {facts['NCPU']}",
+            f" Total Memory: {binary_size(facts['MemTotal'])}", f" Name: {facts['Name']}", f" ID: {facts['ID']}",
+            f" Docker Root Dir: {facts['DockerRootDir']}", f" Debug Mode: {str(facts['Debug']).lower()}",
+            f" Live Restore Enabled: {str(facts['LiveRestoreEnabled']).lower()}"]
+
+
+def _print_through(text: str, name: str, kind: str, facts: dict) -> int:
+    from minirun.cli.go_shape import shaped
+    from minirun.cli.template import Template
+    from minirun.cli.template_words import TemplateError
+
+    try:
+        template = Template(text, name)
+    except TemplateError as error:
+        raise ClientError(f"template parsing error: {error}", exit_code=64) from None
+    try:
+        print(template.execute(shaped(facts), lambda field: f"can't evaluate field {field} in type {kind}"))
+    except TemplateError as error:
+        print(error.partial)
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def check(options: Options) -> int:
+    """Compare the kernel with what minirun remembers; with --repair, clear away what does not belong.
+
+    The exit code is 1 as long as something is left.
+    """
+    from minirun.engine import check as host
+
+    findings = host.findings()
+    for finding in findings:
+        print(finding)
+    if not findings:
+        print("everything that is ours belongs where it is")
+        return 0
+    if not options.repair:
+        print("\n`minirun system check --repair` clears this away")
+        return 1
+    host.repair()
+    left = host.findings()
+    for finding in left:
+        print(f"could not be cleared: {finding}", file=sys.stderr)
+    return 1 if left else 0
+
+
+VERBS = {
+    "version": Verb("version", "Show the minirun version information", "[OPTIONS]", version, options=(FORMAT,)),
+    "info": Verb("info", "Display system-wide information", "[OPTIONS]", info, options=(FORMAT,)),
+    "system check": Verb("system check", "Compare the kernel with what minirun remembers", "[OPTIONS]", check, docker=False,
+                         options=(Option("repair", BOOL, "Clear away what is ours and does not belong"),)),
+}

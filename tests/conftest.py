@@ -1,0 +1,318 @@
+"""What the tests share: an image store made once, throw-away hosts, and a look for what a test has left behind.
+
+A test asks for `host` (a throw-away host, see throwaway.py) or for `minirun` (the program, called in that host). After
+it, the containers that it made are removed, and then nothing of ours may be left: no link, cgroup, mount, process,
+address, directory. A leak is a failure of the test that leaked. A host that came out clean serves the next test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from throwaway import Host, cgroup_trees  # noqa: E402
+
+
+def command() -> list[str]:
+    """The program under test: $MINIRUN, or the installed command beside this Python, or the checkout."""
+    if os.environ.get("MINIRUN"):
+        return shlex.split(os.environ["MINIRUN"])
+    beside = Path(sys.executable).with_name("minirun")
+    if beside.exists():
+        return [str(beside)]
+    return [sys.executable, "-IS", str(ROOT / "minirun" / "__main__.py")]
+
+
+def wait_for(what: Callable[[], object], seconds: float = 5, *, interval: float = 0.01) -> object:
+    """Look again and again until `what` gives something true; what it gave last."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()) and time.monotonic() < deadline:
+        time.sleep(interval)
+    return found
+
+
+class Result:
+    """What a command left: `.out`, `.err` (text), `.code`."""
+
+    def __init__(self, done: subprocess.CompletedProcess) -> None:
+        self.argv, self.code, self.out, self.err = done.args, done.returncode, done.stdout, done.stderr
+
+    def __repr__(self) -> str:
+        return f"exit {self.code}\nstdout: {self.out!r}\nstderr: {self.err!r}"
+
+
+class Program:
+    """minirun in one host: `minirun("ps", "-a")` gives a Result; `.ok(...)` wants success and gives its output."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.words = machine, command()
+
+    def __call__(self, *words: str, input: str | None = None, timeout: float = 60, **environment: str) -> Result:
+        before = self.machine.environment
+        self.machine.environment = {**before, **environment}
+        try:
+            return Result(self.machine.run(*self.words, *words, input=input, timeout=timeout))
+        finally:
+            self.machine.environment = before
+
+    def ok(self, *words: str, **options: object) -> str:
+        """Its output without the last newline; it must end with 0 and say nothing on standard error."""
+        result = self(*words, **options)  # type: ignore[arg-type]
+        assert (result.code, result.err) == (0, ""), f"minirun {' '.join(words)}: {result}"
+        return result.out.removesuffix("\n")
+
+    def popen(self, *words: str, **options: object) -> subprocess.Popen:
+        """Begin it, with pipes on standard output and error."""
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        return self.machine.popen(*self.words, *words, **options)
+
+    def begin(self, *words: str, name: str = "c1") -> Container:
+        """Start a container with -d; it is found by name."""
+        return Container(self, name, self.ok("run", "-d", "--name", name, *words))
+
+    def sh(self, script: str, *options: str) -> str:
+        """The output of a shell script in a new container."""
+        return self.ok("run", "--rm", *options, "alpine", "sh", "-c", script)
+
+
+class Container:
+    """A container that a test has started: `.name`, `.id`; what the kernel says of it."""
+
+    def __init__(self, minirun: Program, name: str, container_id: str) -> None:
+        self.minirun, self.name, self.id = minirun, name, container_id
+
+    @property
+    def pid(self) -> int:
+        """Its first process as this machine numbers it: the one in its cgroup that is pid 1 in a namespace of its own."""
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{pid}/status").read_text()
+                if re.search(r"^NSpid:.*\t1$", status, re.M):
+                    return pid
+        return 0
+
+    def pids(self) -> list[int]:
+        """All processes in its cgroup."""
+        pids: set[int] = set()
+        for directory in self.cgroups():
+            for procs in [directory / "cgroup.procs", *directory.rglob("cgroup.procs")]:
+                with contextlib.suppress(OSError):
+                    pids.update(map(int, procs.read_text().split()))
+        return sorted(pids)
+
+    def cgroups(self) -> list[Path]:
+        """Its directory in every cgroup tree that has one."""
+        name = f"{self.minirun.machine.name}/minirun/{self.id}"
+        return [Path(mountpoint) / name for mountpoint, _, _ in cgroup_trees() if (Path(mountpoint) / name).is_dir()]
+
+    def limit(self, v1: str, v2: str) -> str:
+        """A limit, read from the kernel's file: the name that version 1 of cgroups has for it, or version 2."""
+        for directory in self.cgroups():
+            for file in (v1, v2):
+                if file and (directory / file).exists() and ("." not in file or file in (v1, v2)):
+                    return (directory / file).read_text().strip()
+        raise AssertionError(f"neither {v1} nor {v2} in {self.cgroups()}")
+
+    def running(self) -> bool:
+        """Whether its first process is alive."""
+        pid = self.pid
+        return bool(pid) and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+    def sh(self, script: str, *options: str) -> str:
+        """The output of a shell script by `exec`."""
+        return self.minirun.ok("exec", *options, self.name, "sh", "-c", script)
+
+    def monitor(self) -> int:
+        """Its monitor: the parent of its first process."""
+        return int(re.search(r"^PPid:\t(\d+)", Path(f"/proc/{self.pid}/status").read_text(), re.M)[1])  # type: ignore[index]
+
+
+class Machine(Host):
+    """A throw-away host with minirun on it: a data root with the image on disk, an exec root in its own /run."""
+
+    def __init__(self, directory: Path, store: Path) -> None:
+        self.data = directory / f"data-{time.monotonic_ns()}"
+        super().__init__(outside=True, environment={
+            "MINIRUN_ROOT": str(self.data), "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
+        for word in ("MINIRUN_EXEC_ROOT", "XDG_RUNTIME_DIR"):
+            self.environment.pop(word, None)
+        self.data.mkdir(mode=0o710)
+        # Hard links: what is in the store is replaced or removed, never written to.
+        subprocess.run(["cp", "-al", store / "images", self.data / "images"], check=True)
+        self.minirun = Program(self)
+        self.spoiled = False  # a test that leaves a mess on purpose says so
+
+    def __enter__(self) -> Machine:
+        super().__enter__()
+        self.run_directory = Path(f"/proc/{self.pid}/root/run")
+        self.mounts_before = self.mounts()
+        self.pids_before = self.pids()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    # What the kernel says, read from outside: a look costs no process.
+
+    def mounts(self) -> list[str]:
+        """Its mount table, without the numbers."""
+        lines = Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()
+        return sorted(re.sub(r"^\d+ \d+ \S+ ", "", line) for line in lines)
+
+    def links(self) -> list[str]:
+        """Its network devices."""
+        lines = Path(f"/proc/{self.pid}/net/dev").read_text().splitlines()[2:]
+        return sorted(line.split(":")[0].strip() for line in lines)
+
+    def cgroups(self) -> list[str]:
+        """The containers' cgroups in every tree."""
+        found = []
+        for mountpoint, _, _ in cgroup_trees():
+            top = Path(mountpoint) / self.name / "minirun"
+            found += [str(path.relative_to(mountpoint)) for path in top.glob("*") if path.is_dir()]
+        return sorted(found)
+
+    def pids(self) -> dict[int, str]:
+        """All processes in its cgroups, with their names."""
+        found = {}
+        for mountpoint, _, _ in cgroup_trees():
+            for procs in (Path(mountpoint) / self.name).rglob("cgroup.procs"):
+                with contextlib.suppress(OSError):
+                    for pid in map(int, procs.read_text().split()):
+                        with contextlib.suppress(OSError):
+                            found[pid] = Path(f"/proc/{pid}/comm").read_text().strip()
+        return found
+
+    def containers(self) -> list[str]:
+        """The IDs in the data root."""
+        return sorted(path.name for path in (self.data / "containers").glob("*") if len(path.name) == 64)
+
+    def addresses(self) -> list[str]:
+        """The addresses that are written down as taken."""
+        return sorted(path.name for path in (self.run_directory / "minirun/networks/bridge").glob("*.*.*.*"))
+
+    def leaks(self) -> list[str]:
+        """What is there and should not be; empty for a clean host without containers."""
+        found = [f"link {name}" for name in self.links() if name not in ("lo", "wan0", "minirun0", "sit0", "tunl0")]
+        found += [f"cgroup {path}" for path in self.cgroups()]
+        found += [f"mount {line}" for line in self.mounts() if line not in self.mounts_before]
+        found += [f"mount lost: {line}" for line in self.mounts_before if line not in self.mounts()]
+        found += [f"process {pid} {name}" for pid, name in self.pids().items() if pid not in self.pids_before]
+        found += [f"address {address}" for address in self.addresses()]
+        for place in ("minirun/containers", "minirun/runtime", "netns"):
+            found += [f"/run/{place}/{path.name}" for path in (self.run_directory / place).glob("*")]
+        for place in ("containers", "names"):
+            found += [f"{place}/{path.name} in the data root" for path in (self.data / place).glob("*")]
+        return found
+
+    def assert_clean(self, seconds: float = 3) -> None:
+        """Nothing may be left. The kernel takes a network namespace, and its cable, down a moment after the last process."""
+        wait_for(lambda: not self.leaks(), seconds)
+        assert self.leaks() == []
+
+    def tidy_up(self) -> None:
+        """Remove the test's containers, with the program itself."""
+        if self.containers():
+            self.minirun("rm", "-f", *self.containers(), timeout=60)
+
+
+# ---- what is made once -----------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="session")
+def _scratch() -> Iterator[Path]:
+    """A directory of this run, on a disk: overlayfs does not take every file system for its upper layer."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: containers are made of namespaces, mounts and cgroups")
+    with tempfile.TemporaryDirectory(prefix="minirun-tests-", dir=os.environ.get("MINIRUN_TEST_DIR", "/var/tmp"),
+                                     ignore_cleanup_errors=True) as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def alpine_tar(_scratch: Path) -> Path:
+    """Alpine's root file system as a tar. The recipe keeps what it has downloaded under /var/cache/minirun."""
+    tar = _scratch / "alpine.tar"
+    done = subprocess.run([ROOT / "rootfs" / "alpine", "--output", tar], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"rootfs/alpine: {done.stderr}")
+    return tar
+
+
+@pytest.fixture(scope="session")
+def image_store(_scratch: Path, alpine_tar: Path) -> Path:
+    """A data root with the image alpine:latest, imported once; each host gets a copy made of hard links."""
+    store = _scratch / "store"
+    done = subprocess.run([*command(), "--root", store, "--exec-root", _scratch / "run", "import", alpine_tar, "alpine"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return store
+
+
+@pytest.fixture(scope="session")
+def _hosts(_scratch: Path, image_store: Path) -> Iterator[list[Machine]]:
+    """Hosts that came out clean of a test, for the next one."""
+    idle: list[Machine] = []
+    yield idle
+    for machine in idle:
+        machine.__exit__()
+
+
+# ---- for each test ---------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def host(_hosts: list[Machine], _scratch: Path, image_store: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A throw-away host with minirun on it, where nothing of ours is."""
+    machine = _hosts.pop() if _hosts else Machine(_scratch, image_store).__enter__()
+    yield machine
+    clean = False
+    try:
+        machine.tidy_up()
+        if not machine.spoiled and not getattr(request.node, "failed", False):
+            machine.assert_clean()
+            clean = True
+    finally:
+        if clean:
+            _hosts.append(machine)
+        else:
+            machine.__exit__()
+
+
+@pytest.fixture
+def new_host(_scratch: Path, image_store: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A throw-away host on which minirun was never used, and that no other test will get."""
+    with Machine(_scratch, image_store) as machine:
+        yield machine
+        machine.tidy_up()
+        if not machine.spoiled and not getattr(request.node, "failed", False):
+            machine.assert_clean()
+
+
+@pytest.fixture
+def minirun(host: Machine) -> Program:
+    """The program, in a throw-away host."""
+    return host.minirun
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """Let fixtures know that their test has failed: it may have left what it would have cleared."""
+    report = yield
+    if report.when == "call" and report.failed:
+        item.failed = True  # type: ignore[attr-defined]
+    return report

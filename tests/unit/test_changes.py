@@ -1,0 +1,80 @@
+"""`--change`: Dockerfile instructions, as Docker reads them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirun.errors import EngineError
+from minirun.image import changes
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (['CMD ["sh", "-l"]'], {"Cmd": ["sh", "-l"]}),
+        (["CMD echo hi  there"], {"Cmd": ["/bin/sh", "-c", "echo hi  there"]}),
+        (["cmd [not json"], {"Cmd": ["/bin/sh", "-c", "[not json"]}),
+        (["CMD []"], {"Cmd": []}),
+        (['ENTRYPOINT ["/init"]', "CMD a"], {"Entrypoint": ["/init"], "Cmd": ["/bin/sh", "-c", "a"]}),
+        (["ENV A=1 B=2"], {"Env": ["A=1", "B=2"]}),
+        (["ENV A=\"x y\" B=x\\ y C='$A' D="], {"Env": ["A=x y", "B=x y", "C=$A", "D="]}),
+        (["ENV A hello  world"], {"Env": ["A=hello  world"]}),
+        (["ENV A=1", "ENV A=2 B=$A", "ENV B=${B}x$A"], {"Env": ["A=2", "B=1x2"]}),
+        (["ENV PATH=/x:$PATH"], {"Env": ["PATH=/x:"]}),
+        (['LABEL a=1 b="two words"'], {"Labels": {"a": "1", "b": "two words"}}),
+        (["WORKDIR /a", "WORKDIR b/../c"], {"WorkingDir": "/a/c"}),
+        (["WORKDIR x"], {"WorkingDir": "/x"}),
+        (["USER 1000:1000"], {"User": "1000:1000"}),
+        (
+            ["EXPOSE 80 53/udp 8000-8002"],
+            {"ExposedPorts": {"80/tcp": {}, "53/udp": {}, "8000/tcp": {}, "8001/tcp": {}, "8002/tcp": {}}},
+        ),
+        (['VOLUME ["/a b", "/c"]'], {"Volumes": {"/a b": {}, "/c": {}}}),
+        (["VOLUME /a /b"], {"Volumes": {"/a": {}, "/b": {}}}),
+        (["STOPSIGNAL SIGTERM"], {"StopSignal": "SIGTERM"}),
+        (["ONBUILD RUN x"], {"OnBuild": ["RUN x"]}),
+        (["", "# a remark"], {}),
+    ],
+)
+def test_an_instruction_changes_its_part(lines: list[str], expected: dict) -> None:
+    assert changes.apply({}, lines) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("BOGUS x", "bogus is not a valid change command"),
+        ("RUN x", "run is not a valid change command"),
+        ("CMD", "CMD requires at least one argument"),
+        ("ENV A", "ENV must have two arguments"),
+        ("ENV A=1 B", 'Syntax error - can\'t find = in "B". Must be of the form: name=value'),
+        ("ENV =1", "ENV names can not be blank"),
+        ("USER a b", "USER requires exactly one argument"),
+        ("EXPOSE x", "invalid containerPort: x"),
+        ("EXPOSE 70000", "invalid containerPort: 70000"),
+        ("EXPOSE 80/icmp", "invalid proto: icmp"),
+        ("ENV A=${B:-x}", "unsupported modifier in substitution: ${B:-x}"),
+        ('ENV A="x', "unexpected end of statement while looking for matching double-quote"),
+    ],
+)
+def test_what_is_no_change_is_refused_in_docker_s_words(line: str, message: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        changes.apply({}, [line])
+    assert str(caught.value) == message
+
+
+def test_a_new_entrypoint_forgets_the_old_command_but_not_one_said_beside_it() -> None:
+    before = {"Cmd": ["old"], "Env": ["A=1"]}
+    assert changes.apply(before, ["ENTRYPOINT e"]) == {"Entrypoint": ["/bin/sh", "-c", "e"], "Env": ["A=1"]}
+    assert changes.apply(before, ["CMD c", "ENTRYPOINT e"])["Cmd"] == ["/bin/sh", "-c", "c"]
+    assert before == {"Cmd": ["old"], "Env": ["A=1"]}
+
+
+@given(st.sampled_from(sorted(changes.INSTRUCTIONS)), st.text(max_size=40))
+def test_any_text_is_taken_or_refused(word: str, rest: str) -> None:
+    try:
+        changes.apply({}, [f"{word} {rest}"])
+    except EngineError as error:
+        assert str(error)

@@ -1,0 +1,113 @@
+"""The three files of names, word for word as Docker writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from minirun.network import dns
+from minirun.network.dns import Wishes
+
+STANDARD = """\
+127.0.0.1	localhost
+::1	localhost ip6-localhost ip6-loopback
+fe00::0	ip6-localnet
+ff00::0	ip6-mcastprefix
+ff02::1	ip6-allnodes
+ff02::2	ip6-allrouters
+"""
+
+
+def test_hosts():
+    assert dns.hosts([("172.17.0.2", "2ea7052a7a65")]) == STANDARD + "172.17.0.2\t2ea7052a7a65\n"
+    assert dns.hosts([]) == STANDARD
+
+
+@pytest.mark.parametrize(("name", "domain", "line"), [
+    ("box.example.org", "", "172.17.0.2\tbox.example.org box\n"),
+    ("box", "example.org", "172.17.0.2\tbox.example.org box\n"),
+    ("box", "", "172.17.0.2\tbox\n"),
+    ("a b", "", "172.17.0.2\ta b\n"),
+])
+def test_own_line(name, domain, line):
+    assert dns.hosts([("172.17.0.2", name)], domain=domain) == STANDARD + line
+
+
+def test_added_hosts_stand_before_the_own_line():
+    extra = ["foo.example:192.0.2.1", "host.docker.internal:host-gateway", "six:2001:db8::1"]
+    assert dns.hosts([("172.17.0.2", "w")], extra, gateway="172.17.0.1") == STANDARD + (
+        "192.0.2.1\tfoo.example\n172.17.0.1\thost.docker.internal\n2001:db8::1\tsix\n172.17.0.2\tw\n")
+
+
+def test_hosts_with_the_hosts_network():
+    assert dns.hosts_of_host_network("127.0.0.1 here\n") == "127.0.0.1 here\n"
+    assert dns.hosts_of_host_network("127.0.0.1 here\n", ["a:192.0.2.1"]) == STANDARD + "192.0.2.1\ta\n"
+
+
+def test_hostname():
+    assert dns.hostname("2ea7052a7a65") == "2ea7052a7a65\n"
+
+
+@pytest.mark.parametrize(("host", "container"), [
+    # a copy when every server can be reached, comments and all
+    ("# c\nnameserver 192.0.2.1\n", "# c\nnameserver 192.0.2.1\n"),
+    ("search lab.example\nnameserver 127.0.0.53\noptions edns0\n",
+     "search lab.example\noptions edns0\n\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n"),
+    ("# c\ndomain d.example\nnameserver 127.0.0.1\nnameserver 192.0.2.1\noptions timeout:1\n",
+     "# c\ndomain d.example\nnameserver 192.0.2.1\noptions timeout:1\n"),
+    ("", "\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n"),
+    ("nameserver ::1\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
+    ("nameserver 2001:db8::53\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
+    ("nameserver 127.0.0.1\n\n\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
+])
+def test_resolv_conf_of_the_default_bridge(host, container):
+    assert dns.resolv_conf(host, Wishes()) == container
+
+
+def test_resolv_conf_keeps_ipv6_servers_for_who_can_reach_them():
+    assert dns.resolv_conf("nameserver 2001:db8::53\n", Wishes(), ipv6=True) == "nameserver 2001:db8::53\n"
+
+
+HOST = "domain d.example\nsearch one.example\nsearch lab.example two\nnameserver 127.0.0.53\noptions edns0\n"
+
+
+@pytest.mark.parametrize(("wishes", "container"), [
+    (Wishes(["192.0.2.53", "192.0.2.54"], ["example.org"], ["ndots:2"]),
+     "search example.org\nnameserver 192.0.2.53\nnameserver 192.0.2.54\noptions ndots:2\n"),
+    (Wishes(["192.0.2.53"]), "search lab.example two\nnameserver 192.0.2.53\noptions edns0\n"),
+    (Wishes(["192.0.2.53"], ["."]), "nameserver 192.0.2.53\noptions edns0\n"),
+    (Wishes((), (), ["timeout:1", "rotate"]),
+     "search lab.example two\nnameserver 127.0.0.53\noptions timeout:1 rotate\n"),
+])
+def test_resolv_conf_with_wishes(wishes, container):
+    assert dns.resolv_conf(HOST, wishes) == container
+
+
+def test_resolv_conf_with_the_hosts_network():
+    assert dns.resolv_conf_of_host_network(HOST, Wishes()) == HOST
+    assert dns.resolv_conf_of_host_network(HOST, Wishes(["192.0.2.53"])).splitlines()[1] == "nameserver 192.0.2.53"
+
+
+def test_nameservers():
+    assert dns.nameservers("nameserver 192.0.2.1 # x\n#nameserver 192.0.2.2\nnameserver\n nameserver\t2001:db8::1\n"
+                           "nameserver not-an-address\n") == ["192.0.2.1", "2001:db8::1"]
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(text, resolved=None):
+        (tmp_path / "resolv.conf").write_text(text)
+        if resolved is not None:
+            (tmp_path / "resolved").write_text(resolved)
+        return dns.host_resolv_conf(str(tmp_path / "resolv.conf"), str(tmp_path / "resolved"))
+    return write
+
+
+def test_the_servers_behind_systemd_resolved(files):
+    stub = "nameserver 127.0.0.53\noptions edns0\n"
+    assert files(stub) == stub
+    assert files(stub, "nameserver 192.0.2.1\n") == "nameserver 192.0.2.1\n"
+    assert files("nameserver 192.0.2.9\n", "nameserver 192.0.2.1\n") == "nameserver 192.0.2.9\n"
+
+
+def test_no_resolv_conf_at_all(tmp_path):
+    assert dns.host_resolv_conf(str(tmp_path / "none")) == ""

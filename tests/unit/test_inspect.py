@@ -1,0 +1,144 @@
+"""`inspect` of a container, compared with the shape that Docker 20.10 prints: each key, in its place."""
+
+import pytest
+from engine_samples import ID, Places, make
+
+from minirun.engine import inspect, times
+
+ORDER = {
+    "": "Id Created Path Args State Image ResolvConfPath HostnamePath HostsPath LogPath Name RestartCount Driver Platform "
+        "MountLabel ProcessLabel AppArmorProfile ExecIDs HostConfig GraphDriver Mounts Config NetworkSettings",
+    "State": "Status Running Paused Restarting OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt",
+    "HostConfig": "Binds ContainerIDFile LogConfig NetworkMode PortBindings RestartPolicy AutoRemove VolumeDriver "
+                  "VolumesFrom CapAdd CapDrop CgroupnsMode Dns DnsOptions DnsSearch ExtraHosts GroupAdd IpcMode Cgroup "
+                  "Links OomScoreAdj PidMode Privileged PublishAllPorts ReadonlyRootfs SecurityOpt UTSMode UsernsMode "
+                  "ShmSize Runtime ConsoleSize Isolation CpuShares Memory NanoCpus CgroupParent BlkioWeight "
+                  "BlkioWeightDevice BlkioDeviceReadBps BlkioDeviceWriteBps BlkioDeviceReadIOps BlkioDeviceWriteIOps "
+                  "CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus CpusetMems Devices "
+                  "DeviceCgroupRules DeviceRequests KernelMemory KernelMemoryTCP MemoryReservation MemorySwap "
+                  "MemorySwappiness OomKillDisable PidsLimit Ulimits CpuCount CpuPercent IOMaximumIOps "
+                  "IOMaximumBandwidth MaskedPaths ReadonlyPaths",
+    "GraphDriver": "Data Name",
+    "GraphDriver.Data": "LowerDir MergedDir UpperDir WorkDir",
+    "Config": "Hostname Domainname User AttachStdin AttachStdout AttachStderr Tty OpenStdin StdinOnce Env Cmd Image "
+              "Volumes WorkingDir Entrypoint OnBuild Labels",
+    "NetworkSettings": "Bridge SandboxID HairpinMode LinkLocalIPv6Address LinkLocalIPv6PrefixLen Ports SandboxKey "
+                       "SecondaryIPAddresses SecondaryIPv6Addresses EndpointID Gateway GlobalIPv6Address "
+                       "GlobalIPv6PrefixLen IPAddress IPPrefixLen IPv6Gateway MacAddress Networks",
+    "NetworkSettings.Networks.bridge": "IPAMConfig Links Aliases NetworkID EndpointID Gateway IPAddress IPPrefixLen "
+                                       "IPv6Gateway GlobalIPv6Address GlobalIPv6PrefixLen MacAddress DriverOpts",
+}
+ENDPOINT = {"network": "bridge", "address": "172.17.0.2", "prefix": 16, "gateway": "172.17.0.1", "mac": "02:42:ac:11:00:02",
+            "host_veth": "veth1", "container_veth": "veth2", "ifindex": 7, "network_id": "e" * 64, "endpoint_id": "f" * 64}
+
+
+class Status:
+    """As the engine computes it."""
+
+    def __init__(self, word="running", exit_code=0, pid=3347, started_at="2026-11-23T03:18:38.875237885Z",
+                 finished_at=times.ZERO):
+        self.word, self.exit_code, self.pid, self.started_at, self.finished_at = word, exit_code, pid, started_at, finished_at
+
+
+def described(status=None, network=ENDPOINT, **wishes):
+    return inspect.describe(make(**wishes), status or Status(), network, Places)
+
+
+def at(value, path):
+    for key in filter(None, path.split(".")):
+        value = value[key]
+    return value
+
+
+@pytest.mark.parametrize("path", ORDER)
+def test_keys_in_dockers_order(path):
+    assert list(at(described(memory=100 << 20), path)) == ORDER[path].split()
+
+
+def test_values_of_a_running_container():
+    shown = described(command=["sleep", "1000"], memory=104857600, detach=True, label=["k=v"])
+    assert (shown["Id"], shown["Path"], shown["Args"], shown["Name"]) == (ID, "sleep", ["1000"], "/w1")
+    assert shown["State"] == {
+        "Status": "running", "Running": True, "Paused": False, "Restarting": False, "OOMKilled": False, "Dead": False,
+        "Pid": 3347, "ExitCode": 0, "Error": "", "StartedAt": "2026-11-23T03:18:38.875237885Z",
+        "FinishedAt": "0001-01-01T00:00:00Z"}
+    assert shown["LogPath"] == f"/DATA/containers/{ID}/{ID}-json.log"
+    assert shown["ResolvConfPath"] == f"/DATA/containers/{ID}/resolv.conf"
+    host = shown["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["NetworkMode"], host["ShmSize"]) == (
+        104857600, 209715200, "default", 67108864)
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {}}
+    assert host["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
+    assert (host["Runtime"], host["CgroupnsMode"]) == ("minirun", "private")
+    nothing = {key for key, value in host.items() if value is None}
+    assert nothing == {
+        "Binds", "VolumesFrom", "CapAdd", "CapDrop", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt", "BlkioDeviceReadBps",
+        "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps", "DeviceCgroupRules", "DeviceRequests",
+        "MemorySwappiness", "PidsLimit", "Ulimits"}
+    assert {key for key, value in host.items() if value == []} == {
+        "Dns", "DnsOptions", "DnsSearch", "BlkioWeightDevice", "Devices"}
+
+
+def test_network_of_a_running_container():
+    settings = described()["NetworkSettings"]
+    for place in (settings, settings["Networks"]["bridge"]):
+        assert (place["Gateway"], place["IPAddress"], place["IPPrefixLen"], place["MacAddress"]) == (
+            "172.17.0.1", "172.17.0.2", 16, "02:42:ac:11:00:02")
+        assert place["EndpointID"] == "f" * 64
+    assert settings["Networks"]["bridge"]["NetworkID"] == "e" * 64
+    assert settings["SandboxKey"] == f"/RUN/netns/{ID[:12]}"
+
+
+@pytest.mark.parametrize("network", [None, {}])
+def test_network_that_says_little(network):
+    settings = described(Status("exited"), network)["NetworkSettings"]
+    assert (settings["IPAddress"], settings["IPPrefixLen"], settings["MacAddress"]) == ("", 0, "")
+    assert list(settings["Networks"]) == ["bridge"]
+
+
+@pytest.mark.parametrize("mode", ["none", "host"])
+def test_networks_without_an_address(mode):
+    settings = described(network={"network_id": "e" * 64, "endpoint_id": "f" * 64, "sandbox_key": "/RUN/x"})
+    assert settings["NetworkSettings"]["SandboxKey"] == "/RUN/x"
+    record = make(network=mode)
+    settings = inspect.describe(record, Status(), {"network_id": "e" * 64, "endpoint_id": "f" * 64}, Places)["NetworkSettings"]
+    assert settings["EndpointID"] == ""
+    assert settings["Networks"][mode]["EndpointID"] == "f" * 64
+    assert list(settings["Networks"]) == [mode]
+
+
+@pytest.mark.parametrize(("status", "state"), [
+    (Status("exited", 137, 0), dict(Running=False, Pid=0, ExitCode=137)),
+    (Status("exited", 137, 99), dict(Running=False, Pid=0)),
+    (Status("paused"), dict(Running=True, Paused=True, Pid=3347)),
+    (Status("restarting", 1, 0), dict(Running=True, Restarting=True, Pid=0, ExitCode=1)),
+    (Status("running", 3), dict(Running=True, ExitCode=0)),
+    (Status("dead", 0, None), dict(Running=False, Dead=True, Pid=0)),
+    (Status("created", 127, None), dict(Running=False, ExitCode=127, Status="created")),
+])
+def test_state(status, state):
+    assert described(status)["State"].items() >= state.items()
+
+
+def test_a_container_that_was_never_started_has_no_files_yet():
+    shown = described(Status("created", 0, 0, times.ZERO), None)
+    assert [shown[key] for key in ("ResolvConfPath", "HostnamePath", "HostsPath", "LogPath")] == [""] * 4
+
+
+def test_what_the_record_says_of_the_end():
+    record = make()
+    record["State"].update(OOMKilled=True, Error="no luck")
+    state = inspect.describe(record, Status("exited", 137), None, Places)["State"]
+    assert (state["OOMKilled"], state["Error"]) == (True, "no luck")
+
+
+def test_mounts_and_graph_driver(tmp_path):
+    shown = described(volume=[f"{tmp_path}:/x:ro"], mount=[
+        {"Type": "bind", "Source": "/", "Target": "/y", "BindOptions": {"NonRecursive": True}}])
+    assert [list(mount) for mount in shown["Mounts"]] == [["Type", "Source", "Destination", "Mode", "RW", "Propagation"]] * 2
+    assert shown["Mounts"][0] == {"Type": "bind", "Source": str(tmp_path), "Destination": "/x", "Mode": "ro", "RW": False,
+                                  "Propagation": "rprivate"}
+    data = shown["GraphDriver"]["Data"]
+    lower = data["LowerDir"].split(":")
+    assert [path.rpartition("/")[2][0] for path in lower][-2:] == ["b", "a"]  # the highest layer first
+    assert (data["UpperDir"], data["MergedDir"]) == (f"/DATA/containers/{ID}/upper", f"/RUN/containers/{ID}/rootfs")
