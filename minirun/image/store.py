@@ -160,7 +160,7 @@ class Images:
             return lines + [f"Untagged: {name}" for name in names] + self._delete(entries, same, image_id, users)
 
     def _locate(self, entries: list[dict], word: str) -> tuple[str, bool]:
-        """The digest of the manifest that a word means, and whether it was found by name (else by id)."""
+        """The digest of the manifest that a word means, and whether a name led to it (else an id or a digest)."""
         wanted = f"sha256:{word}"
         if not reference.is_id(word):
             name = reference.parse(word).with_tag()
@@ -168,7 +168,7 @@ class Images:
             full, repository = name.full, f"{name.name}:"
             for entry in entries:
                 if name.digest and entry["digest"] == name.digest and full_name(entry).startswith(repository):
-                    return entry["digest"], True
+                    return entry["digest"], False
                 if full_name(entry) == full:
                     return entry["digest"], True
         if reference.is_id_prefix(word):

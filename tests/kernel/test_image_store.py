@@ -277,6 +277,13 @@ def test_removing_by_id(images: Images, source: str) -> None:
     assert lines[2] == f"Deleted: {image_id}"
 
 
+def test_removing_by_digest_is_like_by_id(images: Images, source: str) -> None:
+    image_id = archive.import_tar(images, source, "a")
+    digest = images.find("a").digest
+    assert images.remove(f"a@{digest}")[:2] == ["Untagged: a:latest", f"Deleted: {image_id}"]
+    assert images.every() == []
+
+
 def test_removing_by_id_takes_the_only_name_along(images: Images, source: str) -> None:
     image_id = archive.import_tar(images, source, "a")
     assert images.remove(image_id)[:2] == ["Untagged: a:latest", f"Deleted: {image_id}"]

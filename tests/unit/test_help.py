@@ -46,7 +46,8 @@ def test_a_narrow_terminal_gets_a_block_below_the_flag():
     verb = Verb("x", "S", "[OPTIONS]", lambda _: 0, options=(
         Option("a-rather-long-flag", STRING, "One sentence about it that is long enough to be broken", short="a"),))
     assert help_page.verb_page(verb, 48).endswith(
-        "  -a, --a-rather-long-flag string   \n                One sentence about it that\n                is long enough to be broken\n")
+        "  -a, --a-rather-long-flag string   \n                One sentence about it\n                that is long enough to be\n"
+        "                broken\n")
 
 
 def test_flags_are_sorted_and_hidden_ones_are_not_shown():

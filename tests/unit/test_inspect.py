@@ -28,8 +28,9 @@ ORDER = {
     "NetworkSettings.Networks.bridge": "IPAMConfig Links Aliases NetworkID EndpointID Gateway IPAddress IPPrefixLen "
                                        "IPv6Gateway GlobalIPv6Address GlobalIPv6PrefixLen MacAddress DriverOpts",
 }
-ENDPOINT = {"network": "bridge", "address": "172.17.0.2", "prefix": 16, "gateway": "172.17.0.1", "mac": "02:42:ac:11:00:02",
-            "host_veth": "veth1", "container_veth": "veth2", "ifindex": 7, "network_id": "e" * 64, "endpoint_id": "f" * 64}
+ENDPOINT = {"Network": "bridge", "NetworkID": "e" * 64, "EndpointID": "f" * 64, "ContainerID": ID, "Gateway": "172.17.0.1",
+            "IPAddress": "172.17.0.2", "IPPrefixLen": 16, "MacAddress": "02:42:ac:11:00:02", "Interface": "eth0",
+            "InterfaceIndex": 7, "Bridge": "minirun0", "HostInterface": "veth0123456"}
 
 
 class Status:
@@ -40,8 +41,8 @@ class Status:
         self.word, self.exit_code, self.pid, self.started_at, self.finished_at = word, exit_code, pid, started_at, finished_at
 
 
-def described(status=None, network=ENDPOINT, **wishes):
-    return inspect.describe(make(**wishes), status or Status(), network, Places)
+def described(status=None, network=ENDPOINT, mode="default", **wishes):
+    return inspect.describe(make(network=mode, **wishes), status or Status(), network, Places)
 
 
 def at(value, path):
@@ -86,25 +87,23 @@ def test_network_of_a_running_container():
             "172.17.0.1", "172.17.0.2", 16, "02:42:ac:11:00:02")
         assert place["EndpointID"] == "f" * 64
     assert settings["Networks"]["bridge"]["NetworkID"] == "e" * 64
-    assert settings["SandboxKey"] == f"/RUN/netns/{ID[:12]}"
+    assert settings["SandboxKey"] == "/proc/3347/ns/net"
+    assert len(settings["SandboxID"]) == 64
 
 
-@pytest.mark.parametrize("network", [None, {}])
-def test_network_that_says_little(network):
-    settings = described(Status("exited"), network)["NetworkSettings"]
+def test_network_of_one_that_does_not_run():
+    settings = described(Status("exited"), None)["NetworkSettings"]
     assert (settings["IPAddress"], settings["IPPrefixLen"], settings["MacAddress"]) == ("", 0, "")
+    assert (settings["SandboxKey"], settings["SandboxID"]) == ("", "")
     assert list(settings["Networks"]) == ["bridge"]
 
 
 @pytest.mark.parametrize("mode", ["none", "host"])
-def test_networks_without_an_address(mode):
-    settings = described(network={"network_id": "e" * 64, "endpoint_id": "f" * 64, "sandbox_key": "/RUN/x"})
-    assert settings["NetworkSettings"]["SandboxKey"] == "/RUN/x"
-    record = make(network=mode)
-    settings = inspect.describe(record, Status(), {"network_id": "e" * 64, "endpoint_id": "f" * 64}, Places)["NetworkSettings"]
-    assert settings["EndpointID"] == ""
-    assert settings["Networks"][mode]["EndpointID"] == "f" * 64
+def test_networks_without_a_cable(mode):
+    settings = described(network=None, mode=mode)["NetworkSettings"]
     assert list(settings["Networks"]) == [mode]
+    assert settings["Networks"][mode]["IPAddress"] == settings["IPAddress"] == ""
+    assert settings["SandboxKey"] == "/proc/3347/ns/net"
 
 
 @pytest.mark.parametrize(("status", "state"), [
@@ -140,5 +139,6 @@ def test_mounts_and_graph_driver(tmp_path):
                                   "Propagation": "rprivate"}
     data = shown["GraphDriver"]["Data"]
     lower = data["LowerDir"].split(":")
-    assert [path.rpartition("/")[2][0] for path in lower][-2:] == ["b", "a"]  # the highest layer first
+    layers = "/DATA/images/layers/"
+    assert lower == [f"{layers}{'b' * 64}-init", layers + "b" * 64, layers + "a" * 64]  # the highest layer first
     assert (data["UpperDir"], data["MergedDir"]) == (f"/DATA/containers/{ID}/upper", f"/RUN/containers/{ID}/rootfs")

@@ -138,7 +138,7 @@ def reference(whole):
 @given(st.binary(max_size=300))
 def test_any_bytes_make_json_that_says_the_same(data):
     text = json.loads(logs.quoted(data))
-    assert text == data.decode("utf-8", "surrogateescape").translate({code: "\ufffd" for code in range(0xDC80, 0xDD00)})
+    assert text == data.decode("utf-8", "surrogateescape").translate(dict.fromkeys(range(56448, 56576), "�"))
     assert not set("<>&\u2028\u2029") & set(logs.quoted(data))
 
 

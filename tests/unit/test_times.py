@@ -32,8 +32,8 @@ def test_never():
 
 @given(st.datetimes(min_value=datetime.datetime(1800, 1, 1), max_value=datetime.datetime(2300, 1, 1)))
 def test_as_datetime_has_it(moment):
-    moment = moment.replace(tzinfo=datetime.timezone.utc)
-    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    moment = moment.replace(tzinfo=datetime.UTC)
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     number = (moment - epoch) // datetime.timedelta(microseconds=1) * 1000
     assert times.read(moment.isoformat()) == number
     assert times.read(times.write(number)) == number
@@ -80,5 +80,5 @@ def test_what_it_does_not_take(text):
     if text == "10":
         assert times.wished(text, NOW) == 10 * S
         return
-    with pytest.raises(ValueError, match=f'^failed to parse value as time or duration: "'):
+    with pytest.raises(ValueError, match='^failed to parse value as time or duration: "'):
         times.wished(text, NOW)

@@ -1,0 +1,47 @@
+"""Where things are: flag, environment, config file, default; the first that says something holds."""
+
+import pytest
+
+from minirun.engine import places
+from minirun.errors import MinirunError
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch):
+    monkeypatch.setattr(places, "data", places.data)
+    monkeypatch.setattr(places, "run", places.run)
+    monkeypatch.delenv("MINIRUN_ROOT", raising=False)
+    monkeypatch.delenv("MINIRUN_EXEC_ROOT", raising=False)
+
+
+def settled(*flags, **named):
+    places.settle(*flags, **named)
+    return places.data, places.run
+
+
+def test_the_defaults(tmp_path):
+    assert settled(config=str(tmp_path / "none")) == ("/var/lib/minirun", "/run/minirun")
+
+
+def test_the_order(tmp_path, monkeypatch):
+    config = tmp_path / "config.json"
+    config.write_text('{"data-root": "/c/data", "exec-root": "/c/run", "other": 1}')
+    assert settled(config=str(config)) == ("/c/data", "/c/run")
+    monkeypatch.setenv("MINIRUN_ROOT", "/e/data")
+    assert settled(config=str(config)) == ("/e/data", "/c/run")
+    monkeypatch.setenv("MINIRUN_EXEC_ROOT", "/e/run/")
+    assert settled("/f/data", config=str(config)) == ("/f/data", "/e/run")
+    assert settled("", "/f/run", config=str(config)) == ("/e/data", "/f/run")
+
+
+def test_relative_paths_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert settled("x", "../y", config="none") == (str(tmp_path / "x"), str(tmp_path.parent / "y"))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"data-root": 3}'])
+def test_a_damaged_file_is_named(tmp_path, text):
+    config = tmp_path / "config.json"
+    config.write_text(text)
+    with pytest.raises(MinirunError, match=str(config)):
+        settled(config=str(config))
