@@ -15,6 +15,8 @@ import os
 
 from minirun.errors import KernelError, MinirunError
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
 try:
     import _json
 
@@ -23,9 +25,8 @@ try:
 
         strict, object_hook, object_pairs_hook, parse_float, parse_int = True, None, None, float, int
         parse_constant = float
-        memo: dict[str, str] = {}
 
-    _scan = _json.make_scanner(_Plain)
+    _scan = _json.make_scanner(_Plain)  # type: ignore[arg-type]
 
     def loads(text: str) -> object:
         """The value that a JSON text stands for. Errors: ValueError on text that is not JSON."""
@@ -50,7 +51,7 @@ try:
         return "".join(_encode(value, 0))
 
 except ImportError:  # an interpreter without CPython's accelerator: the same, slower
-    from json import dumps, loads  # type: ignore[assignment]  # noqa: F401
+    from json import dumps, loads  # type: ignore[assignment]
 
 
 def read(path: str) -> dict:
@@ -156,26 +157,52 @@ def remove_tree(path: str) -> None:
         return
     try:
         _remove_below(parent, os.path.basename(path))
+    except OSError as reason:
+        raise KernelError(f"remove {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
     finally:
         os.close(parent)
 
 
 def _remove_below(parent: int, name: str) -> None:
+    if _unlinked(parent, name):
+        return
+    top = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        while names := os.listdir(top):
+            for entry in names:
+                if not _unlinked(top, entry):
+                    _flatten(top, entry)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _flatten(top: int, name: str) -> None:
+    """Remove a directory; the directories in it move up into `top` first.
+
+    So the deepest tree (a container may have made ten thousand levels) takes two descriptors and no stack.
+    """
+    directory = os.open(name, _DIRECTORY, dir_fd=top)
+    try:
+        for entry in os.listdir(directory):
+            if not _unlinked(directory, entry):
+                os.rename(entry, f".{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
+    finally:
+        os.close(directory)
+    os.rmdir(name, dir_fd=top)
+
+
+def _unlinked(parent: int, name: str) -> bool:
+    """Remove what is no directory; False for a directory."""
     try:
         os.unlink(name, dir_fd=parent)
-        return
     except FileNotFoundError:
-        return
+        return True
     except OSError as reason:
         if reason.errno not in (errno.EISDIR, errno.EPERM):
             raise
-    directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    try:
-        for entry in os.listdir(directory):
-            _remove_below(directory, entry)
-    finally:
-        os.close(directory)
-    os.rmdir(name, dir_fd=parent)
+        return False
+    return True
 
 
 class lock:
@@ -186,7 +213,10 @@ class lock:
         self.fd = -1
 
     def __enter__(self) -> lock:
-        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as reason:
+            raise KernelError(f"open {self.path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
         fcntl.flock(self.fd, fcntl.LOCK_EX)
         return self
 

@@ -228,7 +228,8 @@ class Machine(Host):
     def tidy_up(self) -> None:
         """Remove the test's containers, with the program itself."""
         if self.containers():
-            self.minirun("rm", "-f", *self.containers(), timeout=60)
+            result = self.minirun("rm", "-f", *self.containers())
+            assert (result.code, result.err) == (0, ""), f"rm -f: {result}"
 
 
 # ---- what is made once -----------------------------------------------------------------------------------------

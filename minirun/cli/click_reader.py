@@ -9,15 +9,18 @@ from __future__ import annotations
 import sys
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import get_completion_class
 
 from minirun.cli import help_page, main, not_yet
-from minirun.cli.grammar import Option, Options, Verb
+from minirun.cli.click_commands import Command, State, parameter
 from minirun.cli.pflag import canonical
 from minirun.errors import ClientError, MinirunError, UsageError
 
 GROUP_SUMMARIES = {"container": "Manage containers", "image": "Manage images", "system": "Manage minirun"}
 COMPLETE_VARIABLE = "_MINIRUN_COMPLETE"
+
+#: The word, the command that it names, and the words after it.
+Resolved = tuple[str | None, click.Command | None, list[str]]
 
 
 def serve(words: list[str]) -> int:
@@ -25,7 +28,7 @@ def serve(words: list[str]) -> int:
     state = State()
     try:
         # standalone_mode: click's own way of printing errors and ending the process is not Docker's
-        return root().main(words, prog_name="minirun", complete_var=COMPLETE_VARIABLE, standalone_mode=False, obj=state) or 0
+        return root().main(words, "minirun", COMPLETE_VARIABLE, standalone_mode=False, obj=state) or 0
     except MinirunError as error:
         return main.complain(error, state.verb)
     except click.ClickException as error:  # what canonical() has not caught
@@ -38,140 +41,11 @@ def serve(words: list[str]) -> int:
         return 141
 
 
-def read(verb: Verb, words: list[str]) -> Options:
-    """What click makes of a command line. Errors: UsageError in the words of Docker's client."""
-    with Command(verb).make_context(verb.name, list(words), obj=State()) as context:
-        return options_of(verb, context.params)
-
-
 def completion_script(shell: str) -> str:
     """The script that makes a shell ask us. Arguments: shell (str), "bash", "zsh" or "fish"."""
     script = get_completion_class(shell)
     assert script is not None, shell
     return script(root(), {}, "minirun", COMPLETE_VARIABLE).source()
-
-
-class State:
-    """What is known of a command line so far: the verb's name, for errors."""
-
-    verb = ""
-
-
-class Value(click.ParamType):
-    """The value of one option, read by the option's own kind."""
-
-    def __init__(self, option: Option) -> None:
-        self.option = option
-        self.name = option.kind.metavar or "boolean"
-
-    def convert(self, value: object, param: object, ctx: object) -> object:  # noqa: ARG002
-        """The word as it is, once it is known to be good; `options_of` reads it where repeated ones are gathered."""
-        self.option.take({self.option.name: self.option.kind.empty()}, str(value))
-        return value
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Words for this option: files, or one of a few."""
-        from minirun.cli import completions
-
-        return [CompletionItem(word, type=kind) for word, kind in completions.values(self.option, incomplete)]
-
-
-def parameter(option: Option) -> click.Option:
-    """click's idea of an option. A switch gets a second name, `--no-...`, which only `canonical` writes."""
-    names = [f"--{option.long}"] + ([f"-{option.short}"] if option.short else [])
-    if not option.kind.metavar:
-        names[0] += f"/--no-{option.long}"
-        return click.Option([option.name, *names], is_flag=True, default=None, help=option.help, hidden=option.hidden)
-    return click.Option([option.name, *names], multiple=True, type=Value(option), help=option.help, hidden=option.hidden)
-
-
-def options_of(verb: Verb, params: dict) -> Options:
-    """Our options from click's values: defaults, gathered lists, named arguments.
-
-    Errors: UsageError with Docker's block of text for too few or too many arguments.
-    """
-    values = verb.initial()
-    for option in verb.options:
-        given = params.get(option.name)
-        if not option.kind.metavar:
-            if given is not None:
-                values[option.name] = given
-            continue
-        for word in given or ():
-            option.take(values, word)
-    if not verb.fill(values, list(params.get("words") or ())):
-        raise UsageError(_wrong_count(verb), exit_code=1)
-    return Options(values)
-
-
-def _wrong_count(verb: Verb) -> str:
-    least, most = verb.bounds()
-    if most == 0:
-        wants = "accepts no arguments"
-    elif least == most:
-        wants = f"requires exactly {least} {_plural(least)}"
-    elif most is None:
-        wants = f"requires at least {least} {_plural(least)}"
-    elif least == 0:
-        wants = f"requires at most {most} {_plural(most)}"
-    else:
-        wants = f"requires at least {least} and at most {most} arguments"
-    return (f'"minirun {verb.name}" {wants}.\nSee \'minirun {verb.name} --help\'.\n\n'
-            f"Usage:  minirun {verb.name} {verb.usage}\n\n{verb.summary}")
-
-
-def _plural(count: int) -> str:
-    return "argument" if count == 1 else "arguments"
-
-
-class Words(click.Argument):
-    """The arguments of a verb, completed by what each of them means."""
-
-    def __init__(self, verb: Verb) -> None:
-        super().__init__(["words"], nargs=-1, required=False, type=click.UNPROCESSED)
-        self.verb = verb
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Containers by state, images, or files."""
-        from minirun.cli import completions
-
-        given = list(ctx.params.get("words") or ())
-        settings = ctx.find_root().params
-        return [CompletionItem(word, type=kind, help=told)
-                for word, kind, told in completions.arguments(self.verb, given, incomplete, settings)]
-
-
-class Command(click.Command):
-    """One verb."""
-
-    def __init__(self, verb: Verb) -> None:
-        self.verb = verb
-        super().__init__(verb.name, params=[*map(parameter, verb.options), Words(verb)], help=verb.help,
-                         short_help=verb.summary, callback=self.act)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """pflag's grammar first."""
-        ctx.find_root().obj.verb = self.verb.name
-        try:
-            args = canonical(self.verb, args)
-        except MinirunError:
-            if not ctx.resilient_parsing:  # a line that is still being typed need not be right
-                raise
-        return super().parse_args(ctx, args)
-
-    def act(self, **params: object) -> int:
-        """Do it."""
-        settings = options_of(main.ROOT, click.get_current_context().find_root().params)
-        return main.act(settings, self.verb, options_of(self.verb, params))
-
-    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002
-        """The page, in Docker's layout."""
-        return help_page.verb_page(self.verb, help_page.columns()).removesuffix("\n")
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The flags, without the spellings that are ours alone."""
-        return [item for item in super().shell_complete(ctx, incomplete) if not item.value.startswith("--no-")
-                or item.value[2:] in self.verb.long]
 
 
 class Group(click.Group):
@@ -181,12 +55,12 @@ class Group(click.Group):
         super().__init__(name, invoke_without_command=False, no_args_is_help=False, help=GROUP_SUMMARIES[name],
                          add_help_option=True)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """One name for each verb: the first of those that mean it."""
         words = main.GROUPS[self.name]  # type: ignore[index]
         return sorted(word for word in words if main.canonical_word(self.name, word) == word)  # type: ignore[arg-type]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb behind a word."""
         verb, _ = main.find([self.name, cmd_name])  # type: ignore[list-item]
         return Command(verb) if verb else None
@@ -203,7 +77,7 @@ class Group(click.Group):
             ctx.exit(0)
         return super().parse_args(ctx, args)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Resolved:
         """The verb that the words name. Errors: ClientError for one that only Docker has."""
         command = self.get_command(ctx, args[0])
         if command is None and not ctx.resilient_parsing:
@@ -217,11 +91,11 @@ class Group(click.Group):
 class Root(click.Group):
     """`minirun` itself."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """All verbs and groups."""
         return sorted([*main.VERBS, *main.GROUPS])
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb or group of this name."""
         if cmd_name in main.GROUPS:
             return Group(cmd_name)
@@ -252,7 +126,7 @@ class Root(click.Group):
         verbs = [(name, self.get_command(ctx, name).verb.summary) for name in main.VERBS]  # type: ignore[union-attr]
         return help_page.root_page(main.ROOT, groups, verbs, help_page.columns()).removesuffix("\n")
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Resolved:
         """The verb that the words name. Errors: ClientError for a word that is none."""
         name = args[0]
         if name == "help" and not ctx.resilient_parsing:

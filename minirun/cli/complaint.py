@@ -12,13 +12,22 @@ Docker's client words one and the same refusal in different ways, and scripts lo
 
 from __future__ import annotations
 
-from minirun.errors import (BadParameter, ClientError, EngineError, MinirunError, NoSuchContainer, NoSuchImage,
-                            ProgramError, UsageError)
+from minirun.errors import (
+    BadParameter,
+    ClientError,
+    EngineError,
+    MinirunError,
+    NoSuchContainer,
+    NoSuchImage,
+    ProgramError,
+    UsageError,
+)
 
 #: The verbs whose client looks the container up by itself first, and says so in its own words.
 LOOKS_UP_FIRST = frozenset(("logs", "rm", "exec", "attach", "port"))
 #: How containerd and runc wrap the reason why a program cannot be started; Docker hands all of it on.
-RUN_WRAP = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
+RUN_WRAP = ("failed to create shim task: OCI runtime create failed: runc create failed: "
+            "unable to start container process: ")
 EXEC_WRAP = "OCI runtime exec failed: exec failed: unable to start container process: "
 
 
@@ -27,13 +36,13 @@ def complaint(error: MinirunError, verb: str) -> str:
 
     Arguments: verb (str), "run", "container rm", or "" when no verb had been read yet.
     """
-    text = _text(error, verb, verb.split(" ")[-1])
+    text = _text(error, verb, verb.rpartition(" ")[2])
     return f"{text}\nhint: {error.hint}" if error.hint else text
 
 
 def exit_code(error: MinirunError, verb: str) -> int:
     """The exit code that Docker would end with."""
-    name = verb.split(" ")[-1]
+    name = verb.rpartition(" ")[2]
     if name == "exec" and isinstance(error, ProgramError):
         return 126  # Docker's `exec` does not tell "not found" (127) from "not executable"
     if error.exit_code != MinirunError.exit_code:  # whoever raised it has decided

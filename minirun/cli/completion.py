@@ -17,8 +17,7 @@ SHELLS = ("bash", "zsh", "fish")
 def completion(options: Options) -> int:
     """Print the script for a shell."""
     if options.shell not in SHELLS:
-        raise ClientError(f"minirun completes words in {', '.join(SHELLS[:-1])} and {SHELLS[-1]}, not in {options.shell}",
-                          exit_code=1)
+        raise ClientError(f"minirun completes words in bash, zsh and fish, not in {options.shell}", exit_code=1)
     from minirun.cli import click_reader
 
     print(click_reader.completion_script(options.shell))
@@ -26,6 +25,6 @@ def completion(options: Options) -> int:
 
 
 VERBS = {
-    "completion": Verb("completion", "Generate the autocompletion script for the specified shell", "bash|zsh|fish", completion,
-                       takes=("shell",)),
+    "completion": Verb("completion", "Generate the autocompletion script for the specified shell", "bash|zsh|fish",
+                       completion, takes=("shell",)),
 }

@@ -8,11 +8,11 @@ from minirun.errors import MinirunError
 #: The states a container must be in for a verb to make sense of it.
 STATES = {
     "start": ("created", "exited"), "stop": ("running", "paused", "restarting"), "kill": ("running", "paused"),
-    "exec": ("running",), "wait": ("running", "paused", "restarting"), "restart": (), "rm": (), "logs": (), "inspect": (),
-    "container inspect": (),
+    "exec": ("running",), "wait": ("running", "paused", "restarting"),
+    "restart": (), "rm": (), "logs": (), "inspect": (),
 }
 FILES = ("env-file", "label-file", "cidfile", "volume")
-CHOICES = {"network": ("bridge", "host", "none"), "net": ("bridge", "host", "none"), "pull": ("always", "missing", "never"),
+CHOICES = {"network": ("bridge", "host", "none"), "net": ("bridge", "host", "none"), "pull": ("missing", "never"),
            "attach": ("stdin", "stdout", "stderr"), "type": ("container", "image"),
            "signal": ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH")}
 
@@ -49,7 +49,7 @@ def _names(verb: Verb, name: str, given: list[str], settings: dict) -> list[tupl
     places.settle((settings.get("root") or ("",))[-1], (settings.get("exec_root") or ("",))[-1])
     if name in ("run", "create", "exec") and given:
         return []  # from here on the words are the container's
-    if name in ("run", "create", "rmi", "rm", "images") and (verb.name.startswith("image") or name not in ("rm",)):
+    if name in ("run", "create", "rmi", "images") or verb.name == "image rm":
         return _images()
     found = _containers(STATES[name]) if name in STATES and not verb.name.startswith("image") else []
     if verb.name in ("inspect", "image inspect"):

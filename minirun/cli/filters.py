@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from minirun.engine.containers import Container, Status
 
 STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
-NAMES = frozenset(("ancestor", "before", "since", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name",
-                   "network", "publish", "status", "volume"))
+NAMES = frozenset(("ancestor", "before", "since", "exited", "expose", "health", "id", "is-task", "isolation", "label",
+                   "name", "network", "publish", "status", "volume"))
 
 
 def containers(conditions: list[tuple[str, str]]) -> Callable[[Container, Status], bool]:

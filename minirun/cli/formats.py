@@ -39,7 +39,7 @@ class Format:
 
     def try_out(self) -> None:
         """Evaluate it over an empty row, as `docker ps` does before it asks for any. Errors: ClientError."""
-        self.line({**dict.fromkeys(self.heads, ""), "Label": lambda name: ""})  # noqa: ARG005
+        self.line({**dict.fromkeys(self.heads, ""), "Label": lambda name: ""})
 
     def print(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Write a line for each row, below the heads of a table."""
@@ -53,6 +53,9 @@ class Format:
 
     def line(self, row: Mapping[str, object]) -> str:
         try:
-            return self.template.execute(dict(row), lambda name: f"can't evaluate field {name} in type {self.kind}") + "\n"
+            return self.template.execute(dict(row), self._missing) + "\n"
         except TemplateError as error:
             raise ClientError(f"{self.prefixes[1]}: {error}", exit_code=1) from None
+
+    def _missing(self, name: str) -> str:
+        return f"can't evaluate field {name} in type {self.kind}"

@@ -16,6 +16,7 @@ from minirun.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 
 class Kind:
@@ -29,7 +30,7 @@ class Kind:
     __slots__ = ("metavar", "read", "gather", "empty")
 
     def __init__(self, metavar: str, read: Callable[[str], object], *, empty: Callable[[], object] = str,
-                 gather: Callable[[object, object], None] | None = None) -> None:
+                 gather: Callable[[Any, Any], None] | None = None) -> None:
         self.metavar = metavar
         self.read = read
         self.gather = gather
@@ -46,8 +47,8 @@ class Option:
 
     __slots__ = ("long", "short", "name", "kind", "default", "help", "shown", "hidden")
 
-    def __init__(self, long: str, kind: Kind, help: str = "", *, short: str = "", default: object = ...,
-                 shown: str = "", hidden: bool = False) -> None:
+    def __init__(self, long: str, kind: Kind, help: str = "", *, short: str = "",  # noqa: PLR0913 (a row of a table)
+                 default: object = ..., shown: str = "", hidden: bool = False) -> None:
         self.long = long
         self.short = short
         self.name = long.replace("-", "_")
@@ -90,7 +91,8 @@ class Options:
         return "Options(" + ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value) + ")"
 
     if TYPE_CHECKING:
-        def __getattr__(self, name: str) -> object: ...
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
 
 class Verb:
@@ -99,15 +101,16 @@ class Verb:
     Arguments: name (str), "run" or "container run"; summary (str), its line in the list of commands; usage (str),
     the words after it; takes, the arguments' names in order: "image" one word, "reference?" one or none, "words*" the
     rest, "containers+" the rest and at least one; options; act, called with Options, returns the exit code.
-    `interspersed` is False where the options end at the first argument. `docker` is False for what only minirun has.
+    `interspersed` is False where the options end at the first argument. aliases, all words for it within its group.
     """
 
     __slots__ = ("name", "summary", "usage", "takes", "options", "act", "interspersed", "aliases", "long", "short",
-                 "help", "docker")
+                 "help")
 
-    def __init__(self, name: str, summary: str, usage: str, act: Callable[[Options], int], *,
+    def __init__(self, name: str, summary: str, usage: str,  # noqa: PLR0913 (a row of a table)
+                 act: Callable[[Options], int], *,
                  takes: tuple[str, ...] = (), options: Iterable[Option] = (), interspersed: bool = True,
-                 aliases: tuple[str, ...] = (), help: str = "", docker: bool = True) -> None:
+                 aliases: tuple[str, ...] = (), help: str = "") -> None:
         self.name = name
         self.summary = summary
         self.usage = usage
@@ -117,14 +120,13 @@ class Verb:
         self.interspersed = interspersed
         self.aliases = aliases
         self.help = help or summary
-        self.docker = docker
         self.long = {option.long: option for option in self.options}
         self.short = {option.short: option for option in self.options if option.short}
 
     def named(self, name: str, **changes: object) -> Verb:
         """The same verb under another name: `minirun container ls` is `minirun ps`."""
         same = {"takes": self.takes, "options": self.options, "interspersed": self.interspersed, "help": self.help,
-                "summary": self.summary, "usage": self.usage, "act": self.act, "docker": self.docker}
+                "summary": self.summary, "usage": self.usage, "act": self.act}
         return Verb(name, **{**same, **changes})  # type: ignore[arg-type]
 
     def initial(self) -> dict[str, object]:
@@ -148,15 +150,13 @@ class Verb:
         least, most = self.bounds()
         if len(arguments) < least or most is not None and len(arguments) > most:
             return False
-        place = 0
-        for name in self.takes:
+        for place, name in enumerate(self.takes):
             if name[-1] in "*+":
                 values[name[:-1]] = arguments[place:]
             elif name[-1] == "?":
                 values[name[:-1]] = arguments[place] if place < len(arguments) else ""
             else:
                 values[name] = arguments[place]
-            place += 1
         return True
 
 

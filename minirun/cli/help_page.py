@@ -71,7 +71,8 @@ def option_lines(options: Iterable[Option], width: int) -> str:
     heads = [(f"  -{option.short}, " if option.short else "      ") + f"--{option.long} {option.kind.metavar}".rstrip()
              for option in ordered]
     left = max(map(len, heads)) + 3
-    return "\n".join(head.ljust(left) + wrap(_sentence(option), left, width - 1) for head, option in zip(heads, ordered))
+    lines = (head.ljust(left) + wrap(_sentence(option), left, width - 1) for head, option in zip(heads, ordered))
+    return "\n".join(lines)
 
 
 def _sentence(option: Option) -> str:

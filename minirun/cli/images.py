@@ -18,6 +18,7 @@ HEADS = {"ID": "IMAGE ID", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "
          "CreatedAt": "CREATED AT", "Size": "SIZE", "Containers": "CONTAINERS", "VirtualSize": "SIZE",
          "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE"}
 COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+RUNNING = ("running", "paused", "restarting")
 WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 
 
@@ -37,7 +38,8 @@ def images(options: Options) -> int:
     else:
         from minirun.cli.table import table
 
-        sys.stdout.write(table([[HEADS[column] for column in columns], *([row[column] for column in columns] for row in rows)]))
+        cells = [[HEADS[column] for column in columns]] + [[row[column] for column in columns] for row in rows]
+        sys.stdout.write(table(cells))
     return 0
 
 
@@ -94,7 +96,7 @@ def _rows(image: Image, options: Options) -> list[dict[str, str]]:
 
 
 def _is_wanted(name: str, reference: str) -> bool:
-    """Whether `images REFERENCE` lists this name: "alpine" means every tag of it, "alpine:3" one; * and ? are patterns."""
+    """Whether `images REFERENCE` lists this name: "alpine" means all its tags, "alpine:3" one; * and ? are patterns."""
     if not reference:
         return True
     from fnmatch import fnmatchcase
@@ -136,7 +138,7 @@ def _users() -> list:
     from minirun.engine import containers
     from minirun.image.store import User
 
-    return [User(container.id, container.record["Image"], container.status().word in ("running", "paused", "restarting"),
+    return [User(container.id, container.record["Image"], container.status().word in RUNNING,
                  container.record["LayerIDs"]) for container in containers.every()]
 
 

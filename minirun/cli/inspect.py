@@ -126,8 +126,8 @@ def _print_through(template: Template, found: list[dict], failures: list[str]) -
 
 FORMAT = Option("format", STRING, "Format the output using the given Go template", short="f")
 VERBS = {
-    "inspect": Verb("inspect", "Return low-level information on Docker objects", "[OPTIONS] NAME|ID [NAME|ID...]", inspect,
-                    takes=("objects+",), options=(
+    "inspect": Verb("inspect", "Return low-level information on Docker objects", "[OPTIONS] NAME|ID [NAME|ID...]",
+                    inspect, takes=("objects+",), options=(
         FORMAT,
         Option("size", BOOL, "Display total file sizes if the type is container", short="s"),
         Option("type", STRING, "Return JSON for specified type"))),

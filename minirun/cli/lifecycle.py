@@ -28,7 +28,8 @@ def start(options: Options) -> int:
             container = containers.find(options.containers[0])
         except NoSuchContainer as error:  # with -a Docker's client looks for itself, and words it differently
             raise ClientError(f"Error: {error.message}", exit_code=1) from None
-        return containers.start(container, attach=True, stdin=options.interactive, detach_keys=options.detach_keys) or 0
+        attachment = containers.Attachment(stdin=options.interactive, detach_keys=options.detach_keys)
+        return containers.start(container, attachment) or 0
     failed = []
     for word in options.containers:
         try:
@@ -89,7 +90,7 @@ def remove(options: Options) -> int:
         word = word.strip("/")
         if not word:
             raise ClientError("Container name cannot be empty")
-        containers.remove(containers.find(word), force=options.force, volumes=options.volumes)
+        containers.remove(containers.find(word), force=options.force)
 
     return _for_each(options.containers, "rm", remove_one, absent_is_fine=options.force)
 

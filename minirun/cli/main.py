@@ -80,7 +80,7 @@ def _serve(words: list[str], asked: list[str]) -> int | None:
         return 0
     verb, rest = find(settings.words)
     options = grammar.read(verb, rest) if verb else None
-    if options is None:
+    if verb is None or options is None:
         return None
     asked.append(verb.name)
     return act(settings, verb, options)
@@ -130,7 +130,7 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
         raise
     except (BrokenPipeError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
         if settings.debug:
             _print_traceback()
         raise MinirunError(f"{type(error).__name__}: {error}",

@@ -9,6 +9,11 @@ from minirun.cli.grammar import Kind
 from minirun.cli.kinds import boolean
 from minirun.cli.run_kinds import size
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_UNQUOTED = 'extraneous or missing " in quoted-field'
 _SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
 
 
@@ -83,7 +88,7 @@ def _put_kind(result: dict, kind: str, what: str, key: str, value: str) -> bool:
     return True
 
 
-def _checked(read, key: str, value: str):
+def _checked(read: Callable[[str], object], key: str, value: str) -> object:
     try:
         return read(value)
     except ValueError:
@@ -116,10 +121,10 @@ def _fields(text: str) -> list[str]:
         while text[end:end + 1] != '"' or text[end:end + 2] == '""':
             end += 2 if text[end:end + 2] == '""' else 1
             if end >= len(text):
-                raise ValueError(f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field')
+                raise ValueError(f"parse error on line 1, column {len(text) + 1}: {_UNQUOTED}")
         fields.append(text[place + 1:end].replace('""', '"'))
         if text[end + 1:end + 2] not in ("", ","):
-            raise ValueError(f'parse error on line 1, column {end + 1}: extraneous or missing " in quoted-field')
+            raise ValueError(f"parse error on line 1, column {end + 1}: {_UNQUOTED}")
         place = end + 2
     return fields
 

@@ -18,8 +18,8 @@ _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link
 
 #: Docker's other commands.
 COMMANDS = frozenset("""
-attach build commit cp diff events export history load login logout pause port pull push rename save search stats tag top
-unpause update builder config context manifest network node plugin secret service stack swarm trust volume
+attach build commit cp diff events export history load login logout pause port pull push rename save search stats tag
+top unpause update builder config context manifest network node plugin secret service stack swarm trust volume
 """.split())
 #: And those of its groups.
 GROUP_COMMANDS = {

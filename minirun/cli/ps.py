@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from minirun.engine.containers import Container, Status
 
 #: Field of a template → head of its column, in Docker's words.
-HEADS = {"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED", "CreatedAt": "CREATED AT",
-         "Status": "STATUS", "State": "STATE", "Ports": "PORTS", "Names": "NAMES", "Size": "SIZE", "Labels": "LABELS",
-         "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES", "Networks": "NETWORKS"}
+HEADS = {"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED",
+         "CreatedAt": "CREATED AT", "Status": "STATUS", "State": "STATE", "Ports": "PORTS", "Names": "NAMES",
+         "Size": "SIZE", "Labels": "LABELS", "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES",
+         "Networks": "NETWORKS"}
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 #: COMMAND is cut to this many characters, the last of them an ellipsis.
 COMMAND_WIDTH = 20
@@ -34,13 +35,8 @@ def ps(options: Options) -> int:
         template = formats.Format(options.format, kind="*formatter.ContainerContext", heads=HEADS, columns=COLUMNS,
                                   prefixes=("failed to parse template", "failed to execute template"))
         template.try_out()
-    from minirun.engine import times
-
     now = time.time_ns()
-    rows = []
-    for container, status in chosen(options):
-        created = times.read(container.record["Created"])
-        rows.append(Row(container, status, now, created, full=options.no_trunc, size=options.size))
+    rows = [Row(container, status, now, full=options.no_trunc) for container, status in chosen(options)]
     if template and not (template.is_default and options.quiet):
         template.print([row.fields() for row in rows])
     elif options.quiet:
@@ -78,15 +74,15 @@ def chosen(options: Options) -> list[tuple[Container, Status]]:
 class Row:
     """The cells of one container; each method named like the field of Docker's templates gives that field."""
 
-    def __init__(self, container: Container, status: Status, now: int, created: int, *, full: bool = False,
-                 size: bool = False) -> None:
+    def __init__(self, container: Container, status: Status, now: int, *, full: bool = False) -> None:
+        from minirun.engine import times
+
         self.container = container
         self.record = container.record
         self.status = status
         self.now = now
-        self.created = created
+        self.created = times.read(self.record["Created"])
         self.full = full
-        self.size = size
 
     def field(self, name: str) -> str:
         return getattr(self, name)()

@@ -112,6 +112,6 @@ def check(options: Options) -> int:
 VERBS = {
     "version": Verb("version", "Show the minirun version information", "[OPTIONS]", version, options=(FORMAT,)),
     "info": Verb("info", "Display system-wide information", "[OPTIONS]", info, options=(FORMAT,)),
-    "system check": Verb("system check", "Compare the kernel with what minirun remembers", "[OPTIONS]", check, docker=False,
-                         options=(Option("repair", BOOL, "Clear away what is ours and does not belong"),)),
+    "system check": Verb("system check", "Compare the kernel with what minirun remembers", "[OPTIONS]", check, options=(
+        Option("repair", BOOL, "Clear away what is ours and does not belong"),)),
 }

@@ -52,8 +52,8 @@ class Parser:
 
     ("text", text)  ("print", pipe)  ("range"|"if"|"with", pipe, body, otherwise)
     pipe: ("pipe", variables, is declaration, [command])       command: ("command", [operand], position)
-    operand: ("field", base or None, [names], position, source)  ("dot",)  ("nil",)  ("variable", name)  ("value", constant)
-             ("function", name)  ("pipe", ...)
+    operand: ("field", base or None, [names], position, source)  ("dot",)  ("variable", name)  ("value", constant)
+             ("function", name, position)  ("pipe", ...)
     """
 
     def __init__(self, text: str, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 KEYWORDS = frozenset(("if", "else", "end", "range", "with", "define", "template", "block", "break", "continue"))
 CONSTANTS = {"true": True, "false": False, "nil": None}
@@ -31,7 +32,7 @@ class Word:
         self.glued = glued
 
 
-def words_of(text: str, fail: Callable[[str, int], Exception]) -> Iterator[tuple[str, object, int]]:
+def words_of(text: str, fail: Callable[[str, int], Exception]) -> Iterator[tuple[str, Any, int]]:
     """The template's parts in order: ("text", text, line) and ("action", [Word], line).
 
     Arguments: fail, makes the exception for a reason and a line. The parts come one by one, so that the first

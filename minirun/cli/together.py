@@ -39,7 +39,7 @@ def _start(act: Callable[[str], object], word: str) -> tuple[int, int]:
             act(word)
         except MinirunError as error:
             os.write(writing, store.dumps(error.to_data()).encode())
-        except Exception as error:  # a mistake of ours must not vanish with the child
+        except Exception as error:  # noqa: BLE001 (a mistake of ours must not vanish with the child)
             told = MinirunError(f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself")
             os.write(writing, store.dumps(told.to_data()).encode())
         code = 0

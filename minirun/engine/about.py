@@ -28,7 +28,8 @@ def version() -> dict:
     engine = {"ApiVersion": API_VERSION, "MinAPIVersion": API_VERSION, **both, "KernelVersion": system.release}
     return {
         "Client": {"Platform": {"Name": ""}, "Version": __version__, "ApiVersion": API_VERSION,
-                   "DefaultAPIVersion": API_VERSION, **both, "BuildTime": "", "Context": "default", "Experimental": False},
+                   "DefaultAPIVersion": API_VERSION, **both, "BuildTime": "", "Context": "default",
+                   "Experimental": False},
         "Server": {"Platform": {"Name": "minirun works without a daemon"},
                    "Components": [{"Name": "Engine", "Version": __version__, "Details": engine}],
                    "Version": __version__, **engine, "BuildTime": ""},
@@ -63,7 +64,7 @@ def info() -> dict:
 
 
 def sizes(container: Container) -> tuple[int, int]:
-    """Bytes that a container has written, and bytes of all its files with those of the image (Docker's SizeRw, SizeRootFs)."""
+    """Bytes that a container has written, and of all its files with the image's (Docker's SizeRw, SizeRootFs)."""
     own = tree_size(f"{container.directory}/upper")
     images = Images(f"{places.data}/images").every()
     image = next((image for image in images if image.id == container.record["Image"]), None)

@@ -8,7 +8,7 @@ import os
 import struct
 from select import POLLIN, poll
 
-from minirun.engine.relay import BLOCK, WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
+from minirun.engine.relay import BLOCK
 from minirun.errors import ClientError
 from minirun.kernel import terminals
 
@@ -80,7 +80,8 @@ class Watcher:
         try:
             message = self.sock.recv(BLOCK + 1)
         except ConnectionResetError:
-            message = b""
+            # The relay ended without having read all of ours. That is said first, and its last words come after it.
+            message = self.sock.recv(BLOCK + 1)
         return message or b"x137"  # whoever watched the process was killed, and the process is killed for that
 
     def _show(self, fd: int, data: bytes) -> None:
@@ -125,11 +126,6 @@ class Watcher:
                 continue
             self._send(b"w" + struct.pack("HH", rows, columns))
             return
-
-
-def flags(*, stdin: bool, stdout: bool = True, stderr: bool = True) -> int:
-    """What a watcher wants to see and say, as the relay's bits."""
-    return WANTS_STDIN * stdin | WANTS_STDOUT * stdout | WANTS_STDERR * stderr
 
 
 def connect(directory: str, wants: int) -> _socket.socket:

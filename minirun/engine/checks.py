@@ -41,7 +41,8 @@ def limits(wanted: dict, host: Host) -> None:
     """The resources in a HostConfig. Errors: BadParameter."""
     _memory(wanted["Memory"], wanted["MemorySwap"], wanted["MemoryReservation"])
     _cpu(wanted, host)
-    for key, word, kind, what in (("CpusetCpus", "cpus", "cpu", "CPUs"), ("CpusetMems", "mems", "node", "memory nodes")):
+    for key, word, kind, what in (("CpusetCpus", "cpus", "cpu", "CPUs"),
+                                  ("CpusetMems", "mems", "node", "memory nodes")):
         if wanted[key]:
             _cpuset(wanted[key], word, what, host.available(kind))
     if wanted["ShmSize"] < 0:
@@ -70,7 +71,8 @@ def _cpu(wanted: dict, host: Host) -> None:
         if nano > 0 and other > 0:
             raise BadParameter(f"Conflicting options: Nano CPUs and CPU {name} cannot both be set")
     if nano and not 0 <= nano <= host.cpus * _NANO:
-        raise BadParameter(f"Range of CPUs is from 0.01 to {host.cpus}.00, as there are only {host.cpus} CPUs available")
+        count = host.cpus
+        raise BadParameter(f"Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available")
     if wanted["CpuShares"] < 0:
         raise BadParameter(f"invalid CPU shares ({wanted['CpuShares']}): value must be a positive integer")
     if period and not 1000 <= period <= 1_000_000:

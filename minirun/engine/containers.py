@@ -1,7 +1,7 @@
-"""Containers, as `docker ps` knows them: made, started, stopped, found again by a later command.
+"""Containers, as `docker` knows them: made, started, watched, stopped, removed by one command after another.
 
-There is no daemon. A container is a directory; whether it runs is asked of the kernel; what has to stay (its output,
-its exit code, the clean-up) is done by its monitor, a process of its own. `run` is the story of it all.
+There is no daemon. What has to stay while a container runs (its output, its exit code, the clean-up) is done by its
+monitor, a process of its own; everything else is here, and is over when the command is. `run` is the story of it all.
 """
 
 from __future__ import annotations
@@ -10,159 +10,41 @@ import os
 from select import POLLIN, poll
 
 from minirun import store
-from minirun.engine import names, places, running, signals, times
-from minirun.engine.running import Watch
-from minirun.errors import EngineError, KernelError, MinirunError, NoSuchContainer
-from minirun.kernel import process, procfs, syscalls
-from minirun.kernel.cgroups import wait_until
+from minirun.engine import names, places, running, signals
+from minirun.engine.register import Container, Status, every, exists, find
+from minirun.errors import EngineError, KernelError, MinirunError
+from minirun.kernel import process, syscalls
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+
     from minirun.cli.grammar import Options
 
+__all__ = ["Attachment", "Container", "Status", "create", "every", "execute", "find", "kill", "remove", "restart", "run", "start",
+           "stop", "wait"]
+
 STOP_SECONDS = 10  # Docker's patience between the stop signal and SIGKILL
-HEX = frozenset("0123456789abcdef")
 
 
-class Status:
-    """What a container is doing now.
+class Attachment:
+    """How a command stays with a container: `.stdin`, `.stdout`, `.stderr` (bool), which streams it passes on;
+    `.detach_keys` (Docker's notation, "" for ctrl-p,ctrl-q); `.signals` (bool), whether it passes its signals on."""
 
-    `.word` created, running or exited; `.pid` of its first process, 0 when there is none; `.exit_code`; `.started_at`
-    and `.finished_at` (RFC 3339), `.error`, `.oom_killed`.
-    """
+    __slots__ = ("detach_keys", "signals", "stderr", "stdin", "stdout")
 
-    __slots__ = ("error", "exit_code", "finished_at", "oom_killed", "pid", "started_at", "word")
-
-    def __init__(self, word: str, recorded: dict, pid: int = 0, started_at: str = "") -> None:
-        self.word, self.pid = word, pid
-        self.exit_code: int = recorded["ExitCode"] if word != "running" else 0
-        self.started_at: str = started_at or recorded["StartedAt"]
-        self.finished_at: str = recorded["FinishedAt"]
-        self.error: str = recorded["Error"]
-        self.oom_killed: bool = recorded["OOMKilled"]
-
-
-class Container:
-    """One container. `.id`; `.directory` (what survives a reboot), `.run_directory` (what does not); `.record`."""
-
-    def __init__(self, container_id: str) -> None:
-        self.id = container_id
-        self.directory = f"{places.data}/containers/{container_id}"
-        self.run_directory = f"{places.run}/containers/{container_id}"
-        self._record: dict | None = None
+    def __init__(self, *, stdin: bool, stdout: bool = True, stderr: bool = True, detach_keys: str = "",
+                 signals: bool = True) -> None:
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.detach_keys, self.signals = detach_keys, signals
 
     @property
-    def record(self) -> dict:
-        """What `create` wrote down (see `record.make`). Errors: NoSuchContainer when it has been removed meanwhile."""
-        if self._record is None:
-            try:
-                self._record = store.read(f"{self.directory}/config.v2.json")
-            except (FileNotFoundError, NotADirectoryError):
-                raise NoSuchContainer(self.id) from None
-        return self._record
+    def flags(self) -> int:
+        """The streams as the relay's bits (`relay.WANTS_*`)."""
+        from minirun.engine.relay import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT  # not every command stays
 
-    @property
-    def name(self) -> str:
-        """The name without Docker's slash."""
-        return self.record["Name"][1:]
-
-    @property
-    def log(self) -> str:
-        """The path of the json-file log."""
-        return f"{self.directory}/{self.id}-json.log"
-
-    def save(self, *, durable: bool = False) -> None:
-        """Write the record, as a whole or not at all."""
-        store.write(f"{self.directory}/config.v2.json", self.record, durable=durable)
-
-    def forget(self) -> None:
-        """Read the record anew when it is asked for next: another process may have changed it."""
-        self._record = None
-
-    def queue(self) -> store.lock:
-        """Queue up for changing the container's status: `with container.queue(): ...`."""
-        return store.lock(f"{self.directory}/.lock")
-
-    def network(self) -> dict | None:
-        """What is plugged in while it runs (see `network.networks.connect`), or None."""
-        return running.network_of(self.run_directory)
-
-    def watch(self) -> Watch | None:
-        """Its monitor, or None when it has none."""
-        return running.watch_of(self.run_directory)
-
-    def status(self) -> Status:
-        """What it is doing: asked of the kernel. A container whose monitor was killed is cleared away by this."""
-        watch = self.watch()
-        if watch is None:
-            return self._at_rest()
-        if not watch.alive():
-            running.clear_dead(self)
-            return self._at_rest()
-        if watch.init and procfs.start_time(watch.init) == watch.init_start_time:
-            return Status("running", self.record["State"], watch.init, watch.started_at)
-        # Either on its way up (Docker calls that Created), or its program has ended and the monitor is cleaning up.
-        return self._at_rest() if not watch.init else Status("exited", self._settled()["State"])
-
-    def _at_rest(self) -> Status:
-        self.forget()
-        recorded = self.record["State"]
-        if recorded["StartedAt"] != times.ZERO and recorded["FinishedAt"] < recorded["StartedAt"]:
-            # It was running when the machine went down: nobody saw how it ended, and Docker says 255 then.
-            recorded = {**recorded, "ExitCode": 255, "FinishedAt": recorded["StartedAt"]}
-        return Status("created" if recorded["StartedAt"] == times.ZERO else "exited", recorded)
-
-    def _settled(self) -> dict:
-        """The record once the monitor has written the end into it, which it does first."""
-        def settled() -> bool:
-            self.forget()
-            return self.record["State"]["FinishedAt"] != times.ZERO
-
-        wait_until(settled, 1)
-        return self.record
-
-
-def find(word: str) -> Container:
-    """The container with this name, id or unique beginning of an id.
-
-    Errors: NoSuchContainer; EngineError when several ids begin like this.
-    """
-    owner = names.owner(places.data, word.removeprefix("/"))
-    if owner and _exists(owner):
-        return Container(owner)
-    if len(word) == 64 and _exists(word):
-        return Container(word)
-    if word and HEX.issuperset(word):
-        matches = [entry for entry in _ids() if entry.startswith(word)]
-        if len(matches) > 1:
-            raise EngineError(f"Multiple IDs found with provided prefix: {word}", exit_code=1)
-        if matches:
-            return Container(matches[0])
-    raise NoSuchContainer(word)
-
-
-def every() -> list[Container]:
-    """All containers, the newest first."""
-    found = []
-    for container_id in _ids():
-        container = Container(container_id)
-        try:
-            found.append((container.record["Created"], container))
-        except NoSuchContainer:  # being made or removed at this moment
-            continue
-    return [container for _, container in sorted(found, key=lambda pair: pair[0], reverse=True)]
-
-
-def _exists(container_id: str) -> bool:
-    return os.path.exists(f"{places.data}/containers/{container_id}/config.v2.json")
-
-
-def _ids() -> list[str]:
-    try:
-        return [entry for entry in os.listdir(f"{places.data}/containers") if len(entry) == 64]
-    except FileNotFoundError:
-        return []
+        return WANTS_STDIN * self.stdin | WANTS_STDOUT * self.stdout | WANTS_STDERR * self.stderr
 
 
 # ---- making and removing ---------------------------------------------------------------------------------------
@@ -189,31 +71,23 @@ def create(options: Options) -> Container:
             if options.cidfile:
                 store.write_text(options.cidfile, container.id, mode=0o644)
         except BaseException:
-            discard(container)
+            running.discard(container)
             raise
     return container
 
 
-def discard(container: Container) -> None:
-    """Take away all that `create` made; fine when some of it is gone already."""
-    if container._record is not None:
-        names.release(places.data, container.name, container.id)
-    running.remove_writable_layer(container)
-    store.remove_tree(container.directory)
-
-
-def remove(container: Container, *, force: bool = False, volumes: bool = False) -> None:  # noqa: ARG001
-    """Remove a container that does not run; with `force`, kill it first. `volumes` is for `rm -v`: minirun has none yet."""
+def remove(container: Container, *, force: bool = False) -> None:
+    """Remove a container that does not run; with `force`, kill it first."""
     status = container.status()
     if status.word == "running":
         if not force:
             raise EngineError(f"You cannot remove a running container {container.id}. Stop the container before "
                               "attempting removal or force remove", exit_code=1)
         kill(container, "KILL")
-    _await_monitor(container)
-    if _exists(container.id):  # with --rm its monitor has removed it
+    await_monitor(container)
+    if exists(container.id):  # with --rm its monitor has removed it
         with container.queue():
-            discard(container)
+            running.discard(container)
 
 
 # ---- starting --------------------------------------------------------------------------------------------------
@@ -221,7 +95,7 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
 def run(options: Options) -> int:
     """Create a container, start it and stay with it until it ends; or leave it alone, with -d.
 
-    Returns: its exit code.
+    Returns: its exit code, or 0 with -d.
     """
     container = create(options)
     if options.detach:
@@ -231,42 +105,40 @@ def run(options: Options) -> int:
             print(container.id, flush=True)
         return 0
     config = container.record["Config"]
-    return start(container, attach=True, stdin=config["AttachStdin"], output=(config["AttachStdout"], config["AttachStderr"]),
-                 detach_keys=options.detach_keys, signals=options.sig_proxy) or 0
+    return start(container, Attachment(
+        stdin=config["AttachStdin"], stdout=config["AttachStdout"], stderr=config["AttachStderr"],
+        detach_keys=options.detach_keys, signals=options.sig_proxy))
 
 
-def start(container: Container, *, attach: bool = False, stdin: bool = False, output: tuple[bool, bool] = (True, True),
-          detach_keys: str = "", signals: bool = True) -> int | None:
-    """Start a container; one that runs already is left alone, as Docker leaves it.
+def start(container: Container, attachment: Attachment | None = None) -> int:
+    """Start a container, and stay with it if an attachment is given. One that runs already is left alone.
 
-    Arguments: attach (bool), stay with it; stdin (bool), pass our input on; output, show its standard output and its
-    standard error; detach_keys (str), Docker's notation; signals (bool), pass our signals on.
-    Returns: with `attach` its exit code, else None. Errors: ProgramError (126, 127), EngineError.
+    Returns: with an attachment its exit code, else 0. Errors: ProgramError (126, 127), EngineError.
     """
     sock = None
     with container.queue():
         status = container.status()
         if status.word != "running":
-            _await_monitor(container)
-            sock = _begin_monitor(container, attach, stdin, output)
-    if not attach:
-        return None
-    if sock is None:
-        return follow(container, stdin=stdin, output=output, detach_keys=detach_keys, signals=signals)
-    return _watch(container, sock, stdin, detach_keys, signals)
+            await_monitor(container)  # of the run before this: it may be cleaning up still
+            sock = _begin_monitor(container, attachment)
+    if attachment is None:
+        return 0
+    return _watch(container, sock or _connect(container, attachment), attachment)
 
 
-def _begin_monitor(container: Container, attach: bool, stdin: bool, output: tuple[bool, bool]) -> object:
-    """Fork the monitor and wait until it has started the container, or has said why it could not."""
+def _begin_monitor(container: Container, attachment: Attachment | None) -> _socket.socket | None:
+    """Fork the monitor and wait until it has started the container, or has said why it could not.
+
+    Returns: with an attachment, a socket on which the monitor knows us, so that not a byte of output is missed.
+    """
     import _socket
 
     from minirun.engine import monitor
-    from minirun.engine.attach import flags
 
     container.forget()
     ours, theirs = process.Channel.pair()
-    sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET) if attach else (None, None)
-    wants = flags(stdin=stdin, stdout=output[0], stderr=output[1])
+    sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET) if attachment else (None, None)
+    wants = attachment.flags if attachment else 0
     process.spawn("minirun:monitor", "monitor", lambda: monitor.main(container, theirs, client, wants))
     theirs.close()
     if client:
@@ -286,33 +158,31 @@ def _note_failed_start(container: Container, error: MinirunError) -> None:
     """A container whose start failed stays, as Created and with the reason in its State; with --rm it goes."""
     container.forget()
     if container.record["HostConfig"]["AutoRemove"]:
-        discard(container)
+        running.discard(container)
         return
     container.record["State"].update(ExitCode=error.exit_code, Error=error.message)
     container.save()
 
 
-def follow(container: Container, *, stdin: bool, output: tuple[bool, bool] = (True, True), detach_keys: str = "",
-           signals: bool = True) -> int:
-    """Attach to a container that runs. Returns: its exit code. Errors: EngineError when it does not run."""
+def _connect(container: Container, attachment: Attachment) -> _socket.socket:
     from minirun.engine import attach
 
     try:
-        sock = attach.connect(container.run_directory, attach.flags(stdin=stdin, stdout=output[0], stderr=output[1]))
+        return attach.connect(container.run_directory, attachment.flags)
     except OSError:
         raise EngineError("You cannot attach to a stopped container, start it first", exit_code=1) from None
-    return _watch(container, sock, stdin, detach_keys, signals)
 
 
-def _watch(container: Container, sock: object, stdin: bool, detach_keys: str, signals: bool) -> int:
-    from minirun.engine.attach import DETACH_KEYS, Detached, Watcher, parse_keys
+def _watch(container: Container, sock: _socket.socket, attachment: Attachment) -> int:
+    """Stay with a container until it ends or the detach keys are pressed. Returns: its exit code, or 0."""
+    from minirun.engine import attach
 
-    keys = parse_keys(detach_keys) if detach_keys else DETACH_KEYS
-    terminal = container.record["Config"]["Tty"]
+    keys = attach.parse_keys(attachment.detach_keys) if attachment.detach_keys else attach.DETACH_KEYS
+    watcher = attach.Watcher(sock, stdin=attachment.stdin, terminal=container.record["Config"]["Tty"], detach_keys=keys,
+                             signals=attachment.signals)
     try:
-        # In a terminal that we read, ctrl-C is a byte for the container; in one that we do not, it is our signal.
-        return Watcher(sock, stdin=stdin, terminal=terminal, detach_keys=keys, signals=signals).watch()  # type: ignore[arg-type]
-    except Detached:
+        return watcher.watch()
+    except attach.Detached:
         return 0
 
 
@@ -329,7 +199,7 @@ def kill(container: Container, word: str) -> None:
     if status.word != "running" or watch is None or not process.kill(watch.init, watch.init_start_time, number):
         raise EngineError(f"Container {container.id} is not running", exit_code=1)
     if number == running.SIGKILL:
-        _await_monitor(container)
+        await_monitor(container)
 
 
 def stop(container: Container, seconds: int | None = None) -> None:
@@ -345,10 +215,10 @@ def stop(container: Container, seconds: int | None = None) -> None:
         seconds = STOP_SECONDS if timeout is None else timeout
     try:
         kill(container, config.get("StopSignal") or "SIGTERM")
-        if not _await_monitor(container, None if seconds < 0 else seconds):
+        if not await_monitor(container, None if seconds < 0 else seconds):
             kill(container, "SIGKILL")
     except EngineError:
-        _await_monitor(container)  # it has ended by itself between the look and the signal
+        await_monitor(container)  # it has ended by itself between the look and the signal
 
 
 def restart(container: Container, seconds: int | None = None) -> None:
@@ -362,17 +232,17 @@ def wait(container: Container) -> int:
     from minirun.engine import attach
 
     if container.status().word != "running":
-        _await_monitor(container)
+        await_monitor(container)
         return container.status().exit_code
     try:
         sock = attach.connect(container.run_directory, 0)
     except OSError:
-        _await_monitor(container)
+        await_monitor(container)
         return container.status().exit_code
     return attach.Watcher(sock, stdin=False, terminal=False, signals=False).watch()
 
 
-def _await_monitor(container: Container, seconds: float | None = None) -> bool:
+def await_monitor(container: Container, seconds: float | None = None) -> bool:
     """Wait until a container's monitor has cleaned up and is gone. Returns: whether it is."""
     watch = container.watch()
     if watch is None or not watch.alive():

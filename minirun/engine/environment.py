@@ -1,13 +1,88 @@
 """The variables of a process: three lists of NAME=value that are laid over each other (environ(7)).
 
-An image has some, a person adds some with `-e`, and the engine puts PATH, HOSTNAME and TERM below both. A NAME without
-"=" is what remains of `-e NAME` when the caller has no such variable: it takes the variable away.
+An image has some, a person adds some with `-e` and `--env-file`, and the engine puts PATH, HOSTNAME and TERM below
+both. A NAME without "=" is what remains of `-e NAME` when the caller has no such variable: it takes the variable away.
+
+The first half is what Docker does in its client, where the files are, and the environment that `-e NAME` copies from;
+`contents` alone reads something, all else is pure.
 """
 
 from __future__ import annotations
 
+import os
+
+from minirun.errors import ClientError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 #: Where programs are looked for when neither image nor person says so (Docker's DefaultPathEnv).
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SPACES = " \t\n\v\f\r"
+
+
+def contents(paths: list[str]) -> list[str]:
+    """The text of each file of `--env-file` or `--label-file`. Errors: ClientError in the words of Docker's client."""
+    texts = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+            texts.append(data.decode("utf-8-sig"))  # -sig: a byte order mark is not part of the first name
+        except IsADirectoryError:
+            raise ClientError(f"read {path}: is a directory") from None
+        except OSError as reason:
+            raise ClientError(f"open {path}: {os.strerror(reason.errno or 0).lower()}") from None
+        except UnicodeDecodeError as reason:
+            line = data.count(b"\n", 0, reason.start) + 1
+            raise ClientError(f"env file {path} contains invalid utf8 bytes at line {line}") from None
+    return texts
+
+
+def variables(entries: list[str], texts: list[str], environ: Mapping[str, str]) -> list[str]:
+    """The environment that the client asks for: first what the files say, then each `-e`.
+
+    Arguments: entries (list of "NAME=value" or "NAME", `-e`); texts, contents of the env files; environ, where a bare
+    NAME is looked up. One of `-e` that is not set there stays bare (and takes away what the image sets), one of a file
+    is skipped. Errors: UsageError, ClientError in the words of Docker's client.
+    """
+    wanted = []
+    for line in _lines(texts):
+        name, equals, _ = line.partition("=")
+        if equals or name in environ:
+            wanted.append(line if equals else f"{name}={environ[name]}")
+    for entry in entries:
+        name, equals, _ = entry.partition("=")
+        if not name:
+            raise UsageError(f'invalid argument "{entry}" for "-e, --env" flag: invalid environment variable: {entry}')
+        wanted.append(f"{name}={environ[name]}" if not equals and name in environ else entry)
+    return wanted
+
+
+def labels(entries: list[str], texts: list[str]) -> dict[str, str]:
+    """Labels by name: those of the label files, then each `-l`; one without "=" has the value ""."""
+    pairs = (entry.partition("=") for entry in [*_lines(texts), *entries])
+    return {name: value for name, _, value in pairs}
+
+
+def _lines(texts: list[str]) -> list[str]:
+    """The lines of env files or label files that say something; a value is literal, with its quotes and its spaces.
+
+    Errors: ClientError in the words of Docker's client.
+    """
+    lines = []
+    for line in (line for text in texts for line in text.split("\n")):
+        line = line.removesuffix("\r").lstrip(_SPACES)
+        if not line or line.startswith("#"):
+            continue
+        name = line.partition("=")[0]
+        if not name:
+            raise ClientError(f"poorly formatted environment: no variable name on line '{line}'")
+        if any(space in name for space in _SPACES):
+            raise ClientError(f"poorly formatted environment: variable '{name}' contains whitespaces")
+        lines.append(line)
+    return lines
 
 
 def merge(wishes: list[str], image: list[str]) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import _socket
 
 from minirun.engine import running, specgen
-from minirun.engine.attach import DETACH_KEYS, Detached, Watcher, flags, parse_keys
+from minirun.engine.attach import DETACH_KEYS, Detached, Watcher, parse_keys
 from minirun.engine.monitor import as_minirun_error, leave_the_terminal
-from minirun.engine.relay import Ends, Relay
+from minirun.engine.relay import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT, Ends, Relay
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
 from minirun.runtime import lifecycle
@@ -16,7 +16,7 @@ from minirun.runtime import state as states
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.cli.grammar import Options
-    from minirun.engine.containers import Container
+    from minirun.engine.register import Container
     from minirun.kernel.process import Channel
 
 
@@ -72,6 +72,6 @@ def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.so
         ready.send_error(as_minirun_error(error))
         return
     relay = Relay(pid, ends, None, None)
-    relay.add(client, flags(stdin=stdin))
+    relay.add(client, WANTS_STDIN * stdin | WANTS_STDOUT | WANTS_STDERR)
     ready.send({"started": pid})
     relay.farewell(relay.run())

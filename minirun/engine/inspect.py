@@ -7,6 +7,8 @@ the status), and its addresses from the endpoint that the network made.
 from __future__ import annotations
 
 from minirun.engine import times
+from minirun.image import overlay
+from minirun.network import describe as shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +21,13 @@ def describe(record: dict, status: Status, network: dict | None, places: object)
     """A container as `docker inspect` shows it (one element of the list that it prints).
 
     Arguments: record, see `minirun.engine.record`; status, with `word`, `exit_code`, `pid`, `started_at`,
-    `finished_at`; places, with `data` and `run`; network, the endpoint while the container runs, None otherwise. Of it
-    these keys are used, and each may be missing: "address" ("172.17.0.2"), "prefix" (16), "gateway", "mac",
-    "network_id", "endpoint_id" (64 hex each), "sandbox_id" (64 hex), "sandbox_key" (path of the network namespace).
+    `finished_at`; places, with `data` and `run`; network, the endpoint while one is plugged in (see
+    `minirun.network.networks.reserve`), None otherwise.
     """
     container_id = record["ID"]
     directory = f"{places.data}/containers/{container_id}"  # type: ignore[attr-defined]
-    started = status.started_at != times.ZERO  # Docker makes these files at the first start, and names them from then on
-    files = directory if started else ""
+    # Docker makes these files at the first start, and names them from then on.
+    files = directory if status.started_at != times.ZERO else ""
     return {
         "Id": container_id,
         "Created": record["Created"],
@@ -50,13 +51,12 @@ def describe(record: dict, status: Status, network: dict | None, places: object)
         "GraphDriver": _graph_driver(record, places),
         "Mounts": [{key: point[key] for key in _SHOWN_OF_MOUNT} for point in record["MountPoints"]],
         "Config": record["Config"],
-        "NetworkSettings": _network_settings(record, network, places),
+        "NetworkSettings": _network_settings(record, status, network),
     }
 
 
 def _state(record: dict, status: Status) -> dict:
-    """State. A container that is paused or waits for its restart counts as running."""
-    running = status.word in ("running", "paused", "restarting")
+    running = _is_running(status)
     return {
         "Status": status.word,
         "Running": running,
@@ -76,10 +76,10 @@ def _graph_driver(record: dict, places: object) -> dict:
     """Where the container's files lie: the overlay's layers, highest first, and its writable directory."""
     data = f"{places.data}/containers/{record['ID']}"  # type: ignore[attr-defined]
     layers = [f"{places.data}/images/layers/{chain.rpartition(':')[2]}"  # type: ignore[attr-defined]
-              for chain in reversed(record["LayerIDs"])]
+              for chain in record["LayerIDs"]]
     return {
         "Data": {
-            "LowerDir": ":".join(layers),
+            "LowerDir": ":".join(overlay.pile(layers, data)[1:]),
             "MergedDir": f"{places.run}/containers/{record['ID']}/rootfs",  # type: ignore[attr-defined]
             "UpperDir": f"{data}/upper",
             "WorkDir": f"{data}/work",
@@ -88,51 +88,29 @@ def _graph_driver(record: dict, places: object) -> dict:
     }
 
 
-def _network_settings(record: dict, network: dict | None, places: object) -> dict:
-    """NetworkSettings. Its top level repeats what the default bridge's entry below says; other networks are not there."""
+def _network_settings(record: dict, status: Status, endpoint: dict | None) -> dict:
+    """NetworkSettings. Its top level repeats what the entry of the default bridge says, and stays empty without one."""
     mode = record["HostConfig"]["NetworkMode"]
     name = "bridge" if mode == "default" else mode
-    known = network or {}
-    top = known if name == "bridge" else {}
-    key = f"{places.run}/netns/{record['ID'][:12]}" if network is not None else ""  # type: ignore[attr-defined]
+    entry = shown.endpoint(endpoint)
+    top = entry if name == "bridge" else shown.endpoint(None)
+    running = _is_running(status)
     return {
         "Bridge": "",
-        "SandboxID": known.get("sandbox_id") or "",
+        "SandboxID": record["ID"] if running else "",  # Docker draws one by lot; a container has only one sandbox
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
         "Ports": {},
-        "SandboxKey": known.get("sandbox_key") or key,
+        "SandboxKey": f"/proc/{status.pid}/ns/net" if running and status.pid else "",
         "SecondaryIPAddresses": None,
         "SecondaryIPv6Addresses": None,
-        "EndpointID": top.get("endpoint_id") or "",
-        **_addresses(top),
-        "Networks": {name: _endpoint(known)},
+        **{key: top[key] for key in ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress",
+                                     "IPPrefixLen", "IPv6Gateway", "MacAddress")},
+        "Networks": {name: entry},
     }
 
 
-def _endpoint(known: dict) -> dict:
-    """One entry of Networks. The same eight facts as at the top, in an order of their own."""
-    addresses = _addresses(known)
-    return {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": None,
-        "NetworkID": known.get("network_id") or "",
-        "EndpointID": known.get("endpoint_id") or "",
-        **{key: addresses[key] for key in ("Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address",
-                                           "GlobalIPv6PrefixLen", "MacAddress")},
-        "DriverOpts": None,
-    }
-
-
-def _addresses(known: dict) -> dict:
-    return {
-        "Gateway": known.get("gateway") or "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "IPAddress": known.get("address") or "",
-        "IPPrefixLen": known.get("prefix") or 0,
-        "IPv6Gateway": "",
-        "MacAddress": known.get("mac") or "",
-    }
+def _is_running(status: Status) -> bool:
+    """A container that is paused or waits for its restart counts as running."""
+    return status.word in ("running", "paused", "restarting")

@@ -1,10 +1,7 @@
-"""The log of a container, in the format of Docker's json-file driver: one JSON object on each line of a file.
+"""The log of a container, in the format of Docker's json-file driver: written by its monitor, read by `minirun logs`.
 
-    {"log":"out1\\n","stream":"stdout","time":"2026-11-23T03:17:15.687791142Z"}
-
-A line of output is one record; a line longer than 16 KiB is cut into several, of which only the last one ends in \\n
-(so does not the last line of a program that stops in the middle of it). Records of both streams share the file in the
-order in which they came. `LogWriter` is the monitor's half; `records` and `read` are those of `minirun logs`.
+Records of both streams share one file, in the order in which they came (see `minirun.engine.loglines` for a record).
+The two sides never talk: a reader that follows a log looks at the file, and at the kernel for the container's end.
 """
 
 from __future__ import annotations
@@ -14,7 +11,8 @@ import time
 
 from minirun import store
 from minirun.engine import places, times
-from minirun.errors import ClientError, EngineError, KernelError
+from minirun.engine.loglines import Lines, record
+from minirun.errors import ClientError, EngineError, KernelError, NoSuchContainer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,59 +20,9 @@ if TYPE_CHECKING:
 
     from minirun.engine.containers import Container
 
-#: The longest piece of a line that makes one record (Docker's copier: defaultBufSize).
-LONGEST = 16 * 1024
 _BLOCK = 64 * 1024
 #: Pauses (seconds) between two looks at a log that is followed: short while it is written, longer while it is quiet.
 _PAUSES = (0.01, 0.2)
-
-# Go's encoder writes control characters and those that could end a <script> as \u00XX. A byte that is no UTF-8 becomes
-# U+FFFD: `surrogateescape` decodes each such byte to one of U+DC80..U+DCFF, which no valid text contains.
-_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *b"<>&", 0x2028, 0x2029)}
-_ESCAPES |= {code: "\\ufffd" for code in range(0xDC80, 0xDD00)}
-_ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord('"'): '\\"', ord("\\"): "\\\\"}
-_SPECIAL = bytes(code for code in _ESCAPES if code < 0x80)
-
-
-def quoted(data: bytes) -> str:
-    """Bytes as a JSON string, escaped as Docker does it."""
-    if data.isascii() and len(data.translate(None, _SPECIAL)) == len(data):
-        return f'"{data.decode("ascii")}"'
-    return f'"{data.decode("utf-8", "surrogateescape").translate(_ESCAPES)}"'
-
-
-class Lines:
-    """One stream on its way into records: keeps the beginning of a line until its end has come."""
-
-    __slots__ = ("moment", "pending")
-
-    def __init__(self) -> None:
-        self.pending = b""
-        self.moment = ""  # time of the first piece of a long line, which holds for all its pieces
-
-    def feed(self, data: bytes, moment: str) -> list[tuple[bytes, str]]:
-        """The records that `data` completes, as (bytes, time). Arguments: moment, the time of records that start now."""
-        pieces = []
-        *lines, rest = (self.pending + data).split(b"\n")
-        for line in lines:
-            rest_of_line = self._cut(line, moment, pieces)
-            pieces.append((rest_of_line + b"\n", self.moment or moment))
-            self.moment = ""
-        self.pending = self._cut(rest, moment, pieces)
-        return pieces
-
-    def end(self, moment: str) -> list[tuple[bytes, str]]:
-        """The last record, if the stream ends in the middle of a line."""
-        rest, self.pending = self.pending, b""
-        return [(rest, self.moment or moment)] if rest else []
-
-    def _cut(self, line: bytes, moment: str, pieces: list[tuple[bytes, str]]) -> bytes:
-        """Move full pieces from a long line into `pieces`; what remains is shorter than a piece."""
-        while len(line) >= LONGEST:
-            self.moment = self.moment or moment
-            pieces.append((line[:LONGEST], self.moment))
-            line = line[LONGEST:]
-        return line
 
 
 class LogWriter:
@@ -113,9 +61,7 @@ class LogWriter:
     def _write(self, stream: str, pieces: list[tuple[bytes, str]]) -> None:
         if not pieces:
             return
-        text = "".join([f'{{"log":{_with_newline(piece)},"stream":"{stream}","time":"{moment}"}}\n'
-                        for piece, moment in pieces])
-        data = text.encode()
+        data = "".join([record(stream, piece, moment) for piece, moment in pieces]).encode()
         written = 0
         try:
             written = os.write(self._fd, data)
@@ -126,11 +72,6 @@ class LogWriter:
             self.lost += len(pieces)
             if written:  # take the half batch back: a reader must find whole lines only
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
-
-
-def _with_newline(piece: bytes) -> str:
-    """The same as `quoted`, spared the slow way for the \\n that nearly each record ends in."""
-    return f'{quoted(piece[:-1])[:-1]}\\n"' if piece.endswith(b"\n") else quoted(piece)
 
 
 class Wanted:
@@ -152,14 +93,14 @@ class Wanted:
         if wishes:
             raise TypeError(f"no such wish for a log: {', '.join(wishes)}")
 
-    def shown(self, record: dict) -> bytes:
+    def shown(self, entry: dict) -> bytes:
         """A record as it is printed: time, details, text."""
-        text = record["log"]
+        text = entry["log"]
         if self.details:
-            attributes = record.get("attrs") or {}
+            attributes = entry.get("attrs") or {}
             text = ",".join(f"{key}={value}" for key, value in sorted(attributes.items())) + " " + text
         if self.timestamps:
-            text = times.write_fixed(times.read(record["time"])) + " " + text
+            text = times.write_fixed(times.read(entry["time"])) + " " + text
         return text.encode("utf-8", "replace")
 
 
@@ -189,7 +130,10 @@ def read(container: Container, follow: bool = False, **wishes: object) -> Iterat
     path = f"{places.data}/containers/{container.id}/{container.id}-json.log"
 
     def ended() -> bool:
-        return container.status().word not in ("running", "paused", "restarting")
+        try:
+            return container.status().word not in ("running", "paused", "restarting")
+        except NoSuchContainer:  # with --rm it goes at its end; the file is open, so its last words can be read
+            return True
 
     return records(path, wanted, ended if follow else None)
 
@@ -208,15 +152,15 @@ def records(path: str, wanted: Wanted, ended: Callable[[], bool] | None = None) 
             os.lseek(fd, _start_of_last(fd, wanted.tail), os.SEEK_SET)
         for line in _lines(fd, wanted.until, ended):
             try:
-                record = store.loads(line.decode("utf-8", "replace"))
-                moment = times.read(record["time"])  # type: ignore[index, call-overload]
+                entry = store.loads(line.decode("utf-8", "replace"))
+                moment = times.read(entry["time"])  # type: ignore[index]
             except (ValueError, TypeError, KeyError):
                 continue  # half a line, left by a machine that lost its power: the next line is whole again
             if wanted.since is not None and moment < wanted.since:
                 continue
             if wanted.until is not None and moment > wanted.until:
                 return
-            yield record["stream"], wanted.shown(record)  # type: ignore[index, call-overload, arg-type]
+            yield entry["stream"], wanted.shown(entry)  # type: ignore[index, arg-type]
     finally:
         os.close(fd)
 

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-    from minirun.engine.containers import Container
+    from minirun.engine.register import Container
     from minirun.kernel.process import Channel
     from minirun.runtime.state import State
 
@@ -49,9 +49,7 @@ def main(container: Container, ready: Channel, client: _socket.socket | None, wa
     running.note_end(container, code)
     running.take_down(container)
     if container.record["HostConfig"]["AutoRemove"]:
-        from minirun.engine.containers import discard  # it imports this module's user
-
-        discard(container)
+        running.discard(container)
     relay.farewell(code)
 
 

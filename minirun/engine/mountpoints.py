@@ -58,7 +58,7 @@ def _bind(text: str) -> dict:
         raise _no_volume(source)
     words = mode.split(",")
     propagation = next((word for word in words if word in PROPAGATIONS), "rprivate")
-    return _point("bind", source, destination, mode, "ro" not in words, propagation)
+    return {**_point("bind", source, destination, mode), "RW": "ro" not in words, "Propagation": propagation}
 
 
 def _mount(mount: dict) -> dict:
@@ -69,8 +69,8 @@ def _mount(mount: dict) -> dict:
     if kind == "tmpfs":
         if source:
             raise BadParameter(f"{wrong}field Source must not be specified")
-        point = _point("tmpfs", "", destination, "", not mount.get("ReadOnly"), "")
-        return {**point, "TmpfsOptions": mount.get("TmpfsOptions") or {}}
+        return {**_point("tmpfs", "", destination), "RW": not mount.get("ReadOnly"), "Propagation": "",
+                "TmpfsOptions": mount.get("TmpfsOptions") or {}}
     if kind != "bind":
         raise _no_volume(source) if kind == "volume" else BadParameter(f"{wrong}mount type unknown")
     if not source:
@@ -82,13 +82,12 @@ def _mount(mount: dict) -> dict:
     propagation = options.get("Propagation") or "rprivate"
     if propagation not in PROPAGATIONS:
         raise BadParameter(f"{wrong}invalid propagation mode: {propagation}")
-    point = _point("bind", source, destination, "", not mount.get("ReadOnly"), propagation)
+    point = {**_point("bind", source, destination), "RW": not mount.get("ReadOnly"), "Propagation": propagation}
     return {**point, "NonRecursive": True} if options.get("NonRecursive") else point
 
 
-def _point(kind: str, source: str, destination: str, mode: str, writable: bool, propagation: str) -> dict:
-    return {"Type": kind, "Source": _clean(source) if source else "", "Destination": _clean(destination), "Mode": mode,
-            "RW": writable, "Propagation": propagation}
+def _point(kind: str, source: str, destination: str, mode: str = "") -> dict:
+    return {"Type": kind, "Source": _clean(source) if source else "", "Destination": _clean(destination), "Mode": mode}
 
 
 def _clean(path: str) -> str:
@@ -141,7 +140,7 @@ def tmpfs(entries: list[str]) -> dict[str, str]:
 
 
 def tmpfs_options(wishes: list[str]) -> list[str]:
-    """The mount options of a tmpfs: Docker's (nothing in it is executed, no devices, no set-uid) with `wishes` over them.
+    """The mount options of a tmpfs: Docker's (nothing in it is executed, no devices, no set-uid), `wishes` over them.
 
     Errors: BadParameter for a word that tmpfs(5) does not know. Source: `MergeTmpfsOptions` of Docker's pkg/mount.
     """

@@ -77,7 +77,7 @@ def make_config(options: Options, image: dict, container_id: str, host: checks.H
         "Entrypoint": entrypoint,
         "MacAddress": options.mac_address,
         "OnBuild": None,
-        "Labels": {**(image.get("Labels") or {}), **_labels(options.label)},
+        "Labels": {**(image.get("Labels") or {}), **environment.labels(options.label, [])},
         "StopSignal": options.stop_signal or image.get("StopSignal"),
         "StopTimeout": options.stop_timeout,
         "Shell": image.get("Shell"),
@@ -107,11 +107,6 @@ def _command(config: dict) -> list[str]:
     if not command:
         raise BadParameter("No command specified")
     return command
-
-
-def _labels(entries: list[str]) -> dict[str, str]:
-    pairs = (entry.partition("=") for entry in entries)
-    return {name: value for name, _, value in pairs}
 
 
 def make_host_config(options: Options) -> dict:

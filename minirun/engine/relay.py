@@ -218,9 +218,11 @@ class Relay:
 
     def _feed(self, data: bytes) -> None:
         """Write input to the process as far as it takes it."""
+        if self.ends.stdin < 0:
+            return  # it has no standard input, or no longer
         self.input += data
         try:
-            while self.input and self.ends.stdin >= 0:
+            while self.input:
                 self.input = self.input[os.write(self.ends.stdin, self.input):]
         except BlockingIOError:
             return

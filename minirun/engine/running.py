@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 
 from minirun import store
-from minirun.engine import mountpoints, places, specgen, times, users
+from minirun.engine import mountpoints, names, places, specgen, times, users
 from minirun.errors import KernelError
 from minirun.image import lookup, overlay
 from minirun.image.layout import Layout
 from minirun.kernel import procfs
 from minirun.kernel.cgroups import Cgroup
-from minirun.network import dns, networks
+from minirun.network import dns, netns, networks
 from minirun.runtime import lifecycle
 from minirun.runtime import spec as specs
 from minirun.runtime import state as states
@@ -24,7 +24,7 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.containers import Container
+    from minirun.engine.register import Container
     from minirun.engine.relay import Ends
     from minirun.runtime.state import State
 
@@ -85,11 +85,6 @@ def make_writable_layer(container: Container) -> None:
         overlay.ensure_directories(layers_of(container), container.directory)
 
 
-def remove_writable_layer(container: Container) -> None:
-    """Remove what the container has written; fine when it is gone already."""
-    overlay.remove(container.directory)
-
-
 # ---- up --------------------------------------------------------------------------------------------------------
 
 def bring_up(container: Container, ends: Ends) -> State:
@@ -102,6 +97,7 @@ def bring_up(container: Container, ends: Ends) -> State:
     state = lifecycle.create(make_spec(container), container.run_directory, state_directory(container),
                              stdio=ends.given, console=ends.console)
     plug_in(container, endpoint, state.pid)
+    name_network(container, state.pid)
     lifecycle.start(state)
     note_watch(container, state)
     note_start(container)
@@ -148,11 +144,28 @@ def reserve_endpoint(container: Container) -> dict | None:
 
 
 def plug_in(container: Container, endpoint: dict | None, pid: int) -> None:
-    """Plug the network namespace of process `pid` into the container's network."""
+    """Plug the network namespace of process `pid` into the container's network, and note what became of it."""
     if endpoint:
         networks.plug(networks.ensure_default(places.run), endpoint, pid)
+        store.write(f"{container.run_directory}/network.json", endpoint)
     elif container.record["HostConfig"]["NetworkMode"] == "none":
         networks.loopback_only(pid)
+
+
+def name_network(container: Container, pid: int) -> None:
+    """Let `ip netns exec NAME ...` find the container's network namespace. A name that somebody has is left to him."""
+    if container.record["HostConfig"]["NetworkMode"] != "host":
+        store.write(f"{container.run_directory}/netns.json", {"name": container.name, "inode": netns.inode(pid)})
+        netns.publish(pid, container.name)
+
+
+def unname_network(container: Container) -> None:
+    """Take that name away; fine when it is gone, or was never ours."""
+    try:
+        noted = store.read(f"{container.run_directory}/netns.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    netns.withdraw(noted["name"], noted["inode"])
 
 
 def write_etc_files(container: Container, endpoint: dict | None) -> None:
@@ -207,17 +220,26 @@ def note_end(container: Container, code: int, error: str = "") -> None:
 def take_down(container: Container) -> None:
     """Undo `bring_up`, as far as it came; may be called twice, and by somebody else than the one who brought it up.
 
-    The processes first: a network namespace that is still in use keeps its cable. The directory that says where all
-    the rest is goes last.
+    The processes first, then the name: a network namespace that is still in use keeps its cable. The directory that
+    says where all the rest is goes last.
     """
     with step("take the container down"):
         directory = state_directory(container)
         if os.path.exists(f"{directory}/state.json"):
             lifecycle.delete(states.load(directory), force=True)
+        unname_network(container)
         endpoint = network_of(container.run_directory)
         if endpoint:
             networks.disconnect(places.run, endpoint)
         store.remove_tree(container.run_directory)
+
+
+def discard(container: Container) -> None:
+    """Take away all that `create` made; fine when some of it is gone already."""
+    if container.known:
+        names.release(places.data, container.name, container.id)
+    overlay.remove(container.directory)
+    store.remove_tree(container.directory)
 
 
 def clear_dead(container: Container) -> None:
@@ -225,8 +247,6 @@ def clear_dead(container: Container) -> None:
 
     (containerd does the same when it finds a shim dead.)
     """
-    from minirun.engine.containers import discard
-
     with container.queue():
         watch = watch_of(container.run_directory)
         if watch is None or watch.alive():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal  # the C module alone: `signal` wraps it in enums, which costs 7 ms
+import _signal  # type: ignore[import-not-found]  # the C module alone: `signal` wraps it in enums, which costs 7 ms
 
 from minirun.errors import BadParameter
 

@@ -104,7 +104,8 @@ def _default_mounts(shm_size: int) -> list[dict]:
     return [
         _entry("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
         _entry("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _entry("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _entry("/dev/pts", "devpts", "devpts",
+               "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
         _entry("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
         _entry("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
         _entry("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
@@ -125,8 +126,8 @@ def _mounts(record: dict, directory: str) -> list[dict]:
     wished = [_wished(point) for point in record["MountPoints"]]
     wished += [_tmpfs(path, options) for path, options in (host_config.get("Tmpfs") or {}).items()]
     taken = {entry["destination"] for entry in wished}
-    wished += [_etc_file(directory, name, host_config["ReadonlyRootfs"]) for name in ("resolv.conf", "hostname", "hosts")
-               if f"/etc/{name}" not in taken]
+    wished += [_etc_file(directory, name, host_config["ReadonlyRootfs"])
+               for name in ("resolv.conf", "hostname", "hosts") if f"/etc/{name}" not in taken]
     wished.sort(key=lambda entry: entry["destination"].count("/"))  # /a before /a/b, which would be hidden else
     defaults = [entry for entry in _default_mounts(host_config["ShmSize"]) if entry["destination"] not in taken
                 and not ("/dev" in taken and entry["destination"].startswith("/dev/"))]
@@ -216,5 +217,6 @@ def _device_rules() -> list[dict]:
     """
     allowed = ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))
     return [{"allow": False, "access": "rwm"},
-            *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in allowed),
+            *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+              for major, minor in allowed),
             {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]

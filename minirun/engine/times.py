@@ -34,7 +34,8 @@ def write_fixed(moment: int) -> str:
 
 
 def _seconds(moment: int) -> str:
-    return "%04d-%02d-%02dT%02d:%02d:%02d" % time.gmtime(moment // SECOND)[:6]
+    year, month, day, hour, minute, second = time.gmtime(moment // SECOND)[:6]
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"
 
 
 def read(text: str, offset: int = 0) -> int:

@@ -42,46 +42,71 @@ def flags_of(words: list[str]) -> int:
     return flags
 
 
-def open_namespace(path: str) -> int:
-    """A descriptor for a namespace file, /proc/PID/ns/net or a bind mount of it. Errors: KernelError."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as reason:
-        raise KernelError(f"open {path}", reason.errno or 0) from None
+class Opened:
+    """An open namespace file: `.fd`, and the `.path` by which it was found; `with Opened(path) as namespace: ...`."""
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: str) -> None:
+        """Open /proc/PID/ns/net, or a bind mount of it. Errors: KernelError."""
+        self.path = path
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as reason:
+            raise KernelError(f"open {path}", reason.errno or 0) from None
+
+    def __str__(self) -> str:
+        return self.path
+
+    def __enter__(self) -> Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def is_ours(self) -> bool:
+        """Whether we are in it already (a container with `--network host` shares the host's)."""
+        return os.fstat(self.fd).st_ino == os.stat(f"/proc/self/ns/{os.path.basename(self.path)}").st_ino
 
 
-def open_of(pid: int, words: list[str]) -> dict[str, int]:
-    """Descriptors of a process's namespaces, by OCI word, in the order in which they must be entered."""
-    return {word: open_namespace(f"/proc/{pid}/ns/{file}") for word, (_, file) in NAMESPACES.items() if word in words}
+def open_others(pid: int) -> dict[str, Opened]:
+    """The namespaces of a process that are not ours as well, by OCI word, in the order in which they must be entered."""
+    opened = {}
+    for word, (_, file) in NAMESPACES.items():
+        namespace = Opened(f"/proc/{pid}/ns/{file}")
+        if namespace.is_ours():
+            os.close(namespace.fd)
+        else:
+            opened[word] = namespace
+    return opened
 
 
-def enter(opened: dict[str, int]) -> None:
+def enter(opened: dict[str, Opened]) -> None:
     """Enter opened namespaces, in the table's order, and close them.
 
     The pid namespace among them takes effect for the next child only (see the module's head).
     """
     for word, (flag, _) in NAMESPACES.items():
         if word in opened:
-            syscalls.setns(opened[word], flag)
-            os.close(opened[word])
+            syscalls.setns(opened[word].fd, flag, opened[word].path)
+            os.close(opened[word].fd)
 
 
 class inside:
-    """Be in another namespace for a moment: `with inside(fd, CLONE_NEWNET): ...`.
+    """Be in another namespace for a moment: `with inside(namespace, CLONE_NEWNET): ...`.
 
     Only for namespaces that a process can leave again freely, such as network; it always comes back, also after an
     error, because a runtime that stays in a container's namespace would go on to do the container's work to the host.
     """
 
-    def __init__(self, fd: int, flag: int) -> None:
-        self.fd, self.flag = fd, flag
-        self.home = -1
+    def __init__(self, namespace: Opened, flag: int) -> None:
+        self.namespace, self.flag = namespace, flag
 
     def __enter__(self) -> None:
         file = next(file for flag, file in NAMESPACES.values() if flag == self.flag)
-        self.home = open_namespace(f"/proc/self/ns/{file}")
-        syscalls.setns(self.fd, self.flag)
+        self.home = Opened(f"/proc/self/ns/{file}")
+        syscalls.setns(self.namespace.fd, self.flag, self.namespace.path)
 
     def __exit__(self, *_: object) -> None:
-        syscalls.setns(self.home, self.flag)
-        os.close(self.home)
+        syscalls.setns(self.home.fd, self.flag, f"/proc/{os.getpid()}/ns/{os.path.basename(self.home.path)}")
+        os.close(self.home.fd)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import _socket
 import errno
-import os
 import struct
 
 from minirun.errors import KernelError
-from minirun.kernel.namespaces import inside, open_namespace
+from minirun.kernel.namespaces import Opened as Netns
+from minirun.kernel.namespaces import inside
 from minirun.kernel.netlink import (
     NLM_F_ACK,
     NLM_F_CREATE,
@@ -65,30 +65,12 @@ class Link:
         return self.name
 
 
-class Netns:
-    """An open network namespace: `.fd`, and `.path` (str), its name for people; `with Netns(path) as netns: ...`."""
-
-    __slots__ = ("fd", "path")
-
-    def __init__(self, path: str) -> None:
-        self.path, self.fd = path, open_namespace(path)
-
-    def __str__(self) -> str:
-        return self.path
-
-    def __enter__(self) -> Netns:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
-
-
 def open_in(netns: Netns, *, first: Callable[[], None] | None = None) -> Socket:
     """A socket in another network namespace.
 
     Arguments: first, called while there. The caller is back in its own namespace afterwards, whatever happens.
     """
-    with inside(netns.fd, CLONE_NEWNET):
+    with inside(netns, CLONE_NEWNET):
         if first is not None:
             first()
         return Socket(f"nsenter --net={netns} ip")

@@ -94,9 +94,12 @@ def unshare(flags: int) -> None:
     _call(lib.unshare, namespace_words(flags), flags)
 
 
-def setns(fd: int, nstype: int) -> None:
-    """setns(2): enter the namespace that the open file `fd` (/proc/PID/ns/...) stands for; `nstype` is its CLONE_NEW*."""
-    tell("setns(2)", lambda *_: f"nsenter {namespace_words(nstype)}={described(fd)}")
+def setns(fd: int, nstype: int, path: str = "") -> None:
+    """setns(2): enter the namespace that the open file `fd` (/proc/PID/ns/...) stands for; `nstype` is its CLONE_NEW*.
+
+    `path` is what was opened, for those who listen: the descriptor itself only remembers "net:[4026531840]".
+    """
+    tell("setns(2)", lambda *_: f"nsenter {namespace_words(nstype)}={path or described(fd)}")
     _call(lib.setns, namespace_words(nstype), fd, nstype)
 
 

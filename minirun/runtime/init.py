@@ -106,7 +106,7 @@ def leave_namespaces(spec: dict) -> None:
     the caller is for its root, which is why the cgroup comes first.
     """
     wanted = namespaces_of(spec)
-    opened = {word: namespaces.open_namespace(path) for word, path in wanted.items() if path and word != "pid"}
+    opened = {word: namespaces.Opened(path) for word, path in wanted.items() if path and word != "pid"}
     namespaces.enter(opened)
     syscalls.unshare(namespaces.flags_of([word for word, path in wanted.items() if not path and word != "pid"]))
 

@@ -99,13 +99,13 @@ class _born_in:
 
     def __enter__(self) -> None:
         if self.path:
-            namespaces.enter({"pid": namespaces.open_namespace(self.path)})
+            namespaces.enter({"pid": namespaces.Opened(self.path)})
 
     def __exit__(self, *_: object) -> None:
         # In the child this would be too late to matter and is not reached; the parent must not stay, or its later
         # children (iptables, say) would be born in the container.
         if self.path:
-            namespaces.enter({"pid": namespaces.open_namespace("/proc/self/ns/pid")})
+            namespaces.enter({"pid": namespaces.Opened("/proc/self/ns/pid")})
 
 
 def _how_it_ended(pid: int) -> str:
@@ -202,8 +202,7 @@ def execute(state: State, wanted: dict, *, stdio: tuple[int, int, int] | None = 
     with step(f"begin a process in container {state.id[:12]}"):
         if state.status() != "running":
             raise MinirunError("container not running")
-        words = [word for word in namespaces.NAMESPACES if word != "user"]
-        opened = {word: fd for word, fd in namespaces.open_of(state.pid, words).items() if not _is_ours(word, fd)}
+        opened = namespaces.open_others(state.pid)
         if procfs.start_time(state.pid) != state.start_time:  # what was opened would be somebody else's by now
             raise MinirunError("container not running")
         cgroup = Cgroup(state.cgroup)
@@ -215,27 +214,18 @@ def execute(state: State, wanted: dict, *, stdio: tuple[int, int, int] | None = 
             namespaces.enter({"pid": opened.pop("pid")})
         pid = process.spawn("minirun:exec", "container", lambda: _become(wanted, cgroup, hands, opened),
                             cgroup=home)
-        namespaces.enter({"pid": namespaces.open_namespace("/proc/self/ns/pid")})
-        for fd in (theirs.fd, home, *opened.values()):
+        namespaces.enter({"pid": namespaces.Opened("/proc/self/ns/pid")})
+        for fd in (theirs.fd, home, *(namespace.fd for namespace in opened.values())):
             if fd >= 0:
                 os.close(fd)
         _wait_for_exec(ours, pid)
         return pid
 
 
-def _is_ours(word: str, fd: int) -> bool:
-    """Whether an opened namespace is the one we are in already (a container with --network host shares the host's)."""
-    here = os.stat(f"/proc/self/ns/{namespaces.NAMESPACES[word][1]}")
-    if os.fstat(fd).st_ino != here.st_ino:
-        return False
-    os.close(fd)
-    return True
-
-
-def _become(wanted: dict, cgroup: Cgroup, hands: Hands, opened: dict[str, int]) -> None:
+def _become(wanted: dict, cgroup: Cgroup, hands: Hands, opened: dict[str, namespaces.Opened]) -> None:
     """The child's side of `execute`: join the container, then be the program."""
     try:
-        init.wire(hands, list(opened.values()))
+        init.wire(hands, [namespace.fd for namespace in opened.values()])
         with step("join the container"):
             cgroup.join_v1()
             init.forget_how_to_import()

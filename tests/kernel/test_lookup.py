@@ -41,8 +41,8 @@ class Pile:
         upper, *lower = self.directories
         options = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={self.base}/work"
         script = (f"mount -t overlay o -o {options} {self.base}/merged && exec /usr/bin/python3 -c '"
-                  f'import os,sys; os.chroot("{self.base}/merged"); os.chdir("/"); '
-                  f'sys.stdout.write(open(sys.argv[1]).read() if os.path.isfile(sys.argv[1]) else "<none>")\' "/{path}"')
+                  f'import os,sys; os.chroot("{self.base}/merged"); os.chdir("/"); path = sys.argv[1]; '
+                  f'sys.stdout.write(open(path).read() if os.path.isfile(path) else "<none>")\' "/{path}"')
         done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=True)
         return None if done.stdout == "<none>" else done.stdout.encode()
 

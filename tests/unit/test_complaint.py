@@ -17,8 +17,8 @@ from minirun.errors import (
 )
 
 SEE = "\nSee 'minirun run --help'."
-SHIM = ("minirun: Error response from daemon: failed to create shim task: OCI runtime create failed: runc create failed: "
-        "unable to start container process: ")
+SHIM = ("minirun: Error response from daemon: failed to create shim task: OCI runtime create failed: "
+        "runc create failed: unable to start container process: ")
 NOT_FOUND = 'exec: "nosuchcmd": executable file not found in $PATH'
 
 

@@ -1,12 +1,14 @@
 """The two readers of command lines: each in itself, and that they agree."""
 
 import os
+import subprocess
+from shutil import which
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minirun.cli import click_reader, main
+from minirun.cli import click_commands, main, not_yet
 from minirun.cli.grammar import Kind, Option, Verb, read
 from minirun.errors import MinirunError, UsageError
 
@@ -78,7 +80,8 @@ def test_the_last_word_wins_and_lists_grow():
 
 
 @pytest.mark.parametrize("words", [
-    [], ["--help"], ["--rm"], ["-Q", "a"], ["--nosuch", "a"], ["-m"], ["--memory"], ["-m", "10x", "a"], ["--rm=maybe", "a"],
+    [], ["--help"], ["--rm"], ["-Q", "a"], ["--nosuch", "a"], ["-m"], ["--memory"], ["-m", "10x", "a"],
+    ["--rm=maybe", "a"],
     ["--=x", "a"], ["---", "a"], ["-itx", "a"], ["--gpus", "all", "a"], ["-i=", "a"],
 ])
 def test_the_fast_reader_leaves_what_is_not_in_order_to_click(words):
@@ -99,7 +102,8 @@ GOOD = [
     ("--shm-size", "1k", 1024), ("--memory-swap", "-1", -1),
     ("--cpus", "0.5", 5 * 10**8), ("--cpus", "1/2", 5 * 10**8), ("--cpus", "1e-1", 10**8), ("--cpus", ".5", 5 * 10**8),
     ("--cpus", "-1", -10**9), ("--cpus", "0x1", 10**9),
-    ("--cpu-shares", "017", 15), ("--cpu-shares", "0x_1f", 31), ("--cpu-shares", "+5", 5), ("--cpu-shares", "1_000", 1000),
+    ("--cpu-shares", "017", 15), ("--cpu-shares", "0x_1f", 31), ("--cpu-shares", "+5", 5),
+    ("--cpu-shares", "1_000", 1000),
     ("--pids-limit", "-1", -1), ("--stop-timeout", "0", 0),
     ("--add-host", "h:host-gateway", ["h:host-gateway"]), ("--add-host", "h:::1", ["h:::1"]),
     ("--dns-search", "exa-mple.org.", ["exa-mple.org."]), ("--attach", "STDOUT", ["stdout"]),
@@ -129,7 +133,8 @@ BAD = [  # as Docker 20.10.24 printed them
     (["-c", "1__0"], '"1__0" for "-c, --cpu-shares" flag: strconv.ParseInt: parsing "1__0": invalid syntax'),
     (["-c", "a\tb"], '"a\\tb" for "-c, --cpu-shares" flag: strconv.ParseInt: parsing "a\\tb": invalid syntax'),
     (["--pids-limit", "99999999999999999999"],
-     '"99999999999999999999" for "--pids-limit" flag: strconv.ParseInt: parsing "99999999999999999999": value out of range'),
+     '"99999999999999999999" for "--pids-limit" flag: strconv.ParseInt: '
+     'parsing "99999999999999999999": value out of range'),
     (["--rm=maybe"], '"maybe" for "--rm" flag: strconv.ParseBool: parsing "maybe": invalid syntax'),
     (["-i=x"], '"x" for "-i, --interactive" flag: strconv.ParseBool: parsing "x": invalid syntax'),
     (["-e", ""], '"" for "-e, --env" flag: invalid environment variable: '),
@@ -138,11 +143,12 @@ BAD = [  # as Docker 20.10.24 printed them
     (["-l", "a b=c"], '"a b=c" for "-l, --label" flag: label \'a b\' contains whitespaces'),
     (["--ulimit", "bad=1"], '"bad=1" for "--ulimit" flag: invalid ulimit type: bad'),
     (["--ulimit", "nofile"], '"nofile" for "--ulimit" flag: invalid ulimit argument: nofile'),
-    (["--ulimit", "nofile=200:100"], '"nofile=200:100" for "--ulimit" flag: ulimit soft limit must be less than or equal to '
-                                     "hard limit: 200 > 100"),
-    (["--ulimit", "nofile=-1:3"], '"nofile=-1:3" for "--ulimit" flag: ulimit soft limit must be less than or equal to hard '
-                                  "limit: soft: -1 (unlimited), hard: 3"),
-    (["--sysctl", "kernel.panic=1"], '"kernel.panic=1" for "--sysctl" flag: sysctl \'kernel.panic=1\' is not whitelisted'),
+    (["--ulimit", "nofile=200:100"],
+     '"nofile=200:100" for "--ulimit" flag: ulimit soft limit must be less than or equal to hard limit: 200 > 100'),
+    (["--ulimit", "nofile=-1:3"], '"nofile=-1:3" for "--ulimit" flag: ulimit soft limit must be less than or equal to '
+                                  "hard limit: soft: -1 (unlimited), hard: 3"),
+    (["--sysctl", "kernel.panic=1"],
+     '"kernel.panic=1" for "--sysctl" flag: sysctl \'kernel.panic=1\' is not whitelisted'),
     (["--add-host", "bad"], '"bad" for "--add-host" flag: bad format for add-host: "bad"'),
     (["--add-host", "x:notip"], '"x:notip" for "--add-host" flag: invalid IP address in add-host: "notip"'),
     (["--dns", "bad"], '"bad" for "--dns" flag: bad is not an ip address'),
@@ -162,7 +168,7 @@ BAD = [  # as Docker 20.10.24 printed them
 @pytest.mark.parametrize(("words", "text"), BAD)
 def test_bad_values_in_the_words_of_dockers_client(words, text):
     with pytest.raises(UsageError) as caught:
-        click_reader.read(RUN, [*words, "alpine"])
+        click_commands.read(RUN, [*words, "alpine"])
     assert str(caught.value) == f"invalid argument {text}"
     assert fast([*words, "alpine"]) is None
 
@@ -185,12 +191,12 @@ def test_bad_values_in_the_words_of_dockers_client(words, text):
 ])
 def test_wrong_flags_in_the_words_of_dockers_client(words, text):
     with pytest.raises(UsageError) as caught:
-        click_reader.read(RUN, words)
+        click_commands.read(RUN, words)
     assert str(caught.value) == text
 
 
 def test_a_flag_we_do_not_have_may_be_switched_off():
-    assert click_reader.read(RUN, ["--privileged=false", "alpine"]).image == "alpine"
+    assert click_commands.read(RUN, ["--privileged=false", "alpine"]).image == "alpine"
 
 
 @pytest.mark.parametrize(("verb", "words", "text"), [
@@ -201,7 +207,7 @@ def test_a_flag_we_do_not_have_may_be_switched_off():
 def test_wrong_numbers_of_arguments(verb, words, text):
     verb = main.load(verb)
     with pytest.raises(UsageError) as caught:
-        click_reader.read(verb, words)
+        click_commands.read(verb, words)
     assert caught.value.exit_code == 1
     assert str(caught.value) == (f'"minirun {verb.name}" {text}.\nSee \'minirun {verb.name} --help\'.\n\n'
                                  f"Usage:  minirun {verb.name} {verb.usage}\n\n{verb.summary}")
@@ -222,19 +228,17 @@ def test_the_table_is_sound(verb):
         assert option.name not in {name.rstrip("?*+") for name in verb.takes}
 
 
-@pytest.mark.parametrize("name", ["run", "create", "exec", "start", "stop", "restart", "kill", "rm", "wait", "ps", "logs",
-                                  "inspect", "images", "import", "rmi", "version", "info"])
+def answer(*words):
+    return subprocess.run(words, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
+
+
+@pytest.mark.parametrize("name", [name for name in main.VERBS if name != "completion"])
 def test_nothing_that_docker_has_is_unknown(name):
     """Every flag of Docker 20.10's own help is either in our table or among those we know to lack."""
-    from shutil import which
-    from subprocess import run
-
-    from minirun.cli import not_yet
-
     docker = "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else which("docker")
-    if not docker or "version 20." not in run([docker, "--version"], capture_output=True, text=True, check=False).stdout:
+    if not docker or "version 20." not in answer(docker, "--version"):
         pytest.skip("no Docker 20.10 client to ask")
-    page = run([docker, name, "--help"], capture_output=True, text=True, check=True).stdout
+    page = answer(docker, name, "--help")
     theirs = {line[6:].split()[0].removeprefix("--"): line[2:4].strip("- ,") for line in page.splitlines()
               if line[6:8] == "--" and line[2:6].strip() in ("", line[2:4] + ",")}
     theirs.pop("help", None)
@@ -245,9 +249,10 @@ def test_nothing_that_docker_has_is_unknown(name):
 
 # ---- the two readers agree ----
 
-TEXTS = st.sampled_from(["", "a", "alpine", "x=y", "A=1", "=", "64m", "10x", "-1", "0.5", "1/3", "true", "false", "0", "-",
-                         "--", "--rm", "-it", "-f", "--help", "none", "host", "net.ipv4.ip_forward=1", "nofile=1:2", "h:1.2.3.4",
-                         "127.0.0.1", "type=bind,src=/a,dst=/b", "status=running", "stdin", "a b", "é", "\udcff", "007", "5 m"])
+TEXTS = st.sampled_from([
+    "", "a", "alpine", "x=y", "A=1", "=", "64m", "10x", "-1", "0.5", "1/3", "true", "false", "0", "-", "--", "--rm",
+    "-it", "-f", "--help", "none", "host", "net.ipv4.ip_forward=1", "nofile=1:2", "h:1.2.3.4", "127.0.0.1", "status=running",
+    "type=bind,src=/a,dst=/b", "stdin", "a b", "é", "\udcff", "007", "5 m"])
 
 
 def words_of(verb: Verb):
@@ -270,8 +275,8 @@ def test_whatever_the_fast_reader_understands_click_understands_alike(verb, data
     words = data.draw(words_of(verb))
     quick = read(verb, list(words))
     try:
-        slow = click_reader.read(verb, words)
-    except (MinirunError, SystemExit, click_reader.click.exceptions.Exit):
+        slow = click_commands.read(verb, words)
+    except (MinirunError, SystemExit, click_commands.click.exceptions.Exit):
         slow = None  # a mistake, or help
     if quick is not None:
         assert slow is not None, f"click refuses {words}"
@@ -295,4 +300,4 @@ def test_a_reader_that_forgot_a_flag_would_be_noticed():
     switch = Kind("", main.BOOL.read, empty=bool)
     ours = Verb("x", "s", "", lambda _: 0, options=(Option("a", switch, "h"),))
     theirs = Verb("x", "s", "", lambda _: 0, options=(Option("a", switch, "h", default=True),))
-    assert vars(read(ours, [])) != vars(click_reader.read(theirs, []))
+    assert vars(read(ours, [])) != vars(click_commands.read(theirs, []))

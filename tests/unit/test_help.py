@@ -36,7 +36,8 @@ def test_a_page_is_laid_out_as_dockers():
 @pytest.mark.parametrize(("width", "line"), [
     (60, "      --since string   Show logs since timestamp\n                       (e.g. 2013-01-02T13:23:37Z) or\n"
          "                       relative (e.g. 42m for 42 minutes)\n"),
-    (120, "      --since string   Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)\n"),
+    (120, "      --since string   Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 "
+          "minutes)\n"),
 ])
 def test_lines_fit_the_terminal(width, line):
     assert line in help_page.verb_page(main.load("logs"), width)
@@ -46,18 +47,19 @@ def test_a_narrow_terminal_gets_a_block_below_the_flag():
     verb = Verb("x", "S", "[OPTIONS]", lambda _: 0, options=(
         Option("a-rather-long-flag", STRING, "One sentence about it that is long enough to be broken", short="a"),))
     assert help_page.verb_page(verb, 48).endswith(
-        "  -a, --a-rather-long-flag string   \n                One sentence about it\n                that is long enough to be\n"
-        "                broken\n")
+        "  -a, --a-rather-long-flag string   \n                One sentence about it\n"
+        "                that is long enough to be\n                broken\n")
 
 
 def test_flags_are_sorted_and_hidden_ones_are_not_shown():
     verb = Verb("x", "S", "[OPTIONS]", lambda _: 0, options=(
-        Option("zeta", BOOL, "Z"), Option("alpha", INT, "A", short="a", shown="10"), Option("secret", BOOL, hidden=True)))
+        Option("zeta", BOOL, "Z"), Option("alpha", INT, "A", short="a", shown="10"),
+        Option("secret", BOOL, hidden=True)))
     assert help_page.verb_page(verb, 80) == (
         "\nUsage:  minirun x [OPTIONS]\n\nS\n\nOptions:\n  -a, --alpha int   A (default 10)\n      --zeta        Z\n")
 
 
-@pytest.mark.parametrize("name", ["start", "stop", "restart", "kill", "wait", "ps", "logs", "inspect", "images", "info"])
+@pytest.mark.parametrize("name", "start stop restart kill wait ps logs inspect images info".split())
 def test_our_options_read_like_those_of_docker_itself(name):
     docker = "/usr/bin/docker"
     if not os.path.exists(docker) or "version 20." not in output(docker, "--version"):
@@ -144,7 +146,7 @@ def completed(monkeypatch, capsys, line):
 
 @pytest.fixture
 def names(monkeypatch):
-    monkeypatch.setattr(completions, "_containers", lambda states: [("all", "")] if not states else [(s, "") for s in states])
+    monkeypatch.setattr(completions, "_containers", lambda states: [(state, "") for state in states or ("all",)])
     monkeypatch.setattr(completions, "_images", lambda: [("alpine", ""), ("busybox:1", "")])
 
 
@@ -159,7 +161,8 @@ def names(monkeypatch):
     ("minirun start ", {"plain,created", "plain,exited"}), ("minirun start created ", {"plain,exited"}),
     ("minirun container rm ", {"plain,all"}), ("minirun rmi b", {"plain,busybox:1"}),
     ("minirun inspect al", {"plain,all", "plain,alpine"}), ("minirun completion z", {"plain,zsh"}),
-    ("minirun --root /x stop r", {"plain,running", "plain,restarting"}), ("minirun container l", {"plain,logs", "plain,ls"}),
+    ("minirun --root /x stop r", {"plain,running", "plain,restarting"}),
+    ("minirun container l", {"plain,logs", "plain,ls"}),
 ])
 def test_words_that_a_shell_offers(monkeypatch, capsys, names, line, words):
     assert set(completed(monkeypatch, capsys, line)) == words

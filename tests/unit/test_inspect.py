@@ -6,8 +6,8 @@ from engine_samples import ID, Places, make
 from minirun.engine import inspect, times
 
 ORDER = {
-    "": "Id Created Path Args State Image ResolvConfPath HostnamePath HostsPath LogPath Name RestartCount Driver Platform "
-        "MountLabel ProcessLabel AppArmorProfile ExecIDs HostConfig GraphDriver Mounts Config NetworkSettings",
+    "": "Id Created Path Args State Image ResolvConfPath HostnamePath HostsPath LogPath Name RestartCount Driver "
+        "Platform MountLabel ProcessLabel AppArmorProfile ExecIDs HostConfig GraphDriver Mounts Config NetworkSettings",
     "State": "Status Running Paused Restarting OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt",
     "HostConfig": "Binds ContainerIDFile LogConfig NetworkMode PortBindings RestartPolicy AutoRemove VolumeDriver "
                   "VolumesFrom CapAdd CapDrop CgroupnsMode Dns DnsOptions DnsSearch ExtraHosts GroupAdd IpcMode Cgroup "
@@ -28,8 +28,9 @@ ORDER = {
     "NetworkSettings.Networks.bridge": "IPAMConfig Links Aliases NetworkID EndpointID Gateway IPAddress IPPrefixLen "
                                        "IPv6Gateway GlobalIPv6Address GlobalIPv6PrefixLen MacAddress DriverOpts",
 }
-ENDPOINT = {"Network": "bridge", "NetworkID": "e" * 64, "EndpointID": "f" * 64, "ContainerID": ID, "Gateway": "172.17.0.1",
-            "IPAddress": "172.17.0.2", "IPPrefixLen": 16, "MacAddress": "02:42:ac:11:00:02", "Interface": "eth0",
+ENDPOINT = {"Network": "bridge", "NetworkID": "e" * 64, "EndpointID": "f" * 64, "ContainerID": ID,
+            "Gateway": "172.17.0.1", "IPAddress": "172.17.0.2", "IPPrefixLen": 16,
+            "MacAddress": "02:42:ac:11:00:02", "Interface": "eth0",
             "InterfaceIndex": 7, "Bridge": "minirun0", "HostInterface": "veth0123456"}
 
 
@@ -38,7 +39,8 @@ class Status:
 
     def __init__(self, word="running", exit_code=0, pid=3347, started_at="2026-11-23T03:18:38.875237885Z",
                  finished_at=times.ZERO):
-        self.word, self.exit_code, self.pid, self.started_at, self.finished_at = word, exit_code, pid, started_at, finished_at
+        self.word, self.exit_code, self.pid = word, exit_code, pid
+        self.started_at, self.finished_at = started_at, finished_at
 
 
 def described(status=None, network=ENDPOINT, mode="default", **wishes):
@@ -73,8 +75,9 @@ def test_values_of_a_running_container():
     assert (host["Runtime"], host["CgroupnsMode"]) == ("minirun", "private")
     nothing = {key for key, value in host.items() if value is None}
     assert nothing == {
-        "Binds", "VolumesFrom", "CapAdd", "CapDrop", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt", "BlkioDeviceReadBps",
-        "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps", "DeviceCgroupRules", "DeviceRequests",
+        "Binds", "VolumesFrom", "CapAdd", "CapDrop", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt",
+        "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps",
+        "DeviceCgroupRules", "DeviceRequests",
         "MemorySwappiness", "PidsLimit", "Ulimits"}
     assert {key for key, value in host.items() if value == []} == {
         "Dns", "DnsOptions", "DnsSearch", "BlkioWeightDevice", "Devices"}
@@ -134,9 +137,9 @@ def test_what_the_record_says_of_the_end():
 def test_mounts_and_graph_driver(tmp_path):
     shown = described(volume=[f"{tmp_path}:/x:ro"], mount=[
         {"Type": "bind", "Source": "/", "Target": "/y", "BindOptions": {"NonRecursive": True}}])
-    assert [list(mount) for mount in shown["Mounts"]] == [["Type", "Source", "Destination", "Mode", "RW", "Propagation"]] * 2
-    assert shown["Mounts"][0] == {"Type": "bind", "Source": str(tmp_path), "Destination": "/x", "Mode": "ro", "RW": False,
-                                  "Propagation": "rprivate"}
+    keys = ["Type", "Source", "Destination", "Mode", "RW", "Propagation"]
+    assert [list(mount) for mount in shown["Mounts"]] == [keys, keys]
+    assert list(shown["Mounts"][0].values()) == ["bind", str(tmp_path), "/x", "ro", False, "rprivate"]
     data = shown["GraphDriver"]["Data"]
     lower = data["LowerDir"].split(":")
     layers = "/DATA/images/layers/"

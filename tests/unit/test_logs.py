@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minirun.engine import logs, times
-from minirun.errors import ClientError, EngineError
+from minirun.engine import loglines, logs, times
+from minirun.errors import ClientError, EngineError, NoSuchContainer
 
 MOMENT = "2026-11-23T03:17:15.687791142Z"
 
@@ -95,7 +95,7 @@ def test_long_lines_are_cut_at_16_kib(tmp_path, length, pieces):
 
 
 def test_a_long_line_keeps_the_time_of_its_beginning():
-    lines = logs.Lines()
+    lines = loglines.Lines()
     assert lines.feed(b"x" * 16384, "first") == [(b"x" * 16384, "first")]
     assert lines.feed(b"y\nz\n", "second") == [(b"y\n", "first"), (b"z\n", "second")]
 
@@ -105,8 +105,8 @@ def split(data):
     return [line + b"\n" for line in whole] + ([rest] if rest else [])
 
 
-BYTES = st.lists(st.one_of(st.binary(max_size=40), st.sampled_from([b"\n", b"x" * 16383, b"y" * 16384, b"\r\n", b"\n\n"])),
-                 max_size=12)
+BYTES = st.lists(st.one_of(st.binary(max_size=40),
+                           st.sampled_from([b"\n", b"x" * 16383, b"y" * 16384, b"\r\n", b"\n\n"])), max_size=12)
 
 
 @settings(max_examples=150, deadline=None)
@@ -115,7 +115,7 @@ def test_chunks_do_not_matter(parts, data):
     whole = b"".join(parts)
     expected = list(reference(whole))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
-    lines, found = logs.Lines(), []
+    lines, found = loglines.Lines(), []
     for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         found += lines.feed(whole[start:end], MOMENT)
     found += lines.end(MOMENT)
@@ -137,9 +137,9 @@ def reference(whole):
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_make_json_that_says_the_same(data):
-    text = json.loads(logs.quoted(data))
+    text = json.loads(loglines.quoted(data))
     assert text == data.decode("utf-8", "surrogateescape").translate(dict.fromkeys(range(56448, 56576), "�"))
-    assert not set("<>&\u2028\u2029") & set(logs.quoted(data))
+    assert not set("<>&\u2028\u2029") & set(loglines.quoted(data))
 
 
 def test_one_write_for_a_batch(tmp_path, monkeypatch):
@@ -199,7 +199,8 @@ def test_the_tail_of_a_huge_log_costs_no_more_than_its_end(tmp_path, monkeypatch
     assert sum(got) <= 1 << 16 < path.stat().st_size
 
 
-@pytest.mark.parametrize(("tail", "count"), [("all", 3), ("bad", 3), ("-1", 3), ("", 3), ("2", 2), (1, 1), ("0", 0), ("9", 3)])
+@pytest.mark.parametrize(("tail", "count"), [
+    ("all", 3), ("bad", 3), ("-1", 3), ("", 3), ("2", 2), (1, 1), ("0", 0), ("9", 3)])
 def test_the_words_of_tail(tmp_path, tail, count):
     assert len(read(plant(tmp_path / "x.log", MOMENT, MOMENT, MOMENT), tail=tail)) == count
 
@@ -344,3 +345,17 @@ def test_read_knows_where_the_log_is(tmp_path, monkeypatch):
     with pytest.raises(EngineError, match="^configured logging driver does not support reading$") as caught:
         logs.read(Container("none"))
     assert caught.value.exit_code == 1
+
+
+def test_following_a_container_that_is_removed_at_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs.places, "data", str(tmp_path))
+    directory = tmp_path / "containers" / Container.id
+    directory.mkdir(parents=True)
+    log = plant(directory / f"{Container.id}-json.log", MOMENT)
+
+    class Removed(Container):
+        def status(self):
+            log.unlink(missing_ok=True)
+            raise NoSuchContainer(self.id)
+
+    assert list(logs.read(Removed(), follow=True)) == [("stdout", b"0\n")]

@@ -59,11 +59,13 @@ def test_mounts_of_the_persons_come_by_depth():
 
 
 @pytest.mark.parametrize(("wishes", "line"), [
-    (dict(tmpfs=["/t:size=1m,mode=1770,exec,uid=5"]), "/t tmpfs tmpfs nosuid,nodev,rprivate,size=1m,mode=1770,exec,uid=5"),
+    (dict(tmpfs=["/t:size=1m,mode=1770,exec,uid=5"]),
+     "/t tmpfs tmpfs nosuid,nodev,rprivate,size=1m,mode=1770,exec,uid=5"),
     (dict(tmpfs=["/t:size=1m,size=2m,ro,rw,defaults"]), "/t tmpfs tmpfs noexec,nosuid,nodev,rprivate,size=2m,rw"),
     (dict(mount=[{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": MiB, "Mode": 0o1770}}]),
      "/t tmpfs tmpfs noexec,nosuid,nodev,rprivate,mode=1770,size=1048576"),
-    (dict(mount=[{"Type": "tmpfs", "Target": "/t", "ReadOnly": True}]), "/t tmpfs tmpfs noexec,nosuid,nodev,rprivate,ro"),
+    (dict(mount=[{"Type": "tmpfs", "Target": "/t", "ReadOnly": True}]),
+     "/t tmpfs tmpfs noexec,nosuid,nodev,rprivate,ro"),
 ])
 def test_tmpfs(wishes, line):
     assert mounts(**wishes)[7] == line
@@ -156,7 +158,8 @@ def test_environment(wishes, image, env):
 
 
 def test_exec_has_the_containers_environment_and_its_own_over_it():
-    record = make(env=["A=1", "B=2"], workdir="/srv", cap_add=["NET_ADMIN"], ulimit=[{"Name": "core", "Hard": 0, "Soft": 0}])
+    record = make(env=["A=1", "B=2"], workdir="/srv", cap_add=["NET_ADMIN"],
+                  ulimit=[{"Name": "core", "Hard": 0, "Soft": 0}])
     process = specgen.exec_process(record, root(), ["ls"], True, ["A=x", "E=5"])
     assert process["env"] == [PATH, HOSTNAME, "TERM=xterm", "A=x", "B=2", "E=5"]
     assert (process["args"], process["cwd"], process["terminal"]) == (["ls"], "/srv", True)
@@ -171,9 +174,11 @@ def test_user():
 
 
 def test_wishes_about_the_process():
+    limits = [{"Name": "nofile", "Hard": 200, "Soft": 100}, {"Name": "core", "Hard": -1, "Soft": -1}]
     process = generate(tty=True, workdir="/srv", oom_score_adj=500, security_opt=["no-new-privileges"],
-                       ulimit=[{"Name": "nofile", "Hard": 200, "Soft": 100}, {"Name": "core", "Hard": -1, "Soft": -1}])["process"]
-    assert (process["terminal"], process["cwd"], process["oomScoreAdj"], process["noNewPrivileges"]) == (True, "/srv", 500, True)
+                       ulimit=limits)["process"]
+    assert (process["terminal"], process["noNewPrivileges"]) == (True, True)
+    assert (process["cwd"], process["oomScoreAdj"]) == ("/srv", 500)
     assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200},
                                   {"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 2**64 - 1}]
     assert "noNewPrivileges" not in generate(security_opt=["no-new-privileges:false"])["process"]
@@ -188,8 +193,8 @@ def test_host_network():
 
 
 def test_sysctls():
-    values = generate(domainname="example.org", sysctl={"net.ipv4.ip_forward": "1",
-                                                        "net.ipv4.ip_unprivileged_port_start": "1024"})["linux"]["sysctl"]
+    wishes = {"net.ipv4.ip_forward": "1", "net.ipv4.ip_unprivileged_port_start": "1024"}
+    values = generate(domainname="example.org", sysctl=wishes)["linux"]["sysctl"]
     assert values == {"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv4.ping_group_range": "0 2147483647",
                       "kernel.domainname": "example.org", "net.ipv4.ip_forward": "1"}
 

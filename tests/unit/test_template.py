@@ -14,7 +14,7 @@ DATA = shaped({
     "Id": "abc", "Name": "/w1", "Args": ["-c", "exit 3"],
     "State": {"Status": "running", "Running": True, "Pid": 3347, "Error": ""},
     "Config": {"Env": ["A=1", "B=2"], "Cmd": None, "Labels": {"k": "v", "a.b": "c"}, "Volumes": None},
-    "HostConfig": {"Binds": None, "PidsLimit": None, "LogConfig": {"Type": "json-file", "Config": {}}, "Memory": 67108864},
+    "HostConfig": {"Binds": None, "PidsLimit": None, "LogConfig": {"Type": "json-file", "Config": {}}},
     "NetworkSettings": {"IPAddress": "172.17.0.2", "Ports": {},
                         "Networks": {"bridge": {"IPAddress": "172.17.0.2", "IPAMConfig": None}}},
 })
@@ -31,7 +31,8 @@ def result(text, data=DATA):
     ("{{.State}}", "{running true 3347 }"), ("{{.Config.Labels}}", "map[a.b:c k:v]"),
     ("{{.HostConfig.Binds}} {{.HostConfig.PidsLimit}} {{.Config.Volumes}}", "[] <nil> map[]"),
     ("{{.Config.Labels.nosuch}}", "<no value>"), ("{{.ID}}", "abc"), ("{{.HostConfig.LogConfig}}", "{json-file map[]}"),
-    ("{{json .Config.Labels}}", '{"a.b":"c","k":"v"}'), ("{{json .HostConfig.Binds}} {{json .State.Running}}", "null true"),
+    ("{{json .Config.Labels}}", '{"a.b":"c","k":"v"}'),
+    ("{{json .HostConfig.Binds}} {{json .State.Running}}", "null true"),
     ('{{index .Config.Labels "a.b"}}', "c"), ("{{index .Args 1}}", "exit 3"),
     ('{{(index .NetworkSettings.Networks "bridge").IPAddress}}', "172.17.0.2"),
     ("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "172.17.0.2"),
@@ -46,7 +47,8 @@ def result(text, data=DATA):
     ('{{title "ab cd"}} {{lower "AB"}} {{pad "x" 2 1}}|', "Ab Cd ab   x |"), ('{{truncate "abcdef" 3}}', "abc"),
     ('{{eq 1 2 1}} {{ne "a" "b"}} {{lt 1 2}} {{ge 2 2}}', "true true true true"),
     ('{{and true 0}} {{or 0 "" "z"}} {{not 0}}', "0 z true"),
-    ('{{printf "%s-%d-%v-%q" "a" 5 true "x"}}', 'a-5-true-"x"'), ('{{printf "%5d|%-5s|%05d" 3 "ab" 7}}', "    3|ab   |00007"),
+    ('{{printf "%s-%d-%v-%q" "a" 5 true "x"}}', 'a-5-true-"x"'),
+    ('{{printf "%5d|%-5s|%05d" 3 "ab" 7}}', "    3|ab   |00007"),
     ('{{print 1 2 "a" 3}}', "1 2a3"), ('{{println "a" 1}}', "a 1\n"), ('{{printf "%d"}}', "%!d(MISSING)"),
     ('a {{- " b " -}} c', "a b c"), ("a {{/* not shown */}} b", "a  b"), ('{{"q\\n"}}{{`r\\n`}}', "q\nr\\n"),
     ("{{1.5}} {{0x10}} {{1e3}} {{'a'}} {{-1}}", "1.5 16 1000 97 -1"), ("{{(1)}}", "1"),
@@ -60,9 +62,12 @@ def test_what_templates_print(text, expected):
     ("{{", "unclosed action"), ("{{.A", "unclosed action"), ("{{nosuch .}}", 'function "nosuch" not defined'),
     ("{{if}}", "missing value for if"), ("{{range}}", "missing value for range"), ("{{end}}", "unexpected {{end}}"),
     ("{{range .X}}", "unexpected EOF"), ("{{if .A}}{{else}}{{else}}{{end}}", "expected end; found {{else}}"),
-    ('{{"a}}', "unterminated quoted string"), ("{{`a", "unterminated raw quoted string"), ("{{.A .B}", "bad character U+007D '}'"),
-    ('{{.A"x"}}', "bad character U+0022 '\"'"), ("{{$x}}", 'undefined variable "$x"'), ("{{(.A}}", "unclosed left paren"),
-    ("{{.A)}}", 'unexpected ")" in command'), ("{{@}}", 'unexpected "@" in command'), ("{{| .a}}", 'unexpected "|" in command'),
+    ('{{"a}}', "unterminated quoted string"), ("{{`a", "unterminated raw quoted string"),
+    ("{{.A .B}", "bad character U+007D '}'"),
+    ('{{.A"x"}}', "bad character U+0022 '\"'"), ("{{$x}}", 'undefined variable "$x"'),
+    ("{{(.A}}", "unclosed left paren"),
+    ("{{.A)}}", 'unexpected ")" in command'), ("{{@}}", 'unexpected "@" in command'),
+    ("{{| .a}}", 'unexpected "|" in command'),
     ("{{}}", "missing value for command"), ("{{/* }}", "unclosed comment"), ("{{1a}}", 'bad number syntax: "1a"'),
     ("{{.A.}}", "unexpected <.> in operand"), ("{{range $i, $v := .A}}{{$w}}{{end}}", 'undefined variable "$w"'),
     ("{{if .A}}{{$y := 1}}{{end}}{{$y}}", 'undefined variable "$y"'),
@@ -83,7 +88,8 @@ def test_the_line_of_a_mistake():
     ("{{.State.Nope}}", '1:8: executing "" at <.State.Nope>: map has no entry for key "Nope"'),
     ("x\n {{.Nope}}", '2:3: executing "" at <.Nope>: map has no entry for key "Nope"'),
     ('{{index "abc" 9}}', '1:2: executing "" at <index "abc" 9>: error calling index: index out of range: 9'),
-    ('{{(index (split "a" ",") 9)}}', '1:3: executing "" at <index (split "a" ",") 9>: error calling index: index out of range: 9'),
+    ('{{(index (split "a" ",") 9)}}',
+     '1:3: executing "" at <index (split "a" ",") 9>: error calling index: index out of range: 9'),
     ("{{len 3}}", '1:2: executing "" at <len 3>: error calling len: len of type int'),
     ('{{eq "a" 1}}', '1:2: executing "" at <eq "a" 1>: error calling eq: incompatible types for comparison'),
     ("{{index}}", '1:2: executing "" at <index>: wrong number of args for index: want at least 1 got 0'),
@@ -122,8 +128,9 @@ def test_a_line_for_each_row(capsys):
 
 
 def test_a_table_has_heads(capsys):
-    assert listed(capsys, r"table {{.Names}}\t{{.Status}}") == "NAMES     STATUS\npa        Up 2 seconds\nw1        Created\n"
-    assert listed(capsys, "table") == "NAMES     STATUS\npa        Up 2 seconds\nw1        Created\n"
+    usual = "NAMES     STATUS\npa        Up 2 seconds\nw1        Created\n"
+    assert listed(capsys, r"table {{.Names}}\t{{.Status}}") == usual
+    assert listed(capsys, "table") == usual
     assert listed(capsys, r'table {{.Names}}\t{{.Label "a.b"}}') == "NAMES     b\npa        x\nw1        \n"
 
 

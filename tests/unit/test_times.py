@@ -54,8 +54,9 @@ NOW = 1_800_000_000 * S + 123
 
 @pytest.mark.parametrize(("text", "moment"), [
     ("10s", 1_799_999_990 * S), ("1h30m", (1_800_000_000 - 5400) * S), ("1.5h", (1_800_000_000 - 5400) * S),
-    ("-10s", 1_800_000_010 * S), ("500ms", 1_799_999_999 * S), ("0", 0), ("1795403918", 1795403918 * S),
-    ("1795403918.5", 1795403918 * S + S // 2), ("1.000000001", S + 1), ("2026-11-23T03:18:38.5Z", 1795403918 * S + S // 2),
+    ("-10s", 1_800_000_010 * S), ("500ms", 1_799_999_999 * S), ("0", 0), ("1795403918", 1795403918 * S), ("10", 10 * S),
+    ("1795403918.5", 1795403918 * S + S // 2), ("1.000000001", S + 1),
+    ("2026-11-23T03:18:38.5Z", 1795403918 * S + S // 2),
     ("2026-11-23T05:18:38+02:00", 1795403918 * S), ("2026-11-23T03:18Z", 1795403880 * S),
     ("2026-11-23Z", 1795392000 * S), ("2026-11-23T03Z", 1795402800 * S),
 ])
@@ -75,10 +76,7 @@ def test_without_a_zone_it_is_local_time(monkeypatch):
         time.tzset()
 
 
-@pytest.mark.parametrize("text", ["bad", "", "10", "10x", "s", "1..5s", "5 s", "-", "+", "1h bad", "1.x", "²"])
+@pytest.mark.parametrize("text", ["bad", "", "10x", "s", "1..5s", "5 s", "-", "+", "1h bad", "1.x", "²"])
 def test_what_it_does_not_take(text):
-    if text == "10":
-        assert times.wished(text, NOW) == 10 * S
-        return
     with pytest.raises(ValueError, match='^failed to parse value as time or duration: "'):
         times.wished(text, NOW)

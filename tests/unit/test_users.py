@@ -1,4 +1,4 @@
-"""`-u USER[:GROUP]` against the passwd and group files of a real Alpine: the table of what Docker makes of each wish."""
+"""`-u USER[:GROUP]` against the passwd and group files of a real Alpine: the table of what Docker makes of it."""
 
 import pytest
 
