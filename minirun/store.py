@@ -215,6 +215,8 @@ class lock:
     def __enter__(self) -> lock:
         try:
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise  # no directory, nobody to queue up with: the caller knows what that means
         except OSError as reason:
             raise KernelError(f"open {self.path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
         fcntl.flock(self.fd, fcntl.LOCK_EX)

@@ -62,7 +62,8 @@ def _text(error: MinirunError, verb: str, name: str) -> str:
         return f"{message}\nSee 'minirun {verb} --help'." if verb else f"{message}\nSee 'minirun --help'."
     if isinstance(error, ClientError):
         asked_first = name in ("run", "create") and error.exit_code == MinirunError.exit_code
-        return f"minirun: {message}.\nSee 'minirun {name} --help'." if asked_first else message
+        # "run" and "create" end each sentence with a full stop, and none with two
+        return f"minirun: {message.removesuffix('.')}.\nSee 'minirun {name} --help'." if asked_first else message
     if isinstance(error, ProgramError):
         return _program(message, name)
     if isinstance(error, EngineError):
@@ -89,4 +90,4 @@ def _engine(error: EngineError, name: str) -> str:
     if name != "run":
         return f"Error response from daemon: {error.message}"
     see = "\nSee 'minirun run --help'." if isinstance(error, (BadParameter, NoSuchImage)) else ""
-    return f"minirun: Error response from daemon: {error.message}.{see}"
+    return f"minirun: Error response from daemon: {error.message.removesuffix('.')}.{see}"

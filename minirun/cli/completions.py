@@ -58,9 +58,9 @@ def _names(verb: Verb, name: str, given: list[str], settings: dict) -> list[tupl
 
 
 def _containers(states: tuple[str, ...]) -> list[tuple[str, str]]:
-    from minirun.engine import containers
+    from minirun.engine import register
 
-    return [(container.name, container.record["ImageName"]) for container in containers.every()
+    return [(container.name, container.record["ImageName"]) for container in register.every()
             if not states or container.status().word in states]
 
 

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.engine.containers import Container, Status
+    from minirun.engine.register import Container, Status
 
 STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 NAMES = frozenset(("ancestor", "before", "since", "exited", "expose", "health", "id", "is-task", "isolation", "label",
@@ -109,9 +109,9 @@ def _port(values: list[str]) -> Callable:
 
 
 def _created(values: list[str], *, before: bool) -> Callable:
-    from minirun.engine import containers, times
+    from minirun.engine import register, times
 
-    limits = [times.read(containers.find(value).record["Created"]) for value in values]
+    limits = [times.read(register.find(value).record["Created"]) for value in values]
 
     def fits(container: Container, _status: Status) -> bool:
         created = times.read(container.record["Created"])

@@ -135,11 +135,11 @@ def rmi(options: Options) -> int:
 
 def _users() -> list:
     """The containers, as far as images go."""
-    from minirun.engine import containers
+    from minirun.engine import register
     from minirun.image.store import User
 
     return [User(container.id, container.record["Image"], container.status().word in RUNNING,
-                 container.record["LayerIDs"]) for container in containers.every()]
+                 container.record["LayerIDs"]) for container in register.every()]
 
 
 VERBS = {

@@ -73,10 +73,10 @@ def describe(word: str, kind: str = "", *, size: bool = False) -> dict:
 
 
 def _container(word: str, size: bool) -> dict:
-    from minirun.engine import containers, places
     from minirun.engine import inspect as engine
+    from minirun.engine import places, register
 
-    container = containers.find(word)
+    container = register.find(word)
     status = container.status()
     network = container.network() if status.word in ("running", "paused", "restarting") else None
     result = engine.describe(container.record, status, network, places)

@@ -10,10 +10,10 @@ from minirun.cli.kinds import BOOL, STRING
 
 def logs(options: Options) -> int:
     """Fetch the logs of a container."""
-    from minirun.engine import containers
     from minirun.engine import logs as log
+    from minirun.engine import register
 
-    container = containers.find(options.container)
+    container = register.find(options.container)
     to = {"stdout": 1, "stderr": 2}
     waiting: list[bytes] = []
     before = size = 0

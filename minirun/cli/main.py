@@ -130,6 +130,13 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
         raise
     except (BrokenPipeError, KeyboardInterrupt):
         raise
+    except OSError as error:  # no rights, a full disk: where nobody below has found better words
+        if settings.debug:
+            _print_traceback()
+        from minirun import store
+
+        raise MinirunError(f"{error.filename or verb.name}: {os.strerror(error.errno or 0).lower()}",
+                           hint=store.disk_hint(error)) from None
     except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
         if settings.debug:
             _print_traceback()

@@ -13,7 +13,7 @@ from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.containers import Container, Status
+    from minirun.engine.register import Container, Status
 
 #: Field of a template → head of its column, in Docker's words.
 HEADS = {"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED",
@@ -52,7 +52,7 @@ def ps(options: Options) -> int:
 
 def chosen(options: Options) -> list[tuple[Container, Status]]:
     """The containers to show, the newest first, with what they do now."""
-    from minirun.engine import containers
+    from minirun.engine import register
 
     last = 1 if options.latest else options.last
     everything = options.all or last > 0 or any(name == "status" for name, _ in options.filter)
@@ -62,7 +62,7 @@ def chosen(options: Options) -> list[tuple[Container, Status]]:
 
         fits = filters.containers(options.filter)
     found: list[tuple[Container, Status]] = []
-    for container in containers.every():
+    for container in register.every():
         status = container.status()
         if (everything or status.word in ALIVE) and (fits is None or fits(container, status)):
             found.append((container, status))

@@ -7,12 +7,12 @@ import stat
 import sys
 
 from minirun import __version__
-from minirun.engine import containers, places
+from minirun.engine import places, register
 from minirun.image.store import Images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.containers import Container
+    from minirun.engine.register import Container
     from minirun.image.store import Image
 
 #: The API whose words, shapes and exit codes minirun keeps to (Docker 20.10); it does not serve it.
@@ -38,7 +38,7 @@ def version() -> dict:
 
 def info() -> dict:
     """`minirun info`, with the keys of Docker's where minirun has the thing."""
-    words = [container.status().word for container in containers.every()]
+    words = [container.status().word for container in register.every()]
     system = os.uname()
     running, paused = words.count("running"), words.count("paused")
     return {

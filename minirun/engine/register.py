@@ -108,7 +108,7 @@ class Container:
     def _at_rest(self) -> Status:
         self.forget()
         recorded = self.record["State"]
-        if recorded["StartedAt"] != times.ZERO and recorded["FinishedAt"] < recorded["StartedAt"]:
+        if recorded["StartedAt"] != times.ZERO and not _has_ended(recorded):
             # It was running when the machine went down: nobody saw how it ended, and Docker says 255 then.
             recorded = {**recorded, "ExitCode": 255, "FinishedAt": recorded["StartedAt"]}
         return Status("created" if recorded["StartedAt"] == times.ZERO else "exited", recorded)
@@ -117,10 +117,15 @@ class Container:
         """The record once the monitor has written the end into it, which it does first."""
         def settled() -> bool:
             self.forget()
-            return self.record["State"]["FinishedAt"] != times.ZERO
+            return _has_ended(self.record["State"])
 
         wait_until(settled, 1)
         return self.record
+
+
+def _has_ended(recorded: dict) -> bool:
+    """Whether the last end on record belongs to the last start. (Without the Z, RFC 3339 sorts as text.)"""
+    return recorded["FinishedAt"].rstrip("Z") >= recorded["StartedAt"].rstrip("Z")
 
 
 def find(word: str) -> Container:

@@ -119,6 +119,9 @@ def make_spec(container: Container) -> dict:
         store.make_directory(spec["root"]["path"])
         for source in mountpoints.sources_to_make(record):
             store.make_directory(source, 0o755)
+        for point in record["MountPoints"]:
+            if point["Propagation"] not in ("", "rprivate"):
+                mountpoints.check_propagation(point, procfs.read("/proc/self/mountinfo"))
         store.write(f"{container.run_directory}/config.json", spec)
         specs.check(spec)
         return spec
@@ -201,7 +204,7 @@ def _write_in_place(path: str, text: str) -> None:
 
 def note_start(container: Container) -> None:
     """Write into the record that it has started: a reboot would otherwise leave it as one that never was."""
-    container.record["State"].update(StartedAt=times.now(), FinishedAt=times.ZERO, ExitCode=0, Error="", OOMKilled=False)
+    container.record["State"].update(StartedAt=times.now(), ExitCode=0, Error="", OOMKilled=False)
     if not container.record["HostConfig"]["AutoRemove"]:
         container.save()
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from minirun.kernel.process import Channel
 
 
+NO_LIMIT = 2**64 - 1  # config.json's rlimits have no sign, so this is how it writes RLIM_INFINITY
+
+
 class Hands:
     """What the parent gives its child: open descriptors, and the way back.
 
@@ -205,8 +208,9 @@ def set_limits(wanted: dict) -> None:
     """The resource limits; one that cannot be raised is a warning (setrlimit(2) needs CAP_SYS_RESOURCE for that)."""
     for entry in wanted.get("rlimits") or []:
         kind = entry["type"].removeprefix("RLIMIT_").lower()
+        soft, hard = (-1 if entry[key] >= NO_LIMIT else entry[key] for key in ("soft", "hard"))
         try:
-            syscalls.setrlimit(kind, entry["soft"], entry["hard"])
+            syscalls.setrlimit(kind, soft, hard)
         except KernelError as error:
             if error.errno != errno.EPERM:
                 raise

@@ -27,6 +27,9 @@ NOT_FOUND = 'exec: "nosuchcmd": executable file not found in $PATH'
      "minirun: Error response from daemon: Minimum memory limit allowed is 6MB." + SEE, 125),
     (BadParameter("Invalid container name (a), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"), "create",
      "Error response from daemon: Invalid container name (a), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", 1),
+    (BadParameter('Conflict. You have to remove (or rename) that container to be able to reuse that name.'), "run",
+     "minirun: Error response from daemon: Conflict. You have to remove (or rename) that container to be able to reuse "
+     "that name." + SEE, 125),
     (NoSuchImage("x:latest"), "run", "minirun: Error response from daemon: No such image: x:latest." + SEE, 125),
     (NoSuchImage("x:latest"), "create", "Error response from daemon: No such image: x:latest", 1),
     (EngineError("cannot join network of a non running container"), "run",
@@ -77,6 +80,16 @@ def test_a_mistake_of_ours_is_one_line_without_debug(monkeypatch, capsys):
                    "hint: this is a mistake in minirun itself; --debug shows where\n")
     assert main.serve(["--debug", "ps"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
+    def act(_options):
+        raise PermissionError(13, "Permission denied", "/var/lib/minirun/containers")
+
+    monkeypatch.setattr(main.load("ps"), "act", act)
+    assert main.serve(["ps"]) == 1
+    assert capsys.readouterr().err == ("minirun: /var/lib/minirun/containers: permission denied\n"
+                                       "hint: minirun needs root rights\n")
 
 
 def test_interrupted(monkeypatch, capsys):

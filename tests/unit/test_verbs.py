@@ -7,7 +7,7 @@ import pytest
 
 from minirun.cli import main, ps, run, system
 from minirun.cli.grammar import read
-from minirun.engine import about, containers, times
+from minirun.engine import about, containers, register, times
 from minirun.engine import logs as engine_logs
 from minirun.errors import BadParameter, ClientError, EngineError, NoSuchContainer, NoSuchImage
 
@@ -49,8 +49,9 @@ def made(monkeypatch):
                 return container
         raise NoSuchContainer(word)
 
-    monkeypatch.setattr(containers, "every", lambda: list(known))
-    monkeypatch.setattr(containers, "find", find)
+    for module in (containers, register):
+        monkeypatch.setattr(module, "every", lambda: list(known))
+        monkeypatch.setattr(module, "find", find)
     monkeypatch.setattr(ps, "_meanings", {"alpine": f"sha256:{'5' * 64}", "gone": ""})
     monkeypatch.setattr(ps.time, "time_ns", lambda: NOW)
     monkeypatch.setattr(about, "sizes", lambda container: (0, 23_100_000))

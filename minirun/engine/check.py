@@ -1,0 +1,44 @@
+"""The kernel and the directories compared: what is ours and does not belong (`system check`).
+
+minirun has no daemon that would notice a crash. Every step writes down what it is about to make before it makes it, so
+whatever a `kill -9` leaves is known by some record of ours; here all records are held against the kernel.
+"""
+
+from __future__ import annotations
+
+from minirun.engine import features, litter, strays
+from minirun.engine.finding import Problem
+
+#: In the order of a take-down: a dead container first, with all that its own record leads to; what is found after that
+#: has no record any more.
+LOOKS = (strays.dead_containers, strays.run_directories, strays.runtime_states, litter.half_made,
+         litter.names_of_nobody, strays.cgroups_of_nobody, strays.network_leftovers, litter.image_leftovers,
+         litter.unfinished_writes)
+
+
+class Report:
+    """`.features`, list of (name, ok, note); `.problems`, list of `finding.Problem`."""
+
+    __slots__ = ("features", "problems")
+
+    def __init__(self, found: list[features.Feature], problems: list[Problem]) -> None:
+        self.features, self.problems = found, problems
+
+    @property
+    def good(self) -> bool:
+        """Whether minirun can work here, and nothing is left that does not belong."""
+        return all(ok for _, ok, _ in self.features) and all(problem.cleared for problem in self.problems)
+
+
+def run(repair: bool = False) -> Report:
+    """Look at everything; with `repair`, clear each problem as it is found.
+
+    Safe to do twice, in two places at once, and while others start and stop containers.
+    """
+    problems = []
+    for look in LOOKS:
+        for problem in look():
+            if repair:
+                problem.clear()
+            problems.append(problem)
+    return Report(features.every(), problems)

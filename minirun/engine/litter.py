@@ -1,0 +1,95 @@
+"""What a crash leaves on the disk: half-made containers, names of nobody, layers of no image, unfinished writes."""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.engine import places, running
+from minirun.engine.finding import Problem, containers, is_being_written, is_busy, is_new, names, writer
+from minirun.engine.register import Container
+from minirun.errors import MinirunError
+from minirun.image.layout import Layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def half_made() -> Iterator[Problem]:
+    """Kind "container": directories of containers without a record: `create` or `rm` was killed."""
+    for container in containers():
+        if _is_half_made(container):
+            yield Problem("container", f"{container.directory}: holds no container",
+                          running.discard, container)
+
+
+def _is_half_made(container: Container) -> bool:
+    return not (container.known or os.path.isdir(container.run_directory) or is_new(container.directory)
+                or is_busy(container))
+
+
+def names_of_nobody() -> Iterator[Problem]:
+    """Kind "name": names whose container is gone."""
+    for file in names(f"{places.data}/names"):
+        path = f"{places.data}/names/{file}"
+        if _has_no_owner(path):
+            yield Problem("name", f'the name "{file}" belongs to a container that is gone',
+                          _free_name, path)
+
+
+def _has_no_owner(path: str) -> bool:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            owner = file.read()
+    except FileNotFoundError:
+        return False
+    if not owner:
+        return not is_new(path)  # its taker died before he could sign
+    container = Container(owner)
+    return not os.path.isdir(container.directory) or _is_half_made(container)
+
+
+def _free_name(path: str) -> None:
+    with store.lock(f"{places.data}/names.lock"):  # as whoever takes a dead name does
+        if _has_no_owner(path):
+            store.discard(path)
+
+
+def image_leftovers() -> Iterator[Problem]:
+    """Kind "image": layers, blobs and drafts that no image needs (see `Layout.orphans`)."""
+    layout = Layout(f"{places.data}/images")
+    if not os.path.isdir(f"{layout.root}/tmp"):
+        return
+    try:
+        with layout.lock():
+            orphans = _orphans(layout)
+    except MinirunError as error:
+        yield Problem("image", f"{layout.root} cannot be checked", None, why=str(error))
+        return
+    for path in orphans:
+        yield Problem("image", f"{path}: no image needs it", _remove_orphan, layout, path)
+
+
+def _orphans(layout: Layout) -> list[str]:
+    kept = [chain for container in containers() if container.known for chain in container.record["LayerIDs"]]
+    return [path for path in layout.orphans(kept) if not is_being_written(path)]
+
+
+def _remove_orphan(layout: Layout, path: str) -> None:
+    with layout.lock():
+        if path in _orphans(layout):
+            store.remove_tree(path)
+
+
+def unfinished_writes() -> Iterator[Problem]:
+    """Kind "write": new versions of files (see `store.write`) whose writer is gone."""
+    directories = [f"{places.data}/images", *(container.directory for container in containers())]
+    directories += [directory for container in containers()
+                    for directory in (container.run_directory, running.state_directory(container))]
+    directories += [f"{places.run}/networks/{name}" for name in names(f"{places.run}/networks")]
+    for directory in directories:
+        for name in names(directory):
+            path = f"{directory}/{name}"
+            if writer(name) and not is_being_written(name) and os.path.isfile(path):
+                yield Problem("write", f"{path}: its writer was killed", store.discard, path)

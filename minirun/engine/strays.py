@@ -1,0 +1,138 @@
+"""What a crash leaves of containers: dead monitors, run directories, states, cgroups, addresses and cables.
+
+What is not provably ours is not seen here. Two minirun may share a host, and then also the cgroup `minirun`, the bridge,
+or all of an exec root. Ours is: a run directory whose container is in our data root, or whose config.json mounts an
+overlay of our data root; a cgroup whose name is the ID of a container of ours; a cable whose name is written in the
+address files of our exec root. An empty cgroup with an unknown ID may be another one's next container.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.engine import places, running
+from minirun.engine.finding import Problem, containers, ids, is_busy, is_new
+from minirun.engine.register import Container
+from minirun.errors import MinirunError
+from minirun.kernel import cgroups, procfs
+from minirun.network import networks
+from minirun.runtime import lifecycle
+from minirun.runtime import state as states
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def deadcontainers() -> Iterator[Problem]:
+    """Kind "monitor": containers whose monitor was killed. Their programs may run on, unwatched."""
+    for container in containers():
+        watch = container.watch()
+        if watch is not None and not watch.alive() and container.known:
+            what = f"container {container.id[:12]} ({container.name}): its monitor is dead"
+            yield Problem("monitor", what, running.clear_dead, container)
+
+
+def run_directories() -> Iterator[Problem]:
+    """Kind "run": volatile directories of containers that do not run or are not there any more."""
+    for name in ids(f"{places.run}/containers"):
+        container = Container(name)
+        if container.known:
+            if container.watch() is None and not is_busy(container):
+                yield Problem("run", f"{container.run_directory}: was left when the container was started or stopped",
+                              _take_down_unwatched, container)
+        elif _data_root_of(container.run_directory) == places.data:
+            watch = container.watch()
+            if watch is None or not watch.alive():
+                yield Problem("run", f"{container.run_directory}: the container has been removed",
+                              running.take_down, container)
+            else:
+                yield Problem("run", f"container {name[:12]} runs, and its record has been removed", None,
+                              why=f"it would be killed: end it yourself, its first process is {watch.init}")
+
+
+def _take_down_unwatched(container: Container) -> None:
+    with container.queue():
+        if container.watch() is None:
+            running.take_down(container)
+
+
+def _data_root_of(run_directory: str) -> str:
+    """The data root of a container, by where its config.json has the upper directory; "" when it has none.
+
+    An exec root may serve several data roots (`minirun --root DIR` alone leaves it where it is).
+    """
+    try:
+        options = store.read(f"{run_directory}/config.json")["mounts"][0]["options"]
+    except (FileNotFoundError, NotADirectoryError, MinirunError, LookupError):
+        return ""
+    upper = next((word[9:] for word in options if word.startswith("upperdir=")), "")
+    return upper.replace("\\", "").rpartition("/containers/")[0]
+
+
+def runtime_states() -> Iterator[Problem]:
+    """Kind "state": states of the runtime whose container's run directory is gone; that one is always removed last."""
+    for name in ids(f"{places.run}/runtime"):
+        directory, bundle = f"{places.run}/runtime/{name}", f"{places.run}/containers/{name}"
+        if os.path.isdir(bundle) or not os.path.isdir(directory):  # in this order: the state goes first
+            continue
+        try:
+            state = states.load(directory)
+        except MinirunError:
+            yield Problem("state", f"{directory}: holds no state", store.remove_tree, directory)
+            continue
+        if state.bundle == bundle:  # else another engine uses the runtime, with a bundle of its own
+            yield Problem("state", f"{directory}: nobody watches this container",
+                          _delete, state)
+
+
+def _delete(state: states.State) -> None:
+    lifecycle.delete(state, force=True)
+
+
+def cgroups_of_nobody() -> Iterator[Problem]:
+    """Kind "cgroup": cgroups, in any tree, of containers of ours that are at rest."""
+    found: dict[str, list[str]] = {}
+    for tree in cgroups.hierarchies():
+        for name in ids(f"{tree.mountpoint}/minirun"):
+            found.setdefault(name, []).append(f"{tree.mountpoint}/minirun/{name}")
+    for name, directories in found.items():
+        container = Container(name)
+        if not _rests(container):
+            continue
+        what = f"{directories[0]}: the container does not run" + (f" (and {len(directories) - 1} more trees)"
+                                                                   if directories[1:] else "")
+        pids = sorted({pid for directory in directories for pid in procfs.read(f"{directory}/cgroup.procs").split()})
+        if pids:
+            yield Problem("cgroup", what, None, why=f"processes are in it, started from another exec root: {' '.join(pids)}")
+        else:
+            yield Problem("cgroup", what, _remove_cgroup, container)
+
+
+def _rests(container: Container) -> bool:
+    """Whether a container is ours, and neither runs nor is being started or taken down."""
+    return (os.path.isdir(container.directory) and not os.path.isdir(container.run_directory)
+            and not os.path.isdir(running.state_directory(container)) and not is_busy(container))
+
+
+def _remove_cgroup(container: Container) -> None:
+    with container.queue():
+        if not os.path.isdir(container.run_directory):
+            cgroups.Cgroup(f"/minirun/{container.id}").remove()  # the kernel refuses while a process is in it
+
+
+class _WithRunDirectory:
+    """The IDs that have a run directory: whatever else these have is cleared together with that."""
+
+    def __contains__(self, name: object) -> bool:
+        return bool(name) and os.path.isdir(f"{places.run}/containers/{name}")
+
+
+def network_leftovers() -> Iterator[Problem]:
+    """Kinds "address" and "cable": what the network holds for containers that are gone."""
+    for leftover in networks.leftovers(places.run, _WithRunDirectory()):
+        kind = "address" if leftover.address else "cable"
+        # The kernel pulls the cable of an ended container out by itself, a moment later.
+        if kind == "address" or not is_new(leftover.path, networks.PATIENCE):
+            yield Problem(kind, str(leftover), networks.clear, places.run, [leftover])

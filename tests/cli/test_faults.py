@@ -1,0 +1,317 @@
+"""kill -9 at any moment, and two commands that want the same container: nothing stays that nobody clears."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+MOMENTS = 20
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def ours(host, name):
+    """The processes with this name that a test has started."""
+    return [pid for pid, found in host.pids().items() if found.startswith(name) and pid not in host.pids_before]
+
+
+def settle(host):
+    """What a person does next: look. After it no container may be half there."""
+    result = host.minirun("ps", "-a", "--format", "{{.Names}}\t{{.Status}}")
+    assert (result.code, result.err) == (0, ""), result
+    return dict(line.split("\t") for line in result.out.splitlines())
+
+
+def assert_nothing_runs(host, seconds=3):
+    """No link, cgroup, address, mount, process; and no volatile directory."""
+    deadline = time.monotonic() + seconds
+    while (left := [leak for leak in host.leaks() if "data root" not in leak]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert left == []
+
+
+# ---- a running container ---------------------------------------------------------------------------------------
+
+def test_the_cli_is_killed_and_the_container_goes_on(minirun, host):
+    process = minirun.popen("run", "--name", "c1", "alpine", "sh", "-c", "n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done")
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    assert settle(host)["c1"].startswith("Up")
+    before = len(minirun.ok("logs", "c1").split())
+    time.sleep(0.3)
+    assert len(minirun.ok("logs", "c1").split()) > before
+    assert minirun.ok("exec", "c1", "echo", "alive") == "alive"
+    minirun.ok("stop", "-t", "0", "c1")
+
+
+def test_the_cli_of_a_removable_container_is_killed(minirun, host):
+    process = minirun.popen("run", "--rm", "alpine", "sh", "-c", "echo ready; sleep 0.3")
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    host.assert_clean()
+
+
+def test_the_monitor_is_killed(minirun, host):
+    container = minirun.begin("alpine", "sleep", "1000")
+    kill(container.monitor())
+    assert settle(host)["c1"].startswith("Exited (137)")
+    assert_nothing_runs(host)
+    assert minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}}", "c1") == "exited 137 false"
+    minirun.ok("start", "c1")
+    assert settle(host)["c1"].startswith("Up")
+
+
+def test_the_monitor_of_a_removable_container_is_killed(minirun, host):
+    container = minirun.begin("--rm", "alpine", "sleep", "1000")
+    kill(container.monitor())
+    assert settle(host) == {}
+    host.assert_clean()
+
+
+def test_the_monitor_is_killed_while_somebody_is_attached(minirun, host):
+    process = minirun.popen("run", "--name", "c1", "alpine", "sh", "-c", "echo ready; sleep 1000")
+    process.stdout.readline()
+    (monitor,) = ours(host, "minirun:monitor")
+    kill(monitor)
+    assert process.wait(timeout=10) == 137
+    process.communicate()
+    assert settle(host)["c1"].startswith("Exited (137)")
+    assert_nothing_runs(host)
+
+
+@pytest.mark.parametrize("verb", ["ps", "inspect", "logs", "exec", "start", "stop", "kill", "restart", "wait", "rm", "rm -f"])
+def test_every_verb_copes_with_a_dead_monitor(minirun, host, verb):
+    container = minirun.begin("alpine", "sleep", "1000")
+    kill(container.monitor())
+    words = {"ps": ["ps", "-a"], "exec": ["exec", "c1", "true"]}.get(verb, [*verb.split(), "c1"])
+    result = minirun(*words)
+    expected = {"exec": 1, "kill": 1}.get(verb, 0)
+    assert result.code == expected, result
+    assert "Traceback" not in result.err
+    if verb in ("rm", "rm -f"):
+        host.assert_clean()
+    elif verb not in ("start", "restart", "logs"):
+        assert_nothing_runs(host)
+    else:
+        minirun.ok("rm", "-f", "c1")
+
+
+def test_container_and_monitor_are_killed(minirun, host):
+    container = minirun.begin("alpine", "sleep", "1000")
+    monitor, pid = container.monitor(), container.pid
+    os.kill(monitor, signal.SIGSTOP)
+    kill(pid)
+    kill(monitor)
+    assert settle(host)["c1"].startswith("Exited (137)")
+    assert_nothing_runs(host)
+
+
+def test_signals_to_the_group_do_not_end_the_monitor(minirun, host):
+    """ctrl-C in the terminal where `run -d` was typed, or its window closed."""
+    container = minirun.begin("alpine", "sleep", "1000")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        os.kill(container.monitor(), number)
+    time.sleep(0.1)
+    assert container.running()
+
+
+def test_a_reboot(minirun, host):
+    """All processes, cgroups and /run are gone: what ran is Exited (255) then, as in Docker, and can be started."""
+    container = minirun.begin("alpine", "sleep", "1000")
+    monitor = container.monitor()
+    os.kill(monitor, signal.SIGSTOP)
+    kill(container.pid)
+    kill(monitor)
+    host.run("rm", "-rf", "/run/minirun", check=True)
+    host.run("ip", "link", "del", "minirun0")
+    deadline = time.monotonic() + 3
+    while host.cgroups() and time.monotonic() < deadline:
+        host.run("sh", "-c", "find /sys/fs/cgroup -depth -path '*/minirun/*' -type d -exec rmdir {} + 2>/dev/null")
+    assert settle(host)["c1"].startswith("Exited (255)")
+    minirun.ok("start", "c1")
+    assert container.sh("ping -c 1 -W 2 172.17.0.1 | grep -c '1 packets received'") == "1"
+
+
+# ---- a start ---------------------------------------------------------------------------------------------------
+
+def moments(duration):
+    """Random moments of a start, more of them than stages."""
+    chance = random.Random(os.environ.get("MINIRUN_TEST_SEED") or 20)
+    return sorted(chance.uniform(0, duration) for _ in range(MOMENTS))
+
+
+def duration_of_a_start(minirun):
+    began = time.monotonic()
+    minirun.ok("run", "--rm", "alpine", "true")
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("options", [["--rm"], []])
+def test_the_cli_is_killed_during_a_start(minirun, host, options):
+    """What it has begun is either brought to its end by the monitor, or gone after the next command."""
+    for moment in moments(duration_of_a_start(minirun)):
+        process = minirun.popen("run", *options, "alpine", "sleep", "0.05")
+        time.sleep(moment)
+        process.kill()
+        process.communicate()
+        deadline = time.monotonic() + 5
+        while ours(host, "minirun:") and time.monotonic() < deadline:  # the monitor brings it to its end
+            time.sleep(0.02)
+        found = settle(host)
+        assert all(status.startswith(("Exited (0)", "Created", "Exited (137)")) for status in found.values()), found
+        assert_nothing_runs(host)
+        if found:
+            minirun.ok("rm", *found)
+        host.assert_clean()
+
+
+def test_the_monitor_is_killed_during_a_start(minirun, host):
+    """At any moment between its first breath and the program's first instruction."""
+    hits = 0
+    for moment in moments(duration_of_a_start(minirun) * 0.7):
+        process = minirun.popen("run", "--name", "c1", "alpine", "sleep", "1000", stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 5
+        while not (monitors := ours(host, "minirun:monitor")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(moment)
+        for pid in monitors:
+            kill(pid)
+        code = process.wait(timeout=20)
+        _, err = process.communicate()
+        hits += code == 125
+        assert code in (125, 137), (code, err)
+        assert "Traceback" not in err
+        found = settle(host)
+        assert found.get("c1", "Created").startswith(("Created", "Exited (137)")), found
+        assert_nothing_runs(host)
+        minirun("rm", "-f", "c1")
+        host.assert_clean()
+    assert hits > 2, "the monitor was never hit during a start"
+
+
+def test_the_first_process_is_killed_during_a_start(minirun, host):
+    hits = 0
+    for moment in moments(0.05):
+        process = minirun.popen("run", "--rm", "alpine", "sleep", "0.1")
+        deadline = time.monotonic() + 5
+        while not (inits := ours(host, "minirun:init")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.0005)
+        time.sleep(moment)
+        for pid in inits:
+            kill(pid)
+        code = process.wait(timeout=20)
+        _, err = process.communicate()
+        hits += code == 125
+        assert code in (0, 125, 137), (code, err)
+        assert "Traceback" not in err
+        host.assert_clean()
+    assert hits > 0, "the process was never hit during a start"
+
+
+def test_everything_is_killed_during_a_start(minirun, host):
+    """The plug is pulled: all of ours dies in the same moment; the next command clears up."""
+    for moment in moments(duration_of_a_start(minirun)):
+        process = minirun.popen("run", "--name", "c1", "alpine", "sleep", "1000")
+        time.sleep(moment)
+        for pid in [pid for pid in host.pids() if pid not in host.pids_before]:
+            kill(pid)
+        process.communicate()
+        for pid in [pid for pid in host.pids() if pid not in host.pids_before]:
+            kill(pid)
+        settle(host)
+        assert_nothing_runs(host)
+        result = minirun("run", "--rm", "--name", "c2", "alpine", "true")  # and the next start is not in its way
+        assert (result.code, result.err) == (0, "")
+        minirun("rm", "-f", "c1")
+        host.assert_clean()
+
+
+def test_the_cli_is_killed_during_rm_and_stop(minirun, host):
+    for number, moment in enumerate(moments(0.15)):
+        minirun.begin("alpine", "sleep", "1000")
+        process = minirun.popen(*(["rm", "-f", "c1"] if number % 2 else ["stop", "-t", "0", "c1"]))
+        time.sleep(moment)
+        process.kill()
+        process.communicate()
+        settle(host)
+        minirun("rm", "-f", "c1")
+        host.assert_clean()
+
+
+def test_the_first_start_on_a_host_is_killed(new_host):
+    """While the bridge and its rules are made: the next start completes them, once each."""
+    for moment in (0.06, 0.09, 0.12, 0.15, 0.2):
+        process = new_host.minirun.popen("run", "--rm", "alpine", "true")
+        time.sleep(moment)
+        for pid in [pid for pid in new_host.pids() if pid not in new_host.pids_before]:
+            kill(pid)
+        process.communicate()
+        settle(new_host)
+        new_host.run("sh", "-c", "iptables -S; iptables -t nat -S")
+    assert "1 packets received" in new_host.minirun.sh("ping -c 1 -W 2 198.51.100.1")
+    for table in ("filter", "nat"):
+        rules = new_host.run("iptables", "-t", table, "-S").stdout.splitlines()
+        assert len(rules) == len(set(rules)), rules
+    assert "-P FORWARD DROP" in new_host.run("iptables", "-S", "FORWARD").stdout
+
+
+# ---- two at once -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("verbs", ["start start", "stop stop", "rm rm", "start rm", "stop rm", "start stop", "restart restart",
+                                   "restart rm", "kill kill"])
+def test_two_commands_for_the_same_container(minirun, host, verbs):
+    for _ in range(4):
+        if "start" == verbs.split()[0]:
+            minirun.ok("create", "--name", "c1", "alpine", "sleep", "1000")
+        else:
+            minirun.begin("alpine", "sleep", "1000")
+        words = {"rm": ["rm", "-f"], "stop": ["stop", "-t", "0"], "restart": ["restart", "-t", "0"]}
+        processes = [minirun.popen(*words.get(verb, [verb]), "c1") for verb in verbs.split()]
+        for process in processes:
+            out, err = process.communicate(timeout=30)
+            assert "Traceback" not in err
+            assert "mistake" not in err, err
+            assert process.returncode in (0, 1), (out, err)
+        assert len(ours(host, "minirun:monitor")) <= 1
+        settle(host)
+        minirun("rm", "-f", "c1")
+        host.assert_clean()
+
+
+def test_many_at_once_of_all_kinds(minirun, host):
+    """Ten containers come and go while others look on: nobody fails, nothing is left."""
+    def begin(*words):
+        return minirun.popen(*words, stderr=subprocess.STDOUT)
+
+    for _ in range(2):
+        runs = [begin("run", "--rm", "alpine", "sh", "-c", f"sleep 0.{number}; exit {number}") for number in range(6)]
+        looks = [begin("ps", "-a") for _ in range(6)]
+        for process in looks:
+            out = process.communicate(timeout=30)[0]
+            assert process.returncode == 0, out
+        for number, process in enumerate(runs):
+            out = process.communicate(timeout=30)[0]
+            assert (process.returncode, out) == (number, "")
+        host.assert_clean()
+
+
+def test_a_name_goes_to_one_only(minirun, host):
+    processes = [minirun.popen("create", "--name", "c1", "alpine", "true") for _ in range(6)]
+    codes = []
+    for process in processes:
+        process.communicate(timeout=30)
+        codes.append(process.returncode)
+    assert sorted(codes) == [0, 1, 1, 1, 1, 1]
+    assert len(host.containers()) == 1
