@@ -18,7 +18,7 @@ run: alpine ## a shell in an Alpine container; without a terminal, a short tour 
 	@if [ -t 0 ] && [ -t 1 ]; then \
 	    echo "minirun run -it --rm alpine sh"; minirun run -it --rm alpine sh || [ $$? -lt 125 ]; \
 	else \
-	    minirun run --rm -m 64m --cpus 1 --pids-limit 100 alpine sh -c "$$TOUR"; \
+	    printf '%s' "$$TOUR" | minirun run -i --rm -m 64m --cpus 1 --pids-limit 100 alpine sh; \
 	fi
 
 test: alpine .venv/tests ## all tests, as CI runs them; TESTS=tests/unit for some of them
@@ -78,7 +78,7 @@ show hostname
 show ps
 show ip addr
 show ip route
-show ping -c 2 $$(ip route | sed -n 's/default via \([^ ]*\).*/\1/p')
+show ping -c 2 $$(ip route | awk '/default/ { print $$3 }')
 cd /sys/fs/cgroup
 show grep -s . memory.max cpu.max pids.max memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us pids/pids.max
 true

@@ -8,6 +8,10 @@ from minirun.cli.grammar import Option, Options, Verb
 from minirun.cli.kinds import BOOL, STRING
 from minirun.errors import ClientError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.check import Report
+
 FORMAT = Option("format", STRING, "Format the output using the given Go template", short="f")
 FIELDS = (("Version", "Version"), ("API version", "ApiVersion"), ("Python version", "GoVersion"), ("OS/Arch", "Os"))
 
@@ -87,26 +91,29 @@ def _print_through(text: str, name: str, kind: str, facts: dict) -> int:
 
 
 def check(options: Options) -> int:
-    """Compare the kernel with what minirun remembers; with --repair, clear away what does not belong.
+    """Look whether the kernel has what a container needs, and for what is ours and does not belong.
 
-    The exit code is 1 as long as something is left.
+    With --repair that is cleared away. The exit code is 1 when something is missing or left over.
     """
     from minirun.engine import check as host
 
-    findings = host.findings()
-    for finding in findings:
-        print(finding)
-    if not findings:
-        print("everything that is ours belongs where it is")
-        return 0
-    if not options.repair:
-        print("\n`minirun system check --repair` clears this away")
-        return 1
-    host.repair()
-    left = host.findings()
-    for finding in left:
-        print(f"could not be cleared: {finding}", file=sys.stderr)
-    return 1 if left else 0
+    report = host.run(options.repair)
+    print("\n".join(check_lines(report, options.repair)))
+    return 0 if report.good else 1
+
+
+def check_lines(report: Report, repair: bool) -> list[str]:
+    """What `system check` prints: a line for each feature of the kernel, then one for each thing left over."""
+    width = max(len(name) for name, _, _ in report.features)
+    lines = [f"{'ok     ' if ok else 'MISSING'}  {name:<{width}}  {note}".rstrip() for name, ok, note in report.features]
+    if not report.problems:
+        return [*lines, "", "Nothing is left over."]
+    lines += ["", "Left over:"]
+    for problem in report.problems:
+        lines.append(f"  {problem.what}" + (" (cleared)" if problem.cleared else f": {problem.why}" if problem.why else ""))
+    if not repair:
+        lines += ["", "`minirun system check --repair` clears this away."]
+    return lines
 
 
 VERBS = {

@@ -7,7 +7,7 @@ import pytest
 
 from minirun.cli import main, ps, run, system
 from minirun.cli.grammar import read
-from minirun.engine import about, containers, register, times
+from minirun.engine import about, check, containers, register, times
 from minirun.engine import logs as engine_logs
 from minirun.errors import BadParameter, ClientError, EngineError, NoSuchContainer, NoSuchImage
 
@@ -345,6 +345,30 @@ def test_info_is_laid_out_as_dockers():
     assert lines[lines.index(" Security Options:"):][:3] == [" Security Options:", "  seccomp", "   Profile: default"]
     assert "  Network: bridge host" in lines
     assert " Total Memory: 4GiB" in lines
+
+
+class Report:
+    def __init__(self, *problems, good=False):
+        self.features = [("overlay", True, "/proc/filesystems"), ("namespace net", good, "no such file")]
+        self.problems, self.good = problems, good
+
+
+class Problem:
+    def __init__(self, what, cleared=False, why=""):
+        self.what, self.cleared, self.why = what, cleared, why
+
+
+def test_system_check(capsys, monkeypatch):
+    report, asked = Report(Problem("a cgroup", why="busy"), Problem("a name", cleared=True)), []
+    monkeypatch.setattr(check, "run", lambda repair: asked.append(repair) or report)
+    features = "ok       overlay        /proc/filesystems\nMISSING  namespace net  no such file\n"
+    assert served(capsys, "system", "check", "--repair") == (
+        1, features + "\nLeft over:\n  a cgroup: busy\n  a name (cleared)\n", "")
+    assert served(capsys, "system", "check")[1].endswith("`minirun system check --repair` clears this away.\n")
+    assert asked == [True, False]
+    report = Report(good=True)
+    code, out, _ = served(capsys, "system", "check")
+    assert (code, out.splitlines()[-1]) == (0, "Nothing is left over.")
 
 
 def test_a_failed_helper_is_not_taken_for_success(engine, capsys, monkeypatch):
