@@ -105,12 +105,13 @@ def check(options: Options) -> int:
 def check_lines(report: Report, repair: bool) -> list[str]:
     """What `system check` prints: a line for each feature of the kernel, then one for each thing left over."""
     width = max(len(name) for name, _, _ in report.features)
-    lines = [f"{'ok     ' if ok else 'MISSING'}  {name:<{width}}  {note}".rstrip() for name, ok, note in report.features]
+    lines = [f"{'ok' if ok else 'MISSING':<7}  {name:<{width}}  {note}".rstrip() for name, ok, note in report.features]
     if not report.problems:
         return [*lines, "", "Nothing is left over."]
     lines += ["", "Left over:"]
     for problem in report.problems:
-        lines.append(f"  {problem.what}" + (" (cleared)" if problem.cleared else f": {problem.why}" if problem.why else ""))
+        became = " (cleared)" if problem.cleared else f": {problem.why}" if problem.why else ""
+        lines.append(f"  {problem.what}{became}")
     if not repair:
         lines += ["", "`minirun system check --repair` clears this away."]
     return lines

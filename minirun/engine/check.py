@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from minirun.engine import features, litter, strays
 from minirun.engine.finding import Problem
+from minirun.errors import MinirunError
 
 #: In the order of a take-down: a dead container first, with all that its own record leads to; what is found after that
 #: has no record any more.
@@ -37,8 +38,11 @@ def run(repair: bool = False) -> Report:
     """
     problems = []
     for look in LOOKS:
-        for problem in look():
-            if repair:
-                problem.clear()
-            problems.append(problem)
+        try:
+            for problem in look():
+                if repair:
+                    problem.clear()
+                problems.append(problem)
+        except MinirunError as error:  # a damaged record; the other looks are worth it all the same
+            problems.append(Problem("record", str(error), None, why=error.hint))
     return Report(features.every(), problems)

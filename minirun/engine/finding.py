@@ -70,10 +70,10 @@ def names(directory: str) -> list[str]:
         return []
 
 
-def is_new(path: str, seconds: float = GRACE) -> bool:
-    """Whether something has been made or changed in the last seconds; so has what is gone."""
+def is_new(path: str, seconds: float = 0) -> bool:
+    """Whether something has been made or changed in the last seconds (GRACE if not given); so has what is gone."""
     try:
-        return time.time() - os.stat(path).st_ctime < seconds
+        return time.time() - os.stat(path).st_ctime < (seconds or GRACE)
     except FileNotFoundError:
         return True
 

@@ -20,8 +20,7 @@ def half_made() -> Iterator[Problem]:
     """Kind "container": directories of containers without a record: `create` or `rm` was killed."""
     for container in containers():
         if _is_half_made(container):
-            yield Problem("container", f"{container.directory}: holds no container",
-                          running.discard, container)
+            yield Problem("container", f"{container.directory}: holds no container", running.discard, container)
 
 
 def _is_half_made(container: Container) -> bool:
@@ -34,8 +33,7 @@ def names_of_nobody() -> Iterator[Problem]:
     for file in names(f"{places.data}/names"):
         path = f"{places.data}/names/{file}"
         if _has_no_owner(path):
-            yield Problem("name", f'the name "{file}" belongs to a container that is gone',
-                          _free_name, path)
+            yield Problem("name", f'the name "{file}" belongs to a container that is gone', _free_name, path)
 
 
 def _has_no_owner(path: str) -> bool:

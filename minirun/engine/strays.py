@@ -1,8 +1,8 @@
 """What a crash leaves of containers: dead monitors, run directories, states, cgroups, addresses and cables.
 
-What is not provably ours is not seen here. Two minirun may share a host, and then also the cgroup `minirun`, the bridge,
-or all of an exec root. Ours is: a run directory whose container is in our data root, or whose config.json mounts an
-overlay of our data root; a cgroup whose name is the ID of a container of ours; a cable whose name is written in the
+What is not provably ours is not seen here. Two minirun may share a host, and then also the cgroup `minirun`, the
+bridge, or all of an exec root. Ours is: a run directory whose container is in our data root, or whose config.json has
+its writable layer there; a cgroup whose name is the ID of a container of ours; a cable whose name is written in the
 address files of our exec root. An empty cgroup with an unknown ID may be another one's next container.
 """
 
@@ -14,7 +14,7 @@ from minirun import store
 from minirun.engine import places, running
 from minirun.engine.finding import Problem, containers, ids, is_busy, is_new
 from minirun.engine.register import Container
-from minirun.errors import MinirunError
+from minirun.errors import KernelError, MinirunError
 from minirun.kernel import cgroups, procfs
 from minirun.network import networks
 from minirun.runtime import lifecycle
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def deadcontainers() -> Iterator[Problem]:
+def dead_containers() -> Iterator[Problem]:
     """Kind "monitor": containers whose monitor was killed. Their programs may run on, unwatched."""
     for container in containers():
         watch = container.watch()
@@ -83,8 +83,7 @@ def runtime_states() -> Iterator[Problem]:
             yield Problem("state", f"{directory}: holds no state", store.remove_tree, directory)
             continue
         if state.bundle == bundle:  # else another engine uses the runtime, with a bundle of its own
-            yield Problem("state", f"{directory}: nobody watches this container",
-                          _delete, state)
+            yield Problem("state", f"{directory}: nobody watches this container", _delete, state)
 
 
 def _delete(state: states.State) -> None:
@@ -101,13 +100,21 @@ def cgroups_of_nobody() -> Iterator[Problem]:
         container = Container(name)
         if not _rests(container):
             continue
-        what = f"{directories[0]}: the container does not run" + (f" (and {len(directories) - 1} more trees)"
-                                                                   if directories[1:] else "")
-        pids = sorted({pid for directory in directories for pid in procfs.read(f"{directory}/cgroup.procs").split()})
+        more = f" (and in {len(directories) - 1} more trees)" if directories[1:] else ""
+        what = f"{directories[0]}{more}: the container does not run"
+        pids = sorted({pid for directory in directories for pid in _pids(directory)})
         if pids:
-            yield Problem("cgroup", what, None, why=f"processes are in it, started from another exec root: {' '.join(pids)}")
+            why = f"started from another exec root, or its run directory is lost: processes {' '.join(pids)} are in it"
+            yield Problem("cgroup", what, None, why=why)
         else:
             yield Problem("cgroup", what, _remove_cgroup, container)
+
+
+def _pids(directory: str) -> list[str]:
+    try:
+        return procfs.read(f"{directory}/cgroup.procs").split()
+    except KernelError:  # gone meanwhile
+        return []
 
 
 def _rests(container: Container) -> bool:
