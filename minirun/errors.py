@@ -20,6 +20,9 @@ from __future__ import annotations
 import os
 
 
+ROOT_HINT = "minirun needs root rights"
+
+
 class MinirunError(Exception):
     """Something failed; `str(error)` is one line for a person.
 

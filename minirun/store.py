@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 
-from minirun.errors import KernelError, MinirunError
+from minirun.errors import ROOT_HINT, KernelError, MinirunError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -100,8 +100,8 @@ def disk_hint(reason: OSError) -> str:
     """What to do about a disk that takes no more."""
     return {errno.ENOSPC: "the disk is full: free some space, or move the data root with --root",
             errno.EROFS: "the file system is read-only: move the data root with --root",
-            errno.EACCES: "minirun needs root rights",
-            errno.EPERM: "minirun needs root rights"}.get(reason.errno or 0, "")
+            errno.EACCES: ROOT_HINT,
+            errno.EPERM: ROOT_HINT}.get(reason.errno or 0, "")
 
 
 def reserve(path: str, owner: str) -> bool:
@@ -139,8 +139,11 @@ def make_directory(path: str, mode: int = 0o700) -> None:
         os.mkdir(path, mode)
     except FileExistsError:
         return
-    except FileNotFoundError:
-        make_directory(os.path.dirname(path), mode)
+    except FileNotFoundError as reason:
+        parent = os.path.dirname(path)
+        if parent == path or os.path.isdir(parent):  # nothing is missing, and still it cannot be: /proc/nope
+            raise KernelError(f"mkdir {path}", reason.errno or errno.ENOENT) from None
+        make_directory(parent, mode)
         make_directory(path, mode)
     except OSError as reason:
         raise KernelError(f"mkdir {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None

@@ -158,6 +158,8 @@ class Machine(Host):
 
     def __enter__(self) -> Machine:
         super().__enter__()
+        # As the first `ip netns add` of a machine leaves it: a shared mount, in which names of namespaces come and go.
+        self.run("sh", "-ec", "mkdir -m 755 /run/netns; mount --bind /run/netns /run/netns; mount --make-shared /run/netns", check=True)
         self.run_directory = Path(f"/proc/{self.pid}/root/run")
         self.mounts_before = self.mounts()
         self.pids_before = self.pids()

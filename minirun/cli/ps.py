@@ -9,7 +9,7 @@ from minirun.cli.grammar import Option, Options, Verb
 from minirun.cli.kinds import BOOL, CONDITIONS, INT, STRING
 from minirun.cli.quoting import quote
 from minirun.cli.units import duration
-from minirun.errors import MinirunError
+from minirun.errors import MinirunError, NoSuchContainer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,11 +63,16 @@ def chosen(options: Options) -> list[tuple[Container, Status]]:
         fits = filters.containers(options.filter)
     found: list[tuple[Container, Status]] = []
     for container in register.every():
-        status = container.status()
+        try:
+            status = container.status()
+        except NoSuchContainer:  # removed in this moment, or it was found dead and had --rm
+            continue
         if (everything or status.word in ALIVE) and (fits is None or fits(container, status)):
             found.append((container, status))
             if len(found) == last:
                 break
+    for text in register.unreadable:
+        print(f"WARNING: {text}", file=sys.stderr)
     return found
 
 

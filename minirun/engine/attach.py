@@ -1,4 +1,13 @@
-"""The watcher's side of a relay: this terminal's keys, window and signals go to the container, its output comes here."""
+"""The watcher's side of a relay: this terminal's keys, window and signals go to the container, its output comes here.
+
+Messages on an attached socket (SOCK_SEQPACKET, so each arrives whole), by their first byte:
+
+    client → relay    h flags      what this client wants to see (first message of one that connected by itself)
+                      i bytes      standard input            e          its end
+                      w rows cols  size of the window        s number   a signal for the process
+    relay → client    o bytes      standard output           r bytes    standard error
+                      x code       it has ended; the last message
+"""
 
 from __future__ import annotations
 
@@ -8,9 +17,11 @@ import os
 import struct
 from select import POLLIN, poll
 
-from minirun.engine.relay import BLOCK
 from minirun.errors import ClientError
 from minirun.kernel import terminals
+
+WANTS_STDIN, WANTS_STDOUT, WANTS_STDERR = 1, 2, 4
+BLOCK = 32768
 
 #: Signals that are passed on to the process; the others either cannot be caught or are about this process alone.
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
@@ -51,7 +62,7 @@ class Watcher:
                 signal.signal(number, self._pass_signal)
         if terminal:
             signal.signal(signal.SIGWINCH, self._pass_size)
-            self._pass_size()
+            self._pass_size()  # it may have changed since the process was started with it
 
     def watch(self) -> int:
         """Stay attached until the process ends. Returns: its exit code. Errors: Detached."""
@@ -119,13 +130,19 @@ class Watcher:
         self._send(b"s" + bytes([number]))
 
     def _pass_size(self, *_: object) -> None:
-        for fd in (0, 1, 2):
-            try:
-                rows, columns = terminals.size(fd)
-            except OSError:
-                continue
-            self._send(b"w" + struct.pack("HH", rows, columns))
-            return
+        size = window_size()
+        if size:
+            self._send(b"w" + struct.pack("HH", *size))
+
+
+def window_size() -> tuple[int, int] | None:
+    """Rows and columns of our window; None when none of our standard streams is a terminal."""
+    for fd in (0, 1, 2):
+        try:
+            return terminals.size(fd)
+        except OSError:
+            continue
+    return None
 
 
 def connect(directory: str, wants: int) -> _socket.socket:

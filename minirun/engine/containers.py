@@ -7,13 +7,12 @@ monitor, a process of its own; everything else is here, and is over when the com
 from __future__ import annotations
 
 import os
-from select import POLLIN, poll
 
 from minirun import store
-from minirun.engine import names, places, running, signals
-from minirun.engine.register import Container, Status, every, exists, find
-from minirun.errors import EngineError, KernelError, MinirunError
-from minirun.kernel import process, syscalls
+from minirun.engine import names, places, signals
+from minirun.engine.register import Container, Status, discard, every, exists, find
+from minirun.engine.starter import Starter
+from minirun.errors import EngineError, MinirunError, ProgramError
 from minirun.trace import step
 
 TYPE_CHECKING = False
@@ -21,10 +20,15 @@ if TYPE_CHECKING:
     import _socket
 
     from minirun.cli.grammar import Options
+    from minirun.engine.attach import Watcher
 
 __all__ = ["Attachment", "Container", "Status", "create", "every", "execute", "find", "kill", "remove", "restart", "run", "start",
            "stop", "wait"]
 
+#: The layers of software through which Docker hears that a program cannot be started; scripts know the words.
+CANNOT_START = ("failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
+                "process: {}: unknown")
+SIGKILL = 9
 STOP_SECONDS = 10  # Docker's patience between the stop signal and SIGKILL
 
 
@@ -41,10 +45,19 @@ class Attachment:
 
     @property
     def flags(self) -> int:
-        """The streams as the relay's bits (`relay.WANTS_*`)."""
-        from minirun.engine.relay import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT  # not every command stays
+        """The streams as the relay's bits (`attach.WANTS_*`)."""
+        from minirun.engine import attach
 
-        return WANTS_STDIN * self.stdin | WANTS_STDOUT * self.stdout | WANTS_STDERR * self.stderr
+        return (attach.WANTS_STDIN * self.stdin | attach.WANTS_STDOUT * self.stdout
+                | attach.WANTS_STDERR * self.stderr)
+
+    def watcher(self, sock: _socket.socket, container: Container) -> Watcher:
+        """Who passes the streams on, over a socket on which the container's monitor listens or will listen."""
+        from minirun.engine import attach
+
+        keys = attach.parse_keys(self.detach_keys) if self.detach_keys else attach.DETACH_KEYS
+        return attach.Watcher(sock, stdin=self.stdin, terminal=container.record["Config"]["Tty"], detach_keys=keys,
+                              signals=self.signals)
 
 
 # ---- making and removing ---------------------------------------------------------------------------------------
@@ -54,7 +67,9 @@ def create(options: Options) -> Container:
 
     Errors: NoSuchImage, BadParameter, EngineError as Docker's; nothing is left behind then.
     """
-    from minirun.engine import record  # a container is made once and started often
+    # A container is made once and started often; and with `run`, what is loaded here is loaded beside the `Starter`.
+    from minirun.engine import record
+    from minirun.image import overlay
     from minirun.image.store import Images
 
     with step("find the image"):
@@ -66,28 +81,33 @@ def create(options: Options) -> Container:
         store.make_directory(container.directory, 0o710)
         try:
             container.record["Name"] = "/" + names.reserve(places.data, name, container.id)
-            running.make_writable_layer(container)
+            overlay.ensure_directories(image.layers, container.directory)
             container.save()
             if options.cidfile:
                 store.write_text(options.cidfile, container.id, mode=0o644)
         except BaseException:
-            running.discard(container)
+            discard(container)
             raise
     return container
 
 
 def remove(container: Container, *, force: bool = False) -> None:
-    """Remove a container that does not run; with `force`, kill it first."""
-    status = container.status()
-    if status.word == "running":
-        if not force:
+    """Remove a container that does not run; with `force`, kill it first.
+
+    Errors: NoSuchContainer, EngineError for one that runs. Whoever starts it at the same time comes before or after.
+    """
+    while exists(container.id):
+        with container.queue():
+            if container.may_be_discarded():
+                discard(container)
+                return
+            running = container.status(queued=True).word == "running"
+        if running and not force:
             raise EngineError(f"You cannot remove a running container {container.id}. Stop the container before "
                               "attempting removal or force remove", exit_code=1)
-        kill(container, "KILL")
-    await_monitor(container)
-    if exists(container.id):  # with --rm its monitor has removed it
-        with container.queue():
-            running.discard(container)
+        if running:
+            _signal(container, SIGKILL)
+        await_monitor(container)  # it has ended, or is about to: with --rm its monitor removes it
 
 
 # ---- starting --------------------------------------------------------------------------------------------------
@@ -97,17 +117,21 @@ def run(options: Options) -> int:
 
     Returns: its exit code, or 0 with -d.
     """
+    starter = Starter()  # it needs about as long to get ready as it takes to make the container
     container = create(options)
     if options.detach:
         try:
-            start(container)
+            with container.queue():
+                _start(container, starter, None)
         finally:
             print(container.id, flush=True)
         return 0
     config = container.record["Config"]
-    return start(container, Attachment(
-        stdin=config["AttachStdin"], stdout=config["AttachStdout"], stderr=config["AttachStderr"],
-        detach_keys=options.detach_keys, signals=options.sig_proxy))
+    attachment = Attachment(stdin=config["AttachStdin"], stdout=config["AttachStdout"], stderr=config["AttachStderr"],
+                            detach_keys=options.detach_keys, signals=options.sig_proxy)
+    with container.queue():
+        watcher = _start(container, starter, attachment)
+    return _watch(watcher)
 
 
 def start(container: Container, attachment: Attachment | None = None) -> int:
@@ -115,50 +139,43 @@ def start(container: Container, attachment: Attachment | None = None) -> int:
 
     Returns: with an attachment its exit code, else 0. Errors: ProgramError (126, 127), EngineError.
     """
-    sock = None
+    starter, watcher = Starter(), None
     with container.queue():
-        status = container.status()
-        if status.word != "running":
+        runs = container.status(queued=True).word == "running"
+        if not runs:
             await_monitor(container)  # of the run before this: it may be cleaning up still
-            sock = _begin_monitor(container, attachment)
+            watcher = _start(container, starter, attachment)
     if attachment is None:
         return 0
-    return _watch(container, sock or _connect(container, attachment), attachment)
+    return _watch(watcher or attachment.watcher(_connect(container, attachment), container))
 
 
-def _begin_monitor(container: Container, attachment: Attachment | None) -> _socket.socket | None:
-    """Fork the monitor and wait until it has started the container, or has said why it could not.
+def _start(container: Container, starter: Starter, attachment: Attachment | None) -> Watcher | None:
+    """Start a container that does not run; the caller has its queue.
 
-    Returns: with an attachment, a socket on which the monitor knows us, so that not a byte of output is missed.
+    Returns: with an attachment, the watcher that its monitor already knows. It is there before the container is, so
+    a signal that we get in between is the container's, as soon as there is one.
     """
-    import _socket
-
-    from minirun.engine import monitor
+    from minirun.engine.attach import window_size
 
     container.forget()
-    ours, theirs = process.Channel.pair()
-    sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET) if attachment else (None, None)
-    wants = attachment.flags if attachment else 0
-    process.spawn("minirun:monitor", "monitor", lambda: monitor.main(container, theirs, client, wants))
-    theirs.close()
-    if client:
-        client.close()
+    terminal = container.record["Config"]["Tty"]
+    watcher = attachment.watcher(starter.sock, container) if attachment else None
     try:
-        if ours.receive() is None:
-            raise MinirunError("the container's monitor was killed before the container had started")
+        starter.start(container.id, attachment.flags if attachment else 0, window_size() if terminal else None)
     except MinirunError as error:
+        if isinstance(error, ProgramError) and error.message.startswith(("exec: ", "chdir ")):
+            error.message = CANNOT_START.format(error.message)
         _note_failed_start(container, error)
         raise
-    finally:
-        ours.close()
-    return sock
+    return watcher
 
 
 def _note_failed_start(container: Container, error: MinirunError) -> None:
     """A container whose start failed stays, as Created and with the reason in its State; with --rm it goes."""
     container.forget()
     if container.record["HostConfig"]["AutoRemove"]:
-        running.discard(container)
+        discard(container)
         return
     container.record["State"].update(ExitCode=error.exit_code, Error=error.message)
     container.save()
@@ -173,16 +190,13 @@ def _connect(container: Container, attachment: Attachment) -> _socket.socket:
         raise EngineError("You cannot attach to a stopped container, start it first", exit_code=1) from None
 
 
-def _watch(container: Container, sock: _socket.socket, attachment: Attachment) -> int:
+def _watch(watcher: Watcher | None) -> int:
     """Stay with a container until it ends or the detach keys are pressed. Returns: its exit code, or 0."""
-    from minirun.engine import attach
+    from minirun.engine.attach import Detached
 
-    keys = attach.parse_keys(attachment.detach_keys) if attachment.detach_keys else attach.DETACH_KEYS
-    watcher = attach.Watcher(sock, stdin=attachment.stdin, terminal=container.record["Config"]["Tty"], detach_keys=keys,
-                             signals=attachment.signals)
     try:
-        return watcher.watch()
-    except attach.Detached:
+        return watcher.watch() if watcher else 0
+    except Detached:
         return 0
 
 
@@ -194,12 +208,20 @@ def kill(container: Container, word: str) -> None:
     Errors: BadParameter for an unknown signal; EngineError when it does not run.
     """
     number = signals.number(word)
-    status = container.status()
-    watch = container.watch()
-    if status.word != "running" or watch is None or not process.kill(watch.init, watch.init_start_time, number):
+    with container.queue():  # one that is being started is not "not running"
+        runs = container.status(queued=True).word == "running"
+    if not runs or not _signal(container, number):
         raise EngineError(f"Container {container.id} is not running", exit_code=1)
-    if number == running.SIGKILL:
+    if number == SIGKILL:
         await_monitor(container)
+
+
+def _signal(container: Container, number: int) -> bool:
+    """Send a signal to a container's first process. Returns: False when that is gone."""
+    from minirun.kernel import process  # a start has no use for it on this side
+
+    watched = container.watch()
+    return watched is not None and watched.init > 0 and process.kill(watched.init, watched.init_start_time, number)
 
 
 def stop(container: Container, seconds: int | None = None) -> None:
@@ -207,7 +229,9 @@ def stop(container: Container, seconds: int | None = None) -> None:
 
     One that does not run is left alone.
     """
-    if container.status().word != "running":
+    with container.queue():
+        runs = container.status(queued=True).word == "running"
+    if not runs:
         return
     config = container.record["Config"]
     if seconds is None:
@@ -244,19 +268,8 @@ def wait(container: Container) -> int:
 
 def await_monitor(container: Container, seconds: float | None = None) -> bool:
     """Wait until a container's monitor has cleaned up and is gone. Returns: whether it is."""
-    watch = container.watch()
-    if watch is None or not watch.alive():
-        return True
-    try:
-        pidfd = syscalls.pidfd_open(watch.pid)
-    except KernelError:
-        return True
-    try:
-        poller = poll()
-        poller.register(pidfd, POLLIN)
-        return not watch.alive() or bool(poller.poll(None if seconds is None else seconds * 1000))
-    finally:
-        os.close(pidfd)
+    watched = container.watch()
+    return watched is None or watched.wait(seconds)
 
 
 def execute(container: Container, options: Options) -> int:

@@ -5,11 +5,22 @@ from __future__ import annotations
 import _socket
 
 from minirun.engine import running, specgen
-from minirun.engine.attach import DETACH_KEYS, Detached, Watcher, parse_keys
+from minirun.engine.attach import (
+    DETACH_KEYS,
+    WANTS_STDERR,
+    WANTS_STDIN,
+    WANTS_STDOUT,
+    Detached,
+    Watcher,
+    parse_keys,
+    window_size,
+)
+from minirun.engine.ends import Ends
 from minirun.engine.monitor import as_minirun_error, leave_the_terminal
-from minirun.engine.relay import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT, Ends, Relay
+from minirun.engine.relay import Relay
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
+from minirun.kernel.channel import Channel
 from minirun.runtime import lifecycle
 from minirun.runtime import state as states
 
@@ -17,7 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.cli.grammar import Options
     from minirun.engine.register import Container
-    from minirun.kernel.process import Channel
 
 
 def execute(container: Container, options: Options) -> int:
@@ -29,7 +39,7 @@ def execute(container: Container, options: Options) -> int:
     if container.status().word != "running":
         raise EngineError(f"Container {container.id} is not running", exit_code=1)
     wanted = process_of(container, options)
-    ours, theirs = process.Channel.pair()
+    ours, theirs = Channel.pair()
     sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     stdin = options.interactive and not options.detach
     process.spawn("minirun:relay", "monitor", lambda: _stay(container, wanted, theirs, client, stdin))
@@ -56,6 +66,9 @@ def process_of(container: Container, options: Options) -> dict:
     wanted = specgen.exec_process(record, user, list(options.command), options.tty, list(options.env))
     if options.workdir:
         wanted["cwd"] = options.workdir
+    size = window_size() if options.tty else None
+    if size:
+        wanted["consoleSize"] = {"height": size[0], "width": size[1]}
     return wanted
 
 
@@ -71,7 +84,7 @@ def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.so
     except Exception as error:
         ready.send_error(as_minirun_error(error))
         return
-    relay = Relay(pid, ends, None, None)
+    relay = Relay(ends, None, None)
     relay.add(client, WANTS_STDIN * stdin | WANTS_STDOUT | WANTS_STDERR)
     ready.send({"started": pid})
-    relay.farewell(relay.run())
+    relay.farewell(relay.run(pid))

@@ -11,6 +11,7 @@ import os
 from minirun.engine import places
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import cgroups, namespaces, process, procfs, rtnetlink, syscalls
+from minirun.kernel.channel import Channel
 from minirun.kernel.netlink import Socket
 
 TYPE_CHECKING = False
@@ -83,7 +84,7 @@ def _control_groups() -> list[Feature]:
 def _network() -> list[Feature]:
     """A bridge, a cable and address translation, tried in a child that has a network namespace of its own."""
     names = ("bridge", "veth", "nat")
-    ours, theirs = process.Channel.pair()
+    ours, theirs = Channel.pair()
     try:
         pid = process.spawn("minirun:check", "host", lambda: _try_network(theirs))
     finally:
@@ -96,7 +97,7 @@ def _network() -> list[Feature]:
             for name in names]
 
 
-def _try_network(channel: process.Channel) -> None:
+def _try_network(channel: Channel) -> None:
     """The child: for each name "" or what went wrong."""
     answers: dict[str, object] = {}
     try:

@@ -7,7 +7,7 @@ import os
 from minirun import store
 from minirun.engine import places, running
 from minirun.engine.finding import Problem, containers, is_being_written, is_busy, is_new, names, writer
-from minirun.engine.register import Container
+from minirun.engine.register import Container, discard
 from minirun.errors import MinirunError
 from minirun.image.layout import Layout
 
@@ -20,7 +20,7 @@ def half_made() -> Iterator[Problem]:
     """Kind "container": directories of containers without a record: `create` or `rm` was killed."""
     for container in containers():
         if _is_half_made(container):
-            yield Problem("container", f"{container.directory}: holds no container", running.discard, container)
+            yield Problem("container", f"{container.directory}: holds no container", discard, container)
 
 
 def _is_half_made(container: Container) -> bool:

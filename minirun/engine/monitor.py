@@ -9,12 +9,13 @@ for each container, and idle nearly always; its memory is what a running contain
 from __future__ import annotations
 
 import _signal as signal
+import gc
 import os
 
 from minirun import store
-from minirun.engine import attach, running
-from minirun.engine.logs import LogWriter
-from minirun.engine.relay import Ends, Relay
+from minirun.engine import register, running, watch
+from minirun.engine.ends import Ends
+from minirun.engine.register import Container
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import process, syscalls
 
@@ -22,35 +23,41 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-    from minirun.engine.register import Container
-    from minirun.kernel.process import Channel
+    from minirun.engine.relay import Relay
+    from minirun.kernel.channel import Channel
     from minirun.runtime.state import State
 
 #: What a terminal or a service manager sends to whole groups of processes, and what is not meant for the monitor.
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE)
 
 
-def main(container: Container, ready: Channel, client: _socket.socket | None, wants: int) -> None:
-    """Start the container, stay with it, clean up after it.
+def main(orders: Channel, client: _socket.socket) -> None:
+    """Wait for orders; then start that container, stay with it, and clean up after it.
 
-    Arguments: ready, on which whoever forked us waits for the start; client, a socket of that process if it wants to
-    stay attached, and what it wants to see (`attach.flags`).
+    Arguments: orders, on which whoever forked us says what to start, and hears what became of it; client, a socket of
+    that process, on which it will be attached if it wants to see anything.
     """
-    leave_the_terminal([ready.fd, *([client.fileno()] if client else [])])
+    order = orders.receive()
+    if order is None:
+        return  # there was nothing to start
+    container = Container(order["start"])
+    syscalls.prctl("SET_NAME", "minirun:monitor")
     try:
-        state, relay = start(container, client, wants)
+        state, relay = start(container, client, order)
     except Exception as error:
         running.take_down(container)
-        ready.send_error(as_minirun_error(error))
+        orders.send_error(as_minirun_error(error))
         return
-    ready.send({"started": state.pid})
-    ready.close()
-    code = relay.run()
+    orders.send({"started": state.pid})
+    orders.close()
+    gc.enable()  # from here on we are here for long (see `minirun.start`)
+    code = relay.run(state.pid)
     running.note_end(container, code)
     running.take_down(container)
-    if container.record["HostConfig"]["AutoRemove"]:
-        running.discard(container)
+    remains = register.retire(container) if container.record["HostConfig"]["AutoRemove"] else ""
     relay.farewell(code)
+    if remains:
+        store.remove_tree(remains)  # nobody has to wait for that
 
 
 def as_minirun_error(error: Exception) -> MinirunError:
@@ -62,19 +69,27 @@ def as_minirun_error(error: Exception) -> MinirunError:
     return MinirunError(f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself")
 
 
-def start(container: Container, client: _socket.socket | None, wants: int) -> tuple[State, Relay]:
+def start(container: Container, client: _socket.socket, order: dict) -> tuple[State, Relay]:
     """Bring the container up, with somebody listening at each end before its first instruction."""
     config = container.record["Config"]
     store.make_directory(container.run_directory, 0o700)
-    running.note_watch(container)
-    log = LogWriter(container.log)
+    watch.note(container.run_directory)
     ends = Ends(terminal=config["Tty"], stdin=config["OpenStdin"])
-    state = running.bring_up(container, ends)
+    relays: list[Relay] = []
+
+    def get_ready() -> None:
+        from minirun.engine import attach, logs, relay  # while the container builds its root, there is time to load them
+
+        log = logs.LogWriter(container.log)
+        relays.append(relay.Relay(ends, log, attach.listen(container.run_directory)))
+
+    state = running.bring_up(container, ends, order["size"], get_ready)
     ends.settle(stdin=config["OpenStdin"] or config["Tty"])
-    relay = Relay(state.pid, ends, log, attach.listen(container.run_directory))
-    if client:
-        relay.add(client, wants)
-    return state, relay
+    if order["wants"]:
+        relays[0].add(client, order["wants"])
+    else:
+        client.close()
+    return state, relays[0]
 
 
 def leave_the_terminal(keep: list[int]) -> None:

@@ -101,6 +101,8 @@ def release(data: str, name: str, container_id: str) -> None:
 
 def owner(data: str, name: str) -> str:
     """The ID of the container that has a name; "" when nobody has it."""
+    if not name:
+        return ""
     try:
         with open(_path(data, name), encoding="ascii", errors="replace") as file:
             return file.read()

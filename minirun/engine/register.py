@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 
 from minirun import store
-from minirun.engine import names, places, running, times
-from minirun.engine.running import Watch
-from minirun.errors import EngineError, NoSuchContainer
+from minirun.engine import names, places, times, watch
+from minirun.engine.watch import Watch
+from minirun.errors import EngineError, KernelError, MinirunError, NoSuchContainer
 from minirun.kernel import procfs
-from minirun.kernel.cgroups import wait_until
 
 HEX = frozenset("0123456789abcdef")
+
+#: What `every` could not read, for whoever wants to say so; `system check` has more to say about it.
+unreadable: list[str] = []
 
 
 class Status:
@@ -56,11 +58,6 @@ class Container:
         return self._record
 
     @property
-    def known(self) -> bool:
-        """Whether there is a record: an attempt to make a container may have ended before that."""
-        return self._record is not None or exists(self.id)
-
-    @property
     def name(self) -> str:
         """The name without Docker's slash."""
         return self.record["Name"][1:]
@@ -86,24 +83,48 @@ class Container:
 
     def network(self) -> dict | None:
         """What is plugged in while it runs (see `network.networks.connect`), or None."""
-        return running.network_of(self.run_directory)
+        return watch.network_of(self.run_directory)
 
     def watch(self) -> Watch | None:
         """Its monitor, or None when it has none."""
-        return running.watch_of(self.run_directory)
+        return watch.of(self.run_directory)
 
-    def status(self) -> Status:
-        """What it is doing: asked of the kernel. A container whose monitor was killed is cleared away by this."""
-        watch = self.watch()
-        if watch is None:
+    def status(self, *, queued: bool = False) -> Status:
+        """What it is doing: asked of the kernel. What a killed monitor has left behind is cleared away by this.
+
+        Arguments: queued (bool), whether the caller is first in the container's queue.
+        Errors: NoSuchContainer when it has been removed meanwhile.
+        """
+        watched = self.watch()
+        if watched is None:
             return self._at_rest()
-        if not watch.alive():
-            running.clear_dead(self)
+        if not watched.alive():
+            self._clear_dead(queued)
             return self._at_rest()
-        if watch.init and procfs.start_time(watch.init) == watch.init_start_time:
-            return Status("running", self.record["State"], watch.init, watch.started_at)
+        if watched.init and procfs.start_time(watched.init) == watched.init_start_time:
+            return Status("running", self.record["State"], watched.init, watched.started_at)
         # Either on its way up (Docker calls that Created), or its program has ended and the monitor is cleaning up.
-        return self._at_rest() if not watch.init else Status("exited", self._settled()["State"])
+        return self._at_rest() if not watched.init else Status("exited", self._settled()["State"])
+
+    def _clear_dead(self, queued: bool) -> None:
+        from minirun.engine import running  # seldom: and it loads all that a start needs
+
+        if queued:
+            running.clear_dead(self)
+            return
+        with self.queue():
+            running.clear_dead(self)
+
+    def may_be_discarded(self) -> bool:
+        """Whether nothing of it is left but files: none of its processes, nor a monitor that still cleans up.
+
+        The caller has the queue. A container whose record cannot be read may be discarded too.
+        """
+        watched = self.watch()
+        if watched and not watched.alive():
+            self._clear_dead(queued=True)
+            watched = None
+        return watched is None and exists(self.id)
 
     def _at_rest(self) -> Status:
         self.forget()
@@ -115,6 +136,8 @@ class Container:
 
     def _settled(self) -> dict:
         """The record once the monitor has written the end into it, which it does first."""
+        from minirun.kernel.cgroups import wait_until  # a container is seldom met in the moment of its end
+
         def settled() -> bool:
             self.forget()
             return _has_ended(self.record["State"])
@@ -156,6 +179,8 @@ def every() -> list[Container]:
             found.append((container.record["Created"], container))
         except NoSuchContainer:  # being made or removed at this moment
             continue
+        except MinirunError as error:  # damaged: it must not hide all others
+            unreadable.append(error.message)
     return [container for _, container in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
@@ -169,3 +194,27 @@ def _ids() -> list[str]:
         return [entry for entry in os.listdir(f"{places.data}/containers") if len(entry) == 64]
     except FileNotFoundError:
         return []
+
+
+def discard(container: Container) -> None:
+    """Take away all that `create` made; fine when some of it is gone already."""
+    store.remove_tree(retire(container))
+
+
+def retire(container: Container) -> str:
+    """Let a container be gone for everybody else, which takes one rename.
+
+    Returns: the directory with its remains, which may take their time to be removed.
+    """
+    try:
+        names.release(places.data, container.name, container.id)
+    except MinirunError:  # no record, or a damaged one: a name whose container is gone counts as free
+        pass
+    remains = f"{places.data}/containers/.removed-{container.id}"
+    try:
+        os.rename(container.directory, remains)
+    except FileNotFoundError:
+        return remains
+    except OSError as reason:
+        raise KernelError(f"rename {container.directory}", reason.errno or 0, hint=store.disk_hint(reason)) from None
+    return remains

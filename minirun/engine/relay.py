@@ -2,15 +2,8 @@
 
 The program in a container never holds a descriptor of the terminal or pipe from which minirun was called. It has pipes
 (or a terminal of its own), and their other ends are here, in a process that outlives the one that was called; so a
-closed window does not end a container, and a second person can attach to it.
-
-Messages on an attached socket (SOCK_SEQPACKET, so each arrives whole), by their first byte:
-
-    client → relay    h flags      what this client wants to see (first message of one that connected by itself)
-                      i bytes      standard input            e          its end
-                      w rows cols  size of the window        s number   a signal for the process
-    relay → client    o bytes      standard output           r bytes    standard error
-                      x code       it has ended; the last message
+closed window does not end a container, and a second person can attach to it. `attach` has the other side, and what is
+said between the two.
 """
 
 from __future__ import annotations
@@ -21,57 +14,17 @@ import os
 import struct
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 
+from minirun.engine.attach import BLOCK, WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
 from minirun.errors import KernelError
 from minirun.kernel import process, syscalls, terminals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.ends import Ends
     from minirun.engine.logs import LogWriter
 
-WANTS_STDIN, WANTS_STDOUT, WANTS_STDERR = 1, 2, 4
-BLOCK = 32768
 #: So much output may wait for a slow client; then the program waits as well, as it would for a slow terminal.
 PATIENCE = 1 << 20
-
-
-class Ends:
-    """Our ends of the process's standard streams; -1 where there is none.
-
-    `.stdin` to write to, `.stdout` and `.stderr` to read from; with a terminal `.master` is all three. `.given` are the
-    three descriptors for the process (None with a terminal), `.console` the socket on which it will send the master.
-    """
-
-    def __init__(self, *, terminal: bool, stdin: bool) -> None:
-        self.stdin = self.stdout = self.stderr = self.master = self.console = -1
-        self.given: tuple[int, int, int] | None = None
-        if terminal:
-            self._waiting, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-            self.console = theirs.detach()
-            return
-        if stdin:
-            input_given, self.stdin = os.pipe2(os.O_CLOEXEC)
-        else:
-            input_given = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        self.stdout, output_given = os.pipe2(os.O_CLOEXEC)
-        self.stderr, error_given = os.pipe2(os.O_CLOEXEC)
-        self.given = (input_given, output_given, error_given)
-
-    def settle(self, *, stdin: bool) -> None:
-        """To be called once the process has its ends: close our copies of them, fetch the terminal's master."""
-        if self.given:
-            for fd in self.given:
-                os.close(fd)
-        else:
-            os.close(self.console)
-            _, ancillary, _, _ = self._waiting.recvmsg(16, 64)
-            self.master = struct.unpack("i", ancillary[0][2][:4])[0]
-            self._waiting.close()
-            os.set_inheritable(self.master, False)
-            self.stdout = self.master
-            self.stdin = self.master if stdin else -1
-        for fd in (self.stdin, self.stdout, self.stderr):
-            if fd >= 0:
-                os.set_blocking(fd, False)
 
 
 class Client:
@@ -112,30 +65,36 @@ class Client:
 class Relay:
     """The loop that stands between a process and its watchers.
 
-    Arguments: pid (int), a child of the caller; ends, settled; log or None; listener, a listening socket or None.
+    Arguments: ends; log or None; listener, a listening socket or None.
     """
 
-    def __init__(self, pid: int, ends: Ends, log: LogWriter | None, listener: _socket.socket | None) -> None:
-        self.pid, self.ends, self.log, self.listener = pid, ends, log, listener
+    def __init__(self, ends: Ends, log: LogWriter | None, listener: _socket.socket | None) -> None:
+        self.ends, self.log, self.listener = ends, log, listener
+        self.pid = 0
         self.clients: dict[int, Client] = {}
         self.input = b""  # what the process was too slow to read
         self.input_ends = False
-        self.outputs = {fd: name for fd, name in ((ends.stdout, b"o"), (ends.stderr, b"r")) if fd >= 0}
+        self.outputs: dict[int, bytes] = {}
 
     def add(self, sock: _socket.socket, wants: int) -> None:
         """Attach a client."""
         self.clients[sock.fileno()] = Client(sock, wants)
 
-    def run(self) -> int:
-        """Relay until the process has ended. Returns: its exit code, or 128 + the signal that ended it."""
-        pidfd = syscalls.pidfd_open(self.pid)
+    def run(self, pid: int) -> int:
+        """Relay until a process, our child, has ended. Returns: its exit code, or 128 + the signal that ended it.
+
+        The ends must have been settled.
+        """
+        self.pid = pid
+        self.outputs = {fd: word for fd, word in ((self.ends.stdout, b"o"), (self.ends.stderr, b"r")) if fd >= 0}
+        pidfd = syscalls.pidfd_open(pid)
         ended = False
         while not ended:
             ready = dict(self._poller(pidfd).poll())
             ended = bool(ready.pop(pidfd, 0))
             self._serve(ready)
         os.close(pidfd)
-        code = process.end_code(self.pid)
+        code = process.end_code(pid)
         self._drain()
         if self.log:
             self.log.close()

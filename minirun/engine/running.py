@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from minirun import store
-from minirun.engine import mountpoints, names, places, specgen, times, users
+from minirun.engine import mountpoints, places, register, specgen, times, users, watch
 from minirun.errors import KernelError
 from minirun.image import lookup, overlay
 from minirun.image.layout import Layout
@@ -24,51 +24,13 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minirun.engine.ends import Ends
     from minirun.engine.register import Container
-    from minirun.engine.relay import Ends
     from minirun.runtime.state import State
 
 SIGKILL = 9
-
-
-class Watch:
-    """Who watches a container: `.pid`, `.start_time` of the monitor; `.init`, `.init_start_time` of the container's first
-    process (0 before it has started), `.started_at` (RFC 3339)."""
-
-    __slots__ = ("init", "init_start_time", "pid", "start_time", "started_at")
-
-    def __init__(self, data: dict) -> None:
-        self.pid, self.start_time = data["pid"], data["startTime"]
-        self.init, self.init_start_time, self.started_at = data["init"], data["initStartTime"], data["startedAt"]
-
-    def alive(self) -> bool:
-        """Whether the monitor is there: asked of the kernel."""
-        return procfs.start_time(self.pid) == self.start_time
-
-
-def watch_of(run_directory: str) -> Watch | None:
-    """The monitor noted in a container's volatile directory, or None."""
-    try:
-        return Watch(store.read(f"{run_directory}/monitor.json"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def note_watch(container: Container, state: State | None = None) -> None:
-    """Note this process as the container's monitor, and the container's first process once there is one."""
-    pid = os.getpid()
-    store.write(f"{container.run_directory}/monitor.json", {
-        "pid": pid, "startTime": procfs.start_time(pid),
-        "init": state.pid if state else 0, "initStartTime": state.start_time if state else 0,
-        "startedAt": times.now() if state else ""})
-
-
-def network_of(run_directory: str) -> dict | None:
-    """The endpoint noted in a container's volatile directory, or None."""
-    try:
-        return store.read(f"{run_directory}/network.json")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 # ---- the writable layer ----------------------------------------------------------------------------------------
@@ -79,27 +41,25 @@ def layers_of(container: Container) -> list[str]:
     return [layout.layer(chain) for chain in container.record["LayerIDs"]]
 
 
-def make_writable_layer(container: Container) -> None:
-    """Make the directories that take what the container writes (see `image.overlay`)."""
-    with step("make the writable layer"):
-        overlay.ensure_directories(layers_of(container), container.directory)
-
-
 # ---- up --------------------------------------------------------------------------------------------------------
 
-def bring_up(container: Container, ends: Ends) -> State:
+def bring_up(container: Container, ends: Ends, size: list[int] | None, get_ready: Callable[[], None]) -> State:
     """Take a container from its record to a running program. The caller is its monitor and becomes its parent.
 
-    What was made when something fails is left to `take_down`.
+    Arguments: ends, of the program's standard streams; size, rows and columns of the terminal, if it has one;
+    get_ready, called before the program starts, at a moment when there is time. What was made when something fails is left to `take_down`.
     """
     endpoint = reserve_endpoint(container)
     write_etc_files(container, endpoint)
-    state = lifecycle.create(make_spec(container), container.run_directory, state_directory(container),
-                             stdio=ends.given, console=ends.console)
-    plug_in(container, endpoint, state.pid)
-    name_network(container, state.pid)
+    place = lifecycle.Place(container.run_directory, state_directory(container))
+
+    def meanwhile(pid: int) -> None:
+        plug_in(container, endpoint, pid)
+        get_ready()
+
+    state = lifecycle.create(make_spec(container, size), place, stdio=ends.given, console=ends.console, meanwhile=meanwhile)
     lifecycle.start(state)
-    note_watch(container, state)
+    watch.note(container.run_directory, state)
     note_start(container)
     return state
 
@@ -109,13 +69,15 @@ def state_directory(container: Container) -> str:
     return f"{places.run}/runtime/{container.id}"
 
 
-def make_spec(container: Container) -> dict:
+def make_spec(container: Container, size: list[int] | None = None) -> dict:
     """Write the container's bundle: config.json, and the empty directory that its root will be mounted on."""
     with step("write config.json"):
         record = container.record
         user = user_of(container, record["Config"]["User"])
         root = overlay.mount(layers_of(container), container.directory, volatile=record["HostConfig"]["AutoRemove"])
         spec = specgen.generate(record, user, root, places)
+        if size:
+            spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
         store.make_directory(spec["root"]["path"])
         for source in mountpoints.sources_to_make(record):
             store.make_directory(source, 0o755)
@@ -153,6 +115,7 @@ def plug_in(container: Container, endpoint: dict | None, pid: int) -> None:
         store.write(f"{container.run_directory}/network.json", endpoint)
     elif container.record["HostConfig"]["NetworkMode"] == "none":
         networks.loopback_only(pid)
+    name_network(container, pid)
 
 
 def name_network(container: Container, pid: int) -> None:
@@ -231,34 +194,25 @@ def take_down(container: Container) -> None:
         if os.path.exists(f"{directory}/state.json"):
             lifecycle.delete(states.load(directory), force=True)
         unname_network(container)
-        endpoint = network_of(container.run_directory)
+        endpoint = watch.network_of(container.run_directory)
         if endpoint:
             networks.disconnect(places.run, endpoint)
         store.remove_tree(container.run_directory)
 
 
-def discard(container: Container) -> None:
-    """Take away all that `create` made; fine when some of it is gone already."""
-    if container.known:
-        names.release(places.data, container.name, container.id)
-    overlay.remove(container.directory)
-    store.remove_tree(container.directory)
-
-
 def clear_dead(container: Container) -> None:
-    """Clear up after a monitor that was killed. What ran under its eyes is killed: nobody has its output and exit code.
+    """Clear up after a monitor that was killed; the caller has the container's queue.
 
-    (containerd does the same when it finds a shim dead.)
+    What ran under its eyes is killed: nobody has its output and exit code. (containerd does the same when it finds a
+    shim dead.)
     """
-    with container.queue():
-        watch = watch_of(container.run_directory)
-        if watch is None or watch.alive():
-            return  # another command was faster
-        container.forget()
-        started = watch.started_at
-        if started:
-            container.record["State"]["StartedAt"] = started
-            note_end(container, 128 + SIGKILL)
-        take_down(container)
-        if container.record["HostConfig"]["AutoRemove"]:
-            discard(container)
+    watched = watch.of(container.run_directory)
+    if watched is None or watched.alive():
+        return  # another command was faster
+    container.forget()
+    if watched.started_at:
+        container.record["State"]["StartedAt"] = watched.started_at
+        note_end(container, 128 + SIGKILL)
+    take_down(container)
+    if container.record["HostConfig"]["AutoRemove"]:
+        register.discard(container)

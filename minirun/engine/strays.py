@@ -39,7 +39,7 @@ def run_directories() -> Iterator[Problem]:
     for name in ids(f"{places.run}/containers"):
         container = Container(name)
         if container.known:
-            if container.watch() is None and not is_busy(container):
+            if container.watch() is None and not (is_new(container.run_directory) or is_busy(container)):
                 yield Problem("run", f"{container.run_directory}: was left when the container was started or stopped",
                               _take_down_unwatched, container)
         elif _data_root_of(container.run_directory) == places.data:
@@ -54,7 +54,7 @@ def run_directories() -> Iterator[Problem]:
 
 def _take_down_unwatched(container: Container) -> None:
     with container.queue():
-        if container.watch() is None:
+        if container.watch() is None and not is_new(container.run_directory):
             running.take_down(container)
 
 

@@ -71,6 +71,9 @@ ffi.cdef("""
     int cap_ambient_raise(int capability);
     int cap_ambient_clear(void);
 
+    /* limits: prlimit(2) */
+    int prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard);
+
     /* processes: pidfd_open(2), pidfd_send_signal(2) */
     int pidfd_open(int pid, unsigned int flags);
     int pidfd_send_signal(int pidfd, int sig, void *info, unsigned int flags);
@@ -97,6 +100,7 @@ ffi.set_source(
     #include <sys/ioctl.h>
     #include <sys/mount.h>
     #include <sys/prctl.h>
+    #include <sys/resource.h>
     #include <sys/syscall.h>
     #include <unistd.h>
     #include <linux/bpf.h>
@@ -167,6 +171,13 @@ ffi.set_source(
     {
         return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     }
+
+    static int mr_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard)
+    {
+        struct rlimit limit = { .rlim_cur = soft, .rlim_max = hard };
+        return syscall(SYS_prlimit64, pid, resource, &limit, NULL);
+    }
+    #define prlimit mr_prlimit
 
     static int mr_pidfd_open(int pid, unsigned int flags) { return syscall(SYS_pidfd_open, pid, flags); }
     #define pidfd_open mr_pidfd_open

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from minirun.errors import MinirunError
-from minirun.kernel import procfs, syscalls
+from minirun.kernel import procfs
 
 #: In the order of the kernel's numbers (linux/capability.h); bit N of a set is NAMES[N].
 NAMES = (
@@ -40,14 +40,18 @@ def held() -> dict[str, int]:
 
 def limit_bounding(allowed: int) -> None:
     """Drop all from the bounding set that is not in `allowed`: to be done while CAP_SETPCAP is still there."""
+    from minirun.kernel import syscalls  # who only wants the names need not load it
+
     bounding = held()["CapBnd"]
     for number in range(bounding.bit_length()):
         if bounding >> number & 1 and not allowed >> number & 1:
-            syscalls.capbset_drop(number)
+            syscalls.prctl("CAPBSET_DROP", number)
 
 
 def limit(sets: dict[str, list[str]]) -> None:
     """Set the effective, permitted, inheritable and ambient sets to the OCI lists in `sets` (missing: empty)."""
+    from minirun.kernel import syscalls
+
     permitted = mask(sets.get("permitted") or [])
     syscalls.capset(mask(sets.get("effective") or []) & permitted, permitted, mask(sets.get("inheritable") or []))
     ambient = mask(sets.get("ambient") or [])

@@ -179,7 +179,7 @@ def pivot_root(new_root: str) -> None:
     no directory for it is needed inside the image (pivot_root(2), notes). Nothing of the host can be reached by a path
     after this, which chroot(2) could not promise: who is root can walk out of a chroot.
     """
-    os.chdir(new_root)
+    syscalls.chdir(new_root)
     syscalls.pivot_root(".", ".")
     syscalls.umount2(".", MNT_DETACH)
-    os.chdir("/")
+    syscalls.chdir("/")

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
+import _signal as signal  # the C module: signal.py costs 4 ms, for `enum`
 import errno
 import os
-import _signal as signal  # noqa: I001  (the C module: signal.py costs 4 ms, for `enum`)
 
-from minirun.errors import KernelError, MinirunError, from_data
+from minirun import trace
+from minirun.errors import KernelError, MinirunError
 from minirun.kernel import syscalls
-from minirun import store, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def spawn(title: str, side: str, child: Callable[[], None], *, flags: int = 0, c
     code = 1
     trace.side = side
     try:
-        syscalls.prctl("set_name", title)
+        syscalls.prctl("SET_NAME", title)
         child()
         code = 0
     finally:
@@ -173,52 +173,3 @@ def reset_signals() -> None:
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP,
                    signal.SIGQUIT, signal.SIGWINCH, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_DFL)
-
-
-class Channel:
-    """One end of a message pipe between parent and child; messages are JSON objects.
-
-    A SOCK_SEQPACKET pair keeps message borders, and its reader sees the end when the writer dies, however it dies.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    @staticmethod
-    def pair() -> tuple[Channel, Channel]:
-        """Two connected ends: one for each process; each closes the other's."""
-        import _socket
-
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        return Channel(ours.detach()), Channel(theirs.detach())
-
-    def send(self, message: dict[str, object]) -> bool:
-        """Send a message; False when nobody is left to hear it."""
-        try:
-            os.write(self.fd, store.dumps(message).encode("utf-8", "surrogateescape"))
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        return True
-
-    def send_error(self, error: MinirunError) -> bool:
-        """Send an error; `receive` raises it on the other side, trail and hint kept."""
-        return self.send({"error": error.to_data()})
-
-    def receive(self) -> dict | None:
-        """The next message, or None when the other side is gone. Errors: the one that was sent."""
-        try:
-            data = os.read(self.fd, 65536)
-        except ConnectionResetError:
-            return None
-        if not data:
-            return None
-        message = store.loads(data.decode("utf-8", "surrogateescape"))
-        if "error" in message:  # type: ignore[operator]
-            raise from_data(message["error"])  # type: ignore[index]
-        return message  # type: ignore[return-value]
-
-    def close(self) -> None:
-        """Close this end; fine when it is closed already."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1

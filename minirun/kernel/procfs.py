@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from minirun.errors import KernelError
-from minirun.kernel.syscalls import ROOT_HINT, shown
+from minirun.errors import ROOT_HINT, KernelError
 from minirun.trace import tell
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -18,7 +17,7 @@ def write(path: str, value: str | int) -> None:
     Such a file takes its value in one write(2) or refuses it, so there is no half way and nothing to sync.
     Errors: KernelError.
     """
-    tell("write(2)", lambda *_: f"echo {value} > {shown(path)}")
+    tell("write(2)", lambda *_: f"echo {value} > {path}")
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -27,7 +26,7 @@ def write(path: str, value: str | int) -> None:
             os.close(fd)
     except OSError as reason:
         hint = ROOT_HINT if reason.errno in (errno.EPERM, errno.EACCES) and os.geteuid() != 0 else ""
-        raise KernelError(f"write {value} to {shown(path)}", reason.errno or 0, hint=hint) from None
+        raise KernelError(f"write {value} to {path}", reason.errno or 0, hint=hint) from None
 
 
 def read(path: str) -> str:

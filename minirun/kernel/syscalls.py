@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import sys
 
-import prctl as _prctl
+import _prctl  # python-prctl's C half: the other makes two hundred wrappers when it is loaded, which takes 0.7 ms
 
-from minirun.errors import KernelError
+from minirun.errors import ROOT_HINT, KernelError
 from minirun.kernel._linux import ffi, lib
 from minirun.trace import tell
 
@@ -49,8 +48,6 @@ HINTS = {
     ("openat2", errno.ELOOP): "there is a symbolic link where none may be",
     ("clone3", errno.EAGAIN): "a limit on processes is reached: see pids.max of this cgroup and `ulimit -u`",
 }
-
-ROOT_HINT = "minirun needs root rights"
 
 
 def failure(call: str, subject: str, reason: int) -> KernelError:
@@ -212,6 +209,34 @@ def symlinkat(target: str, dirfd: int, linkpath: str) -> None:
         raise failure("symlink", linkpath, reason.errno or 0) from None
 
 
+def mkfifo(pathname: str, mode: int) -> None:
+    """mkfifo(3): make a named pipe (fifo(7))."""
+    tell("mknodat(2)", "mkfifo -m {1:o} {0}", pathname, mode)
+    try:
+        os.mkfifo(pathname, mode)
+    except OSError as reason:
+        raise failure("mkfifo", pathname, reason.errno or 0) from None
+
+
+def fchownat(dirfd: int, pathname: str, owner: int, group: int) -> None:
+    """fchownat(2): give a file another owner and group; -1 leaves one as it is."""
+    tell("fchownat(2)", lambda *_: f"chown {owner if owner >= 0 else ''}{f':{group}' if group >= 0 else ''} "
+         + below(dirfd, pathname))
+    try:
+        os.chown(pathname, owner, group, dir_fd=None if dirfd == AT_FDCWD else dirfd)
+    except OSError as reason:
+        raise failure("chown", pathname, reason.errno or 0) from None
+
+
+def chdir(path: str) -> None:
+    """chdir(2): the directory from which relative paths start."""
+    tell("chdir(2)", "cd {}", path)
+    try:
+        os.chdir(path)
+    except OSError as reason:
+        raise failure("chdir", path, reason.errno or 0) from None
+
+
 def close_range(first: int, last: int, flags: int = 0) -> None:
     """close_range(2): close all descriptors from `first` to `last`, or mark them close-on-exec (CLOSE_RANGE_CLOEXEC)."""
     _call(lib.close_range, f"{first}-{last}", first, last, flags)
@@ -272,24 +297,21 @@ def cap_ambient_clear() -> None:
 
 
 def prctl(option: str, *arguments: object) -> None:
-    """prctl(2): a setting of this process.
-
-    Arguments: option (str), the name that python-prctl has for it, "set_no_new_privs"; its arguments.
-    """
-    tell("prctl(2)", lambda *_: f"prctl {option.replace('_', '-')} {' '.join(map(str, arguments))}".rstrip())
+    """prctl(2): a setting of this process. Arguments: option (str), without PR_, "SET_NO_NEW_PRIVS"; its arguments."""
+    tell("prctl(2)", _prctl_line, option, *arguments)
     try:
-        getattr(_prctl, option)(*arguments)
+        _prctl.prctl(getattr(_prctl, f"PR_{option}"), *arguments)
     except (OSError, ValueError) as reason:
-        raise failure("prctl", option, getattr(reason, "errno", None) or errno.EINVAL) from None
+        raise failure("prctl", f"PR_{option}", getattr(reason, "errno", None) or errno.EINVAL) from None
 
 
-def capbset_drop(capability: int) -> None:
-    """prctl(2) PR_CAPBSET_DROP: give up a capability for good, for this process and all that it will ever start."""
-    tell("prctl(2)", "setpriv --bounding-set -cap_{}", capability)
-    try:
-        _prctl.capbset_drop(capability)
-    except OSError as reason:
-        raise failure("prctl", f"PR_CAPBSET_DROP {capability}", reason.errno or 0) from None
+def _prctl_line(option: str, *arguments: object) -> str:
+    if option == "CAPBSET_DROP":
+        from minirun.kernel.capabilities import NAMES  # it imports us
+
+        return f"setpriv --bounding-set -{NAMES[arguments[0]].lower()}"  # type: ignore[index]
+    words = " ".join(map(str, arguments))
+    return {"SET_NO_NEW_PRIVS": "setpriv --no-new-privs", "SET_NAME": f"echo {words} > /proc/self/comm"}.get(option, f"prctl PR_{option} {words}")
 
 
 def setgroups(groups: list[int]) -> None:
@@ -319,13 +341,22 @@ def _rights(function: object, name: str, *arguments: object) -> None:
 
 # ---- processes -------------------------------------------------------------------------------------------------
 
-def setrlimit(kind: str, soft: int, hard: int) -> None:
-    """setrlimit(2): a limit of this process. Arguments: kind (str), "nofile"; soft, hard (int), -1 for none."""
-    tell("setrlimit(2)", "prlimit --{}={}:{}", kind, soft, hard)
-    try:
-        resource.setrlimit(getattr(resource, f"RLIMIT_{kind.upper()}"), (soft, hard))
-    except (OSError, ValueError) as reason:
-        raise failure("setrlimit", f"{kind} {soft}:{hard}", getattr(reason, "errno", None) or errno.EPERM) from None
+#: The resource limits by the names that prlimit(1) and config.json give them, in the order of their numbers.
+RESOURCES = ("cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending",
+             "msgqueue", "nice", "rtprio", "rttime")
+RLIM_INFINITY = 2**64 - 1
+
+
+def prlimit(kind: str, soft: int, hard: int) -> None:
+    """prlimit(2): a limit of this process. Arguments: kind (str), "nofile"; soft, hard (int), RLIM_INFINITY for none."""
+    tell("prlimit(2)", lambda *_: f"prlimit --{kind}={_limit_word(soft)}:{_limit_word(hard)}")
+    if kind not in RESOURCES:
+        raise failure("prlimit", kind, errno.EINVAL)
+    _call(lib.prlimit, f"{kind} {_limit_word(soft)}:{_limit_word(hard)}", 0, RESOURCES.index(kind), soft, hard)
+
+
+def _limit_word(value: int) -> str:
+    return "unlimited" if value == RLIM_INFINITY else str(value)
 
 
 def umask(mask: int) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-import termios
-
-from minirun.kernel import syscalls
 
 _TIOCSPTLCK = 0x40045431  # unlock the pair
 _TIOCGPTN = 0x80045430  # which number has it?
+_TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414  # the window's size: get, set
 
 
 def open_pair(devpts: str) -> tuple[int, str]:
@@ -26,6 +24,8 @@ def open_pair(devpts: str) -> tuple[int, str]:
 
 def become_controlled_by(path: str) -> None:
     """Make the terminal at `path` standard input, output, error and the controlling terminal of this new session."""
+    from minirun.kernel import syscalls  # who sits at the other end need not load it
+
     fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     for standard in (0, 1, 2):
         os.dup2(fd, standard, inheritable=True)
@@ -35,13 +35,13 @@ def become_controlled_by(path: str) -> None:
 
 def size(fd: int) -> tuple[int, int]:
     """The window's rows and columns. Errors: OSError when `fd` is no terminal."""
-    rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
+    rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, _TIOCGWINSZ, bytes(8)))
     return rows, columns
 
 
 def set_size(fd: int, rows: int, columns: int) -> None:
     """Set the window's size; the kernel sends SIGWINCH to whoever is in front of it."""
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    fcntl.ioctl(fd, _TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 class raw:
@@ -55,6 +55,8 @@ class raw:
         self.before: list = []
 
     def __enter__(self) -> None:
+        import termios  # only who sits at a terminal needs it
+
         self.before = termios.tcgetattr(self.fd)
         mode = termios.tcgetattr(self.fd)
         mode[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR
@@ -66,4 +68,6 @@ class raw:
         termios.tcsetattr(self.fd, termios.TCSADRAIN, mode)
 
     def __exit__(self, *_: object) -> None:
+        import termios
+
         termios.tcsetattr(self.fd, termios.TCSADRAIN, self.before)

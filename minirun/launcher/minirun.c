@@ -98,6 +98,9 @@ int main(int argc, char **argv)
 
     if (!line)
         return 125;
+    /* Whoever closed a standard stream gets /dev/null for it: the next file that is opened would take its number. */
+    for (int fd = open("/dev/null", O_RDWR); fd >= 0 && fd < 3;)
+        fd = open("/dev/null", O_RDWR | (fd < 2 ? 0 : O_CLOEXEC));
     *word++ = (char *)python;
     if (package) {
         *word++ = "-IS";

@@ -2,7 +2,8 @@
 
     minirun (host side)                      minirun:init (container side)
     clone3 ───────────────────────────────▶  pid 1 of the new pid namespace
-                                             namespaces, root, pivot, rights: `become_container`
+           ◀─────────────── "namespaces" ──  cgroup and namespaces are its own
+    plugs in the cable, at the same time:    root, pivot, rights: `become_container`, `settle`
            ◀──────────────── "ready" ──────  (or an error, raised again on the host's side with its trail)
     create returns: status "created"         waits in the fifo
     start writes a byte ──────────────────▶  execve: status "running"
@@ -29,10 +30,7 @@ from minirun.trace import step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.kernel.cgroups import Cgroup
-    from minirun.kernel.process import Channel
-
-
-NO_LIMIT = 2**64 - 1  # config.json's rlimits have no sign, so this is how it writes RLIM_INFINITY
+    from minirun.kernel.channel import Channel
 
 
 class Hands:
@@ -72,6 +70,7 @@ def become_container(spec: dict, cgroup: Cgroup, hands: Hands) -> None:
         cgroup.join_v1()
     with step("leave the host's namespaces"):
         leave_namespaces(spec)
+    hands.channel.send({"namespaces": True})
     with step("take a name"):
         take_name(spec)
     syscalls.setsid()
@@ -162,7 +161,7 @@ def take_terminal(wanted: dict, hands: Hands, *, console_node: bool) -> None:
     size = wanted.get("consoleSize")
     if size:
         terminals.set_size(master, size.get("height", 0), size.get("width", 0))
-    os.chown(slave, wanted["user"].get("uid", 0), -1)
+    syscalls.fchownat(syscalls.AT_FDCWD, slave, wanted["user"].get("uid", 0), -1)
     if console_node:
         os.close(os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY, 0o666))
         syscalls.mount(slave, "/dev/console", "", syscalls.MS_BIND)
@@ -190,7 +189,7 @@ def settle(wanted: dict) -> tuple[str, dict[str, str]]:
         sets = wanted.get("capabilities") or {}
         capabilities.limit_bounding(capabilities.mask(sets.get("bounding") or []))
         if user.get("uid", 0) != 0:
-            syscalls.prctl("set_keepcaps", 1)
+            syscalls.prctl("SET_KEEPCAPS", 1)
         syscalls.setgroups(user.get("additionalGids") or [])
         syscalls.setresgid(user.get("gid", 0))
         syscalls.umask(user.get("umask", 0o022))
@@ -198,19 +197,18 @@ def settle(wanted: dict) -> tuple[str, dict[str, str]]:
         syscalls.setresuid(user.get("uid", 0))
         capabilities.limit(sets)
         if wanted.get("noNewPrivileges"):
-            syscalls.prctl("set_no_new_privs", 1)
+            syscalls.prctl("SET_NO_NEW_PRIVS", 1)
         # A seccomp filter (linux.seccomp) has its place here: last, so that what is above needs no permission from it.
     environment = environment_of(wanted)
     return find_program(wanted["args"][0], environment.get("PATH", "")), environment
 
 
 def set_limits(wanted: dict) -> None:
-    """The resource limits; one that cannot be raised is a warning (setrlimit(2) needs CAP_SYS_RESOURCE for that)."""
+    """The resource limits; one that cannot be raised is a warning (prlimit(2) needs CAP_SYS_RESOURCE for that)."""
     for entry in wanted.get("rlimits") or []:
         kind = entry["type"].removeprefix("RLIMIT_").lower()
-        soft, hard = (-1 if entry[key] >= NO_LIMIT else entry[key] for key in ("soft", "hard"))
         try:
-            syscalls.setrlimit(kind, soft, hard)
+            syscalls.prlimit(kind, entry["soft"], entry["hard"])
         except KernelError as error:
             if error.errno != errno.EPERM:
                 raise
@@ -220,9 +218,9 @@ def set_limits(wanted: dict) -> None:
 def go_to(cwd: str) -> None:
     """chdir(2) to the working directory; before the user is changed, who might not be allowed to enter it."""
     try:
-        os.chdir(cwd)
-    except OSError as reason:
-        text = os.strerror(reason.errno or 0).lower()
+        syscalls.chdir(cwd)
+    except KernelError as error:
+        text = os.strerror(error.errno).lower()
         raise ProgramError(f'chdir to cwd ("{cwd}") set in config.json failed: {text}', exit_code=126) from None
 
 

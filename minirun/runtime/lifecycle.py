@@ -13,6 +13,7 @@ from minirun import store
 from minirun.errors import KernelError, MinirunError, ProgramError
 from minirun.kernel import namespaces, process, procfs, syscalls
 from minirun.kernel.cgroups import Cgroup, wait_until
+from minirun.kernel.channel import Channel
 from minirun.runtime import init
 from minirun.runtime import spec as specs
 from minirun.runtime import state as states
@@ -20,35 +21,52 @@ from minirun.runtime.init import Hands
 from minirun.runtime.state import State
 from minirun.trace import step
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SIGKILL = 9
 
 
-def create(spec: dict, bundle: str, state_directory: str, *, stdio: tuple[int, int, int] | None = None,
-           console: int = -1) -> State:
+class Place:
+    """Where a container is on disk: `.bundle` (str), with its config.json; `.state` (str), the directory where its state
+    is kept, whose last part is the container's id."""
+
+    __slots__ = ("bundle", "state")
+
+    def __init__(self, bundle: str, state: str) -> None:
+        self.bundle, self.state = bundle, state
+
+
+def create(spec: dict, place: Place, *, stdio: tuple[int, int, int] | None = None, console: int = -1,
+           meanwhile: Callable[[int], None] | None = None) -> State:
     """Create a container: all of it is there when this returns, but the user's program has not been started.
 
-    Arguments: spec (dict), checked by `spec.load`; bundle (str), its directory; state_directory (str), where the
-    state is kept, its last part is the container's id; stdio, three descriptors for the program or None for ours;
-    console (int), a connected socket that gets the terminal's master.
+    Arguments: spec (dict), checked by `spec.load`; place, its directories; stdio, three descriptors for the program or
+    None for ours; console (int), a connected socket that gets the terminal's master; meanwhile, called with the pid of
+    the container's process as soon as that is in its namespaces, while it builds its root: the cable can be plugged in.
     Returns: its State, with status "created". The container's process is a child of the caller.
     Errors: ProgramError when the program cannot be executed, MinirunError for all else; nothing is left then.
     """
-    container_id = os.path.basename(state_directory)
+    container_id = os.path.basename(place.state)
     cgroup = Cgroup((spec.get("linux") or {}).get("cgroupsPath") or f"/minirun/{container_id}")
-    state = State(state_directory, container_id, bundle, cgroup.path)
+    state = State(place.state, container_id, place.bundle, cgroup.path)
     state.annotations = spec.get("annotations") or {}
     with step(f"create container {container_id[:12]}"):
-        if os.path.exists(f"{state_directory}/state.json"):
+        if os.path.exists(f"{place.state}/state.json"):
             raise MinirunError(f"container with given ID already exists: {container_id}")
-        store.make_directory(state_directory)
+        store.make_directory(place.state)
         state.save()  # before anything exists, so that whatever comes to be can be found and cleared
         try:
             fifo = _make_fifo(state)
             cgroup.ensure()
             cgroup.limit((spec.get("linux") or {}).get("resources") or {})
-            state.pid = _spawn_init(spec, cgroup, stdio, console, fifo)
+            ours, theirs = Channel.pair()
+            state.pid = _spawn_init(spec, cgroup, Hands(theirs, stdio, console), fifo)
+            theirs.close()
             state.start_time = procfs.start_time(state.pid) or 0
             state.save()
+            _accompany(ours, state.pid, meanwhile)
             return state
         except BaseException:
             delete(state, force=True)
@@ -56,39 +74,39 @@ def create(spec: dict, bundle: str, state_directory: str, *, stdio: tuple[int, i
 
 
 def _make_fifo(state: State) -> int:
-    os.mkfifo(state.fifo, 0o600)
+    syscalls.mkfifo(state.fifo, 0o600)
     return os.open(state.fifo, os.O_RDWR | os.O_CLOEXEC)
 
 
-def _spawn_init(spec: dict, cgroup: Cgroup, stdio: tuple[int, int, int] | None, console: int, fifo: int) -> int:
-    """Begin the container's first process, and wait until it is ready or has said why it cannot be."""
-    ours, theirs = process.Channel.pair()
+def _spawn_init(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> int:
+    """Begin the container's first process."""
     home = cgroup.open_v2()
-    hands = Hands(theirs, stdio, console)
     wanted = specs.namespaces(spec)
     with step("begin the container's first process"):
         # Not dumpable: nobody who gets hold of this process's /proc entry from inside can read or change it.
-        syscalls.prctl("set_dumpable", 0)
+        syscalls.prctl("SET_DUMPABLE", 0)
         try:
             with _born_in(wanted.get("pid")):
                 flags = syscalls.CLONE_NEWPID if wanted.get("pid") == "" else 0
-                pid = process.spawn("minirun:init", "container", lambda: init.main(spec, cgroup, hands, fifo),
-                                    flags=flags, cgroup=home)
+                return process.spawn("minirun:init", "container", lambda: init.main(spec, cgroup, hands, fifo),
+                                     flags=flags, cgroup=home)
         finally:
-            syscalls.prctl("set_dumpable", 1)
-    theirs.close()
-    for fd in (fifo, home):
-        if fd >= 0:
-            os.close(fd)
+            syscalls.prctl("SET_DUMPABLE", 1)
+            for fd in (fifo, home):
+                if fd >= 0:
+                    os.close(fd)
+
+
+def _accompany(channel: Channel, pid: int, meanwhile: Callable[[int], None] | None) -> None:
+    """Wait until the container's process is ready or has said why it cannot be; do `meanwhile` while it gets ready."""
     try:
-        if ours.receive() is None:
+        message = channel.receive()
+        if message and meanwhile:
+            meanwhile(pid)
+        if not message or not channel.receive():
             raise MinirunError(f"the container's process ended before it was ready: {_how_it_ended(pid)}")
-    except MinirunError:
-        _reap(pid)
-        raise
     finally:
-        ours.close()
-    return pid
+        channel.close()
 
 
 class _born_in:
@@ -207,9 +225,9 @@ def execute(state: State, wanted: dict, *, stdio: tuple[int, int, int] | None = 
             raise MinirunError("container not running")
         cgroup = Cgroup(state.cgroup)
         home = cgroup.open_v2()
-        ours, theirs = process.Channel.pair()
+        ours, theirs = Channel.pair()
         hands = Hands(theirs, stdio, console)
-        syscalls.prctl("set_dumpable", 0)
+        syscalls.prctl("SET_DUMPABLE", 0)
         if "pid" in opened:
             namespaces.enter({"pid": opened.pop("pid")})
         pid = process.spawn("minirun:exec", "container", lambda: _become(wanted, cgroup, hands, opened),
@@ -242,7 +260,7 @@ def _become(wanted: dict, cgroup: Cgroup, hands: Hands, opened: dict[str, namesp
         hands.channel.send_error(KernelError(reason.filename or "exec", reason.errno or 0))
 
 
-def _wait_for_exec(channel: process.Channel, pid: int) -> None:
+def _wait_for_exec(channel: Channel, pid: int) -> None:
     """Wait until execve has closed the other end of the channel, or an error came through it."""
     try:
         channel.receive()

@@ -121,7 +121,7 @@ def _make_device(root: int, device: dict) -> None:
     try:
         devices.make_node(parent, name, device["type"], (device.get("major", 0), device.get("minor", 0)),
                           device.get("fileMode", 0o666) & 0o7777)
-        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent)
+        syscalls.fchownat(parent, name, device.get("uid", 0), device.get("gid", 0))
     except KernelError as error:
         if error.errno != errno.EEXIST:  # one of the defaults
             raise

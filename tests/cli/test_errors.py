@@ -391,10 +391,12 @@ def test_damaged_record(minirun, host):
     record = host.data / "containers" / bad / "config.v2.json"
     text = record.read_text()
     record.write_text(text[:100])
-    result = minirun("ps", "-a")
-    assert "Traceback" not in result.err
-    assert "good" in result.out, result
-    record.write_text(text)
+    try:
+        result = minirun("ps", "-a")
+        assert "Traceback" not in result.err
+        assert "good" in result.out, result
+    finally:
+        record.write_text(text)
 
 
 def test_closed_standard_streams(minirun, host):

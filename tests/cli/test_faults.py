@@ -134,7 +134,7 @@ def test_a_reboot(minirun, host):
     os.kill(monitor, signal.SIGSTOP)
     kill(container.pid)
     kill(monitor)
-    host.run("rm", "-rf", "/run/minirun", check=True)
+    host.run("sh", "-c", "umount -l /run/netns/c1; rm -rf /run/netns/c1 /run/minirun", check=True)
     host.run("ip", "link", "del", "minirun0")
     deadline = time.monotonic() + 3
     while host.cgroups() and time.monotonic() < deadline:

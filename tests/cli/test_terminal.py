@@ -255,7 +255,9 @@ def test_terminal_is_restored_when_the_monitor_dies(shell, host):
 
 
 def test_output_is_crlf_and_merged(minirun, person):
-    one = person("run", "-t", "--rm", "alpine", "sh", "-c", "echo out; echo err >&2")
+    result = minirun.machine.run("sh", "-c", f"{' '.join(minirun.words)} run -t --rm alpine sh -c 'echo out; echo err >&2' | od -c")
+    assert "o   u   t  \\r  \\n   e   r   r  \\r  \\n" in result.stdout
+    one = person("run", "-it", "--rm", "alpine", "sh", "-c", "echo out; echo err >&2")
     assert "out\r\nerr\r\n" in one.read_until("err\r\n")
     assert one.wait() == 0
 

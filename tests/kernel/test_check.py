@@ -122,8 +122,9 @@ def test_what_is_being_made_is_left_alone(minirun, host, check):
     with subprocess.Popen(["flock", "-o", host.data / f"containers/{resting}/.lock", "sh", "-c", "echo; exec sleep 60"],
                           stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
-        assert check.repair(grace=60) == []
+        found = check.repair(grace=60)
         holder.terminate()
+    assert found == []
     for path in (host.data / "containers" / A, host.run_directory / "minirun/containers" / resting):
         path.rmdir()
     (host.data / "names/young").unlink()
@@ -154,7 +155,7 @@ def plant_cgroups(host, name):
     """Make the cgroup of a container by hand, in every tree. Returns: the directories."""
     from throwaway import cgroup_trees
 
-    host.minirun.ok("run", "--rm", "alpine", "true")  # makes the one above it
+    host.minirun.ok("run", "--rm", "--network", "none", "alpine", "true")  # makes the one above it
     made = [f"{mountpoint}/{host.name}/minirun/{name}" for mountpoint, _, _ in cgroup_trees()]
     for path in made:
         os.makedirs(path)

@@ -1,0 +1,57 @@
+"""The process that will be a container's monitor, begun before there is a container.
+
+A start has two halves that know nothing of each other: making the container (find the image, check the wishes, write
+the record) and getting ready to run one (load the code that speaks to the kernel). They take about the same time, so
+they are done by two processes at once; then the first tells the second which container it is.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from minirun import trace
+from minirun.errors import MinirunError
+from minirun.kernel.channel import Channel
+
+
+class Starter:
+    """A forked process that waits for a container to start. If none is named it ends with us, and has done nothing.
+
+    `.sock` is one end of a connection of which the monitor has the other, so that not a byte of output is missed.
+    """
+
+    def __init__(self) -> None:
+        self.orders, theirs = Channel.pair()
+        self.sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                trace.side = "monitor"
+                self.orders.close()
+                self.sock.close()
+                _become_monitor(theirs, client)
+            finally:
+                os._exit(1)  # never back into the code of the command that forked us
+        theirs.close()
+        client.close()
+
+    def start(self, container_id: str, wants: int, size: tuple[int, int] | None) -> None:
+        """Start this container, with `.sock` attached if it wants to see something of it.
+
+        Arguments: wants (int), `attach.WANTS_*`; size, rows and columns of the window, for one with a terminal.
+        Errors: whatever kept it from starting.
+        """
+        try:
+            self.orders.send({"start": container_id, "wants": wants, "size": size})
+            if self.orders.receive() is None:
+                raise MinirunError("the container's monitor was killed before the container had started")
+        finally:
+            self.orders.close()
+
+
+def _become_monitor(orders: Channel, client: _socket.socket) -> None:
+    from minirun.engine import monitor  # here, and not above: it is loaded while our parent makes the container
+
+    monitor.leave_the_terminal([orders.fd, client.fileno()])
+    monitor.main(orders, client)

@@ -1,0 +1,77 @@
+"""Who watches a container: what its monitor writes down while it is there, for other commands to ask about.
+
+All of it is in the container's volatile directory, and goes with it when the monitor has cleaned up.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.engine import times
+from minirun.errors import KernelError
+from minirun.kernel import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.runtime.state import State
+
+
+class Watch:
+    """Who watches a container: `.pid`, `.start_time` of the monitor; `.init`, `.init_start_time` of the container's first
+    process (0 before it has started), `.started_at` (RFC 3339)."""
+
+    __slots__ = ("init", "init_start_time", "pid", "start_time", "started_at")
+
+    def __init__(self, data: dict) -> None:
+        self.pid, self.start_time = data["pid"], data["startTime"]
+        self.init, self.init_start_time, self.started_at = data["init"], data["initStartTime"], data["startedAt"]
+
+    def alive(self) -> bool:
+        """Whether the monitor is there: asked of the kernel."""
+        return procfs.start_time(self.pid) == self.start_time
+
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the monitor is gone, at most so many seconds. Returns: whether it is."""
+        from select import POLLIN, poll
+
+        from minirun.kernel import syscalls  # most commands only look
+
+        if not self.alive():
+            return True
+        try:
+            pidfd = syscalls.pidfd_open(self.pid)
+        except KernelError:  # it has ended in this moment
+            return True
+        try:
+            poller = poll()
+            poller.register(pidfd, POLLIN)
+            return not self.alive() or bool(poller.poll(None if seconds is None else seconds * 1000))
+        finally:
+            os.close(pidfd)
+
+
+def of(run_directory: str) -> Watch | None:
+    """The monitor noted in a container's volatile directory, or None."""
+    try:
+        return Watch(store.read(f"{run_directory}/monitor.json"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def note(run_directory: str, state: State | None = None) -> None:
+    """Note this process as the container's monitor, and the container's first process once there is one."""
+    pid = os.getpid()
+    store.write(f"{run_directory}/monitor.json", {
+        "pid": pid, "startTime": procfs.start_time(pid),
+        "init": state.pid if state else 0, "initStartTime": state.start_time if state else 0,
+        "startedAt": times.now() if state else ""})
+
+
+def network_of(run_directory: str) -> dict | None:
+    """The endpoint noted in a container's volatile directory, or None."""
+    try:
+        return store.read(f"{run_directory}/network.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
