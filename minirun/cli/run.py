@@ -18,10 +18,13 @@ def run(options: Options) -> int:
     wants_stdin = "stdin" in options.attach if options.attach else options.interactive
     if options.tty and wants_stdin and not options.detach and not os.isatty(0):
         raise ClientError("the input device is not a TTY", exit_code=1)
+    from minirun.engine.starter import Starter
+
+    starter = Starter()  # begun now, so that it loads what it needs while we load what we need
     from minirun.engine import containers
 
     try:
-        return containers.run(options)
+        return containers.run(options, starter)
     except NoSuchImage as error:
         raise _explained(error, options) from None
 

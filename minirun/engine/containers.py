@@ -112,12 +112,11 @@ def remove(container: Container, *, force: bool = False) -> None:
 
 # ---- starting --------------------------------------------------------------------------------------------------
 
-def run(options: Options) -> int:
+def run(options: Options, starter: Starter) -> int:
     """Create a container, start it and stay with it until it ends; or leave it alone, with -d.
 
-    Returns: its exit code, or 0 with -d.
+    Arguments: starter, which gets ready while the container is made. Returns: its exit code, or 0 with -d.
     """
-    starter = Starter()  # it needs about as long to get ready as it takes to make the container
     container = create(options)
     if options.detach:
         try:
@@ -139,7 +138,7 @@ def start(container: Container, attachment: Attachment | None = None) -> int:
 
     Returns: with an attachment its exit code, else 0. Errors: ProgramError (126, 127), EngineError.
     """
-    starter, watcher = Starter(), None
+    starter, watcher = Starter(), None  # it needs some milliseconds to get ready, which are not lost
     with container.queue():
         runs = container.status(queued=True).word == "running"
         if not runs:
@@ -156,13 +155,13 @@ def _start(container: Container, starter: Starter, attachment: Attachment | None
     Returns: with an attachment, the watcher that its monitor already knows. It is there before the container is, so
     a signal that we get in between is the container's, as soon as there is one.
     """
+    from minirun.engine import bundle
     from minirun.engine.attach import window_size
 
-    container.forget()
-    terminal = container.record["Config"]["Tty"]
     watcher = attachment.watcher(starter.sock, container) if attachment else None
     try:
-        starter.start(container.id, attachment.flags if attachment else 0, window_size() if terminal else None)
+        bundle.write(container, window_size() if container.record["Config"]["Tty"] else None)
+        starter.start(container.id, attachment.flags if attachment else 0)
     except MinirunError as error:
         if isinstance(error, ProgramError) and error.message.startswith(("exec: ", "chdir ")):
             error.message = CANNOT_START.format(error.message)
@@ -173,6 +172,7 @@ def _start(container: Container, starter: Starter, attachment: Attachment | None
 
 def _note_failed_start(container: Container, error: MinirunError) -> None:
     """A container whose start failed stays, as Created and with the reason in its State; with --rm it goes."""
+    store.remove_tree(container.run_directory)
     container.forget()
     if container.record["HostConfig"]["AutoRemove"]:
         discard(container)

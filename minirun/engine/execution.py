@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _socket
 
-from minirun.engine import running, specgen
+from minirun.engine import bundle, running, specgen
 from minirun.engine.attach import (
     DETACH_KEYS,
     WANTS_STDERR,
@@ -62,7 +62,7 @@ def execute(container: Container, options: Options) -> int:
 def process_of(container: Container, options: Options) -> dict:
     """The OCI process object: the container's own user, environment and rights, with the options laid over them."""
     record = container.record
-    user = running.user_of(container, options.user or record["Config"]["User"])
+    user = bundle.user_of(container, options.user or record["Config"]["User"])
     wanted = specgen.exec_process(record, user, list(options.command), options.tty, list(options.env))
     if options.workdir:
         wanted["cwd"] = options.workdir

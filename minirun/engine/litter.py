@@ -7,7 +7,7 @@ import os
 from minirun import store
 from minirun.engine import places, running
 from minirun.engine.finding import Problem, containers, is_being_written, is_busy, is_new, names, writer
-from minirun.engine.register import Container, discard
+from minirun.engine.register import Container, discard, exists
 from minirun.errors import MinirunError
 from minirun.image.layout import Layout
 
@@ -24,7 +24,7 @@ def half_made() -> Iterator[Problem]:
 
 
 def _is_half_made(container: Container) -> bool:
-    return not (container.known or os.path.isdir(container.run_directory) or is_new(container.directory)
+    return not (exists(container.id) or os.path.isdir(container.run_directory) or is_new(container.directory)
                 or is_busy(container))
 
 
@@ -70,7 +70,7 @@ def image_leftovers() -> Iterator[Problem]:
 
 
 def _orphans(layout: Layout) -> list[str]:
-    kept = [chain for container in containers() if container.known for chain in container.record["LayerIDs"]]
+    kept = [chain for container in containers() if exists(container.id) for chain in container.record["LayerIDs"]]
     return [path for path in layout.orphans(kept) if not is_being_written(path)]
 
 

@@ -43,7 +43,7 @@ def main(orders: Channel, client: _socket.socket) -> None:
     container = Container(order["start"])
     syscalls.prctl("SET_NAME", "minirun:monitor")
     try:
-        state, relay = start(container, client, order)
+        state, relay = start(container, client, order["wants"])
     except Exception as error:
         running.take_down(container)
         orders.send_error(as_minirun_error(error))
@@ -69,10 +69,9 @@ def as_minirun_error(error: Exception) -> MinirunError:
     return MinirunError(f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself")
 
 
-def start(container: Container, client: _socket.socket, order: dict) -> tuple[State, Relay]:
+def start(container: Container, client: _socket.socket, wants: int) -> tuple[State, Relay]:
     """Bring the container up, with somebody listening at each end before its first instruction."""
     config = container.record["Config"]
-    store.make_directory(container.run_directory, 0o700)
     watch.note(container.run_directory)
     ends = Ends(terminal=config["Tty"], stdin=config["OpenStdin"])
     relays: list[Relay] = []
@@ -83,10 +82,10 @@ def start(container: Container, client: _socket.socket, order: dict) -> tuple[St
         log = logs.LogWriter(container.log)
         relays.append(relay.Relay(ends, log, attach.listen(container.run_directory)))
 
-    state = running.bring_up(container, ends, order["size"], get_ready)
+    state = running.bring_up(container, ends, get_ready)
     ends.settle(stdin=config["OpenStdin"] or config["Tty"])
-    if order["wants"]:
-        relays[0].add(client, order["wants"])
+    if wants:
+        relays[0].add(client, wants)
     else:
         client.close()
     return state, relays[0]

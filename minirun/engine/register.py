@@ -82,8 +82,8 @@ class Container:
         return store.lock(f"{self.directory}/.lock")
 
     def network(self) -> dict | None:
-        """What is plugged in while it runs (see `network.networks.connect`), or None."""
-        return watch.network_of(self.run_directory)
+        """What is plugged in while it runs (see `network.networks.reserve`), or None."""
+        return watch.endpoint_of(self.run_directory)
 
     def watch(self) -> Watch | None:
         """Its monitor, or None when it has none."""

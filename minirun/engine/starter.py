@@ -1,7 +1,7 @@
 """The process that will be a container's monitor, begun before there is a container.
 
 A start has two halves that know nothing of each other: making the container (find the image, check the wishes, write
-the record) and getting ready to run one (load the code that speaks to the kernel). They take about the same time, so
+record and config.json) and getting ready to run one (load the code that speaks to the kernel). They take about the same time, so
 they are done by two processes at once; then the first tells the second which container it is.
 """
 
@@ -36,14 +36,13 @@ class Starter:
         theirs.close()
         client.close()
 
-    def start(self, container_id: str, wants: int, size: tuple[int, int] | None) -> None:
-        """Start this container, with `.sock` attached if it wants to see something of it.
+    def start(self, container_id: str, wants: int) -> None:
+        """Start this container, whose bundle has been written, with `.sock` attached if it wants to see something of it.
 
-        Arguments: wants (int), `attach.WANTS_*`; size, rows and columns of the window, for one with a terminal.
-        Errors: whatever kept it from starting.
+        Arguments: wants (int), `attach.WANTS_*`. Errors: whatever kept it from starting.
         """
         try:
-            self.orders.send({"start": container_id, "wants": wants, "size": size})
+            self.orders.send({"start": container_id, "wants": wants})
             if self.orders.receive() is None:
                 raise MinirunError("the container's monitor was killed before the container had started")
         finally:

@@ -13,7 +13,7 @@ import os
 from minirun import store
 from minirun.engine import places, running
 from minirun.engine.finding import Problem, containers, ids, is_busy, is_new
-from minirun.engine.register import Container
+from minirun.engine.register import Container, exists
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import cgroups, procfs
 from minirun.network import networks
@@ -29,7 +29,7 @@ def dead_containers() -> Iterator[Problem]:
     """Kind "monitor": containers whose monitor was killed. Their programs may run on, unwatched."""
     for container in containers():
         watch = container.watch()
-        if watch is not None and not watch.alive() and container.known:
+        if watch is not None and not watch.alive() and exists(container.id):
             what = f"container {container.id[:12]} ({container.name}): its monitor is dead"
             yield Problem("monitor", what, running.clear_dead, container)
 
@@ -38,7 +38,7 @@ def run_directories() -> Iterator[Problem]:
     """Kind "run": volatile directories of containers that do not run or are not there any more."""
     for name in ids(f"{places.run}/containers"):
         container = Container(name)
-        if container.known:
+        if exists(container.id):
             if container.watch() is None and not (is_new(container.run_directory) or is_busy(container)):
                 yield Problem("run", f"{container.run_directory}: was left when the container was started or stopped",
                               _take_down_unwatched, container)

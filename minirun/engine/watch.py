@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from minirun.runtime.state import State
 
 
+#: The file in which `cable` notes what is plugged in.
+CABLE = "cable.json"
+
+
 class Watch:
     """Who watches a container: `.pid`, `.start_time` of the monitor; `.init`, `.init_start_time` of the container's first
     process (0 before it has started), `.started_at` (RFC 3339)."""
@@ -69,9 +73,9 @@ def note(run_directory: str, state: State | None = None) -> None:
         "startedAt": times.now() if state else ""})
 
 
-def network_of(run_directory: str) -> dict | None:
-    """The endpoint noted in a container's volatile directory, or None."""
+def endpoint_of(run_directory: str) -> dict | None:
+    """The endpoint on its network (see `network.networks.reserve`), or None while it has none."""
     try:
-        return store.read(f"{run_directory}/network.json")
+        return store.read(f"{run_directory}/{CABLE}")["Endpoint"]
     except (FileNotFoundError, NotADirectoryError):
         return None

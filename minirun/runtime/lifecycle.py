@@ -102,7 +102,11 @@ def _accompany(channel: Channel, pid: int, meanwhile: Callable[[int], None] | No
     try:
         message = channel.receive()
         if message and meanwhile:
-            meanwhile(pid)
+            try:
+                meanwhile(pid)
+            except MinirunError:
+                channel.receive()  # if the process has failed as well, its reason is the first one, and is raised here
+                raise
         if not message or not channel.receive():
             raise MinirunError(f"the container's process ended before it was ready: {_how_it_ended(pid)}")
     finally:
