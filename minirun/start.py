@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import gc
 import marshal
-import os
+import posix as os  # os without its Python half: what needs the other can load it
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import MAGIC_NUMBER
-from _struct import pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Ours:
     """Finds and loads the modules of minirun from their compiled form (PEP 3147; importlib does the same with more care)."""
 
     suffix = f".{sys.implementation.cache_tag}.pyc"
-    home = os.path.dirname(os.path.dirname(__file__))
+    home = __file__.rpartition("/minirun/")[0]
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -48,7 +47,8 @@ class Ours:
         except OSError:
             return None
         # A compiled file begins with: what Python made it, flags (0: known by time and size), source's time and size.
-        head = MAGIC_NUMBER + pack("<III", 0, int(source.st_mtime) & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF)
+        words = (0, int(source.st_mtime), source.st_size)
+        head = MAGIC_NUMBER + b"".join((word & 0xFFFFFFFF).to_bytes(4, "little") for word in words)
         if compiled[:16] != head:
             return None
         spec = ModuleSpec(name, cls, origin=f"{place}.py", is_package=package, loader_state=compiled)
@@ -64,7 +64,9 @@ class Ours:
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         """Run the module's code."""
-        exec(marshal.loads(memoryview(module.__spec__.loader_state)[16:]), module.__dict__)  # type: ignore[union-attr]
+        spec = module.__spec__
+        compiled, spec.loader_state = spec.loader_state, None  # type: ignore[union-attr]
+        exec(marshal.loads(memoryview(compiled)[16:]), module.__dict__)  # type: ignore[arg-type]
 
 
 class AskSite:

@@ -59,10 +59,13 @@ def read(path: str) -> dict:
 
     Errors: FileNotFoundError when nothing is there; MinirunError when it is not JSON (it was not written by us).
     """
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # not open(): a list of fifty containers reads a hundred such files
     try:
-        return loads(text)  # type: ignore[return-value]
+        data = os.read(fd, os.fstat(fd).st_size + 1)
+    finally:
+        os.close(fd)
+    try:
+        return loads(data.decode("utf-8"))  # type: ignore[return-value]
     except ValueError as reason:
         raise MinirunError(f"{path}: {reason}", hint="the file is damaged: remove what it belongs to") from None
 

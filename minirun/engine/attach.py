@@ -1,27 +1,15 @@
-"""The watcher's side of a relay: this terminal's keys, window and signals go to the container, its output comes here.
-
-Messages on an attached socket (SOCK_SEQPACKET, so each arrives whole), by their first byte:
-
-    client → relay    h flags      what this client wants to see (first message of one that connected by itself)
-                      i bytes      standard input            e          its end
-                      w rows cols  size of the window        s number   a signal for the process
-    relay → client    o bytes      standard output           r bytes    standard error
-                      x code       it has ended; the last message
-"""
+"""The watcher's side of a relay: this terminal's keys, window and signals go to the container, its output comes here."""
 
 from __future__ import annotations
 
 import _signal as signal
 import _socket
 import os
-import struct
 from select import POLLIN, poll
 
-from minirun.errors import ClientError
+from minirun.engine.wire import BLOCK
+from minirun.errors import ClientError, MinirunError
 from minirun.kernel import terminals
-
-WANTS_STDIN, WANTS_STDOUT, WANTS_STDERR = 1, 2, 4
-BLOCK = 32768
 
 #: Signals that are passed on to the process; the others either cannot be caught or are about this process alone.
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
@@ -93,7 +81,9 @@ class Watcher:
         except ConnectionResetError:
             # The relay ended without having read all of ours. That is said first, and its last words come after it.
             message = self.sock.recv(BLOCK + 1)
-        return message or b"x137"  # whoever watched the process was killed, and the process is killed for that
+        if not message:
+            raise MinirunError("the container's monitor was killed, and what it watched is killed for that", exit_code=137)
+        return message
 
     def _show(self, fd: int, data: bytes) -> None:
         while data:
@@ -132,7 +122,7 @@ class Watcher:
     def _pass_size(self, *_: object) -> None:
         size = window_size()
         if size:
-            self._send(b"w" + struct.pack("HH", *size))
+            self._send(b"w" + terminals.pack_size(*size))
 
 
 def window_size() -> tuple[int, int] | None:
@@ -161,8 +151,8 @@ def connect(directory: str, wants: int) -> _socket.socket:
     return sock
 
 
-def listen(directory: str) -> _socket.socket:
-    """Listen in `directory` for watchers."""
+def listen(directory: str) -> int:
+    """Listen in `directory` for watchers. Returns: the listening socket's descriptor."""
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
@@ -170,4 +160,4 @@ def listen(directory: str) -> _socket.socket:
         sock.listen(16)
     finally:
         os.close(fd)
-    return sock
+    return sock.detach()

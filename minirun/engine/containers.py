@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from minirun import store
-from minirun.engine import names, places, signals
+from minirun.engine import names, places, signals, wire
 from minirun.engine.register import Container, Status, discard, every, exists, find
 from minirun.engine.starter import Starter
 from minirun.errors import EngineError, MinirunError, ProgramError
@@ -45,11 +45,8 @@ class Attachment:
 
     @property
     def flags(self) -> int:
-        """The streams as the relay's bits (`attach.WANTS_*`)."""
-        from minirun.engine import attach
-
-        return (attach.WANTS_STDIN * self.stdin | attach.WANTS_STDOUT * self.stdout
-                | attach.WANTS_STDERR * self.stderr)
+        """The streams as the relay's bits (`wire.WANTS_*`)."""
+        return wire.WANTS_STDIN * self.stdin | wire.WANTS_STDOUT * self.stdout | wire.WANTS_STDERR * self.stderr
 
     def watcher(self, sock: _socket.socket, container: Container) -> Watcher:
         """Who passes the streams on, over a socket on which the container's monitor listens or will listen."""

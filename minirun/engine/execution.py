@@ -7,9 +7,6 @@ import _socket
 from minirun.engine import bundle, running, specgen
 from minirun.engine.attach import (
     DETACH_KEYS,
-    WANTS_STDERR,
-    WANTS_STDIN,
-    WANTS_STDOUT,
     Detached,
     Watcher,
     parse_keys,
@@ -18,6 +15,7 @@ from minirun.engine.attach import (
 from minirun.engine.ends import Ends
 from minirun.engine.monitor import as_minirun_error, leave_the_terminal
 from minirun.engine.relay import Relay
+from minirun.engine.wire import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
 from minirun.kernel.channel import Channel
@@ -84,7 +82,7 @@ def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.so
     except Exception as error:
         ready.send_error(as_minirun_error(error))
         return
-    relay = Relay(ends, None, None)
-    relay.add(client, WANTS_STDIN * stdin | WANTS_STDOUT | WANTS_STDERR)
+    relay = Relay(ends, None)
+    relay.add(client.detach(), WANTS_STDIN * stdin | WANTS_STDOUT | WANTS_STDERR)
     ready.send({"started": pid})
     relay.farewell(relay.run(pid))

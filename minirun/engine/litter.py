@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 def half_made() -> Iterator[Problem]:
     """Kind "container": directories of containers without a record: `create` or `rm` was killed."""
+    for name in names(f"{places.data}/containers"):
+        path = f"{places.data}/containers/{name}"
+        if name.startswith(".removed-") and not is_new(path):  # see `register.retire`
+            yield Problem("container", f"{path}: remains of a container", store.remove_tree, path)
     for container in containers():
         if _is_half_made(container):
             yield Problem("container", f"{container.directory}: holds no container", discard, container)

@@ -13,17 +13,19 @@ LONGEST = 16 * 1024
 
 # Go's encoder writes control characters and those that could end a <script> as \u00XX. A byte that is no UTF-8 becomes
 # U+FFFD: `surrogateescape` decodes each such byte to one of U+DC80..U+DCFF, which no valid text contains.
-_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *b"<>&", 0x2028, 0x2029)}
-_ESCAPES |= dict.fromkeys(range(0xDC80, 0xDD00), "\\ufffd")
-_ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord('"'): '\\"', ord("\\"): "\\\\"}
-_SPECIAL = bytes(code for code in _ESCAPES if code < 0x80)
+_SPECIAL = bytes((*range(0x20), *b'<>&"\\'))
+_escapes: dict[int, str] = {}  # filled when the first such character comes: many a program never writes one
 
 
 def quoted(data: bytes) -> str:
     """Bytes as a JSON string, escaped as Docker does it."""
     if data.isascii() and len(data.translate(None, _SPECIAL)) == len(data):
         return f'"{data.decode("ascii")}"'
-    return f'"{data.decode("utf-8", "surrogateescape").translate(_ESCAPES)}"'
+    if not _escapes:
+        _escapes.update({code: f"\\u{code:04x}" for code in (*_SPECIAL, 0x2028, 0x2029)})
+        _escapes.update(dict.fromkeys(range(0xDC80, 0xDD00), "\\ufffd"))
+        _escapes.update({ord("\n"): "\\n", ord("\r"): "\\r", ord('"'): '\\"', ord("\\"): "\\\\"})
+    return f'"{data.decode("utf-8", "surrogateescape").translate(_escapes)}"'
 
 
 class Lines:

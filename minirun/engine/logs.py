@@ -11,7 +11,6 @@ import time
 
 from minirun import store
 from minirun.engine import places, times
-from minirun.engine.loglines import Lines, record
 from minirun.errors import ClientError, EngineError, KernelError, NoSuchContainer
 
 TYPE_CHECKING = False
@@ -23,55 +22,6 @@ if TYPE_CHECKING:
 _BLOCK = 64 * 1024
 #: Pauses (seconds) between two looks at a log that is followed: short while it is written, longer while it is quiet.
 _PAUSES = (0.01, 0.2)
-
-
-class LogWriter:
-    """Write a container's output to its log. Arguments: path (str), made when it is missing, else continued.
-
-    A disk that is full must not stop the container, nor leave half a record: such records are dropped, `.lost` counts
-    them and `.error` says why. Errors: KernelError when the log cannot be opened.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.lost = 0
-        self.error = ""
-        self._streams = {"stdout": Lines(), "stderr": Lines()}
-        try:
-            # O_APPEND: a second writer or a log rotation by truncation never leaves a hole
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        except OSError as reason:
-            raise KernelError(f"open {path}", reason.errno or 0, hint=store.disk_hint(reason)) from None
-
-    def feed(self, stream: str, data: bytes) -> None:
-        """Take what came out of a stream ("stdout" or "stderr"): the records in it go to disk with one write(2)."""
-        self._write(stream, self._streams[stream].feed(data, times.now()))
-
-    def end(self, stream: str) -> None:
-        """The stream has ended: write what is left of it."""
-        self._write(stream, self._streams[stream].end(times.now()))
-
-    def close(self) -> None:
-        """End both streams and close the file; safe to do twice."""
-        if self._fd >= 0:
-            self.end("stdout")
-            self.end("stderr")
-            os.close(self._fd)
-            self._fd = -1
-
-    def _write(self, stream: str, pieces: list[tuple[bytes, str]]) -> None:
-        if not pieces:
-            return
-        data = "".join([record(stream, piece, moment) for piece, moment in pieces]).encode()
-        written = 0
-        try:
-            written = os.write(self._fd, data)
-            self.error = "" if written == len(data) else "the disk is full"
-        except OSError as reason:
-            self.error = os.strerror(reason.errno or 0).lower()
-        if written != len(data):
-            self.lost += len(pieces)
-            if written:  # take the half batch back: a reader must find whole lines only
-                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
 
 
 class Wanted:

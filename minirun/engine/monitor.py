@@ -13,9 +13,11 @@ import gc
 import os
 
 from minirun import store
-from minirun.engine import register, running, watch
+from minirun.engine import attach, register, resting, running, watch
 from minirun.engine.ends import Ends
+from minirun.engine.logwriter import LogWriter
 from minirun.engine.register import Container
+from minirun.engine.relay import Relay
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import process, syscalls
 
@@ -23,7 +25,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-    from minirun.engine.relay import Relay
     from minirun.kernel.channel import Channel
     from minirun.runtime.state import State
 
@@ -51,11 +52,23 @@ def main(orders: Channel, client: _socket.socket) -> None:
     orders.send({"started": state.pid})
     orders.close()
     gc.enable()  # from here on we are here for long (see `minirun.start`)
+    # While its mount namespace is held open, the end of the container's process need not wait for some twenty unmounts.
+    mounts = os.open(f"/proc/{state.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     code = relay.run(state.pid)
+    clean_up(container, relay, code, mounts)
+
+
+def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) -> None:
+    """The container's process has ended: note it, undo what was made for it, tell those who watch.
+
+    Arguments: code (int), how it ended; mounts (int), its mount namespace if it was held open, or -1.
+    """
     running.note_end(container, code)
     running.take_down(container)
     remains = register.retire(container) if container.record["HostConfig"]["AutoRemove"] else ""
     relay.farewell(code)
+    if mounts >= 0:
+        os.close(mounts)
     if remains:
         store.remove_tree(remains)  # nobody has to wait for that
 
@@ -74,21 +87,15 @@ def start(container: Container, client: _socket.socket, wants: int) -> tuple[Sta
     config = container.record["Config"]
     watch.note(container.run_directory)
     ends = Ends(terminal=config["Tty"], stdin=config["OpenStdin"])
-    relays: list[Relay] = []
-
-    def get_ready() -> None:
-        from minirun.engine import attach, logs, relay  # while the container builds its root, there is time to load them
-
-        log = logs.LogWriter(container.log)
-        relays.append(relay.Relay(ends, log, attach.listen(container.run_directory)))
-
-    state = running.bring_up(container, ends, get_ready)
+    relay = Relay(ends, LogWriter(container.log), attach.listen(container.run_directory),
+                  rest=lambda relay: resting.rest(container.id, relay))
+    state = running.bring_up(container, ends)
     ends.settle(stdin=config["OpenStdin"] or config["Tty"])
     if wants:
-        relays[0].add(client, wants)
+        relay.add(client.detach(), wants)
     else:
         client.close()
-    return state, relays[0]
+    return state, relay
 
 
 def leave_the_terminal(keep: list[int]) -> None:

@@ -8,77 +8,78 @@ said between the two.
 
 from __future__ import annotations
 
-import _socket
-import errno
-import os
-import struct
+import posix as os  # os without its Python half: 250 KiB less in a monitor at rest
+import time
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 
-from minirun.engine.attach import BLOCK, WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
+from minirun.engine.wire import BLOCK, WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
 from minirun.errors import KernelError
-from minirun.kernel import process, syscalls, terminals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.ends import Ends
-    from minirun.engine.logs import LogWriter
+    from collections.abc import Callable
 
+    from minirun.engine.ends import Ends
+    from minirun.engine.logwriter import LogWriter
+
+EIO = 5  # errno(3); the module of that name is 20 KiB of names
+#: After so long a relay may rest.
+SECONDS = 1
 #: So much output may wait for a slow client; then the program waits as well, as it would for a slow terminal.
 PATIENCE = 1 << 20
 
 
 class Client:
-    """One attached socket: `.wants` (WANTS_*), `.queue` of messages that it was too slow to take."""
+    """One attached socket: `.fd`, `.wants` (WANTS_*), `.queue` of messages that it was too slow to take."""
 
-    __slots__ = ("fd", "queue", "queued", "sock", "wants")
+    __slots__ = ("fd", "queue", "queued", "wants")
 
-    def __init__(self, sock: _socket.socket, wants: int) -> None:
-        self.sock, self.fd, self.wants = sock, sock.fileno(), wants
-        sock.setblocking(False)
+    def __init__(self, fd: int, wants: int) -> None:
+        self.fd, self.wants = fd, wants
+        os.set_blocking(fd, False)
         self.queue: list[bytes] = []
         self.queued = 0
 
     def send(self, message: bytes) -> bool:
         """Send or queue a message; False when the client is gone."""
-        if self.queue:
-            self.queue.append(message)
-            self.queued += len(message)
-            return True
-        try:
-            self.sock.send(message)
-        except BlockingIOError:
-            self.queue.append(message)
-            self.queued += len(message)
-        except OSError:
-            return False
+        if not self.queue:
+            try:
+                os.write(self.fd, message)
+            except BlockingIOError:
+                pass  # it is slow: the message waits
+            except OSError:
+                return False
+            else:
+                return True
+        self.queue.append(message)
+        self.queued += len(message)
         return True
 
     def flush(self) -> bool:
         """Send what is queued as far as it goes; False when the client is gone."""
         queue, self.queue, self.queued = self.queue, [], 0
-        for message in queue:
-            if not self.send(message):
-                return False
-        return True
+        return all(self.send(message) for message in queue)
 
 
 class Relay:
     """The loop that stands between a process and its watchers.
 
-    Arguments: ends; log or None; listener, a listening socket or None.
+    Arguments: ends; log or None; listener (int), a listening socket or -1; rest, called when it has been at work for a
+    second and nothing is under way, in case there is a cheaper way to wait (it need not come back).
     """
 
-    def __init__(self, ends: Ends, log: LogWriter | None, listener: _socket.socket | None) -> None:
-        self.ends, self.log, self.listener = ends, log, listener
+    def __init__(self, ends: Ends, log: LogWriter | None, listener: int = -1,
+                 rest: Callable[[Relay], None] | None = None) -> None:
+        self.ends, self.log, self.listener, self.rest = ends, log, listener, rest
         self.pid = 0
         self.clients: dict[int, Client] = {}
         self.input = b""  # what the process was too slow to read
         self.input_ends = False
         self.outputs: dict[int, bytes] = {}
 
-    def add(self, sock: _socket.socket, wants: int) -> None:
-        """Attach a client."""
-        self.clients[sock.fileno()] = Client(sock, wants)
+    def add(self, fd: int, wants: int) -> None:
+        """Attach a client, by its connected socket."""
+        self.clients[fd] = Client(fd, wants)
 
     def run(self, pid: int) -> int:
         """Relay until a process, our child, has ended. Returns: its exit code, or 128 + the signal that ended it.
@@ -87,25 +88,31 @@ class Relay:
         """
         self.pid = pid
         self.outputs = {fd: word for fd, word in ((self.ends.stdout, b"o"), (self.ends.stderr, b"r")) if fd >= 0}
-        pidfd = syscalls.pidfd_open(pid)
-        ended = False
+        pidfd = os.pidfd_open(pid)  # becomes readable when the process ends (pidfd_open(2))
+        ended, tired = False, time.monotonic() + SECONDS
         while not ended:
-            ready = dict(self._poller(pidfd).poll())
+            ready = dict(self._poller(pidfd).poll(1000 * SECONDS if self.rest else None))
             ended = bool(ready.pop(pidfd, 0))
             self._serve(ready)
+            if self.rest and not ended and time.monotonic() > tired and self._nothing_under_way():
+                self.rest(self)
         os.close(pidfd)
-        code = process.end_code(pid)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         self._drain()
         if self.log:
             self.log.close()
-        return code
+        return code if code >= 0 else 128 - code
+
+    def _nothing_under_way(self) -> bool:
+        queued = any(client.queue for client in self.clients.values())
+        return not (queued or self.input or self.input_ends) and (self.log is None or self.log.idle)
 
     def _poller(self, pidfd: int) -> poll:
         """Whom to listen to now: nobody is read from whose words could not be passed on."""
         poller = poll()
         poller.register(pidfd, POLLIN)
-        if self.listener:
-            poller.register(self.listener.fileno(), POLLIN)
+        if self.listener >= 0:
+            poller.register(self.listener, POLLIN)
         slow = any(client.queued > PATIENCE for client in self.clients.values())
         for fd in self.outputs:
             if not slow:
@@ -119,7 +126,7 @@ class Relay:
 
     def _serve(self, ready: dict[int, int]) -> None:
         for fd, events in ready.items():
-            if self.listener and fd == self.listener.fileno():
+            if fd == self.listener:
                 self._welcome()
             elif fd in self.clients:
                 self._hear(self.clients[fd], events)
@@ -130,11 +137,15 @@ class Relay:
                     self._pass_on(fd)
 
     def _welcome(self) -> None:
+        import _socket  # who waits for years need not have it loaded
+
+        listener = _socket.socket(fileno=self.listener)
         try:
-            fd, _address = self.listener._accept()  # type: ignore[union-attr]
-        except OSError:
+            self.add(listener._accept()[0], 0)
+        except OSError:  # it has gone again
             return
-        self.add(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd), 0)
+        finally:
+            listener.detach()
 
     def _hear(self, client: Client, events: int) -> None:
         if events & POLLOUT and not client.flush():
@@ -143,7 +154,7 @@ class Relay:
         if not events & (POLLIN | POLLHUP | POLLERR):
             return
         try:
-            message = client.sock.recv(BLOCK + 1)
+            message = os.read(client.fd, BLOCK + 1)
         except BlockingIOError:
             return
         except OSError:
@@ -161,7 +172,9 @@ class Relay:
         elif word == b"e":
             self._end_input()
         elif word == b"w" and self.ends.master >= 0:
-            terminals.set_size(self.ends.master, *struct.unpack("HH", rest))
+            from minirun.kernel import terminals  # a window changes seldom
+
+            terminals.set_size(self.ends.master, *terminals.unpack_size(rest))
         elif word == b"s":
             try:
                 os.kill(self.pid, rest[0])  # our own child, not waited for yet: the pid cannot be anybody else's
@@ -171,7 +184,7 @@ class Relay:
     def _leave(self, client: Client) -> None:
         """A client has gone. If it was the one that typed, the process's input ends with it (Docker's StdinOnce)."""
         del self.clients[client.fd]
-        client.sock.close()
+        os.close(client.fd)
         if client.wants & WANTS_STDIN and self.ends.master < 0:
             self._end_input()
 
@@ -204,7 +217,7 @@ class Relay:
             return False
         except OSError as reason:
             # A terminal's master answers EIO while no process has its slave open: the session is over, or between two.
-            if reason.errno != errno.EIO:
+            if reason.errno != EIO:
                 raise KernelError("read the container's output", reason.errno or 0) from None
             data = b""
         word = self.outputs[fd]
@@ -228,8 +241,8 @@ class Relay:
     def farewell(self, code: int) -> None:
         """Tell all clients the end, after what they have not read yet (for which we wait), and let them go."""
         for client in self.clients.values():
-            client.sock.setblocking(True)
+            os.set_blocking(client.fd, True)
             if client.flush():
                 client.send(b"x%d" % code)
-            client.sock.close()
+            os.close(client.fd)
         self.clients.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from minirun import store
-from minirun.engine import places, register, times, watch
+from minirun.engine import cable, places, register, times, watch
 from minirun.kernel.cgroups import Cgroup
 from minirun.runtime import lifecycle
 from minirun.runtime import spec as specs
@@ -19,8 +19,6 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from minirun.engine.ends import Ends
     from minirun.engine.register import Container
     from minirun.runtime.state import State
@@ -30,22 +28,16 @@ SIGKILL = 9
 
 # ---- up --------------------------------------------------------------------------------------------------------
 
-def bring_up(container: Container, ends: Ends, get_ready: Callable[[], None]) -> State:
+def bring_up(container: Container, ends: Ends) -> State:
     """Take a container from its bundle to a running program. The caller is its monitor and becomes its parent.
 
-    Arguments: ends, of the program's standard streams; get_ready, called before the program starts, at a moment when
-    there is time. What was made when something fails is left to `take_down`.
+    Arguments: ends, of the program's standard streams. What was made when something fails is left to `take_down`.
     """
     spec = specs.load(container.run_directory)
     place = lifecycle.Place(container.run_directory, state_directory(container))
-
-    def meanwhile(pid: int) -> None:
-        from minirun.engine import cable  # loaded while the container's process builds its root
-
-        cable.plug_in(container, pid)
-        get_ready()
-
-    state = lifecycle.create(spec, place, stdio=ends.given, console=ends.console, meanwhile=meanwhile)
+    # While its process builds its root, the cable is plugged in: neither needs the other.
+    state = lifecycle.create(spec, place, stdio=ends.given, console=ends.console,
+                             meanwhile=lambda pid: cable.plug_in(container, pid))
     lifecycle.start(state)
     watch.note(container.run_directory, state)
     note_start(container)
@@ -86,8 +78,6 @@ def take_down(container: Container) -> None:
         if os.path.exists(f"{directory}/state.json"):
             lifecycle.delete(states.load(directory), force=True)
         if os.path.exists(f"{container.run_directory}/{watch.CABLE}"):
-            from minirun.engine import cable
-
             cable.unplug(container)
         store.remove_tree(container.run_directory)
 

@@ -39,7 +39,7 @@ class Starter:
     def start(self, container_id: str, wants: int) -> None:
         """Start this container, whose bundle has been written, with `.sock` attached if it wants to see something of it.
 
-        Arguments: wants (int), `attach.WANTS_*`. Errors: whatever kept it from starting.
+        Arguments: wants (int), `wire.WANTS_*`. Errors: whatever kept it from starting.
         """
         try:
             self.orders.send({"start": container_id, "wants": wants})

@@ -31,7 +31,12 @@ def dead_containers() -> Iterator[Problem]:
         watch = container.watch()
         if watch is not None and not watch.alive() and exists(container.id):
             what = f"container {container.id[:12]} ({container.name}): its monitor is dead"
-            yield Problem("monitor", what, running.clear_dead, container)
+            yield Problem("monitor", what, _clear_dead, container)
+
+
+def _clear_dead(container: Container) -> None:
+    with container.queue():
+        running.clear_dead(container)
 
 
 def run_directories() -> Iterator[Problem]:

@@ -80,11 +80,20 @@ class Hierarchy:
         self.version, self.mountpoint, self.root, self.controllers = version, mountpoint, root, controllers
 
 
+_trees: list[Hierarchy] = []
+
+
 def hierarchies() -> list[Hierarchy]:
-    """The cgroup trees of this machine, from /proc/self/mountinfo (proc(5)).
+    """The cgroup trees of this machine, from /proc/self/mountinfo (proc(5)); looked for once in a process's life.
 
     Errors: MinirunError when none is mounted.
     """
+    if not _trees:
+        _trees.extend(_mounted_trees())
+    return _trees
+
+
+def _mounted_trees() -> list[Hierarchy]:
     found: dict[str, Hierarchy] = {}
     for line in procfs.read("/proc/self/mountinfo").splitlines():
         if " - cgroup" not in line:
@@ -129,11 +138,11 @@ class Cgroup:
 
     def _ensure_below(self, tree: Hierarchy, path: str) -> None:
         directory = tree.mountpoint + path
-        try:
-            os.stat(directory)
+        if os.path.isdir(directory):
+            if "cpuset" in tree.controllers:
+                _inherit_cpuset(directory)  # who made it may have been killed before that
             return
-        except FileNotFoundError:
-            parent = os.path.dirname(path)
+        parent = os.path.dirname(path)
         if parent not in ("/", ""):
             self._ensure_below(tree, parent)
         if tree.version == 2:

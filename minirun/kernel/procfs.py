@@ -51,8 +51,12 @@ def start_time(pid: int) -> int | None:
     /proc/PID/stat, proc(5); the name in field 2 may hold anything, so the fields are counted from its last bracket.
     """
     try:
-        text = read(f"/proc/{pid}/stat")
-    except KernelError:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(fd, 1024).decode("utf-8", "surrogateescape")  # one line of at most some 350 bytes
+        finally:
+            os.close(fd)
+    except OSError:
         return None
     fields = text[text.rfind(")") + 2:].split()
     return None if fields[0] in "ZX" else int(fields[19])

@@ -39,6 +39,17 @@ def size(fd: int) -> tuple[int, int]:
     return rows, columns
 
 
+def pack_size(rows: int, columns: int) -> bytes:
+    """A window's size as four bytes."""
+    return struct.pack("HH", rows, columns)
+
+
+def unpack_size(data: bytes) -> tuple[int, int]:
+    """Rows and columns, of what `pack_size` made."""
+    rows, columns = struct.unpack("HH", data)
+    return rows, columns
+
+
 def set_size(fd: int, rows: int, columns: int) -> None:
     """Set the window's size; the kernel sends SIGWINCH to whoever is in front of it."""
     fcntl.ioctl(fd, _TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -146,10 +146,8 @@ def set_oom_score(wanted: dict) -> None:
 
 def forget_how_to_import() -> None:
     """Take the import system apart: from here on a missing module is an error, not a file from the image."""
-    sys.path.clear()
-    sys.meta_path.clear()
-    sys.path_hooks.clear()
-    sys.path_importer_cache.clear()
+    # New ones instead of emptied ones: emptying would write to memory that is still shared with the parent.
+    sys.path, sys.meta_path, sys.path_hooks, sys.path_importer_cache = [], [], [], {}
 
 
 def take_terminal(wanted: dict, hands: Hands, *, console_node: bool) -> None:

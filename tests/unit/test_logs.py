@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minirun.engine import loglines, logs, times
+from minirun.engine import loglines, logs, logwriter, times
 from minirun.errors import ClientError, EngineError, NoSuchContainer
 
 MOMENT = "2026-11-23T03:17:15.687791142Z"
 
 
 def write(path, *parts):
-    writer = logs.LogWriter(str(path))
+    writer = logwriter.LogWriter(str(path))
     for stream, data in parts:
         writer.feed(stream, data)
     writer.close()
@@ -38,7 +38,7 @@ def plant(path, *moments):
 
 def test_the_bytes_of_a_record(tmp_path):
     path = tmp_path / "x.log"
-    writer = logs.LogWriter(str(path))
+    writer = logwriter.LogWriter(str(path))
     writer.feed("stdout", b"out1\n")
     writer.feed("stderr", b"err1\nnonl")
     writer.close()
@@ -59,7 +59,7 @@ def test_the_time_is_now(tmp_path):
 
 def test_a_line_is_kept_until_its_end_has_come(tmp_path):
     path = tmp_path / "x.log"
-    writer = logs.LogWriter(str(path))
+    writer = logwriter.LogWriter(str(path))
     writer.feed("stdout", b"be")
     writer.feed("stderr", b"other\n")
     assert [json.loads(line)["log"] for line in path.read_text().splitlines()] == ["other\n"]
@@ -143,8 +143,8 @@ def test_any_bytes_make_json_that_says_the_same(data):
 
 
 def test_one_write_for_a_batch(tmp_path, monkeypatch):
-    writer, calls = logs.LogWriter(str(tmp_path / "x.log")), []
-    monkeypatch.setattr(os, "write", lambda fd, data: calls.append(data) or len(data))
+    writer, calls = logwriter.LogWriter(str(tmp_path / "x.log")), []
+    monkeypatch.setattr(logwriter.os, "write", lambda fd, data: calls.append(data) or len(data))
     writer.feed("stdout", b"a\nb\nc\n")
     assert len(calls) == 1
     assert calls[0].count(b"\n") == 3
@@ -154,10 +154,10 @@ def test_one_write_for_a_batch(tmp_path, monkeypatch):
 
 def test_a_full_disk_leaves_whole_records_only(tmp_path, monkeypatch):
     path = tmp_path / "x.log"
-    writer = logs.LogWriter(str(path))
+    writer = logwriter.LogWriter(str(path))
     writer.feed("stdout", b"kept\n")
     real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:20]))  # as write(2) does when the disk gets full
+    monkeypatch.setattr(logwriter.os, "write", lambda fd, data: real(fd, data[:20]))  # as write(2) does when the disk gets full
     writer.feed("stdout", b"lost\nlost too\n")
     assert (writer.lost, writer.error) == (2, "the disk is full")
     monkeypatch.undo()
@@ -168,7 +168,7 @@ def test_a_full_disk_leaves_whole_records_only(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_takes_nothing():
-    writer = logs.LogWriter("/dev/full")
+    writer = logwriter.LogWriter("/dev/full")
     writer.feed("stdout", b"x\n")
     assert (writer.lost, writer.error) == (1, "no space left on device")
     writer.close()
@@ -271,7 +271,7 @@ def test_follow_to_the_containers_end(tmp_path):
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
     wait_for(1)
-    writer = logs.LogWriter(str(path))
+    writer = logwriter.LogWriter(str(path))
     for number in range(3):
         writer.feed("stdout", b"new%d\n" % number)
         wait_for(number + 2)

@@ -293,7 +293,7 @@ def test_conflicts_end_with_one(capsys, monkeypatch):
 
 
 def test_an_image_that_is_not_here(capsys, monkeypatch):
-    def none(_options):
+    def none(*_):
         raise NoSuchImage("x:latest")
 
     monkeypatch.setattr(containers, "run", none)
