@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
+LARGEST = 1 << 20  # no module of ours is compiled to as much
 PACKAGES = frozenset(("minirun.cli", "minirun.engine", "minirun.image", "minirun.kernel", "minirun.lecture",
                       "minirun.network", "minirun.runtime"))
 
@@ -41,11 +42,12 @@ class Ours:
         place = f"{cls.home}/{name.replace('.', '/')}" + ("/__init__" if package else "")
         directory, _, stem = place.rpartition("/")
         try:
-            with open(f"{directory}/__pycache__/{stem}{cls.suffix}", "rb", buffering=0) as file:
-                compiled = file.read()
             source = os.stat(f"{place}.py")
+            fd = os.open(f"{directory}/__pycache__/{stem}{cls.suffix}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
+        compiled = os.read(fd, LARGEST)
+        os.close(fd)
         # A compiled file begins with: what Python made it, flags (0: known by time and size), source's time and size.
         words = (0, int(source.st_mtime), source.st_size)
         head = MAGIC_NUMBER + b"".join((word & 0xFFFFFFFF).to_bytes(4, "little") for word in words)

@@ -44,7 +44,7 @@ def main(orders: Channel, client: _socket.socket) -> None:
     container = Container(order["start"])
     syscalls.prctl("SET_NAME", "minirun:monitor")
     try:
-        state, relay = start(container, client, order["wants"])
+        state, mounts, relay = start(container, client, order["wants"])
     except Exception as error:
         running.take_down(container)
         orders.send_error(as_minirun_error(error))
@@ -52,16 +52,13 @@ def main(orders: Channel, client: _socket.socket) -> None:
     orders.send({"started": state.pid})
     orders.close()
     gc.enable()  # from here on we are here for long (see `minirun.start`)
-    # While its mount namespace is held open, the end of the container's process need not wait for some twenty unmounts.
-    mounts = os.open(f"/proc/{state.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    code = relay.run(state.pid)
-    clean_up(container, relay, code, mounts)
+    clean_up(container, relay, relay.run(state.pid), mounts)
 
 
 def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) -> None:
     """The container's process has ended: note it, undo what was made for it, tell those who watch.
 
-    Arguments: code (int), how it ended; mounts (int), its mount namespace if it was held open, or -1.
+    Arguments: code (int), how it ended; mounts (int), its mount namespace if it is held open, or -1.
     """
     running.note_end(container, code)
     running.take_down(container)
@@ -82,20 +79,23 @@ def as_minirun_error(error: Exception) -> MinirunError:
     return MinirunError(f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself")
 
 
-def start(container: Container, client: _socket.socket, wants: int) -> tuple[State, Relay]:
-    """Bring the container up, with somebody listening at each end before its first instruction."""
+def start(container: Container, client: _socket.socket, wants: int) -> tuple[State, int, Relay]:
+    """Bring the container up, with somebody listening at each end before its first instruction.
+
+    Returns: see `running.bring_up`; and the relay, ready to run.
+    """
     config = container.record["Config"]
     watch.note(container.run_directory)
     ends = Ends(terminal=config["Tty"], stdin=config["OpenStdin"])
     relay = Relay(ends, LogWriter(container.log), attach.listen(container.run_directory),
                   rest=lambda relay: resting.rest(container.id, relay))
-    state = running.bring_up(container, ends)
+    state, mounts = running.bring_up(container, ends)
     ends.settle(stdin=config["OpenStdin"] or config["Tty"])
     if wants:
         relay.add(client.detach(), wants)
     else:
         client.close()
-    return state, relay
+    return state, mounts, relay
 
 
 def leave_the_terminal(keep: list[int]) -> None:

@@ -5,24 +5,21 @@ have used, so after a quiet second the monitor executes a fresh interpreter in i
 is, with its pid, its child and its open files; only its memory is new, and half as much. When the container has ended,
 the modules for cleaning up are loaded again.
 
-    python3 -IS .../minirun/engine/resting.py ID DATA-ROOT EXEC-ROOT PID LISTENER STDIN STDOUT STDERR MASTER [CLIENT:WANTS ...]
+    python3 -IS -c AGAIN HOME ID DATA-ROOT EXEC-ROOT PID LISTENER STDIN STDOUT STDERR MASTER [CLIENT:WANTS ...]
 
-(numbers of open files but for the first four; -1 where there is none).
+where HOME is the directory that holds our package, and numbers of open files follow the pid, -1 where there is none.
 """
 
+import gc
+import posix as os  # os without its Python half, which alone takes 250 KiB
 import sys
 
-if __name__ == "__main__":
-    sys.path.append(__file__.rpartition("/minirun/")[0])
-    from minirun.start import make_ready
+from minirun.engine.ends import Ends
+from minirun.engine.relay import Relay
 
-    make_ready()
-
-import gc  # noqa: E402
-import posix as os  # noqa: E402  (os without its Python half, which alone takes 250 KiB)
-
-from minirun.engine.ends import Ends  # noqa: E402
-from minirun.engine.relay import Relay  # noqa: E402
+#: What the fresh interpreter runs: little, because what is compiled anew leaves its memory behind.
+AGAIN = ("import sys; sys.path.append(sys.argv[1]); from minirun import start; start.make_ready(); "
+         "from minirun.engine.resting import go_on; go_on(*sys.argv[2:])")
 
 
 def rest(container_id: str, relay: Relay) -> None:
@@ -37,12 +34,13 @@ def rest(container_id: str, relay: Relay) -> None:
     descriptors = [relay.listener, ends.stdin, ends.stdout, ends.stderr, ends.master]
     clients = [f"{client.fd}:{client.wants}" for client in relay.clients.values()]
     words = [container_id, places.data, places.run, str(relay.pid), *map(str, descriptors), *clients]
+    home = __file__.rpartition("/minirun/")[0]
     kept = [fd for fd in (*descriptors, *relay.clients) if fd >= 0]
     for fd in kept:
         os.set_inheritable(fd, True)
     try:
         # Through /proc/self/exe, since that is on the read-only mount on which the launcher has found the interpreter.
-        os.execv("/proc/self/exe", [sys.executable, "-IS", __file__, *words])
+        os.execv("/proc/self/exe", [sys.executable, "-IS", "-c", AGAIN, home, *words])
     except OSError:  # no memory, no /proc: then this process waits as it is
         for fd in kept:
             os.set_inheritable(fd, False)
@@ -70,6 +68,3 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
     places.data, places.run = data, run
     monitor.clean_up(register.Container(container_id), relay, code)
 
-
-if __name__ == "__main__":
-    go_on(*sys.argv[1:])

@@ -11,6 +11,7 @@ import os
 
 from minirun import store
 from minirun.engine import cable, places, register, times, watch
+from minirun.kernel import namespaces
 from minirun.kernel.cgroups import Cgroup
 from minirun.runtime import lifecycle
 from minirun.runtime import spec as specs
@@ -28,20 +29,23 @@ SIGKILL = 9
 
 # ---- up --------------------------------------------------------------------------------------------------------
 
-def bring_up(container: Container, ends: Ends) -> State:
+def bring_up(container: Container, ends: Ends) -> tuple[State, int]:
     """Take a container from its bundle to a running program. The caller is its monitor and becomes its parent.
 
-    Arguments: ends, of the program's standard streams. What was made when something fails is left to `take_down`.
+    Arguments: ends, of the program's standard streams. Returns: its state, and its mount namespace, open: while that
+    is held, the end of its process need not wait for some twenty unmounts.
+    What was made when something fails is left to `take_down`.
     """
     spec = specs.load(container.run_directory)
     place = lifecycle.Place(container.run_directory, state_directory(container))
     # While its process builds its root, the cable is plugged in: neither needs the other.
     state = lifecycle.create(spec, place, stdio=ends.given, console=ends.console,
                              meanwhile=lambda pid: cable.plug_in(container, pid))
+    mounts = namespaces.Opened(f"/proc/{state.pid}/ns/mnt").fd
     lifecycle.start(state)
     watch.note(container.run_directory, state)
     note_start(container)
-    return state
+    return state, mounts
 
 
 def state_directory(container: Container) -> str:
