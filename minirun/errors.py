@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import posix as os  # os without its Python half: 250 KiB less in a monitor at rest
 
-
 ROOT_HINT = "minirun needs root rights"
 
 
@@ -97,7 +96,8 @@ class UsageError(ClientError):
 def from_data(data: dict) -> MinirunError:
     """The error that `to_data` turned into data, to be raised on this side of a process border."""
     kinds = {kind.__name__: kind for kind in
-             (MinirunError, ProgramError, EngineError, BadParameter, NoSuchContainer, NoSuchImage, ClientError, UsageError)}
+             (MinirunError, ProgramError, EngineError, BadParameter, NoSuchContainer, NoSuchImage, ClientError,
+              UsageError)}
     error: MinirunError
     if data["kind"] == "KernelError":
         error = KernelError(data["call"], data["errno"], hint=data["hint"])

@@ -28,7 +28,7 @@ PACKAGES = frozenset(("minirun.cli", "minirun.engine", "minirun.image", "minirun
 
 
 class Ours:
-    """Finds and loads the modules of minirun from their compiled form (PEP 3147; importlib does the same with more care)."""
+    """Finds and loads minirun's modules from their compiled form (PEP 3147; importlib does it with more care)."""
 
     suffix = f".{sys.implementation.cache_tag}.pyc"
     home = __file__.rpartition("/minirun/")[0]
@@ -53,7 +53,8 @@ class Ours:
         head = MAGIC_NUMBER + b"".join((word & 0xFFFFFFFF).to_bytes(4, "little") for word in words)
         if compiled[:16] != head:
             return None
-        spec = ModuleSpec(name, cls, origin=f"{place}.py", is_package=package, loader_state=compiled)
+        spec = ModuleSpec(name, cls, origin=f"{place}.py",  # type: ignore[arg-type]
+                          is_package=package, loader_state=compiled)
         spec.has_location = True
         if package:
             spec.submodule_search_locations = [directory]
@@ -68,7 +69,7 @@ class Ours:
         """Run the module's code."""
         spec = module.__spec__
         compiled, spec.loader_state = spec.loader_state, None  # type: ignore[union-attr]
-        exec(marshal.loads(memoryview(compiled)[16:]), module.__dict__)  # type: ignore[arg-type]
+        exec(marshal.loads(memoryview(compiled)[16:]), module.__dict__)
 
 
 class AskSite:
@@ -94,7 +95,7 @@ def make_ready() -> None:
     environment that may see the system's packages) is asked for only when an import finds nothing.
     """
     gc.disable()
-    sys.meta_path.insert(0, Ours)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Ours)
     if not sys.flags.no_site:
         return
     if Ours.home.endswith("/dist-packages"):  # Debian's own Python: this is where pip installs, and there is apt's

@@ -1,8 +1,8 @@
-"""The watcher's side of a relay: this terminal's keys, window and signals go to the container, its output comes here."""
+"""The watcher's side of a relay: our keys, window and signals go to the container, its output comes here."""
 
 from __future__ import annotations
 
-import _signal as signal
+import _signal as signal  # type: ignore[import-not-found]
 import _socket
 import os
 from select import POLLIN, poll
@@ -82,7 +82,8 @@ class Watcher:
             # The relay ended without having read all of ours. That is said first, and its last words come after it.
             message = self.sock.recv(BLOCK + 1)
         if not message:
-            raise MinirunError("the container's monitor was killed, and what it watched is killed for that", exit_code=137)
+            raise MinirunError("the container's monitor was killed, and what it watched is killed for that",
+                               exit_code=137)
         return message
 
     def _show(self, fd: int, data: bytes) -> None:
@@ -138,8 +139,8 @@ def window_size() -> tuple[int, int] | None:
 def connect(directory: str, wants: int) -> _socket.socket:
     """Attach to the relay that listens in `directory`. Errors: OSError when nobody does.
 
-    The socket is reached through an open descriptor of its directory: a socket's path may have 107 bytes only (unix(7)),
-    and a container's directory has most of them.
+    The socket is reached through an open descriptor of its directory: a socket's path may have 107 bytes (unix(7)), and
+    a container's directory has most of them.
     """
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

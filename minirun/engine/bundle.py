@@ -58,7 +58,7 @@ def user_of(container: Container, wish: str) -> users.User:
 
 
 def write_etc_files(container: Container) -> None:
-    """Write the three files that Docker mounts over the image's: hostname, resolv.conf, and hosts as far as it is known.
+    """Write the three files that Docker mounts over the image's: hostname, resolv.conf, and hosts as far as is known.
 
     The container's own line in hosts has its address, which it gets when it is plugged in (`cable`).
     """

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from minirun.cli.grammar import Options
     from minirun.engine.attach import Watcher
 
-__all__ = ["Attachment", "Container", "Status", "create", "every", "execute", "find", "kill", "remove", "restart", "run", "start",
-           "stop", "wait"]
+__all__ = ["Attachment", "Container", "Status", "create", "every", "execute", "find", "kill", "remove", "restart",
+           "run", "start", "stop", "wait"]
 
 #: The layers of software through which Docker hears that a program cannot be started; scripts know the words.
 CANNOT_START = ("failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
@@ -120,7 +120,7 @@ def run(options: Options, starter: Starter) -> int:
             with container.queue():
                 _start(container, starter, None)
         finally:
-            print(container.id, flush=True)
+            print(container.id, flush=True)  # noqa: T201 (also when the start fails, as Docker does)
         return 0
     config = container.record["Config"]
     attachment = Attachment(stdin=config["AttachStdin"], stdout=config["AttachStdout"], stderr=config["AttachStderr"],

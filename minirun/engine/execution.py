@@ -79,7 +79,7 @@ def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.so
         state = states.load(running.state_directory(container))
         pid = lifecycle.execute(state, wanted, stdio=ends.given, console=ends.console)
         ends.settle(stdin=stdin or terminal)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits to hear of it)
         ready.send_error(as_minirun_error(error))
         return
     relay = Relay(ends, None)

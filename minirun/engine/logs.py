@@ -11,7 +11,7 @@ import time
 
 from minirun import store
 from minirun.engine import places, times
-from minirun.errors import ClientError, EngineError, KernelError, NoSuchContainer
+from minirun.errors import ClientError, EngineError, NoSuchContainer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

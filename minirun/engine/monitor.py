@@ -8,7 +8,7 @@ for each container, and idle nearly always; its memory is what a running contain
 
 from __future__ import annotations
 
-import _signal as signal
+import _signal as signal  # type: ignore[import-not-found]
 import gc
 import os
 
@@ -45,7 +45,7 @@ def main(orders: Channel, client: _socket.socket) -> None:
     syscalls.prctl("SET_NAME", "minirun:monitor")
     try:
         state, mounts, relay = start(container, client, order["wants"])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits to hear of it)
         running.take_down(container)
         orders.send_error(as_minirun_error(error))
         return

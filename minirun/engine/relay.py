@@ -141,7 +141,7 @@ class Relay:
 
         listener = _socket.socket(fileno=self.listener)
         try:
-            self.add(listener._accept()[0], 0)
+            self.add(listener._accept()[0], 0)  # type: ignore[attr-defined]
         except OSError:  # it has gone again
             return
         finally:

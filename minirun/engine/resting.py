@@ -53,7 +53,8 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
     with open("/proc/self/comm", "w", encoding="ascii") as comm:
         comm.write("minirun:monitor")
     pid, listener, *ends = map(int, words[:6])
-    relay = Relay(Ends.taken_over(*ends), LogWriter(f"{data}/containers/{container_id}/{container_id}-json.log"), listener)
+    log = LogWriter(f"{data}/containers/{container_id}/{container_id}-json.log")
+    relay = Relay(Ends.taken_over(*ends), log, listener)
     for fd in (listener, *ends):
         if fd >= 0:
             os.set_inheritable(fd, False)

@@ -1,8 +1,8 @@
 """The process that will be a container's monitor, begun before there is a container.
 
 A start has two halves that know nothing of each other: making the container (find the image, check the wishes, write
-record and config.json) and getting ready to run one (load the code that speaks to the kernel). They take about the same time, so
-they are done by two processes at once; then the first tells the second which container it is.
+record and config.json) and getting ready to run one (load the code that speaks to the kernel). They take about the same
+time, so they are done by two processes at once; then the first tells the second which container it is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Starter:
         client.close()
 
     def start(self, container_id: str, wants: int) -> None:
-        """Start this container, whose bundle has been written, with `.sock` attached if it wants to see something of it.
+        """Start this container, whose bundle is written, with `.sock` attached if it wants to see something of it.
 
         Arguments: wants (int), `wire.WANTS_*`. Errors: whatever kept it from starting.
         """

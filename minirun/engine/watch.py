@@ -22,8 +22,8 @@ CABLE = "cable.json"
 
 
 class Watch:
-    """Who watches a container: `.pid`, `.start_time` of the monitor; `.init`, `.init_start_time` of the container's first
-    process (0 before it has started), `.started_at` (RFC 3339)."""
+    """Who watches a container: `.pid`, `.start_time` of the monitor; `.init`, `.init_start_time` of the container's
+    first process (0 before it has started), `.started_at` (RFC 3339)."""
 
     __slots__ = ("init", "init_start_time", "pid", "start_time", "started_at")
 

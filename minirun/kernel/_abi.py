@@ -1,4 +1,4 @@
-"""Build script of the C module `minirun.kernel._linux` (cffi, API mode, out of line): run once, when minirun is installed.
+"""Build script of the C module `minirun.kernel._linux` (cffi, API mode, out of line): run once, at installation.
 
 API mode means that a C compiler reads the kernel's and the C library's own headers: constants written `...` below are
 filled in by it, and a prototype that does not match the header is a build error, not a crash in a lecture. The few
@@ -46,7 +46,8 @@ ffi.cdef("""
     #define MS_STRICTATIME ...
     #define MS_LAZYTIME ...
     #define MNT_DETACH ...
-    int mount(const char *source, const char *target, const char *filesystemtype, unsigned long mountflags, const char *data);
+    int mount(const char *source, const char *target, const char *filesystemtype, unsigned long mountflags,
+              const char *data);
     int umount2(const char *target, int flags);
     int pivot_root(const char *new_root, const char *put_old);
 
@@ -59,7 +60,8 @@ ffi.cdef("""
     #define AT_FDCWD ...
     #define AT_EMPTY_PATH ...
     #define CLOSE_RANGE_CLOEXEC ...
-    int openat2(int dirfd, const char *pathname, unsigned long long flags, unsigned long long mode, unsigned long long resolve);
+    int openat2(int dirfd, const char *pathname, unsigned long long flags, unsigned long long mode,
+                unsigned long long resolve);
     int close_range(unsigned int first, unsigned int last, int flags);
 
     /* names: sethostname(2), setdomainname(2) */
@@ -146,7 +148,8 @@ ffi.set_source(
         return syscall(SYS_pivot_root, new_root, put_old);
     }
 
-    static int openat2(int dirfd, const char *pathname, unsigned long long flags, unsigned long long mode, unsigned long long resolve)
+    static int openat2(int dirfd, const char *pathname, unsigned long long flags, unsigned long long mode,
+                       unsigned long long resolve)
     {
         struct open_how how = { .flags = flags, .mode = mode, .resolve = resolve };
         return syscall(SYS_openat2, dirfd, pathname, &how, sizeof how);

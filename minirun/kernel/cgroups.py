@@ -80,6 +80,8 @@ class Hierarchy:
         self.version, self.mountpoint, self.root, self.controllers = version, mountpoint, root, controllers
 
 
+MOUNT_OPTIONS = frozenset(("rw", "ro", "xattr", "noprefix", "clone_children"))
+
 _trees: list[Hierarchy] = []
 
 
@@ -101,10 +103,10 @@ def _mounted_trees() -> list[Hierarchy]:
         left, right = line.split(" - ", 1)
         _, _, _, root, mountpoint, *_ = left.split()
         filesystem, _, options = right.split()
-        # Of v1's options, those that are no controller are the mount's own; "name=systemd" is a tree without controller.
+        # Of v1's options, those that are no controller are the mount's own; "name=systemd" is a tree without any.
         controllers = [] if filesystem == "cgroup2" else [
             word for word in options.split(",")
-            if word not in ("rw", "ro", "xattr", "noprefix", "clone_children") and not word.startswith("release_agent=")]
+            if word not in MOUNT_OPTIONS and not word.startswith("release_agent=")]
         found[mountpoint] = Hierarchy(2 if filesystem == "cgroup2" else 1, mountpoint, root, controllers)
     if not found:
         raise MinirunError("no cgroup file system is mounted", hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup")
@@ -304,7 +306,7 @@ def _switch_on_controllers(directory: str) -> None:
 
 
 def _inherit_cpuset(directory: str) -> None:
-    """Copy processors and memory nodes from the parent: a new v1 cpuset has none, and takes no process before it has."""
+    """Copy processors and memory nodes from the parent: a new v1 cpuset has none, and takes no process until it has."""
     for file in ("cpuset.cpus", "cpuset.mems"):
         if not procfs.read(f"{directory}/{file}").strip():
             procfs.write(f"{directory}/{file}", procfs.read(f"{os.path.dirname(directory)}/{file}").strip())

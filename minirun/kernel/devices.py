@@ -21,7 +21,7 @@ DEFAULT_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/
 
 #: What every container may do besides what its spec says, as in runc: make any node (it cannot open it), and use the
 #: default nodes, its terminals (136:*), /dev/ptmx (5:2) and /dev/net/tun (10:200).
-DEFAULT_RULES = (
+DEFAULT_RULES: tuple[dict, ...] = (
     {"allow": True, "type": "c", "access": "m"}, {"allow": True, "type": "b", "access": "m"},
     *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
       for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (10, 200), (136, None))),
@@ -99,7 +99,7 @@ def v2_program(rules: list[dict]) -> bytes:
 
 def _tests(rule: dict) -> list[bytes]:
     """The instructions of one rule: each test that fails jumps over the rest. None for a rule that fits everything."""
-    tests = []  # (instructions before the jump, opcode, register, value)
+    tests: list[tuple[list[bytes], int, int, int]] = []  # (instructions before the jump, opcode, register, value)
     if rule.get("type") in _TYPES:
         tests.append(([], 0x55, 2, _TYPES[rule["type"]]))
     access = sum(_ACCESS[letter] for letter in rule.get("access") or "rwm")

@@ -55,7 +55,8 @@ FLAGS = {
 }
 PROPAGATION = {
     "private": MS_PRIVATE, "rprivate": MS_PRIVATE | MS_REC, "slave": MS_SLAVE, "rslave": MS_SLAVE | MS_REC,
-    "shared": MS_SHARED, "rshared": MS_SHARED | MS_REC, "unbindable": MS_UNBINDABLE, "runbindable": MS_UNBINDABLE | MS_REC,
+    "shared": MS_SHARED, "rshared": MS_SHARED | MS_REC,
+    "unbindable": MS_UNBINDABLE, "runbindable": MS_UNBINDABLE | MS_REC,
 }
 #: Flags that a bind mount takes over from its source and that a remount must repeat, or it would clear them.
 _KEPT_BY_STATVFS = ((os.ST_RDONLY, MS_RDONLY), (os.ST_NOSUID, MS_NOSUID), (os.ST_NODEV, MS_NODEV),
@@ -94,7 +95,7 @@ def set_propagation(path: str, word: str) -> None:
 
 
 def open_in(root: int, path: str, flags: int = os.O_PATH, *, links: bool = True) -> int:
-    """Open `path` inside the open directory `root` as if that were `/`. Errors: KernelError; `links` False refuses links."""
+    """Open `path` inside the open directory `root` as if that were `/`; with `links` False, a link is an error."""
     resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (0 if links else RESOLVE_NO_SYMLINKS)
     return syscalls.openat2(root, path, flags, 0, resolve)
 

@@ -70,7 +70,7 @@ class Opened:
 
 
 def open_others(pid: int) -> dict[str, Opened]:
-    """The namespaces of a process that are not ours as well, by OCI word, in the order in which they must be entered."""
+    """The namespaces of a process that are not ours too, by OCI word, in the order in which they must be entered."""
     opened = {}
     for word, (_, file) in NAMESPACES.items():
         namespace = Opened(f"/proc/{pid}/ns/{file}")

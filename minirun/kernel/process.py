@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import _signal as signal  # the C module: signal.py costs 4 ms, for `enum`
+import _signal as signal  # type: ignore[import-not-found]  # signal.py costs 4 ms, for `enum`
 import errno
 import os
 
@@ -43,8 +43,8 @@ def run(argv: Sequence[str], *, stdin: str = "", check: bool = True) -> Result:
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     in_read, in_write = os.pipe2(os.O_CLOEXEC)
-    actions = [(os.POSIX_SPAWN_DUP2, in_read, 0), (os.POSIX_SPAWN_DUP2, out_write, 1), (os.POSIX_SPAWN_DUP2, err_write, 2)]
-    pid = os.posix_spawn(program, argv, {"PATH": PATH, "LC_ALL": "C"}, file_actions=actions)
+    actions = [(os.POSIX_SPAWN_DUP2, fd, standard) for standard, fd in enumerate((in_read, out_write, err_write))]
+    pid = os.posix_spawn(program, list(argv), {"PATH": PATH, "LC_ALL": "C"}, file_actions=actions)
     for fd in (in_read, out_write, err_write):
         os.close(fd)
     try:

@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 
-import _prctl  # python-prctl's C half: the other makes two hundred wrappers when it is loaded, which takes 0.7 ms
+import _prctl  # type: ignore[import-not-found]  # python-prctl's C half: the other takes 0.7 ms to load
 
 from minirun.errors import ROOT_HINT, KernelError
 from minirun.kernel._linux import ffi, lib
@@ -22,7 +22,8 @@ CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = lib.CLONE_NEWIPC, lib.CLONE_NEWUSER,
 CLONE_NEWNET = lib.CLONE_NEWNET
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = lib.MS_RDONLY, lib.MS_NOSUID, lib.MS_NODEV, lib.MS_NOEXEC
-MS_SYNCHRONOUS, MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC = lib.MS_SYNCHRONOUS, lib.MS_REMOUNT, lib.MS_MANDLOCK, lib.MS_DIRSYNC
+MS_SYNCHRONOUS, MS_REMOUNT = lib.MS_SYNCHRONOUS, lib.MS_REMOUNT
+MS_MANDLOCK, MS_DIRSYNC = lib.MS_MANDLOCK, lib.MS_DIRSYNC
 MS_NOATIME, MS_NODIRATIME, MS_RELATIME = lib.MS_NOATIME, lib.MS_NODIRATIME, lib.MS_RELATIME
 MS_STRICTATIME, MS_LAZYTIME, MS_SILENT = lib.MS_STRICTATIME, lib.MS_LAZYTIME, lib.MS_SILENT
 MS_BIND, MS_MOVE, MS_REC = lib.MS_BIND, lib.MS_MOVE, lib.MS_REC
@@ -30,7 +31,8 @@ MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE = lib.MS_PRIVATE, lib.MS_SLAVE, l
 MNT_DETACH = lib.MNT_DETACH
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS = lib.RESOLVE_NO_XDEV, lib.RESOLVE_NO_MAGICLINKS
-RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = lib.RESOLVE_NO_SYMLINKS, lib.RESOLVE_BENEATH, lib.RESOLVE_IN_ROOT
+RESOLVE_NO_SYMLINKS = lib.RESOLVE_NO_SYMLINKS
+RESOLVE_BENEATH, RESOLVE_IN_ROOT = lib.RESOLVE_BENEATH, lib.RESOLVE_IN_ROOT
 AT_FDCWD, AT_EMPTY_PATH, CLOSE_RANGE_CLOEXEC = lib.AT_FDCWD, lib.AT_EMPTY_PATH, lib.CLOSE_RANGE_CLOEXEC
 
 #: What an errno of a call most often means, when strerror(3) does not say it.
@@ -139,7 +141,8 @@ def mount(source: str, target: str, filesystemtype: str, mountflags: int, data: 
     """mount(2): mount, bind, remount or change the propagation of `target`, as `mountflags` (MS_*) say."""
     tell("mount(2)", _mount_line, source, target, filesystemtype, mountflags, data)
     try:
-        _call(lib.mount, "", os.fsencode(source), os.fsencode(target), filesystemtype.encode(), mountflags, os.fsencode(data))
+        _call(lib.mount, "", os.fsencode(source), os.fsencode(target), filesystemtype.encode(), mountflags,
+              os.fsencode(data))
     except KernelError as error:
         subject = f"{filesystemtype or source} on {shown(target)}"
         raise failure("mount", f"{subject} ({data})" if data else subject, error.errno) from None
@@ -238,7 +241,7 @@ def chdir(path: str) -> None:
 
 
 def close_range(first: int, last: int, flags: int = 0) -> None:
-    """close_range(2): close all descriptors from `first` to `last`, or mark them close-on-exec (CLOSE_RANGE_CLOEXEC)."""
+    """close_range(2): close all descriptors from `first` to `last`, or with CLOSE_RANGE_CLOEXEC let exec do it."""
     _call(lib.close_range, f"{first}-{last}", first, last, flags)
 
 
@@ -309,14 +312,16 @@ def _prctl_line(option: str, *arguments: object) -> str:
     if option == "CAPBSET_DROP":
         from minirun.kernel.capabilities import NAMES  # it imports us
 
-        return f"setpriv --bounding-set -{NAMES[arguments[0]].lower()}"  # type: ignore[index]
+        return f"setpriv --bounding-set -{NAMES[int(str(arguments[0]))].lower()}"
     words = " ".join(map(str, arguments))
-    return {"SET_NO_NEW_PRIVS": "setpriv --no-new-privs", "SET_NAME": f"echo {words} > /proc/self/comm"}.get(option, f"prctl PR_{option} {words}")
+    lines = {"SET_NO_NEW_PRIVS": "setpriv --no-new-privs", "SET_NAME": f"echo {words} > /proc/self/comm"}
+    return lines.get(option, f"prctl PR_{option} {words}")
 
 
 def setgroups(groups: list[int]) -> None:
     """setgroups(2): the supplementary groups."""
-    tell("setgroups(2)", lambda *_: f"setpriv --groups {','.join(map(str, groups))}" if groups else "setpriv --clear-groups")
+    tell("setgroups(2)", lambda *_: f"setpriv --groups={','.join(map(str, groups))}" if groups
+         else "setpriv --clear-groups")
     _rights(os.setgroups, "setgroups", groups)
 
 
@@ -348,7 +353,7 @@ RLIM_INFINITY = 2**64 - 1
 
 
 def prlimit(kind: str, soft: int, hard: int) -> None:
-    """prlimit(2): a limit of this process. Arguments: kind (str), "nofile"; soft, hard (int), RLIM_INFINITY for none."""
+    """prlimit(2): a limit of ours. Arguments: kind (str), "nofile"; soft, hard (int), RLIM_INFINITY for none."""
     tell("prlimit(2)", lambda *_: f"prlimit --{kind}={_limit_word(soft)}:{_limit_word(hard)}")
     if kind not in RESOURCES:
         raise failure("prlimit", kind, errno.EINVAL)
@@ -414,7 +419,7 @@ def attach_device_program(instructions: bytes, cgroup: int) -> None:
 
 
 def setsid() -> None:
-    """setsid(2): begin a session of one's own, without a controlling terminal. Fine for one who leads a session already."""
+    """setsid(2): begin a session of one's own, without a controlling terminal. Fine for who leads one already."""
     tell("setsid(2)", "setsid")
     try:
         os.setsid()

@@ -59,7 +59,8 @@ def main(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> None:
         with step("become the program"):
             syscalls.execve(program, spec["process"]["args"], environment)
     except MinirunError as error:
-        hands.channel.send_error(error) or complain(error)
+        if not hands.channel.send_error(error):
+            complain(error)
     except OSError as reason:
         hands.channel.send_error(KernelError(reason.filename or "init", reason.errno or 0))
 

@@ -29,8 +29,8 @@ SIGKILL = 9
 
 
 class Place:
-    """Where a container is on disk: `.bundle` (str), with its config.json; `.state` (str), the directory where its state
-    is kept, whose last part is the container's id."""
+    """Where a container is on disk: `.bundle` (str), with its config.json; `.state` (str), the directory where its
+    state is kept, whose last part is the container's id."""
 
     __slots__ = ("bundle", "state")
 
@@ -154,7 +154,8 @@ def start(state: State) -> None:
         try:
             fifo = os.open(state.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as reason:
-            raise MinirunError(f"cannot start a container that has {'ended' if reason.errno == errno.ENXIO else 'started'}") from None
+            how = "ended" if reason.errno == errno.ENXIO else "started"
+            raise MinirunError(f"cannot start a container that has {how}") from None
         # The fifo's name goes first: from its absence the status "running" is read.
         os.unlink(state.fifo)
         os.write(fifo, b"!")
@@ -204,7 +205,8 @@ def _kill_all(state: State, cgroup: Cgroup) -> None:
         return not left
 
     if not wait_until(emptied, 10):
-        raise MinirunError(f"container {state.id[:12]}: its processes do not end", hint="see ps for state D (waiting for a disk)")
+        raise MinirunError(f"container {state.id[:12]}: its processes do not end",
+                           hint="see ps for state D (waiting for a disk)")
 
 
 def _reap_if_ours(pid: int) -> None:

@@ -18,7 +18,7 @@ from minirun.trace import step
 
 
 def build(spec: dict) -> None:
-    """Build the root of `spec` at its `root.path`, out of the host's sight. The caller has a mount namespace of its own."""
+    """Build the root of `spec` at its `root.path`, out of the host's sight: in the caller's own mount namespace."""
     path = spec["root"]["path"]
     with step("keep our mounts from leaking out"):
         mounts.set_propagation("/", (spec.get("linux") or {}).get("rootfsPropagation") or "rslave")
@@ -70,7 +70,7 @@ def _mount(root: int, entry: dict) -> None:
 
 
 def _mount_cgroups(root: int, destination: str, options: mounts.Options) -> None:
-    """The cgroup trees at /sys/fs/cgroup, each from the container's own cgroup down (the cgroup namespace sees to that).
+    """The cgroup trees at /sys/fs/cgroup, each from the container's cgroup down (its cgroup namespace sees to that).
 
     v2: one mount. v1: a tmpfs with a directory for each tree, as on the host, and a link for each controller that
     shares a tree with another ("cpu" → "cpu,cpuacct").
