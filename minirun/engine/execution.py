@@ -19,7 +19,7 @@ from minirun.engine.wire import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
 from minirun.kernel.channel import Channel
-from minirun.runtime import lifecycle
+from minirun.runtime import execution as runtime
 from minirun.runtime import state as states
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.so
     ends = Ends(terminal=terminal, stdin=stdin)
     try:
         state = states.load(running.state_directory(container))
-        pid = lifecycle.execute(state, wanted, stdio=ends.given, console=ends.console)
+        pid = runtime.execute(state, wanted, stdio=ends.given, console=ends.console)
         ends.settle(stdin=stdin or terminal)
     except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits to hear of it)
         ready.send_error(as_minirun_error(error))

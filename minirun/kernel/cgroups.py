@@ -2,8 +2,7 @@
 
 There are two versions, and a machine may have both mounted ("hybrid"). In v1 each controller is a tree of its own, and
 a process has a place in every one of them; in v2 there is one tree, and a cgroup's controllers are switched on in its
-parent. What a limit is called differs too, and that is all: the table below is the whole difference a reader of a
-limit needs. Both ends of it are lecture slides, so they are kept side by side.
+parent. What a limit is called differs too: `limits` has the two columns.
 
 Time matters here more than anywhere else in a container's start. To move a process into a cgroup, by writing its pid
 to `cgroup.procs`, waits until all processors have passed a quiet point (an RCU grace period, some 10 ms, nine times
@@ -19,56 +18,15 @@ import time
 
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import devices, procfs, syscalls
+from minirun.kernel.limits import LIMITS, v2_value, wished
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: config.json's name → v1 controller and file → v2 file. In the order in which they must be written: the memory limit
-#: before memory+swap (which may not be smaller), the period before the quota.
-LIMITS = (
-    ("memory.limit",         "memory", "memory.limit_in_bytes",       "memory.max"),
-    ("memory.swap",          "memory", "memory.memsw.limit_in_bytes", "memory.swap.max"),
-    ("memory.reservation",   "memory", "memory.soft_limit_in_bytes",  "memory.low"),
-    ("memory.swappiness",    "memory", "memory.swappiness",           ""),
-    ("cpu.shares",           "cpu",    "cpu.shares",                  "cpu.weight"),
-    ("cpu.period",           "cpu",    "cpu.cfs_period_us",           "cpu.max"),
-    ("cpu.quota",            "cpu",    "cpu.cfs_quota_us",            "cpu.max"),
-    ("cpu.cpus",             "cpuset", "cpuset.cpus",                 "cpuset.cpus"),
-    ("cpu.mems",             "cpuset", "cpuset.mems",                 "cpuset.mems"),
-    ("pids.limit",           "pids",   "pids.max",                    "pids.max"),
-    ("blockIO.weight",       "blkio",  "blkio.bfq.weight",            "io.bfq.weight"),
-)
-
 #: The controllers that a container's limits need, switched on in v2 where the machine has them.
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
-
-
-def v2_value(name: str, resources: dict) -> str | int | None:
-    """What a limit is in v2's words; None leaves the file alone.
-
-    v2 counts swap alone where v1 counts memory+swap, weighs processors from 1 to 10000 where v1 has shares from 2 to
-    262144 (the line between the ends is the one that runc and systemd draw), and takes quota and period in one line.
-    """
-    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
-    if name == "memory.swap":
-        swap, limit = memory["swap"], memory.get("limit") or 0
-        return "max" if swap < 0 else swap - limit
-    if name == "cpu.shares":
-        return 1 + (cpu["shares"] - 2) * 9999 // 262142
-    if name in ("cpu.quota", "cpu.period"):
-        quota = cpu.get("quota") or -1
-        return f"{quota if quota > 0 else 'max'} {cpu.get('period') or 100000}"
-    value = wished(name, resources)
-    return "max" if value == -1 else value
-
-
-def wished(name: str, resources: dict) -> str | int | None:
-    """The value of a limit in config.json's `linux.resources`; None where it is not set (0 means the same)."""
-    group, key = name.split(".")
-    value = (resources.get(group) or {}).get(key)
-    return None if value in (None, 0, "") else value
 
 
 class Hierarchy:

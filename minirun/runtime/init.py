@@ -3,7 +3,7 @@
     minirun (host side)                      minirun:init (container side)
     clone3 ───────────────────────────────▶  pid 1 of the new pid namespace
            ◀─────────────── "namespaces" ──  cgroup and namespaces are its own
-    plugs in the cable, at the same time:    root, pivot, rights: `become_container`, `settle`
+    plugs in the cable, at the same time:    root, pivot, rights: `become_container`, `program`
            ◀──────────────── "ready" ──────  (or an error, raised again on the host's side with its trail)
     create returns: status "created"         waits in the fifo
     start writes a byte ──────────────────▶  execve: status "running"
@@ -17,13 +17,12 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-import stat
 import struct
 import sys
 
-from minirun.errors import KernelError, MinirunError, ProgramError
-from minirun.kernel import capabilities, namespaces, process, procfs, syscalls, terminals
-from minirun.runtime import rootfs
+from minirun.errors import KernelError, MinirunError
+from minirun.kernel import mounts, namespaces, process, procfs, syscalls, terminals
+from minirun.runtime import program, rootfs
 from minirun.runtime.spec import namespaces as namespaces_of
 from minirun.trace import step
 
@@ -52,12 +51,12 @@ def main(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> None:
     try:
         wire(hands, [fifo])
         become_container(spec, cgroup, hands)
-        program, environment = settle(spec["process"])
+        file, environment = program.settle(spec["process"])
         hands.channel.send({"ready": os.getpid()})
         wait_for_start(fifo)
         process.reset_signals()
         with step("become the program"):
-            syscalls.execve(program, spec["process"]["args"], environment)
+            syscalls.execve(file, spec["process"]["args"], environment)
     except MinirunError as error:
         if not hands.channel.send_error(error):
             complain(error)
@@ -124,8 +123,6 @@ def take_name(spec: dict) -> None:
 
 def ensure_cwd(spec: dict) -> None:
     """Make the working directory in the new root, as Docker does, if the image does not have it."""
-    from minirun.kernel import mounts  # part of what rootfs has loaded already
-
     cwd = os.path.normpath(spec["process"]["cwd"])
     if cwd != "/":
         root = os.open(spec["root"]["path"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -173,109 +170,6 @@ def _send_descriptor(connection: int, fd: int) -> None:
     sock = _socket.socket(fileno=connection)
     sock.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", fd))])
     sock.detach()
-
-
-def settle(wanted: dict) -> tuple[str, dict[str, str]]:
-    """The last steps of a process: limits, rights, place, and the program's path (config.md, "Process").
-
-    Returns: the program's path and the environment. The order matters. Limits while there is the right to raise them;
-    the bounding set while there is CAP_SETPCAP; groups before the user, who may not change them; capabilities after
-    the user, since setresuid(2) away from 0 clears them.
-    """
-    set_limits(wanted)
-    user = wanted["user"]
-    with step("give up privileges"):
-        sets = wanted.get("capabilities") or {}
-        capabilities.limit_bounding(capabilities.mask(sets.get("bounding") or []))
-        if user.get("uid", 0) != 0:
-            syscalls.prctl("SET_KEEPCAPS", 1)
-        syscalls.setgroups(user.get("additionalGids") or [])
-        syscalls.setresgid(user.get("gid", 0))
-        syscalls.umask(user.get("umask", 0o022))
-        go_to(wanted["cwd"])
-        syscalls.setresuid(user.get("uid", 0))
-        capabilities.limit(sets)
-        if wanted.get("noNewPrivileges"):
-            syscalls.prctl("SET_NO_NEW_PRIVS", 1)
-        # A seccomp filter (linux.seccomp) has its place here: last, so that what is above needs no permission from it.
-    environment = environment_of(wanted)
-    return find_program(wanted["args"][0], environment.get("PATH", "")), environment
-
-
-def set_limits(wanted: dict) -> None:
-    """The resource limits; one that cannot be raised is a warning (prlimit(2) needs CAP_SYS_RESOURCE for that)."""
-    for entry in wanted.get("rlimits") or []:
-        kind = entry["type"].removeprefix("RLIMIT_").lower()
-        try:
-            syscalls.prlimit(kind, entry["soft"], entry["hard"])
-        except KernelError as error:
-            if error.errno != errno.EPERM:
-                raise
-            os.write(2, f"WARNING: {error.message}\n".encode())
-
-
-def go_to(cwd: str) -> None:
-    """chdir(2) to the working directory; before the user is changed, who might not be allowed to enter it."""
-    try:
-        syscalls.chdir(cwd)
-    except KernelError as error:
-        text = os.strerror(error.errno).lower()
-        raise ProgramError(f'chdir to cwd ("{cwd}") set in config.json failed: {text}', exit_code=126) from None
-
-
-def environment_of(wanted: dict) -> dict[str, str]:
-    """The environment; HOME is added from the container's own /etc/passwd where it is not given, as runc does."""
-    environment = {}
-    for entry in wanted.get("env") or []:
-        name, _, value = entry.partition("=")
-        environment[name] = value
-    if not environment.get("HOME"):
-        environment.pop("HOME", None)
-        environment["HOME"] = home_of(wanted["user"].get("uid", 0))
-    return environment
-
-
-def home_of(uid: int) -> str:
-    """The home directory of a user in /etc/passwd, passwd(5); "/" for one who is not there."""
-    try:
-        with open("/etc/passwd", "rb") as file:
-            for line in file:
-                fields = line.decode("utf-8", "surrogateescape").rstrip("\n").split(":")
-                if len(fields) > 5 and fields[2] == str(uid):
-                    return fields[5] or "/"
-    except OSError:
-        return "/"  # an image without users
-    return "/"
-
-
-def find_program(name: str, path: str) -> str:
-    """The path of the program, looked for as execvp(3) would. Errors: ProgramError, Docker's words, 126 or 127."""
-    if "/" in name:
-        return _executable(name, name)
-    found = ""
-    for directory in path.split(":"):
-        candidate = f"{directory or '.'}/{name}"
-        if os.path.isfile(candidate):
-            if os.access(candidate, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-                return candidate
-            found = candidate
-    if found:
-        raise ProgramError(f'exec: "{name}": permission denied', exit_code=126)
-    raise ProgramError(f'exec: "{name}": executable file not found in $PATH', exit_code=127)
-
-
-def _executable(name: str, path: str) -> str:
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as reason:
-        text = os.strerror(reason.errno or 0).lower()
-        code = 126 if reason.errno == errno.EACCES else 127
-        raise ProgramError(f'exec: "{name}": stat {path}: {text}', exit_code=code) from None
-    if stat.S_ISDIR(mode):
-        raise ProgramError(f'exec: "{name}": is a directory', exit_code=126)
-    if not os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise ProgramError(f'exec: "{name}": permission denied', exit_code=126)
-    return path
 
 
 def wait_for_start(fifo: int) -> None:

@@ -1,4 +1,4 @@
-"""create, start, kill, delete, exec: the parent's side of a container's life (OCI runtime-spec, runtime.md).
+"""create, start, kill, delete: the parent's side of a container's life (OCI runtime-spec, runtime.md).
 
 `create` and `start` are apart on purpose. Between them there is a process in all its namespaces that does nothing
 yet: the moment in which a cable can be plugged into its network namespace, by our own engine, by Docker or by Podman.
@@ -10,7 +10,7 @@ import errno
 import os
 
 from minirun import store
-from minirun.errors import KernelError, MinirunError, ProgramError
+from minirun.errors import MinirunError
 from minirun.kernel import namespaces, process, procfs, syscalls
 from minirun.kernel.cgroups import Cgroup, wait_until
 from minirun.kernel.channel import Channel
@@ -138,7 +138,8 @@ def _how_it_ended(pid: int) -> str:
     return f"exit code {code}" + (" (killed: the memory limit could be too low)" if code == 128 + SIGKILL else "")
 
 
-def _reap(pid: int) -> None:
+def reap(pid: int) -> None:
+    """Take note of a child's end; fine when it is no child of ours."""
     try:
         process.end_code(pid)
     except ChildProcessError:
@@ -215,68 +216,3 @@ def _reap_if_ours(pid: int) -> None:
             os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         return
-
-
-def execute(state: State, wanted: dict, *, stdio: tuple[int, int, int] | None = None, console: int = -1) -> int:
-    """Begin one more process in a running container.
-
-    Arguments: wanted (dict), an OCI process object; stdio and console as for `create`.
-    Returns: its pid; it is a child of the caller. Errors: ProgramError when it cannot be executed.
-    """
-    with step(f"begin a process in container {state.id[:12]}"):
-        if state.status() != "running":
-            raise MinirunError("container not running")
-        opened = namespaces.open_others(state.pid)
-        if procfs.start_time(state.pid) != state.start_time:  # what was opened would be somebody else's by now
-            raise MinirunError("container not running")
-        cgroup = Cgroup(state.cgroup)
-        home = cgroup.open_v2()
-        ours, theirs = Channel.pair()
-        hands = Hands(theirs, stdio, console)
-        syscalls.prctl("SET_DUMPABLE", 0)
-        if "pid" in opened:
-            namespaces.enter({"pid": opened.pop("pid")})
-        pid = process.spawn("minirun:exec", "container", lambda: _become(wanted, cgroup, hands, opened),
-                            cgroup=home)
-        namespaces.enter({"pid": namespaces.Opened("/proc/self/ns/pid")})
-        for fd in (theirs.fd, home, *(namespace.fd for namespace in opened.values())):
-            if fd >= 0:
-                os.close(fd)
-        _wait_for_exec(ours, pid)
-        return pid
-
-
-def _become(wanted: dict, cgroup: Cgroup, hands: Hands, opened: dict[str, namespaces.Opened]) -> None:
-    """The child's side of `execute`: join the container, then be the program."""
-    try:
-        init.wire(hands, [namespace.fd for namespace in opened.values()])
-        with step("join the container"):
-            cgroup.join_v1()
-            init.forget_how_to_import()
-            namespaces.enter(opened)
-        syscalls.setsid()
-        if wanted.get("terminal"):
-            init.take_terminal(wanted, hands, console_node=False)
-        program, environment = init.settle(wanted)
-        process.reset_signals()
-        syscalls.execve(program, wanted["args"], environment)
-    except MinirunError as error:
-        hands.channel.send_error(error)
-    except OSError as reason:
-        hands.channel.send_error(KernelError(reason.filename or "exec", reason.errno or 0))
-
-
-def _wait_for_exec(channel: Channel, pid: int) -> None:
-    """Wait until execve has closed the other end of the channel, or an error came through it."""
-    try:
-        channel.receive()
-    except KernelError as error:
-        _reap(pid)
-        if error.call.startswith("exec "):
-            raise ProgramError(f"{error.call}: {os.strerror(error.errno).lower()}", exit_code=126) from None
-        raise
-    except MinirunError:
-        _reap(pid)
-        raise
-    finally:
-        channel.close()
