@@ -97,7 +97,7 @@ class Container:
 
     @property
     def pid(self) -> int:
-        """Its first process as this machine numbers it: the one in its cgroup that is pid 1 in a namespace of its own."""
+        """Its first process as this machine numbers it: the one in its cgroup that is pid 1 in its own namespace."""
         for pid in self.pids():
             with contextlib.suppress(OSError):
                 status = Path(f"/proc/{pid}/status").read_text()
@@ -138,7 +138,8 @@ class Container:
 
     def monitor(self) -> int:
         """Its monitor: the parent of its first process."""
-        return int(re.search(r"^PPid:\t(\d+)", Path(f"/proc/{self.pid}/status").read_text(), re.M)[1])  # type: ignore[index]
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"^PPid:\t(\d+)", status, re.M)[1])  # type: ignore[index]
 
 
 class Machine(Host):
@@ -159,7 +160,9 @@ class Machine(Host):
     def __enter__(self) -> Machine:
         super().__enter__()
         # As the first `ip netns add` of a machine leaves it: a shared mount, in which names of namespaces come and go.
-        self.run("sh", "-ec", "mkdir -m 755 /run/netns; mount --bind /run/netns /run/netns; mount --make-shared /run/netns", check=True)
+        self.run("sh", "-ec",
+                 "mkdir -m 755 /run/netns; mount --bind /run/netns /run/netns; mount --make-shared /run/netns",
+                 check=True)
         self.run_directory = Path(f"/proc/{self.pid}/root/run")
         self.mounts_before = self.mounts()
         self.pids_before = self.pids()
@@ -223,7 +226,7 @@ class Machine(Host):
         return found
 
     def assert_clean(self, seconds: float = 3) -> None:
-        """Nothing may be left. The kernel takes a network namespace, and its cable, down a moment after the last process."""
+        """Nothing may be left. The kernel takes a network namespace and its cable down a moment after the end."""
         wait_for(lambda: not self.leaks(), seconds)
         assert self.leaks() == []
 
@@ -261,7 +264,8 @@ def alpine_tar(_scratch: Path) -> Path:
 def image_store(_scratch: Path, alpine_tar: Path) -> Path:
     """A data root with the image alpine:latest, imported once; each host gets a copy made of hard links."""
     store = _scratch / "store"
-    done = subprocess.run([*command(), "--root", store, "--exec-root", _scratch / "run", "import", alpine_tar, "alpine"],
+    done = subprocess.run([*command(), "--root", store, "--exec-root", _scratch / "run", "import", alpine_tar,
+                           "alpine"],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return store

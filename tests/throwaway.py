@@ -44,7 +44,8 @@ def cgroup_trees() -> list[tuple[str, str, str]]:
         left, right = line.split(" - ", 1)
         kind, _, options = right.split()
         if kind in ("cgroup", "cgroup2"):
-            words = [w for w in options.split(",") if w not in ("rw", "ro", "xattr") and not w.startswith("release_agent")]
+            words = [w for w in options.split(",") if w not in ("rw", "ro", "xattr")
+                     and not w.startswith("release_agent")]
             trees[left.split()[4]] = (left.split()[4], kind, ",".join(words) if kind == "cgroup" else "")
     return list(trees.values())
 
@@ -89,9 +90,11 @@ def become_host(name: str, outside: bool) -> None:
     _enter_cgroup(name)
     _unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP)
     v2_only = all(kind == "cgroup2" for _, kind, _ in trees)
-    script = [f"mount --make-rslave /; hostname {name[:60]}; mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /run; ip link set lo up"]
+    script = [f"mount --make-rslave /; hostname {name[:60]}; mount -t sysfs sysfs /sys; "
+              "mount -t tmpfs tmpfs /run; ip link set lo up"]
     if v2_only:
-        script.append("mount -t cgroup2 cgroup2 /sys/fs/cgroup; mkdir /sys/fs/cgroup/host; echo $$ > /sys/fs/cgroup/host/cgroup.procs")
+        script.append("mount -t cgroup2 cgroup2 /sys/fs/cgroup; mkdir /sys/fs/cgroup/host; "
+                      "echo $$ > /sys/fs/cgroup/host/cgroup.procs")
     else:
         script.append("mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup")
         for mountpoint, kind, controllers in trees:
@@ -141,7 +144,7 @@ class Host:
                 become_host(self.name, self.outside)
                 os.write(tell, b"!")
                 signal.pause()
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001  nobody is above it in this process
                 print(f"no throw-away host: {error!r}", file=sys.stderr)
             finally:
                 os._exit(status)
@@ -168,7 +171,8 @@ class Host:
         options.setdefault("text", True)
         return subprocess.Popen(self.command(*argv), preexec_fn=self._join, **options)  # type: ignore[call-overload]
 
-    def run(self, *argv: str, check: bool = False, input: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess:
+    def run(self, *argv: str, check: bool = False, input: str | None = None,
+            timeout: float = 60) -> subprocess.CompletedProcess:
         """Run a command in this host to its end; output and errors are in the result, as text."""
         options = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
         return subprocess.run(self.command(*argv), check=check, capture_output=True, text=True, timeout=timeout,

@@ -1,4 +1,4 @@
-"""The limits of a cgroup in both versions, two columns of one table (cgroups(7); the kernel's cgroup-v1, cgroup-v2.rst).
+"""The limits of a cgroup in both versions, two columns of one table (cgroups(7), the kernel's cgroup-v2.rst).
 
 This is all that a reader of a limit has to know of the difference, and a slide for a lecture.
 """

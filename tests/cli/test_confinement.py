@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import sys
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 SPACES = ("mnt", "pid", "net", "uts", "ipc", "cgroup")
 MASKED_DIRECTORIES = ("/proc/asound", "/proc/acpi", "/proc/scsi", "/sys/firmware")
-MASKED_FILES = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug")
+MASKED_FILES = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+                "/proc/sched_debug")
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -62,24 +64,52 @@ def test_cgroup_namespace_hides_where_it_is(sleeper):
     assert {line.split(":", 2)[2] for line in sleeper.sh("cat /proc/self/cgroup").split("\n")} == {"/"}
 
 
-def test_the_keyring_is_not_ours(minirun, host, tmp_path):
-    """Keys belong to no namespace: only a session keyring of its own keeps a container's root from the caller's keys."""
+@pytest.fixture(scope="session")
+def probe(_scratch):
+    """A static program that does what a hostile root would try (probe.c), in a directory of its own."""
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is missing: the program that tries to break out cannot be built")
+    place = _scratch / "probe"
+    place.mkdir()
+    done = subprocess.run(["gcc", "-static", "-O1", "-o", place / "probe", Path(__file__).with_name("probe.c")],
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"gcc cannot link statically here: {done.stderr}")
+    return place
+
+
+def attempts(text):
+    """What was tried → what came of it, in order."""
+    return [tuple(line.split(": ", 1)) for line in text.strip().split("\n")]
+
+
+KEYRINGS = ("session", "process", "thread", "user", "user session", "request")
+
+
+def test_the_keyring_is_not_ours(minirun, host, probe):
+    """Keys belong to no namespace: only a session keyring of its own keeps a container from its caller's keys."""
     if not os.path.exists("/proc/keys"):
         pytest.skip("this kernel has no keys")
-    probe = tmp_path / "probe"  # joins a session keyring of its own, puts a key into it, and becomes the program
-    probe.write_text("import ctypes, os, sys; libc = ctypes.CDLL(None); libc.syscall(250, 1, b'of-the-caller'); "
-                     "libc.syscall(248, b'user', b'a-key', b'x', 1, -3); os.execvp(sys.argv[1], sys.argv[1:])")
-    look = ["sh", "-c", "cat /proc/keys"]
-    done = host.run(sys.executable, str(probe), *look)
-    assert "a-key" in done.stdout  # the probe works
-    done = host.run(sys.executable, str(probe), *minirun.words, "run", "-d", "--name", "c1", "alpine", "sleep", "100")
+    caller = [str(probe / "probe"), "with-key", "a-key-of-the-caller"]
+    look = ["keys", "a-key-of-the-caller"]
+    outside = dict(attempts(host.run(*caller, str(probe / "probe"), *look, check=True).stdout))
+    assert (outside["session"], outside["request"], outside["read by number"]) == ("ok", "ok", "ok")  # the probe works
+
+    options = ["-v", f"{probe}:/probe:ro", "alpine"]
+    done = host.run(*caller, *minirun.words, "run", "--rm", *options, "/probe/probe", *look)
     assert done.returncode == 0, done.stderr
-    container_id, pid = done.stdout.strip(), minirun.ok("inspect", "-f", "{{.State.Pid}}", "c1")
-    sessions = [line for line in Path("/proc/keys").read_text().splitlines() if f"_ses.{container_id}" in line]
+    inside = dict(attempts(done.stdout))
+    assert {word: inside[word] for word in KEYRINGS} == dict.fromkeys(KEYRINGS, "ENOKEY")
+    assert (inside["listed"], "read by number" in inside) == ("0", False)  # /proc/keys is masked
+
+    done = host.run(*caller, *minirun.words, "run", "-d", "--name", "c1", *options, "sleep", "100")
+    assert done.returncode == 0, done.stderr
+    sessions = [line for line in Path("/proc/keys").read_text().splitlines() if f"_ses.{done.stdout.strip()}" in line]
     assert len(sessions) == 1
-    # The keyring of the process itself, seen from where it runs: /proc/keys lists what the reader possesses.
-    seen = host.run("nsenter", f"--target={pid}", "--pid", *look)
-    assert seen.returncode == 0
+    done = host.run(*caller, *minirun.words, "exec", "c1", "/probe/probe", *look)
+    assert done.returncode == 0, done.stderr
+    inside = dict(attempts(done.stdout))
+    assert {word: inside[word] for word in KEYRINGS} == dict.fromkeys(KEYRINGS, "ENOKEY")
 
 
 # ---- the root --------------------------------------------------------------------------------------------------
@@ -90,7 +120,8 @@ def test_its_root_is_not_a_chroot(sleeper, host):
     assert mountinfo(table)["/"][2] == "overlay"
     host_points = set(mountinfo(Path(f"/proc/{host.pid}/mountinfo").read_text()))
     inside = mountinfo(table)
-    assert not [point for point in inside if point in host_points and not point.startswith(("/proc", "/sys", "/dev")) and point != "/"]
+    assert not [point for point in inside if point in host_points and not point.startswith(("/proc", "/sys", "/dev"))
+                and point != "/"]
     # Every mount hangs below the root mount: nothing of the old tree is left.
     numbers = {line.split()[0]: line.split()[1] for line in table.splitlines()}
     roots = [number for number, parent in numbers.items() if parent not in numbers]
@@ -112,14 +143,25 @@ def test_the_old_root_cannot_be_reached(minirun, tmp_path):
     assert len(set(out.split("\n")[-4:])) == 1
 
 
-def test_old_tricks_out_of_a_chroot(minirun):
+def test_old_tricks_out_of_a_chroot(minirun, probe):
     """chroot to a lower place with an open directory above it, then climb: leads out of a chroot, not out of this."""
-    trick = ("import os; os.makedirs('/jail', exist_ok=True); top = os.open('/', os.O_RDONLY); os.chroot('/jail'); "
-             "os.fchdir(top); [os.chdir('..') for _ in range(50)]; os.chroot('.'); print(open('/etc/os-release').read())")
-    result = minirun("run", "--rm", "alpine", "python3", "-c", trick)
-    if result.code == 127:
-        pytest.skip("this image has no Python")
-    assert "Alpine" in result.out
+    found = attempts(minirun.ok("run", "--rm", "-v", f"{probe}:/probe:ro", "alpine", "/probe/probe", "climb"))
+    assert [result for what, result in found if what in ("chroot", "fchdir", "chdir")] == ["ok"] * 4
+    places = [result for what, result in found if what in ("before", "climbed", "by /proc")]
+    assert len(places) == 3
+    assert len(set(places)) == 1  # the same root each time, and above it nothing
+    assert 'NAME="Alpine Linux"' in places[0]
+    root, above = places[0].split(" ")[:2]
+    assert root == above
+
+
+def test_ways_out_that_need_rights(minirun, probe):
+    found = attempts(minirun.ok("run", "--rm", "-v", f"{probe}:/probe:ro", "alpine", "/probe/probe", "force"))
+    refused = ["open_by_handle_at"] * 4 + ["mount", "umount", "pivot_root", "unshare", "setns"]
+    assert found[:9] == [(what, "EPERM") for what in refused]
+    if found[9:]:  # the machine lets anybody have a user namespace
+        assert [result for _, result in found[9:12]] == ["EINVAL", "EINVAL", "EPERM"]
+        assert "Alpine" in found[12][1]
 
 
 def host_mounts(host):
@@ -147,7 +189,8 @@ def test_mount_table_is_dockers(sleeper):
         "/proc": ("rw,nosuid,nodev,noexec,relatime", "proc"), "/dev": ("rw,nosuid", "tmpfs"),
         "/dev/pts": ("rw,nosuid,noexec,relatime", "devpts"), "/sys": ("ro,nosuid,nodev,noexec,relatime", "sysfs"),
         "/dev/mqueue": ("rw,nosuid,nodev,noexec,relatime", "mqueue"),
-        "/dev/shm": ("rw,nosuid,nodev,noexec,relatime", "tmpfs"), "/proc/sys": ("ro,nosuid,nodev,noexec,relatime", "proc"),
+        "/dev/shm": ("rw,nosuid,nodev,noexec,relatime", "tmpfs"),
+        "/proc/sys": ("ro,nosuid,nodev,noexec,relatime", "proc"),
         "/proc/bus": ("ro,nosuid,nodev,noexec,relatime", "proc"), "/": ("rw,relatime", "overlay")}
     for point, (options, kind) in wanted.items():
         assert (found[point][1], found[point][2]) == (options, kind), point
@@ -195,7 +238,8 @@ def test_sysctls_cannot_be_written(sleeper, minirun):
 
 def test_sys_and_cgroup_are_read_only(sleeper, minirun):
     result = minirun("exec", "c1", "sh", "-c", "find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs | while read f; do "
-                     "echo 1 > $f && echo WRITTEN; mkdir $(dirname $f)/x && echo MADE; done; echo 0 > /sys/class/net/lo/mtu && echo WRITTEN; true")
+                     "echo 1 > $f && echo WRITTEN; mkdir $(dirname $f)/x && echo MADE; done; "
+                     "echo 0 > /sys/class/net/lo/mtu && echo WRITTEN; true")
     assert result.out == ""
     assert result.err.count("Read-only file system") >= 2
 
@@ -246,7 +290,8 @@ def test_no_new_privileges(minirun):
 
 def test_not_dumpable_before_it_is_the_program(minirun, host):
     """Whoever is in the container must not get at the half-made process that joins it (exec) or becomes it (run)."""
-    trace = host.run("strace", "-f", "-qq", "-e", "trace=prctl,setns,unshare,clone3", *minirun.words, "run", "--rm", "alpine",
+    trace = host.run("strace", "-f", "-qq", "-e", "trace=prctl,setns,unshare,clone3", *minirun.words, "run", "--rm",
+                     "alpine",
                      "true", timeout=60)
     if trace.returncode == 127:
         pytest.skip("strace is missing")
@@ -263,9 +308,12 @@ def test_dev(sleeper):
     out = sleeper.sh("cd /dev; stat -c '%n %F %t,%T %a' null zero full random urandom tty; "
                      "for l in fd stdin stdout stderr ptmx; do echo $l $(readlink $l); done")
     assert out.split("\n") == [
-        "null character special file 1,3 666", "zero character special file 1,5 666", "full character special file 1,7 666",
-        "random character special file 1,8 666", "urandom character special file 1,9 666", "tty character special file 5,0 666",
-        "fd /proc/self/fd", "stdin /proc/self/fd/0", "stdout /proc/self/fd/1", "stderr /proc/self/fd/2", "ptmx pts/ptmx"]
+        "null character special file 1,3 666", "zero character special file 1,5 666",
+        "full character special file 1,7 666",
+        "random character special file 1,8 666", "urandom character special file 1,9 666",
+        "tty character special file 5,0 666",
+        "fd /proc/self/fd", "stdin /proc/self/fd/0", "stdout /proc/self/fd/1", "stderr /proc/self/fd/2",
+        "ptmx pts/ptmx"]
     assert sorted(sleeper.sh("ls /dev").split()) == sorted(
         "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split())
     assert sleeper.sh("stat -c %a /dev/shm /dev/mqueue") == "1777\n1777"
@@ -308,7 +356,8 @@ def test_no_descriptor_too_many_in_exec(sleeper):
 
 def test_descriptors_of_the_caller_stay_outside(minirun, host, tmp_path):
     (tmp_path / "secret").write_text("host")
-    done = host.run("sh", "-c", f"exec 7<{tmp_path}/secret 9</; {' '.join(minirun.words)} run --rm alpine ls /proc/self/fd")
+    done = host.run("sh", "-c",
+                    f"exec 7<{tmp_path}/secret 9</; {' '.join(minirun.words)} run --rm alpine ls /proc/self/fd")
     assert done.stdout.split() == ["0", "1", "2", "3"]
 
 
@@ -317,11 +366,12 @@ def test_the_monitor_holds_nothing_of_the_host(minirun, sleeper):
     monitor = sleeper.monitor()
     assert os.readlink(f"/proc/{monitor}/cwd") == "/"
     kinds = {os.readlink(f"/proc/{monitor}/fd/{fd}").split(":")[0] for fd in os.listdir(f"/proc/{monitor}/fd")}
-    assert {kind for kind in kinds if kind.startswith("/")} <= {"/dev/null", *(kind for kind in kinds if kind.endswith("-json.log"))}
+    files = {kind for kind in kinds if kind.startswith("/") and not kind.endswith("-json.log")}
+    assert files <= {"/dev/null"}
 
 
 def test_the_interpreter_cannot_be_overwritten(minirun, host):
-    """/proc/self/exe of the process that becomes ours must not lead to the host's Python: nothing of ours is left in it."""
+    """/proc/self/exe of the process that becomes ours must not lead to the host's Python: nothing of it is left."""
     container = minirun.begin("alpine", "sleep", "100")
     assert container.sh("readlink /proc/1/exe") == "/bin/busybox"
     maps = Path(f"/proc/{container.pid}/maps").read_text()

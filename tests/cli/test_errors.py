@@ -11,8 +11,8 @@ import pytest
 
 DAEMON = "minirun: Error response from daemon: "
 SEE = "\nSee 'minirun run --help'.\n"
-START = (DAEMON + "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
-         "process: ")
+START = (DAEMON + "failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
+         "container process: ")
 EXEC = "OCI runtime exec failed: exec failed: unable to start container process: "
 
 
@@ -89,7 +89,8 @@ def test_a_start_that_failed_leaves_the_container_created(minirun, host):
     assert re.fullmatch(r"[0-9a-f]{64}\n", result.out)
     assert result.code == 127
     assert minirun.ok("ps", "-a", "--format", "{{.Status}}") == "Created"
-    state = minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.Error}}", "w1")
+    state = minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.Error}}",
+                       "w1")
     assert state.startswith("created 127 0001-01-01T00:00:00Z failed to create shim task: OCI runtime create failed: ")
     assert (host.links(), host.cgroups(), host.addresses()) == ([*host.links()], [], [])
     assert not [link for link in host.links() if link.startswith("veth")]
@@ -117,7 +118,8 @@ def test_usage(refused):
      'invalid argument "kernel.panic=1" for "--sysctl" flag: sysctl \'kernel.panic=1\' is not whitelisted'),
     (["--ulimit", "bad=1"], 'invalid argument "bad=1" for "--ulimit" flag: invalid ulimit type: bad'),
     (["--ulimit", "nofile=200:100"],
-     'invalid argument "nofile=200:100" for "--ulimit" flag: ulimit soft limit must be less than or equal to hard limit: 200 > 100'),
+     'invalid argument "nofile=200:100" for "--ulimit" flag: ulimit soft limit must be less than or equal to '
+     "hard limit: 200 > 100"),
     (["--ulimit", "nofile"], 'invalid argument "nofile" for "--ulimit" flag: invalid ulimit argument: nofile'),
     (["-e", "=x"], 'invalid argument "=x" for "-e, --env" flag: invalid environment variable: =x'),
     (["--mount", "foo=bar"], 'invalid argument "foo=bar" for "--mount" flag: unexpected key \'foo\' in \'foo=bar\'')])
@@ -137,11 +139,11 @@ def test_values_that_the_client_refuses(refused, options, text):
     (["--name", "a"], "Invalid container name (a), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
     (["--name", "-x"], "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
     (["-w", "rel"], "the working directory 'rel' is invalid, it needs to be an absolute path"),
-    (["-v", "/tmp:rel"], "invalid volume specification: '/tmp:rel': invalid mount config for type \"bind\": invalid mount path: "
-     "'rel' mount path must be absolute"),
+    (["-v", "/tmp:rel"], "invalid volume specification: '/tmp:rel': invalid mount config for type \"bind\": "
+     "invalid mount path: 'rel' mount path must be absolute"),
     (["-v", "/tmp:/v:bad"], "invalid mode: bad"),
-    (["-v", "/tmp:/"], "invalid volume specification: '/tmp:/': invalid mount config for type \"bind\": invalid specification: "
-     "destination can't be '/'"),
+    (["-v", "/tmp:/"], "invalid volume specification: '/tmp:/': invalid mount config for type \"bind\": "
+     "invalid specification: destination can't be '/'"),
     (["--tmpfs", "t"], "invalid mount path: 't' mount path must be absolute")])
 def test_values_that_the_engine_refuses(refused, options, text):
     refused(["run", *options, "alpine", "true"], f"{DAEMON}{text}.{SEE}", 125)
@@ -154,7 +156,8 @@ def test_cpus_out_of_range(refused):
         refused(["run", "--cpus", value, "alpine", "true"],
                 f"{DAEMON}Range of CPUs is from 0.01 to {count}.00, as {words} only {count} CPUs available.{SEE}", 125)
     refused(["run", "--cpuset-cpus", "999", "alpine", "true"],
-            f"{DAEMON}Requested CPUs are not available - requested 999, available: 0{f'-{count - 1}' if count > 1 else ''}.{SEE}", 125)
+            f"{DAEMON}Requested CPUs are not available - requested 999, available: 0"
+            f"{f'-{count - 1}' if count > 1 else ''}.{SEE}", 125)
 
 
 @pytest.mark.parametrize(("options", "text"), [
@@ -202,8 +205,8 @@ def test_no_command(minirun, host):
 
 def test_used_name(minirun):
     container_id = minirun.ok("create", "--name", "ab", "alpine", "true")
-    text = (f'Conflict. The container name "/ab" is already in use by container "{container_id}". You have to remove (or '
-            "rename) that container to be able to reuse that name.")
+    text = (f'Conflict. The container name "/ab" is already in use by container "{container_id}". You have to '
+            "remove (or rename) that container to be able to reuse that name.")
     result = minirun("run", "--name", "ab", "alpine", "true")
     assert (result.out, result.err, result.code) == ("", f"{DAEMON}{text}{SEE}", 125)
     result = minirun("create", "--name", "/ab", "alpine", "true")
@@ -220,7 +223,8 @@ def test_used_name(minirun):
     (["restart", "nosuch"], "Error response from daemon: No such container: nosuch\n"),
     (["wait", "nosuch"], "Error response from daemon: No such container: nosuch\n"),
     (["kill", "nosuch"], "Error response from daemon: Cannot kill container: nosuch: No such container: nosuch\n"),
-    (["start", "nosuch"], "Error response from daemon: No such container: nosuch\nError: failed to start containers: nosuch\n"),
+    (["start", "nosuch"],
+     "Error response from daemon: No such container: nosuch\nError: failed to start containers: nosuch\n"),
     (["container", "inspect", "nosuch"], "Error: No such container: nosuch\n"),
     (["inspect", "nosuch"], "Error: No such object: nosuch\n"),
     (["rmi", "nosuch"], "Error: No such image: nosuch\n")])
@@ -234,10 +238,10 @@ def test_ambiguous_prefix(minirun):
     ids = [minirun.ok("create", "alpine", "true") for _ in range(17)]  # two of seventeen begin alike
     digit = next(digit for digit in "0123456789abcdef" if sum(one.startswith(digit) for one in ids) > 1)
     result = minirun("inspect", digit)
-    assert (result.err, result.code) == (f"Error response from daemon: Multiple IDs found with provided prefix: {digit}\n", 1) or \
-        result.err == f"Error: No such object: {digit}\n"
+    several = f"Error response from daemon: Multiple IDs found with provided prefix: {digit}\n"
+    assert (result.err, result.code) == (several, 1) or result.err == f"Error: No such object: {digit}\n"
     result = minirun("stop", digit)
-    assert (result.err, result.code) == (f"Error response from daemon: Multiple IDs found with provided prefix: {digit}\n", 1)
+    assert (result.err, result.code) == (several, 1)
 
 
 def test_bad_signal(minirun):
@@ -251,7 +255,8 @@ def test_bad_signal(minirun):
 @pytest.mark.parametrize(("words", "text"), [
     (["c1", "nosuch"], EXEC + 'exec: "nosuch": executable file not found in $PATH: unknown'),
     (["c1", "/etc/passwd"], EXEC + 'exec: "/etc/passwd": permission denied: unknown'),
-    (["-w", "/nope", "c1", "true"], EXEC + 'chdir to cwd ("/nope") set in config.json failed: no such file or directory: unknown'),
+    (["-w", "/nope", "c1", "true"],
+     EXEC + 'chdir to cwd ("/nope") set in config.json failed: no such file or directory: unknown'),
     (["-u", "nosuch", "c1", "true"], "unable to find user nosuch: no matching entries in passwd file")])
 def test_exec_says_it_on_standard_output(minirun, words, text):
     container = minirun.begin("alpine", "sleep", "100")
@@ -271,7 +276,8 @@ def nobody(minirun, host):
     return call
 
 
-@pytest.mark.parametrize("words", [["run", "--rm", "alpine", "true"], ["run", "-d", "alpine", "true"], ["create", "alpine", "true"],
+@pytest.mark.parametrize("words", [["run", "--rm", "alpine", "true"], ["run", "-d", "alpine", "true"],
+                                   ["create", "alpine", "true"],
                                    ["ps"], ["ps", "-a"], ["images"], ["rm", "x"], ["logs", "x"]])
 def test_without_rights(nobody, host, words):
     done = nobody(*words)
@@ -290,8 +296,8 @@ def test_full_data_root(new_host, tmp_path, fill):
     data = tmp_path / "data"
     data.mkdir()
     small = "8k" if not fill else "400k"
-    script = (f"mount -t tmpfs -o size={small},mode=755 tmpfs {data}; mkdir {data}/images; mount --bind {new_host.data}/images "
-              f"{data}/images")
+    script = (f"mount -t tmpfs -o size={small},mode=755 tmpfs {data}; mkdir {data}/images; "
+              f"mount --bind {new_host.data}/images {data}/images")
     new_host.run("sh", "-ec", script, check=True)
     if fill:
         new_host.run("sh", "-c", f"dd if=/dev/zero of={data}/fill bs=4k 2>/dev/null")
@@ -322,7 +328,8 @@ def test_full_data_root_while_it_runs(new_host, tmp_path):
 
 
 def test_read_only_data_root(new_host):
-    new_host.run("sh", "-ec", f"mount --bind {new_host.data} {new_host.data}; mount -o remount,bind,ro {new_host.data}", check=True)
+    new_host.run("sh", "-ec", f"mount --bind {new_host.data} {new_host.data}; mount -o remount,bind,ro {new_host.data}",
+                 check=True)
     assert "read-only file system" in one_line(new_host.minirun("run", "--rm", "alpine", "true"))
     assert new_host.minirun.ok("ps", "-aq") == ""
     new_host.run("umount", str(new_host.data), check=True)
@@ -363,7 +370,8 @@ def test_without_overlayfs(new_host):
 def static_only(minirun, tmp_path):
     """An image of one static program: no /proc, no /etc, no /dev."""
     busybox = next((path for path in ("/usr/bin/busybox", "/bin/busybox") if os.path.exists(path)), None)
-    if not busybox or b"statically linked" not in subprocess.run(["file", "-L", busybox], capture_output=True, check=False).stdout \
+    if not busybox or b"statically linked" not in subprocess.run(
+            ["file", "-L", busybox], capture_output=True, check=False).stdout \
             and subprocess.run(["ldd", busybox], capture_output=True, check=False).returncode == 0:
         pytest.skip("needs a static busybox")
     with tarfile.open(tmp_path / "rootfs.tar", "w") as tar:
@@ -377,7 +385,8 @@ def static_only(minirun, tmp_path):
 def test_an_image_of_one_file(minirun, static_only):
     assert minirun.ok("run", "--rm", static_only, "/busybox", "ls", "/").split() == \
         sorted(["busybox", "dev", "etc", "proc", "sys"])
-    assert minirun.ok("run", "--rm", static_only, "/busybox", "cat", "/etc/hostname", "/proc/self/comm").endswith("busybox")
+    assert minirun.ok("run", "--rm", static_only, "/busybox", "cat", "/etc/hostname",
+                      "/proc/self/comm").endswith("busybox")
     assert minirun.ok("run", "--rm", "-u", "5:5", static_only, "/busybox", "id", "-u") == "5"
     assert minirun.ok("run", "--rm", static_only, "/busybox", "env").endswith("HOME=/")
     result = minirun("run", "--rm", static_only, "sh")

@@ -17,28 +17,33 @@ import struct
 
 import pytest
 
-CAPABILITIES = """chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
-    net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin
-    sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override
+CAPABILITIES = """chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable
+    net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot
+    sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write
+    audit_control setfcap mac_override
     mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore""".split()
-SPACES = {"CLONE_NEWNS": "mount", "CLONE_NEWPID": "pid", "CLONE_NEWNET": "net", "CLONE_NEWUTS": "uts", "CLONE_NEWIPC": "ipc",
+SPACES = {"CLONE_NEWNS": "mount", "CLONE_NEWPID": "pid", "CLONE_NEWNET": "net", "CLONE_NEWUTS": "uts",
+          "CLONE_NEWIPC": "ipc",
           "CLONE_NEWCGROUP": "cgroup", "CLONE_NEWUSER": "user", "CLONE_NEWTIME": "time"}
-MOUNT_WORDS = {"MS_RDONLY": "ro", "MS_NOSUID": "nosuid", "MS_NODEV": "nodev", "MS_NOEXEC": "noexec", "MS_SYNCHRONOUS": "sync",
-               "MS_DIRSYNC": "dirsync", "MS_NOATIME": "noatime", "MS_NODIRATIME": "nodiratime", "MS_RELATIME": "relatime",
+MOUNT_WORDS = {"MS_RDONLY": "ro", "MS_NOSUID": "nosuid", "MS_NODEV": "nodev", "MS_NOEXEC": "noexec",
+               "MS_SYNCHRONOUS": "sync",
+               "MS_DIRSYNC": "dirsync", "MS_NOATIME": "noatime", "MS_NODIRATIME": "nodiratime",
+               "MS_RELATIME": "relatime",
                "MS_STRICTATIME": "strictatime"}
 #: prctl(2) options that only ask, and one that gives a piece of memory a name.
 HARMLESS = ("PR_CAPBSET_READ", "PR_SET_VMA", "PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET")
 #: Types of requests to rtnetlink (linux/rtnetlink.h).
-RTNETLINK = {16: "RTM_NEWLINK", 17: "RTM_DELLINK", 18: "RTM_GETLINK", 19: "RTM_SETLINK", 20: "RTM_NEWADDR", 21: "RTM_DELADDR",
+RTNETLINK = {16: "RTM_NEWLINK", 17: "RTM_DELLINK", 18: "RTM_GETLINK", 19: "RTM_SETLINK", 20: "RTM_NEWADDR",
+             21: "RTM_DELADDR",
              22: "RTM_GETADDR", 24: "RTM_NEWROUTE", 25: "RTM_DELROUTE", 26: "RTM_GETROUTE"}
 #: Whoever calls one of these in a start goes around the doors, which have no twin of it.
 NEVER = """chroot setuid setgid setreuid setregid setfsuid setfsgid move_mount open_tree fsopen fsmount fsconfig fspick
-    mount_setattr setdomainname add_key request_key swapon acct reboot init_module finit_module delete_module settimeofday
-    clock_settime adjtimex setrlimit setpriority quotactl fanotify_init userfaultfd process_vm_writev""".split()
-TRACED = """mount umount2 pivot_root unshare setns clone clone3 fork vfork sethostname mknod mknodat symlink symlinkat mkdir
-    mkdirat rmdir unlinkat chown lchown fchown fchownat chdir fchdir capset prctl setgroups setresgid setresuid write writev
-    pwrite64 pwritev sendfile splice copy_file_range sendto sendmsg keyctl execve execveat bpf ioctl setsid umask prlimit64
-    kill tgkill pidfd_send_signal pidfd_open open openat openat2""".split()
+    mount_setattr setdomainname add_key request_key swapon acct reboot init_module finit_module delete_module
+    settimeofday clock_settime adjtimex setrlimit setpriority quotactl fanotify_init""".split()
+TRACED = """mount umount2 pivot_root unshare setns clone clone3 fork vfork sethostname mknod mknodat symlink symlinkat
+    mkdir mkdirat rmdir unlinkat chown lchown fchown fchownat chdir fchdir capset prctl setgroups setresgid setresuid
+    write writev pwrite64 pwritev sendfile splice copy_file_range sendto sendmsg keyctl execve execveat bpf ioctl
+    setsid umask prlimit64 kill tgkill pidfd_send_signal pidfd_open open openat openat2""".split()
 
 
 # ---- reading strace's record -----------------------------------------------------------------------------------
@@ -230,7 +235,8 @@ def limited(text):
         factors = word.split("*")
         numbers.append("unlimited" if word == "RLIM64_INFINITY" else
                        str(int(factors[0]) * (int(factors[1]) if len(factors) > 1 else 1)))
-    return f"prlimit --{resource.removeprefix('RLIMIT_').lower()}={numbers[0]}:{numbers[1]}" + ("" if who == "0" else f" {who}")
+    whose = "" if who == "0" else f" {who}"
+    return f"prlimit --{resource.removeprefix('RLIMIT_').lower()}={numbers[0]}:{numbers[1]}{whose}"
 
 
 def netlink(text):
@@ -357,7 +363,7 @@ class Story:
             literal = path if path.startswith("/") and call.name != "openat2" else ""
             process.opened[found[1]] = (literal, found[2] or "")
 
-    def line(self, process, call):  # noqa: PLR0911
+    def line(self, process, call):
         """What a call does in the shell's words; a list for several, None where it is nothing for a door."""
         name, text = call.name, call.text
         if name in NEVER:
@@ -379,7 +385,8 @@ class Story:
             "unshare": lambda: " ".join(["unshare", *spaces(flag_set(text))]),
             "sethostname": lambda: f"hostname {call.string(0)}",
             "mknod": lambda: made_node(process, call, call.string(0), call.arguments[1], call.arguments[-1]),
-            "mknodat": lambda: made_node(process, call, below(process, call, 0, 1), call.arguments[2], call.arguments[-1]),
+            "mknodat": lambda: made_node(process, call, below(process, call, 0, 1), call.arguments[2],
+                                         call.arguments[-1]),
             "capset": lambda: "capsh --eff={:#x} --prm={:#x} --inh={:#x}".format(*masks(call.arguments[1])),
             "prctl": lambda: controlled(text),
             "prlimit64": lambda: limited(text),
@@ -387,13 +394,15 @@ class Story:
             if "[" in text and "[]" not in text else "setpriv --clear-groups",
             "setresgid": lambda: f"setpriv --regid {call.arguments[0]}",
             "setresuid": lambda: f"setpriv --reuid {call.arguments[0]}",
-            "keyctl": lambda: f"keyctl session {call.string(1)}" if "KEYCTL_JOIN_SESSION_KEYRING" in text else f"keyctl({text})",
+            "keyctl": lambda: f"keyctl session {call.string(1)}" if "KEYCTL_JOIN_SESSION_KEYRING" in text
+            else f"keyctl({text})",
             "bpf": lambda: "bpftool cgroup attach" if "BPF_PROG_ATTACH" in text else None,
             "ioctl": lambda: "setsid --ctty" if "TIOCSCTTY" in text else
             f"ioctl({text})" if re.search(r"SIOCS|SIOCBR|SIOCDEL|SIOCADD|TIOCSTI", text) else None,
             "setsid": lambda: "setsid",
             "kill": lambda: f"kill({text})", "tgkill": lambda: f"tgkill({text})",
-            "pidfd_send_signal": lambda: f"kill -{int(getattr(signal, call.arguments[1]))} {process.pidfds.get(number, '?')}",
+            "pidfd_send_signal": lambda: f"kill -{int(getattr(signal, call.arguments[1]))} "
+            f"{process.pidfds.get(number, '?')}",
         }
         if name in table:
             return table[name]()
@@ -436,7 +445,8 @@ def comparable(line, pid):
     if call.startswith("RTM_"):
         return call, line
     if call == "setns(2)":
-        return "setns " + " ".join(word.partition("=")[2].replace("/self/", f"/{pid}/") for word in shlex.split(line)[1:])
+        return "setns " + " ".join(word.partition("=")[2].replace("/self/", f"/{pid}/")
+                                   for word in shlex.split(line)[1:])
     if call == "bpf(2)":
         return "bpftool cgroup attach"
     return re.sub(r" +", " ", line) if line.startswith("unshare") else line
@@ -456,7 +466,7 @@ def differences(process):
             done[place] = line
     # umask(2) is told where it is for good, and not where it is only put aside for a moment; it concerns nobody else.
     told = [line for line in told if not line.startswith("umask ")]
-    return [line for line in difflib.unified_diff(done, told, "done (strace)", "told (--explain)", lineterm="", n=1)]
+    return list(difflib.unified_diff(done, told, "done (strace)", "told (--explain)", lineterm="", n=1))
 
 
 # ---- the tests -------------------------------------------------------------------------------------------------
@@ -470,7 +480,8 @@ def explained(tmp_path):
     def run(machine, *words):
         printed, record = tmp_path / "printed", tmp_path / "record"
         line = ["strace", "-f", "-y", "-s", "65536", "-o", str(record), "-e", "signal=none", "-e",
-                "trace=" + ",".join(f"?{name}" for name in (*TRACED, *NEVER)), *machine.minirun.words, "--explain", *words]
+                "trace=" + ",".join(f"?{name}" for name in (*TRACED, *NEVER)), *machine.minirun.words, "--explain",
+                *words]
         done = machine.run("sh", "-c", f"exec 2>{shlex.quote(str(printed))}; exec " + shlex.join(line))
         text = printed.read_text()
         if "PTRACE" in text and "ermitted" in text:
@@ -503,7 +514,8 @@ def test_first_start_of_a_host(new_host, explained):
     check(story)
     told = everything_told(story)
     for word in ("ip link add name minirun0", "echo 1 > /proc/sys/net/ipv4/ip_forward", "iptables", "pivot_root",
-                 "mount -t overlay", "exec true", "ip route add default", "--bounding-set -sys_admin", "unshare --mount"):
+                 "mount -t overlay", "exec true", "ip route add default", "--bounding-set -sys_admin",
+                 "unshare --mount"):
         assert any(word in line for line in told), word
 
 
@@ -511,12 +523,14 @@ def test_next_start(minirun, host, explained):
     minirun.ok("run", "--rm", "alpine", "true")
     story = explained(host, "run", "--rm", "alpine", "true")
     check(story)
-    assert not [line for line in everything_told(story) if "iptables" in line and " -S " not in line and " -C " not in line]
+    assert not [line for line in everything_told(story) if "iptables" in line and " -S " not in line
+                and " -C " not in line]
 
 
 def test_detached_with_limits_and_mounts(host, explained, tmp_path):
     (tmp_path / "shared").mkdir()
-    check(story := explained(host, "run", "-d", "--name", "c1", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "-v",
+    check(story := explained(host, "run", "-d", "--name", "c1", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50",
+                             "-v",
                              f"{tmp_path}/shared:/there:ro", "--tmpfs", "/scratch", "alpine", "true"))
     told = "\n".join(everything_told(story))
     for word in ("67108864", f"{tmp_path}/shared", "/there", "/scratch"):
@@ -563,8 +577,9 @@ def test_three_sides(minirun):
     lines = lines_of(minirun, "run", "--rm", "alpine", "true")
     assert {side for side, _ in lines} == {"host", "monitor", "container"}
     side_of = {line.strip().split("   #")[0]: side for side, line in lines if line.startswith("    ")}
-    assert {side for line, side in side_of.items() if line.startswith(("pivot_root", "hostname", "exec ", "setpriv"))} == {"container"}
-    assert {side for line, side in side_of.items() if line.startswith(("ip link add", "mkdir -m 755 /sys/fs/cgroup/"))} == {"monitor"}
+    for begins, wanted in ((("pivot_root", "hostname", "exec ", "setpriv"), "container"),
+                           (("ip link add", "mkdir -m 755 /sys/fs/cgroup/"), "monitor")):
+        assert {side for line, side in side_of.items() if line.startswith(begins)} == {wanted}
 
 
 def test_every_action_stands_under_its_stage(minirun):
@@ -584,7 +599,7 @@ def test_every_action_stands_under_its_stage(minirun):
     ("-v", "/tmp:/a directory:ro", "alpine", "true"),
     ("-h", "elsewhere", "-m", "64m", "alpine", "true")])
 def test_lines_can_be_typed(minirun, words):
-    """Each is a line that a shell can read, word by word, and the exec line gives the very words that were asked for."""
+    """Each is a line that a shell can read, word by word, and the exec line has the very words that were asked for."""
     program = words[words.index("alpine") + 1:]
     lines = [line.strip() for _, line in lines_of(minirun, "run", "--rm", *words) if line.startswith("    ")]
     assert len(lines) > 80

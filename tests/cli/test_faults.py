@@ -43,7 +43,8 @@ def assert_nothing_runs(host, seconds=3):
 # ---- a running container ---------------------------------------------------------------------------------------
 
 def test_the_cli_is_killed_and_the_container_goes_on(minirun, host):
-    process = minirun.popen("run", "--name", "c1", "alpine", "sh", "-c", "n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done")
+    process = minirun.popen("run", "--name", "c1", "alpine", "sh", "-c",
+                            "n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done")
     process.stdout.readline()
     process.kill()
     process.communicate()
@@ -68,7 +69,8 @@ def test_the_monitor_is_killed(minirun, host):
     kill(container.monitor())
     assert settle(host)["c1"].startswith("Exited (137)")
     assert_nothing_runs(host)
-    assert minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}}", "c1") == "exited 137 false"
+    assert minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}}",
+                      "c1") == "exited 137 false"
     minirun.ok("start", "c1")
     assert settle(host)["c1"].startswith("Up")
 
@@ -91,7 +93,8 @@ def test_the_monitor_is_killed_while_somebody_is_attached(minirun, host):
     assert_nothing_runs(host)
 
 
-@pytest.mark.parametrize("verb", ["ps", "inspect", "logs", "exec", "start", "stop", "kill", "restart", "wait", "rm", "rm -f"])
+@pytest.mark.parametrize("verb", ["ps", "inspect", "logs", "exec", "start", "stop", "kill", "restart", "wait", "rm",
+                                  "rm -f"])
 def test_every_verb_copes_with_a_dead_monitor(minirun, host, verb):
     container = minirun.begin("alpine", "sleep", "1000")
     kill(container.monitor())
@@ -183,7 +186,8 @@ def test_the_monitor_is_killed_during_a_start(minirun, host):
     for moment in moments(duration_of_a_start(minirun) * 0.7):
         process = minirun.popen("run", "--name", "c1", "alpine", "sleep", "1000", stderr=subprocess.PIPE)
         deadline = time.monotonic() + 5
-        while not (monitors := ours(host, "minirun:monitor")) and time.monotonic() < deadline and process.poll() is None:
+        while not (monitors := ours(host, "minirun:monitor")) and time.monotonic() < deadline \
+                and process.poll() is None:
             time.sleep(0.001)
         time.sleep(moment)
         for pid in monitors:
@@ -269,7 +273,8 @@ def test_the_first_start_on_a_host_is_killed(new_host):
 
 # ---- two at once -----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("verbs", ["start start", "stop stop", "rm rm", "start rm", "stop rm", "start stop", "restart restart",
+@pytest.mark.parametrize("verbs", ["start start", "stop stop", "rm rm", "start rm", "stop rm", "start stop",
+                                   "restart restart",
                                    "restart rm", "kill kill"])
 def test_two_commands_for_the_same_container(minirun, host, verbs):
     for _ in range(4):

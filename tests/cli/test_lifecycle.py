@@ -1,4 +1,4 @@
-"""What can be done to a container after `run`: ps, logs, exec, stop, kill, start, restart, wait, rm, create, inspect."""
+"""What can be done to a container beside `run`: ps, logs, exec, stop, kill, start, restart, wait, rm, create."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def test_logs_keep_the_streams_apart(minirun):
 
 
 def test_log_file_is_dockers(minirun, host):
-    minirun("run", "--name", "w1", "alpine", "sh", "-c", "echo out1; sleep 0.05; echo err1 >&2; sleep 0.05; printf nonl")
+    minirun("run", "--name", "w1", "alpine", "sh", "-c",
+            "echo out1; sleep 0.05; echo err1 >&2; sleep 0.05; printf nonl")
     container_id = host.containers()[0]
     lines = (host.data / "containers" / container_id / f"{container_id}-json.log").read_text().splitlines()
     records = [json.loads(line) for line in lines]
@@ -100,7 +101,8 @@ def test_log_file_is_dockers(minirun, host):
     assert lines[0].startswith('{"log":"out1\\n","stream":"stdout","time":"')
 
 
-@pytest.mark.parametrize(("tail", "lines"), [("2", ["2", "3"]), ("0", []), ("all", ["1", "2", "3"]), ("bad", ["1", "2", "3"])])
+@pytest.mark.parametrize(("tail", "lines"), [("2", ["2", "3"]), ("0", []), ("all", ["1", "2", "3"]),
+                                             ("bad", ["1", "2", "3"])])
 def test_logs_tail(minirun, tail, lines):
     minirun("run", "--name", "w1", "alpine", "seq", "3")
     assert minirun.ok("logs", "--tail", tail, "w1").split() == lines
@@ -135,7 +137,8 @@ def sleeper(minirun):
 
 def test_exec_is_in_all_namespaces_of_the_container(sleeper):
     out = sleeper.sh("cd /proc/self/ns; for n in mnt pid net uts ipc cgroup; do readlink $n; done")
-    assert out.split() == [os.readlink(f"/proc/{sleeper.pid}/ns/{word}") for word in ("mnt", "pid", "net", "uts", "ipc", "cgroup")]
+    assert out.split() == [os.readlink(f"/proc/{sleeper.pid}/ns/{word}")
+                           for word in ("mnt", "pid", "net", "uts", "ipc", "cgroup")]
 
 
 def test_exec_is_in_the_cgroup_and_as_confined(sleeper, minirun):
@@ -143,7 +146,8 @@ def test_exec_is_in_the_cgroup_and_as_confined(sleeper, minirun):
     process.stdout.readline()
     pids = sleeper.pids()
     assert len(pids) >= 2
-    first, other = Path(f"/proc/{sleeper.pid}/status"), Path(f"/proc/{[pid for pid in pids if pid != sleeper.pid][0]}/status")
+    second = next(pid for pid in pids if pid != sleeper.pid)
+    first, other = Path(f"/proc/{sleeper.pid}/status"), Path(f"/proc/{second}/status")
     wanted = r"^(Cap\w+|NoNewPrivs|Seccomp|Groups|Uid|Gid):.*"
     assert re.findall(wanted, first.read_text(), re.M) == re.findall(wanted, other.read_text(), re.M)
     assert [line for line in first.read_text().splitlines() if line.startswith("Cap")] == \
@@ -259,7 +263,8 @@ def test_kill_is_sigkill(minirun):
     assert minirun.ok("wait", "c1") == "137"
     again = minirun("kill", "c1")
     assert again.code == 1
-    assert re.fullmatch(r"Error response from daemon: Cannot kill container: c1: Container [0-9a-f]{64} is not running\n", again.err)
+    assert re.fullmatch(
+        r"Error response from daemon: Cannot kill container: c1: Container [0-9a-f]{64} is not running\n", again.err)
 
 
 def test_pid_1_ignores_what_it_has_no_handler_for(minirun):
@@ -366,7 +371,8 @@ def test_inspect_a_running_one(minirun, host):
     assert found["Id"] == container.id
     assert found["Name"] == "/c1"
     assert (found["Path"], found["Args"]) == ("sleep", ["1000"])
-    assert (found["State"]["Status"], found["State"]["Running"], found["State"]["Pid"]) == ("running", True, container.pid)
+    state = found["State"]
+    assert (state["Status"], state["Running"], state["Pid"]) == ("running", True, container.pid)
     assert found["HostConfig"]["Memory"] == 64 << 20
     assert found["HostConfig"]["MemorySwap"] == 128 << 20
     assert found["Config"]["Labels"] == {"k": "v"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import threading
 import time
 
@@ -85,7 +86,7 @@ def test_container_to_the_outside_is_seen_as_the_host(minirun, host):
     script = ("import socket; s = socket.create_server(('198.51.100.1', 7777)); print('up', flush=True); "
               "c, peer = s.accept(); print(peer[0], c.recv(100).decode(), flush=True)")
     pid = host.run("cat", "/run/outside.pid").stdout
-    server = host.popen("nsenter", f"--net=/proc/{pid}/ns/net", "python3", "-c", script, stdout=subprocess.PIPE)
+    server = host.popen("nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-c", script, stdout=subprocess.PIPE)
     assert server.stdout.readline() == "up\n"
     minirun.ok("run", "--rm", "alpine", "sh", "-c", "echo -n hi | nc -w 3 198.51.100.1 7777")
     assert server.stdout.readline() == "203.0.113.1 hi\n"
@@ -106,7 +107,8 @@ def test_the_outside_does_not_reach_a_container(minirun, host):
 
 
 def test_none(minirun, host):
-    out = minirun.sh("ls /sys/class/net; ip route; ping -c 1 -W 1 127.0.0.1 | grep received; cat /etc/hosts", "--network", "none")
+    out = minirun.sh("ls /sys/class/net; ip route; ping -c 1 -W 1 127.0.0.1 | grep received; cat /etc/hosts",
+                     "--network", "none")
     assert out.split("\n")[0] == "lo"
     assert "1 packets received" in out
     assert "default" not in out
@@ -114,7 +116,8 @@ def test_none(minirun, host):
 
 
 def test_host_network(minirun, host):
-    assert minirun.sh("ls /sys/class/net; hostname", "--network", "host").split() == [*host.links(), host.run("hostname").stdout.strip()]
+    out = minirun.sh("ls /sys/class/net; hostname", "--network", "host")
+    assert out.split() == [*host.links(), host.run("hostname").stdout.strip()]
 
 
 # ---- what it looks like ----------------------------------------------------------------------------------------
@@ -127,7 +130,8 @@ def test_the_bridge_is_like_docker0(new_host):
     assert (bridge["mtu"], bridge.get("txqlen", 0), bridge["linkinfo"]["info_kind"]) == (1500, 0, "bridge")
     assert bridge["linkinfo"]["info_data"]["stp_state"] == 0
     (info,) = ip(new_host, "-4", "addr", "show", "dev", "minirun0")[0]["addr_info"]
-    assert (info["local"], info["prefixlen"], info["broadcast"], info["scope"]) == ("172.17.0.1", 16, "172.17.255.255", "global")
+    assert (info["local"], info["prefixlen"], info["broadcast"], info["scope"]) == (
+        "172.17.0.1", 16, "172.17.255.255", "global")
     assert new_host.run("cat", "/proc/sys/net/ipv6/conf/minirun0/accept_ra").stdout == "0\n"
     assert new_host.run("cat", "/proc/sys/net/ipv4/ip_forward").stdout == "1\n"
 
@@ -155,7 +159,8 @@ def test_rules_of_others_stay(new_host):
 
 
 def test_a_taken_subnet_is_skipped(new_host):
-    new_host.run("sh", "-c", "ip link add d0 type bridge; ip addr add 172.17.5.1/24 dev d0; ip link set d0 up", check=True)
+    new_host.run("sh", "-c", "ip link add d0 type bridge; ip addr add 172.17.5.1/24 dev d0; ip link set d0 up",
+                 check=True)
     new_host.spoiled = True  # d0 is the test's own
     assert new_host.minirun.sh("ip -4 addr show dev eth0 | grep -o 'inet [0-9./]*'") == "inet 172.18.0.2/16"
 
@@ -178,7 +183,8 @@ def test_the_cable(minirun, host):
     assert "UP" in lo["flags"]
     assert [info["local"] for info in lo["addr_info"]] == ["127.0.0.1"]
     routes = json.loads(host.run("nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "-j", "-d", "route").stdout)
-    assert [(route["dst"], route.get("gateway"), route["dev"], route["protocol"], route["scope"]) for route in routes] == [
+    assert [(route["dst"], route.get("gateway"), route["dev"], route["protocol"], route["scope"])
+            for route in routes] == [
         ("default", "172.17.0.1", "eth0", "boot", "global"), ("172.17.0.0/16", None, "eth0", "kernel", "link")]
 
 
@@ -188,7 +194,8 @@ def test_numbers_of_the_cables(new_host):
         new_host.minirun.begin("alpine", "sleep", "100", name=name)
     found = links(new_host)
     bridge = found["minirun0"]["ifindex"]
-    assert sorted(link["ifindex"] for name, link in found.items() if name.startswith("veth")) == [bridge + 2, bridge + 4]
+    assert sorted(link["ifindex"] for name, link in found.items() if name.startswith("veth")) == [
+        bridge + 2, bridge + 4]
 
 
 # ---- addresses -------------------------------------------------------------------------------------------------
@@ -213,7 +220,7 @@ def test_the_lowest_free_address_is_next(minirun):
 def test_thirty_at_once_get_thirty_addresses(minirun, host):
     processes = [minirun.popen("run", "-d", "--name", f"p{number}", "alpine", "sleep", "1000") for number in range(30)]
     for process in processes:
-        out, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, ""), err
     wanted = {f"172.17.0.{number}" for number in range(2, 32)}
     assert set(host.addresses()) == wanted
@@ -223,7 +230,8 @@ def test_thirty_at_once_get_thirty_addresses(minirun, host):
     from_kernel = host.run("sh", "-c", "ip -j -4 addr show", check=True)
     assert json.loads(from_kernel.stdout)
     for pid in {pid for pid, name in host.pids().items() if name == "sleep" and pid not in host.pids_before}:
-        shown = json.loads(host.run("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-j", "-4", "addr", "show", "dev", "eth0").stdout)
+        shown = json.loads(host.run("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-j", "-4", "addr", "show", "dev",
+                                    "eth0").stdout)
         found |= {info["local"] for link in shown for info in link.get("addr_info", [])}
     assert found == wanted
     macs = {link["address"] for link in ip(host, "link") if link["ifname"].startswith("veth")}

@@ -32,7 +32,8 @@ def test_the_id_of_a_detached_container(minirun):
 def test_detached_run_lets_go_of_its_output(minirun):
     """`$(minirun run -d ...)` must return at once: nothing that lives on may hold the pipe."""
     began = time.monotonic()
-    done = minirun.machine.run("sh", "-c", f"x=$({' '.join(minirun.words)} run -d alpine sleep 30); echo got $x", timeout=20)
+    done = minirun.machine.run("sh", "-c", f"x=$({' '.join(minirun.words)} run -d alpine sleep 30); echo got $x",
+                               timeout=20)
     assert ID.search(done.stdout)
     assert time.monotonic() - began < 10
 
@@ -46,7 +47,8 @@ def test_rm_leaves_nothing(minirun, host):
 
 def test_environment_in_dockers_order(minirun, host, tmp_path):
     (tmp_path / "env").write_text('# a comment\n\nA=1\nB="q q"\nC= x \nFROM_HOST\nNOT_SET\n')
-    out = minirun.ok("run", "--rm", "--name", "w1", "-e", "D=4", "-e", "EMPTY=", "-e", "FROM_HOST2", "-e", "NOPE", "--env-file",
+    out = minirun.ok("run", "--rm", "--name", "w1", "-e", "D=4", "-e", "EMPTY=", "-e", "FROM_HOST2", "-e", "NOPE",
+                     "--env-file",
                      str(tmp_path / "env"), "-h", "box", "alpine", "env", FROM_HOST="h1", FROM_HOST2="h2")
     assert out.split("\n") == [PATH, "HOSTNAME=box", "A=1", 'B="q q"', "C= x ", "FROM_HOST=h1", "D=4", "EMPTY=",
                                "FROM_HOST2=h2", "HOME=/root"]
@@ -63,11 +65,13 @@ def test_hostname_is_the_id(minirun, host):
 
 def test_hostname_and_domainname(minirun):
     assert minirun.sh("hostname; cat /etc/hostname /proc/sys/kernel/domainname; tail -n1 /etc/hosts",
-                      "-h", "web", "--domainname", "lab.example") == "web\nweb\nlab.example\n172.17.0.2\tweb.lab.example web"
+                      "-h", "web", "--domainname", "lab.example") == \
+        "web\nweb\nlab.example\n172.17.0.2\tweb.lab.example web"
 
 
 @pytest.mark.parametrize(("user", "id_line"), [
-    ("", "uid=0(root) gid=0(root) groups=0(root),1(bin),2(daemon),3(sys),4(adm),6(disk),10(wheel),11(floppy),20(dialout),"
+    ("", "uid=0(root) gid=0(root) groups=0(root),1(bin),2(daemon),3(sys),4(adm),6(disk),10(wheel),11(floppy),"
+     "20(dialout),"
          "26(tape),27(video)"),
     ("nobody", "uid=65534(nobody) gid=65534(nobody) groups=65534(nobody)"),
     ("99999", "uid=99999 gid=0(root) groups=0(root)"),
@@ -152,7 +156,8 @@ def test_cidfile(minirun, tmp_path):
 
 
 def test_ulimits(minirun):
-    limits = minirun.ok("run", "--rm", "--ulimit", "nofile=100:200", "--ulimit", "core=0", "alpine", "cat", "/proc/self/limits")
+    limits = minirun.ok("run", "--rm", "--ulimit", "nofile=100:200", "--ulimit", "core=0", "alpine", "cat",
+                        "/proc/self/limits")
     assert re.search(r"^Max open files\s+100\s+200\s", limits, re.M)
     assert re.search(r"^Max core file size\s+0\s+0\s", limits, re.M)
 
@@ -193,6 +198,7 @@ def test_a_reader_who_has_seen_enough(minirun):
 
 
 def test_ten_at_once_leave_nothing(minirun, host):
-    processes = [minirun.popen("run", "--rm", "alpine", "echo", str(number), stderr=subprocess.STDOUT) for number in range(10)]
+    processes = [minirun.popen("run", "--rm", "alpine", "echo", str(number), stderr=subprocess.STDOUT)
+                 for number in range(10)]
     assert sorted(int(process.communicate(timeout=60)[0]) for process in processes) == list(range(10))
     host.assert_clean()

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-
 # ---- the writable layer ----------------------------------------------------------------------------------------
 
 def test_the_writable_layer_survives_stop_and_dies_with_rm(minirun, host):
     container = minirun.begin("alpine", "sh", "-c", "cat /mark; echo seen; exec sleep 100")
     container.sh("echo written > /mark; rm /etc/motd 2>/dev/null; chmod 700 /srv")
     minirun.ok("stop", "-t", "0", "c1")
-    upper = [path for path in (host.data / "containers" / container.id).rglob("mark")]
+    upper = list((host.data / "containers" / container.id).rglob("mark"))
     assert [path.read_text() for path in upper] == ["written\n"]
     minirun.ok("start", "c1")
     assert container.sh("cat /mark; stat -c %a /srv; ls /etc/motd 2>&1 | grep -c 'No such'") == "written\n700\n1"
@@ -24,7 +23,8 @@ def test_the_writable_layer_survives_stop_and_dies_with_rm(minirun, host):
 
 def test_the_image_stays_as_it_is(minirun):
     minirun.sh("echo x > /etc/alpine-release; rm -rf /usr /var; mkdir /new")
-    assert minirun.sh("ls -d /usr /var; ls -d /new 2>/dev/null; grep -c . /etc/alpine-release; grep -c x /etc/alpine-release || true") == \
+    assert minirun.sh("ls -d /usr /var; ls -d /new 2>/dev/null; grep -c . /etc/alpine-release; "
+                      "grep -c x /etc/alpine-release || true") == \
         "/usr\n/var\n1\n0"
 
 
@@ -72,7 +72,8 @@ def test_read_only_bind(minirun, tmp_path, options):
 
 
 def test_bind_hides_what_the_image_has(minirun, tmp_path):
-    assert minirun.sh("ls -A /etc", "--mount", f"type=bind,src={tmp_path},dst=/etc").split() == ["hostname", "hosts", "resolv.conf"]
+    assert minirun.sh("ls -A /etc", "--mount", f"type=bind,src={tmp_path},dst=/etc").split() == ["hostname", "hosts",
+                                                                                                 "resolv.conf"]
 
 
 def test_missing_source_of_v_is_made(minirun, tmp_path):
@@ -105,11 +106,11 @@ def test_bind_into_a_hostile_root(minirun, host, tmp_path):
     (tmp_path / "victim").mkdir()
     (tmp_path / "source").mkdir()
     container_id = minirun.ok("create", "--name", "w1", "-v", f"{tmp_path}/source:/data", "alpine", "sh", "-c",
-                              "umount /data 2>/dev/null; touch /data/x; rm -rf /srv/d /etc/hosts; ln -s /../../../../.." +
-                              f"{tmp_path}/victim /srv/d")
+                              "umount /data 2>/dev/null; touch /data/x; rm -rf /srv/d /etc/hosts; ln -s "
+                              f"/../../../../..{tmp_path}/victim /srv/d")
     minirun("start", "-a", "w1")
     link = host.data / "containers" / container_id
-    uppers = [path for path in link.rglob("srv")]
+    uppers = list(link.rglob("srv"))
     assert uppers
     data = uppers[0].parent / "data"
     if data.is_dir() and not data.is_symlink():
@@ -138,7 +139,8 @@ def test_tmpfs(minirun):
 
 
 def test_tmpfs_options(minirun):
-    out = minirun.sh("grep ' /t ' /proc/self/mountinfo; stat -c '%a %u' /t", "--tmpfs", "/t:size=1m,mode=1770,exec,uid=5")
+    out = minirun.sh("grep ' /t ' /proc/self/mountinfo; stat -c '%a %u' /t", "--tmpfs",
+                     "/t:size=1m,mode=1770,exec,uid=5")
     assert re.search(r" /t rw,nosuid,nodev,relatime - tmpfs tmpfs rw,size=1024k,mode=1770,uid=5", out)
     assert out.endswith("1770 5")
     out = minirun.sh("grep ' /t ' /proc/self/mountinfo", "--mount", "type=tmpfs,dst=/t,tmpfs-size=1m")
@@ -152,7 +154,8 @@ def test_tmpfs_is_empty_at_the_next_start(minirun):
 
 
 def test_read_only_root(minirun):
-    script = "for d in / /tmp /run /etc /dev /dev/shm; do touch $d/x 2>/dev/null && echo $d; done; for f in hosts hostname resolv.conf; do echo >> /etc/$f && echo $f; done; true"
+    script = "for d in / /tmp /run /etc /dev /dev/shm; do touch $d/x 2>/dev/null && echo $d; done; " \
+             "for f in hosts hostname resolv.conf; do echo >> /etc/$f && echo $f; done; true"
     result = minirun("run", "--rm", "--read-only", "alpine", "sh", "-c", script)
     assert result.out.split() == ["/dev", "/dev/shm"]
     assert result.err.count("Read-only file system") == 3
@@ -160,7 +163,8 @@ def test_read_only_root(minirun):
 
 
 def test_read_only_root_with_a_place_to_write(minirun, tmp_path):
-    assert minirun.sh("echo x > /tmp/x; echo y > /v/y; cat /tmp/x", "--read-only", "--tmpfs", "/tmp", "-v", f"{tmp_path}:/v") == "x"
+    assert minirun.sh("echo x > /tmp/x; echo y > /v/y; cat /tmp/x", "--read-only", "--tmpfs", "/tmp", "-v",
+                      f"{tmp_path}:/v") == "x"
     assert (tmp_path / "y").read_text() == "y\n"
 
 
@@ -168,7 +172,8 @@ def test_read_only_root_with_a_place_to_write(minirun, tmp_path):
 
 def test_hosts(minirun):
     assert minirun.sh("cat /etc/hosts", "-h", "box", "--add-host", "db:10.0.0.9") == (
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
+        "ff00::0\tip6-mcastprefix\n"
         "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n10.0.0.9\tdb\n172.17.0.2\tbox")
 
 
@@ -176,7 +181,8 @@ def test_the_files_are_mounted_from_the_data_root(minirun, host):
     container = minirun.begin("alpine", "sleep", "100")
     table = Path(f"/proc/{container.pid}/mountinfo").read_text()
     for name in ("hosts", "hostname", "resolv.conf"):
-        assert re.search(rf" \S*/containers/{container.id}/{re.escape(name)} /etc/{re.escape(name)} rw,relatime - ", table)
+        assert re.search(rf" \S*/containers/{container.id}/{re.escape(name)} /etc/{re.escape(name)} rw,relatime - ",
+                         table)
         assert (host.data / "containers" / container.id / name).stat().st_mode & 0o777 == 0o644
     container.sh("echo 10.0.0.1 mine >> /etc/hosts")
     assert "10.0.0.1 mine" in (host.data / "containers" / container.id / "hosts").read_text()
@@ -201,10 +207,12 @@ def test_resolv_conf(minirun, host, tmp_path):
 
 def test_resolv_conf_without_a_usable_server(minirun, host, tmp_path):
     found = resolv_conf(minirun, host, tmp_path, "search lab.example\nnameserver 127.0.0.53\noptions edns0\n")
-    assert [line for line in found if line] == ["search lab.example", "options edns0", "nameserver 8.8.8.8", "nameserver 8.8.4.4"]
+    assert [line for line in found if line] == ["search lab.example", "options edns0", "nameserver 8.8.8.8",
+                                                "nameserver 8.8.4.4"]
 
 
 def test_dns_options(minirun, host):
-    out = minirun.ok("run", "--rm", "--dns", "192.0.2.53", "--dns-search", "a.example", "--dns-option", "ndots:3", "alpine", "cat",
+    out = minirun.ok("run", "--rm", "--dns", "192.0.2.53", "--dns-search", "a.example", "--dns-option", "ndots:3",
+                     "alpine", "cat",
                      "/etc/resolv.conf")
     assert sorted(out.split("\n")) == ["nameserver 192.0.2.53", "options ndots:3", "search a.example"]

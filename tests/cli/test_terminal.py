@@ -32,11 +32,16 @@ class Person:
 
         command = [*before, *minirun.words, *words]
         host = minirun.machine
-        self.process = subprocess.Popen(host.command(*command), stdin=slave, stdout=slave, stderr=slave, env=host.environment,
+        self.process = subprocess.Popen(host.command(*command), stdin=slave, stdout=slave, stderr=slave,
+                                        env=host.environment,
                                         preexec_fn=lambda: (host._join(), take_terminal()), close_fds=True)
 
     def type(self, text):
         os.write(self.master, text.encode())
+
+    def read(self):
+        """Take what has come. A line editor's question where the cursor stands is no output; nobody answers it here."""
+        self.seen = (self.seen + os.read(self.master, 65536).decode("utf-8", "replace")).replace("\x1b[6n", "")
 
     def read_until(self, pattern, seconds=10):
         """Read until the pattern is there; what was read since the last time."""
@@ -45,13 +50,13 @@ class Person:
             left = deadline - time.monotonic()
             assert left > 0, f"{pattern!r} did not come: {self.seen!r}"
             if select.select([self.master], [], [], left)[0]:
-                self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
+                self.read()
         text, self.seen = self.seen[:found.end()], self.seen[found.end():]
         return text
 
     def rest(self):
         while select.select([self.master], [], [], 0.1)[0]:
-            self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
+            self.read()
         text, self.seen = self.seen, ""
         return text
 
@@ -122,7 +127,7 @@ def test_size_at_the_start_and_later(shell):
     shell.resize(40, 120)
     time.sleep(0.1)
     shell.type("stty size\r")
-    assert "\n40 120\r" in shell.read_until("@> ")
+    shell.read_until("\n40 120\r")  # the editor may have drawn its prompt anew before
 
 
 def test_the_first_instruction_sees_the_size(person):
@@ -132,7 +137,8 @@ def test_the_first_instruction_sees_the_size(person):
 
 
 def test_a_new_size_is_told_to_the_program(person):
-    one = person("run", "-it", "--rm", "alpine", "sh", "-c", "trap 'echo now $(stty size)' WINCH; echo ready; while :; do sleep 0.05; done")
+    one = person("run", "-it", "--rm", "alpine", "sh", "-c",
+                 "trap 'echo now $(stty size)' WINCH; echo ready; while :; do sleep 0.05; done")
     one.read_until("ready")
     one.resize(50, 132)
     assert "now 50 132" in one.read_until("132")
@@ -202,7 +208,7 @@ def test_detach_keys_that_are_none(shell):
     shell.type("echo first\r")
     shell.read_until("@> ")
     shell.type("\x10x\r")
-    assert "first" in shell.read_until("@> ")
+    shell.read_until("\nfirstx\r")
 
 
 def test_other_detach_keys(person, minirun):
@@ -232,7 +238,8 @@ def test_attach_again_by_start(shell, person, minirun):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_terminal_is_restored_when_the_client_is_ended(person, minirun, number):
     """The signal is for the program, which may end of it; whether it does or not, the terminal must not stay raw."""
-    one = person("run", "-it", "--name", "c1", "alpine", "sh", "-c", f"trap 'exit 3' {number.name[3:]}; echo ready; while :; do sleep 0.05; done")
+    one = person("run", "-it", "--name", "c1", "alpine", "sh", "-c",
+                 f"trap 'exit 3' {number.name[3:]}; echo ready; while :; do sleep 0.05; done")
     one.read_until("ready")
     one.process.send_signal(number)
     assert one.wait() == 3
@@ -255,7 +262,8 @@ def test_terminal_is_restored_when_the_monitor_dies(shell, host):
 
 
 def test_output_is_crlf_and_merged(minirun, person):
-    result = minirun.machine.run("sh", "-c", f"{' '.join(minirun.words)} run -t --rm alpine sh -c 'echo out; echo err >&2' | od -c")
+    result = minirun.machine.run("sh", "-c",
+                                 f"{' '.join(minirun.words)} run -t --rm alpine sh -c 'echo out; echo err >&2' | od -c")
     assert "o   u   t  \\r  \\n   e   r   r  \\r  \\n" in result.stdout
     one = person("run", "-it", "--rm", "alpine", "sh", "-c", "echo out; echo err >&2")
     assert "out\r\nerr\r\n" in one.read_until("err\r\n")
@@ -270,7 +278,8 @@ def test_log_of_a_terminal(minirun, person):
 
 
 def test_t_without_i_takes_ctrl_c_as_a_signal(person):
-    one = person("run", "-t", "--rm", "alpine", "sh", "-c", "trap 'exit 130' INT; echo ready; while :; do sleep 0.05; done")
+    one = person("run", "-t", "--rm", "alpine", "sh", "-c",
+                 "trap 'exit 130' INT; echo ready; while :; do sleep 0.05; done")
     one.read_until("ready")
     one.type("\x03")
     assert one.wait() == 130
@@ -280,7 +289,8 @@ def test_t_without_i_takes_ctrl_c_as_a_signal(person):
 def test_environment_of_a_terminal(person):
     one = person("run", "-it", "--rm", "-h", "box", "alpine", "env")
     assert one.read_until("HOME=/root\r\n").split("\r\n") == [
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=box", "TERM=xterm", "HOME=/root", ""]
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=box", "TERM=xterm", "HOME=/root",
+        ""]
     one.wait()
 
 
@@ -309,7 +319,7 @@ def test_exec_with_a_terminal(person, minirun):
     one.resize(25, 90)
     time.sleep(0.1)
     one.type("stty size\r")
-    assert "25 90" in one.read_until("@> ")
+    one.read_until("\n25 90\r\n@> ")
     one.type("sleep 100\r")
     time.sleep(0.3)
     one.type("\x03")
@@ -327,7 +337,8 @@ def test_much_output(person):
 
 
 def test_a_long_paste(shell):
-    shell.type("cat > /tmp/x << END\r" + "".join(f"line {number} of a long paste\r" for number in range(300)) + "END\rwc -l < /tmp/x\r")
+    shell.type("cat > /tmp/x << END\r" +
+               "".join(f"line {number} of a long paste\r" for number in range(300)) + "END\rwc -l < /tmp/x\r")
     shell.read_until("\n300\r\n", seconds=20)
 
 

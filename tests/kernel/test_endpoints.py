@@ -161,7 +161,7 @@ def test_the_told_shell_lines_make_the_same_container(host):
         twin.call(networks.ensure_default, RUN)
         inside = False
         for line in lines:
-            if line.startswith("nsenter --net=/proc/") and line.endswith("/ns/net"):  # our own way in, and later our way out again
+            if line.startswith("nsenter --net=/proc/") and line.endswith("/ns/net"):  # our way in, and later out
                 inside = not inside
             elif inside:
                 twin.within(twin_pid, "sh", "-c", line)

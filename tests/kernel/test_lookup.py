@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -40,7 +41,7 @@ class Pile:
         """What the kernel shows: the content, or None. Links are followed within the merged root, by chroot."""
         upper, *lower = self.directories
         options = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={self.base}/work"
-        script = (f"mount -t overlay o -o {options} {self.base}/merged && exec /usr/bin/python3 -c '"
+        script = (f"mount -t overlay o -o {options} {self.base}/merged && exec {sys.executable} -IS -c '"
                   f'import os,sys; os.chroot("{self.base}/merged"); os.chdir("/"); path = sys.argv[1]; '
                   f'sys.stdout.write(open(path).read() if os.path.isfile(path) else "<none>")\' "/{path}"')
         done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 from network_host import RUN, Failed, NetworkHost
@@ -240,7 +241,7 @@ def test_another_namespace_is_noticed(host):
     other = host.namespace()
     script = f"import sys; sys.path.insert(0, {os.getcwd()!r}); from minirun.network import networks; " \
              f"networks.ensure_default({RUN!r})"
-    host.within(other, os.environ.get("PYTHON", "/tmp/w/venv/bin/python"), "-c", script)
+    host.within(other, sys.executable, "-c", script)
     assert host.within(other, "iptables", "-S") == FILTER
 
 

@@ -157,7 +157,7 @@ def test_a_full_disk_leaves_whole_records_only(tmp_path, monkeypatch):
     writer = logwriter.LogWriter(str(path))
     writer.feed("stdout", b"kept\n")
     real = os.write
-    monkeypatch.setattr(logwriter.os, "write", lambda fd, data: real(fd, data[:20]))  # as write(2) does when the disk gets full
+    monkeypatch.setattr(logwriter.os, "write", lambda fd, data: real(fd, data[:20]))  # as a disk that gets full
     writer.feed("stdout", b"lost\nlost too\n")
     assert (writer.lost, writer.error) == (2, "the disk is full")
     monkeypatch.undo()
@@ -246,7 +246,8 @@ def test_no_time(name):
 def test_a_damaged_line_is_passed_over(tmp_path):
     path = plant(tmp_path / "x.log", MOMENT)
     with open(path, "ab") as file:
-        file.write(b'{"log":"half\n\x00\x00\xff\n[1]\n3\n{"log":"x"}\n{"log":"whole\\n","stream":"stderr","time":"%s"}\n'
+        file.write(b'{"log":"half\n\x00\x00\xff\n[1]\n3\n{"log":"x"}\n{"log":"whole\\n","stream":"stderr",'
+                   b'"time":"%s"}\n'
                    % MOMENT.encode())
     assert read(path) == [b"0\n", b"whole\n"]
 
