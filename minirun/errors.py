@@ -106,3 +106,12 @@ def from_data(data: dict) -> MinirunError:
     error.trail = list(data["trail"])
     error.exit_code = data["exit_code"]
     return error
+
+
+def as_minirun_error(error: Exception) -> MinirunError:
+    """Any failure as one that can cross a process border; what we did not foresee is a mistake of ours, and says so."""
+    if isinstance(error, MinirunError):
+        return error
+    if isinstance(error, OSError):
+        return KernelError(str(error.filename or "system call"), error.errno or 0)
+    return MinirunError(f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself")

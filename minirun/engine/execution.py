@@ -13,10 +13,10 @@ from minirun.engine.attach import (
     window_size,
 )
 from minirun.engine.ends import Ends
-from minirun.engine.monitor import as_minirun_error, leave_the_terminal
+from minirun.engine.monitor import leave_the_terminal
 from minirun.engine.relay import Relay
 from minirun.engine.wire import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
-from minirun.errors import EngineError, MinirunError
+from minirun.errors import EngineError, MinirunError, as_minirun_error
 from minirun.kernel import process
 from minirun.kernel.channel import Channel
 from minirun.runtime import execution as runtime

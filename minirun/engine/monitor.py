@@ -18,7 +18,7 @@ from minirun.engine.ends import Ends
 from minirun.engine.logwriter import LogWriter
 from minirun.engine.register import Container
 from minirun.engine.relay import Relay
-from minirun.errors import KernelError, MinirunError
+from minirun.errors import as_minirun_error
 from minirun.kernel import process, syscalls
 
 TYPE_CHECKING = False
@@ -68,15 +68,6 @@ def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) ->
         os.close(mounts)
     if remains:
         store.remove_tree(remains)  # nobody has to wait for that
-
-
-def as_minirun_error(error: Exception) -> MinirunError:
-    """Any failure as one that can cross to the process that waits for us."""
-    if isinstance(error, MinirunError):
-        return error
-    if isinstance(error, OSError):
-        return KernelError(error.filename or "start", error.errno or 0)
-    return MinirunError(f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself")
 
 
 def start(container: Container, client: _socket.socket, wants: int) -> tuple[State, int, Relay]:

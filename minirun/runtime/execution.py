@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.errors import KernelError, MinirunError, ProgramError
+from minirun.errors import KernelError, MinirunError, ProgramError, as_minirun_error
 from minirun.kernel import namespaces, process, procfs, syscalls
 from minirun.kernel.cgroups import Cgroup
 from minirun.kernel.channel import Channel
@@ -62,10 +62,8 @@ def _become(wanted: dict, cgroup: Cgroup, hands: Hands, opened: dict[str, namesp
         file, environment = program.settle(wanted)
         process.reset_signals()
         syscalls.execve(file, wanted["args"], environment)
-    except MinirunError as error:
-        hands.channel.send_error(error)
-    except OSError as reason:
-        hands.channel.send_error(KernelError(reason.filename or "exec", reason.errno or 0))
+    except Exception as error:  # noqa: BLE001 (whatever it is, the parent waits to hear of it)
+        hands.channel.send_error(as_minirun_error(error))
 
 
 def _wait_for_exec(channel: Channel, pid: int) -> None:

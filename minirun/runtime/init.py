@@ -20,7 +20,7 @@ import os
 import struct
 import sys
 
-from minirun.errors import KernelError, MinirunError
+from minirun.errors import KernelError, MinirunError, as_minirun_error
 from minirun.kernel import mounts, namespaces, process, procfs, syscalls, terminals
 from minirun.runtime import program, rootfs
 from minirun.runtime.spec import namespaces as namespaces_of
@@ -53,15 +53,17 @@ def main(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> None:
         become_container(spec, cgroup, hands)
         file, environment = program.settle(spec["process"])
         hands.channel.send({"ready": os.getpid()})
-        wait_for_start(fifo)
-        process.reset_signals()
+    except Exception as error:  # noqa: BLE001 (whatever it is, the parent waits to hear of it)
+        hands.channel.send_error(as_minirun_error(error))
+        return
+    wait_for_start(fifo)
+    process.reset_signals()
+    try:
         with step("become the program"):
             syscalls.execve(file, spec["process"]["args"], environment)
     except MinirunError as error:
-        if not hands.channel.send_error(error):
-            complain(error)
-    except OSError as reason:
-        hands.channel.send_error(KernelError(reason.filename or "init", reason.errno or 0))
+        complain(error)
+        os._exit(1)
 
 
 def become_container(spec: dict, cgroup: Cgroup, hands: Hands) -> None:
