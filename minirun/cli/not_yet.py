@@ -10,7 +10,7 @@ blkio-weight= blkio-weight-device= cgroup-parent= cgroupns= cpu-count= cpu-perce
 device= device-cgroup-rule= device-read-bps= device-read-iops= device-write-bps= device-write-iops= expose= gpus=
 health-cmd= health-interval= health-retries= health-start-period= health-timeout= init io-maxbandwidth= io-maxiops= ip=
 ip6= ipc= isolation= kernel-memory= link= link-local-ip= log-driver= log-opt= memory-swappiness= network-alias=
-net-alias= no-healthcheck oom-kill-disable pid= platform= privileged p,publish= P,publish-all restart= runtime=
+net-alias= no-healthcheck oom-kill-disable pid= platform= privileged p,publish= P,publish-all runtime=
 storage-opt= userns= uts= volume-driver= volumes-from=
 """
 _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link", "import": "platform=",

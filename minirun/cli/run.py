@@ -7,7 +7,7 @@ import sys
 
 from minirun.cli.grammar import Options, Verb
 from minirun.cli.run_options import CREATE, RUN
-from minirun.errors import ClientError, NoSuchImage
+from minirun.errors import ClientError, NoSuchImage, UsageError
 
 
 def run(options: Options) -> int:
@@ -69,7 +69,9 @@ def complete(options: Options) -> None:
     if options.pull not in ("always", "missing", "never"):
         raise ClientError(f"invalid pull option: '{options.pull}': must be one of \"always\", \"missing\" or \"never\"")
     if options.pull == "always":
-        raise ClientError("minirun does not have --pull always yet")
+        raise UsageError("minirun does not have --pull always yet")
+    if options.restart not in ("", "no"):
+        raise UsageError("minirun does not have --restart yet")
     if options.mac_address and not _is_mac(options.mac_address):
         raise ClientError(f"{options.mac_address} is not a valid mac address")
     for word in options.security_opt:

@@ -27,6 +27,7 @@ CREATE = (
     Option("tty", BOOL, "Allocate a pseudo-TTY", short="t"),
     Option("group-add", LIST, "Add additional groups to join"),
     Option("attach", STREAMS, "Attach to STDIN, STDOUT or STDERR", short="a"),
+    Option("restart", STRING, "Restart policy to apply when a container exits", shown='"no"'),
     Option("stop-signal", STRING, "Signal to stop a container", shown='"SIGTERM"'),
     Option("stop-timeout", INT, "Timeout (in seconds) to stop a container", default=None),
     # files

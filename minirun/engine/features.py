@@ -135,10 +135,10 @@ def _seccomp() -> Feature:
 
 
 def _system_calls() -> Feature:
-    """The newest of the system calls that minirun needs: openat2(2) came with Linux 5.6, close_range(2) with 5.9."""
+    """The newest of the system calls that minirun needs: close_range(2) with CLOEXEC came with Linux 5.11."""
     try:
         os.close(syscalls.openat2(syscalls.AT_FDCWD, "/", os.O_PATH | os.O_DIRECTORY))
-        syscalls.close_range(1 << 30, (1 << 30) + 1)
+        syscalls.close_range(1 << 30, (1 << 30) + 1, syscalls.CLOSE_RANGE_CLOEXEC)
     except KernelError as error:
-        return "system calls", False, f"{error.message}: Linux {os.uname().release} is older than 5.9"
+        return "system calls", False, f"{error.message}: Linux {os.uname().release} is older than 5.11"
     return "system calls", True, f"Linux {os.uname().release}"

@@ -123,7 +123,7 @@ def _no_volume(name: str) -> BadParameter:
         return BadParameter(f'create {name}: "{name}" includes invalid characters for a local volume name, only '
                             '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use '
                             "absolute path")
-    return BadParameter("minirun has no volumes yet: give the absolute path of a directory on the host")
+    return BadParameter("minirun has no volumes yet: use a directory of the host, -v /host/directory:/path")
 
 
 def tmpfs(entries: list[str]) -> dict[str, str]:

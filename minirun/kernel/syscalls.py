@@ -35,6 +35,8 @@ RESOLVE_NO_SYMLINKS = lib.RESOLVE_NO_SYMLINKS
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = lib.RESOLVE_BENEATH, lib.RESOLVE_IN_ROOT
 AT_FDCWD, AT_EMPTY_PATH, CLOSE_RANGE_CLOEXEC = lib.AT_FDCWD, lib.AT_EMPTY_PATH, lib.CLOSE_RANGE_CLOEXEC
 
+KERNEL_HINT = "minirun needs Linux 5.11 or newer"
+
 #: What an errno of a call most often means, when strerror(3) does not say it.
 HINTS = {
     ("pivot_root", errno.EINVAL): "the new root must be a mount point, and neither it nor its parent may be shared",
@@ -44,8 +46,10 @@ HINTS = {
     ("mount", errno.EINVAL): "the kernel's log (dmesg) often has the reason",
     ("unshare", errno.ENOSPC): "a limit on namespaces is reached: see /proc/sys/user/",
     ("unshare", errno.EINVAL): "the kernel was built without one of these namespaces",
-    ("clone3", errno.ENOSYS): "minirun needs Linux 5.7 or newer",
-    ("openat2", errno.ENOSYS): "minirun needs Linux 5.7 or newer",
+    ("clone3", errno.ENOSYS): KERNEL_HINT,
+    ("openat2", errno.ENOSYS): KERNEL_HINT,
+    ("close_range", errno.ENOSYS): KERNEL_HINT,
+    ("close_range", errno.EINVAL): KERNEL_HINT,
     ("openat2", errno.EXDEV): "the path leads out of the directory that it must stay in",
     ("openat2", errno.ELOOP): "there is a symbolic link where none may be",
     ("clone3", errno.EAGAIN): "a limit on processes is reached: see pids.max of this cgroup and `ulimit -u`",
