@@ -12,9 +12,9 @@ from minirun.errors import ClientError, MinirunError
 from minirun.kernel import terminals
 
 #: Signals that are passed on to the process; the others either cannot be caught or are about this process alone.
-PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM,
-             signal.SIGTERM, signal.SIGCONT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXCPU, signal.SIGXFSZ,
-             signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGSYS)
+PASSED_ON = tuple(getattr(signal, f"SIG{word}") for word in (
+    "HUP", "INT", "QUIT", "ABRT", "USR1", "USR2", "ALRM", "TERM", "CONT", "TSTP", "TTIN", "TTOU", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "IO", "PWR", "SYS"))
 DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
 
 

@@ -153,7 +153,7 @@ def names(monkeypatch):
 @pytest.mark.parametrize(("line", "words"), [
     ("minirun im", {"plain,image", "plain,images", "plain,import"}),
     ("minirun ps --no", {"plain,--no-trunc"}),
-    ("minirun run --re", {"plain,--read-only"}),
+    ("minirun run --rea", {"plain,--read-only"}),
     ("minirun run al", {"plain,alpine"}), ("minirun run -it ", {"plain,alpine", "plain,busybox:1"}),
     ("minirun run alpine ", set()), ("minirun run --network ", {"plain,bridge", "plain,host", "plain,none"}),
     ("minirun run --env-file x", {"file,x"}), ("minirun run --rm al", {"plain,alpine"}),
