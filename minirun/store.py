@@ -120,6 +120,9 @@ def reserve(path: str, owner: str) -> bool:
         raise KernelError(f"create {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
     try:
         os.write(fd, owner.encode())
+    except OSError as reason:
+        discard(path)
+        raise KernelError(f"write {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
     finally:
         os.close(fd)
     return True
@@ -163,6 +166,8 @@ def remove_tree(path: str) -> None:
         return
     try:
         _remove_below(parent, os.path.basename(path))
+    except FileNotFoundError:  # another process is at the same work, and was quicker
+        return
     except OSError as reason:
         raise KernelError(f"remove {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
     finally:
@@ -180,7 +185,7 @@ def _remove_below(parent: int, name: str) -> None:
                     _flatten(top, entry)
     finally:
         os.close(top)
-    os.rmdir(name, dir_fd=parent)
+    _removed_directory(parent, name)
 
 
 def _flatten(top: int, name: str) -> None:
@@ -188,14 +193,24 @@ def _flatten(top: int, name: str) -> None:
 
     So the deepest tree (a container may have made ten thousand levels) takes two descriptors and no stack.
     """
-    directory = os.open(name, _DIRECTORY, dir_fd=top)
+    try:
+        directory = os.open(name, _DIRECTORY, dir_fd=top)
+    except FileNotFoundError:  # another process is at the same work
+        return
     try:
         for entry in os.listdir(directory):
             if not _unlinked(directory, entry):
                 os.rename(entry, f".{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
     finally:
         os.close(directory)
-    os.rmdir(name, dir_fd=top)
+    _removed_directory(top, name)
+
+
+def _removed_directory(parent: int, name: str) -> None:
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        return
 
 
 def _unlinked(parent: int, name: str) -> bool:
@@ -208,6 +223,21 @@ def _unlinked(parent: int, name: str) -> bool:
         if reason.errno not in (errno.EISDIR, errno.EPERM):
             raise
         return False
+    return True
+
+
+def nobody_holds(path: str) -> bool:
+    """Whether a path for which somebody may queue up (see `lock`) is free at this moment, or not there at all."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
     return True
 
 

@@ -53,6 +53,15 @@ def tell(call: str, shell: str | Callable[..., str], *values: object) -> None:
         listener("action", call, line)
 
 
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
+
+
+def quoted(word: object) -> str:
+    """A word as a shell takes it for one: in quotes, if it needs them. (shlex would load `re`.)"""
+    text = str(word)
+    return text if text and _PLAIN.issuperset(text) else "'" + text.replace("'", "'\"'\"'") + "'"
+
+
 class step:
     """Name a stage: `with step("make it our root"): ...`."""
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from throwaway import Host, cgroup_trees  # noqa: E402
+from throwaway import Host, cgroup_trees, wait_for  # noqa: E402
 
 
 def command() -> list[str]:
@@ -35,14 +35,6 @@ def command() -> list[str]:
     if beside.exists():
         return [str(beside)]
     return [sys.executable, "-IS", str(ROOT / "minirun" / "__main__.py")]
-
-
-def wait_for(what: Callable[[], object], seconds: float = 5, *, interval: float = 0.01) -> object:
-    """Look again and again until `what` gives something true; what it gave last."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()) and time.monotonic() < deadline:
-        time.sleep(interval)
-    return found
 
 
 class Result:
@@ -196,9 +188,9 @@ class Machine(Host):
         """All processes in its cgroups, with their names."""
         found = {}
         for mountpoint, _, _ in cgroup_trees():
-            for procs in (Path(mountpoint) / self.name).rglob("cgroup.procs"):
+            for directory, _, _ in os.walk(Path(mountpoint) / self.name):  # which does not mind what goes meanwhile
                 with contextlib.suppress(OSError):
-                    for pid in map(int, procs.read_text().split()):
+                    for pid in map(int, (Path(directory) / "cgroup.procs").read_text().split()):
                         with contextlib.suppress(OSError):
                             found[pid] = Path(f"/proc/{pid}/comm").read_text().strip()
         return found

@@ -21,11 +21,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWNET = 0x00020000, 0x02000000, 0x04000000, 0x40000000
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def wait_for(what: Callable[[], object], seconds: float = 5, *, interval: float = 0.01) -> object:
+    """Look again and again until `what` gives something true; what it gave last."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()) and time.monotonic() < deadline:
+        time.sleep(interval)
+    return found
 
 
 def _unshare(flags: int) -> None:

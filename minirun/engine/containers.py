@@ -77,9 +77,10 @@ def create(options: Options) -> Container:
         container._record = record.make(options, image, container.id, name)
         store.make_directory(container.directory, 0o710)
         try:
-            container.record["Name"] = "/" + names.reserve(places.data, name, container.id)
-            overlay.ensure_directories(image.layers, container.directory)
-            container.save()
+            with container.queue():  # who finds a container without a record sees by this that it is being made
+                container.record["Name"] = "/" + names.reserve(places.data, name, container.id)
+                overlay.ensure_directories(image.layers, container.directory)
+                container.save()
             if options.cidfile:
                 store.write_text(options.cidfile, container.id, mode=0o644)
         except BaseException:
@@ -169,7 +170,9 @@ def _start(container: Container, starter: Starter, attachment: Attachment | None
 
 def _note_failed_start(container: Container, error: MinirunError) -> None:
     """A container whose start failed stays, as Created and with the reason in its State; with --rm it goes."""
-    store.remove_tree(container.run_directory)
+    from minirun.engine import running  # its monitor may have been killed, and what it had made is there still
+
+    running.take_down(container)
     container.forget()
     if container.record["HostConfig"]["AutoRemove"]:
         discard(container)

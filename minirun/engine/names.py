@@ -99,6 +99,16 @@ def release(data: str, name: str, container_id: str) -> None:
         store.discard(_path(data, name))
 
 
+def release_all(data: str, container_id: str) -> None:
+    """Give back whatever names a container has, for one whose record does not say."""
+    try:
+        entries = os.listdir(f"{data}/names")
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        release(data, entry, container_id)
+
+
 def owner(data: str, name: str) -> str:
     """The ID of the container that has a name; "" when nobody has it."""
     if not name:

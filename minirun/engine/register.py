@@ -7,6 +7,7 @@ first process, and the kernel answers.
 from __future__ import annotations
 
 import os
+import time
 
 from minirun import store
 from minirun.engine import names, places, times, watch
@@ -15,6 +16,12 @@ from minirun.errors import EngineError, KernelError, MinirunError, NoSuchContain
 from minirun.kernel import procfs
 
 HEX = frozenset("0123456789abcdef")
+#: In a container's directory: who changes its status holds this (see `Container.queue`).
+QUEUE = ".lock"
+#: What a directory is called whose container is gone.
+REMOVED = ".removed-"
+#: A directory that has no record after so many seconds, and nobody at work in it, was given up.
+GRACE = 10
 
 #: What `every` could not read, for whoever wants to say so; `system check` has more to say about it.
 unreadable: list[str] = []
@@ -79,7 +86,7 @@ class Container:
         """Queue up for changing the container's status: `with container.queue(): ...`."""
         if not os.path.isdir(self.directory):  # removed since we found it
             raise NoSuchContainer(self.id)
-        return store.lock(f"{self.directory}/.lock")
+        return store.lock(f"{self.directory}/{QUEUE}")
 
     def network(self) -> dict | None:
         """What is plugged in while it runs (see `network.networks.reserve`), or None."""
@@ -97,6 +104,7 @@ class Container:
         """
         watched = self.watch()
         if watched is None:
+            self._clear_bundle(queued)
             return self._at_rest()
         if not watched.alive():
             self._clear_dead(queued)
@@ -105,6 +113,11 @@ class Container:
             return Status("running", self.record["State"], watched.init, watched.started_at)
         # Either on its way up (Docker calls that Created), or its program has ended and the monitor is cleaning up.
         return self._at_rest() if not watched.init else Status("exited", self._settled()["State"])
+
+    def _clear_bundle(self, queued: bool) -> None:
+        """A bundle without a monitor: its command was killed before it had one; or it is being written now."""
+        if os.path.isdir(self.run_directory) and (queued or store.nobody_holds(f"{self.directory}/{QUEUE}")):
+            store.remove_tree(self.run_directory)
 
     def _clear_dead(self, queued: bool) -> None:
         from minirun.engine import running  # seldom: and it loads all that a start needs
@@ -177,8 +190,8 @@ def every() -> list[Container]:
         container = Container(container_id)
         try:
             found.append((container.record["Created"], container))
-        except NoSuchContainer:  # being made or removed at this moment
-            continue
+        except NoSuchContainer:
+            _clear_half_made(container)
         except MinirunError as error:  # damaged: it must not hide all others
             unreadable.append(error.message)
     return [container for _, container in sorted(found, key=lambda pair: pair[0], reverse=True)]
@@ -190,10 +203,29 @@ def exists(container_id: str) -> bool:
 
 
 def _ids() -> list[str]:
+    """The ids of all containers. The remains of those whose removal was cut short are removed on the way."""
+    directory = f"{places.data}/containers"
     try:
-        return [entry for entry in os.listdir(f"{places.data}/containers") if len(entry) == 64]
+        entries = os.listdir(directory)
     except FileNotFoundError:
         return []
+    for entry in entries:
+        if entry.startswith(REMOVED):
+            store.remove_tree(f"{directory}/{entry}")
+    return [entry for entry in entries if len(entry) == 64]
+
+
+def _clear_half_made(container: Container) -> None:
+    """A directory without a record: its container is being made at this moment, or whoever made it was killed."""
+    queue = f"{container.directory}/{QUEUE}"
+    try:
+        given_up = store.nobody_holds(queue) if os.path.exists(queue) else \
+            time.time() - os.stat(container.directory).st_mtime > GRACE
+    except FileNotFoundError:
+        return
+    if given_up and not exists(container.id):
+        discard(container)
+        names.release_all(places.data, container.id)
 
 
 def discard(container: Container) -> None:
@@ -210,7 +242,7 @@ def retire(container: Container) -> str:
         names.release(places.data, container.name, container.id)
     except MinirunError:  # no record, or a damaged one: a name whose container is gone counts as free
         pass
-    remains = f"{places.data}/containers/.removed-{container.id}"
+    remains = f"{places.data}/containers/{REMOVED}{container.id}"
     try:
         os.rename(container.directory, remains)
     except FileNotFoundError:

@@ -38,7 +38,7 @@ def run(argv: Sequence[str], *, stdin: str = "", check: bool = True) -> Result:
     64 KiB); check (bool), whether a non-zero end is an error.
     Errors: MinirunError with the program's own first line of complaint, or with the package that would bring it.
     """
-    trace.tell("run", lambda *_: " ".join(argv))
+    trace.tell("run", lambda *_: " ".join(map(trace.quoted, argv)))
     program = find(argv[0])
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)

@@ -6,7 +6,7 @@ import errno
 import os
 
 from minirun.errors import ROOT_HINT, KernelError
-from minirun.trace import tell
+from minirun.trace import quoted, tell
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -17,7 +17,7 @@ def write(path: str, value: str | int) -> None:
     Such a file takes its value in one write(2) or refuses it, so there is no half way and nothing to sync.
     Errors: KernelError.
     """
-    tell("write(2)", lambda *_: f"echo {value} > {path}")
+    tell("write(2)", lambda *_: f"echo {quoted(value)} > {quoted(path)}")
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:

@@ -15,7 +15,7 @@ import _prctl  # type: ignore[import-not-found]  # python-prctl's C half: the ot
 
 from minirun.errors import ROOT_HINT, KernelError
 from minirun.kernel._linux import ffi, lib
-from minirun.trace import tell
+from minirun.trace import quoted, tell
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = lib.CLONE_NEWNS, lib.CLONE_NEWCGROUP, lib.CLONE_NEWUTS
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = lib.CLONE_NEWIPC, lib.CLONE_NEWUSER, lib.CLONE_NEWPID
@@ -128,6 +128,7 @@ _OPTION_WORDS = ((MS_RDONLY, "ro"), (MS_NOSUID, "nosuid"), (MS_NODEV, "nodev"), 
 
 def _mount_line(source: str, target: str, filesystemtype: str, mountflags: int, data: str) -> str:
     target = shown(target)
+    data = quoted(data) if data else ""
     for flag, word in _PROPAGATION:
         if mountflags & flag:
             return f"mount --make-{'r' if mountflags & MS_REC else ''}{word} {target}"
@@ -138,7 +139,7 @@ def _mount_line(source: str, target: str, filesystemtype: str, mountflags: int, 
     options = f" -o {','.join(words)}" if words else ""
     if mountflags & MS_BIND:
         return f"mount --{'r' if mountflags & MS_REC else ''}bind{options} {shown(source)} {target}"
-    return f"mount -t {filesystemtype}{options} {source} {target}"
+    return f"mount -t {filesystemtype}{options} {quoted(source)} {target}"
 
 
 def mount(source: str, target: str, filesystemtype: str, mountflags: int, data: str = "") -> None:
@@ -185,7 +186,7 @@ def mkdirat(dirfd: int, pathname: str, mode: int) -> None:
 
 def rmdir(pathname: str) -> None:
     """rmdir(2): remove an empty directory (a cgroup counts as empty when no process and no cgroup is in it)."""
-    tell("rmdir(2)", "rmdir {}", pathname)
+    tell("rmdir(2)", "rmdir {}", quoted(pathname))
     try:
         os.rmdir(pathname)
     except OSError as reason:
@@ -209,7 +210,7 @@ def _mknod_line(dirfd: int, pathname: str, mode: int, dev: int) -> str:
 
 def symlinkat(target: str, dirfd: int, linkpath: str) -> None:
     """symlinkat(2): make `linkpath`, below the open directory `dirfd`, a symbolic link to `target`."""
-    tell("symlinkat(2)", lambda *_: f"ln -s {target} {below(dirfd, linkpath)}")
+    tell("symlinkat(2)", lambda *_: f"ln -s {quoted(target)} {below(dirfd, linkpath)}")
     try:
         os.symlink(target, linkpath, dir_fd=dirfd)
     except OSError as reason:
@@ -218,7 +219,7 @@ def symlinkat(target: str, dirfd: int, linkpath: str) -> None:
 
 def mkfifo(pathname: str, mode: int) -> None:
     """mkfifo(3): make a named pipe (fifo(7))."""
-    tell("mknodat(2)", "mkfifo -m {1:o} {0}", pathname, mode)
+    tell("mknodat(2)", "mkfifo -m {1:o} {0}", quoted(pathname), mode)
     try:
         os.mkfifo(pathname, mode)
     except OSError as reason:
@@ -237,7 +238,7 @@ def fchownat(dirfd: int, pathname: str, owner: int, group: int) -> None:
 
 def chdir(path: str) -> None:
     """chdir(2): the directory from which relative paths start."""
-    tell("chdir(2)", "cd {}", path)
+    tell("chdir(2)", "cd {}", quoted(path))
     try:
         os.chdir(path)
     except OSError as reason:
@@ -258,27 +259,28 @@ def described(fd: int) -> str:
 
 
 def shown(path: str) -> str:
-    """A path for people: /proc/self/fd/7 is shown as what descriptor 7 stands for."""
+    """A path for a shell: /proc/self/fd/7 is shown as what descriptor 7 stands for."""
     head, _, number = path.rpartition("/")
-    return described(int(number)) if head == "/proc/self/fd" and number.isdigit() else path
+    return quoted(described(int(number)) if head == "/proc/self/fd" and number.isdigit() else path)
 
 
 def below(dirfd: int, pathname: str) -> str:
-    """`pathname` below the open directory `dirfd`, for people."""
-    return pathname if dirfd == AT_FDCWD or pathname.startswith("/") else f"{described(dirfd)}/{pathname}"
+    """`pathname` below the open directory `dirfd`, for a shell."""
+    whole = dirfd == AT_FDCWD or pathname.startswith("/")
+    return quoted(pathname if whole else f"{described(dirfd)}/{pathname}")
 
 
 # ---- names -----------------------------------------------------------------------------------------------------
 
 def sethostname(name: str) -> None:
     """sethostname(2): the name of this uts namespace."""
-    tell("sethostname(2)", "hostname {}", name)
+    tell("sethostname(2)", "hostname {}", quoted(name))
     _call(lib.sethostname, name, name.encode(), len(name.encode()))
 
 
 def setdomainname(name: str) -> None:
     """setdomainname(2): the NIS domain of this uts namespace."""
-    tell("setdomainname(2)", "domainname {}", name)
+    tell("setdomainname(2)", "domainname {}", quoted(name))
     _call(lib.setdomainname, name, name.encode(), len(name.encode()))
 
 
@@ -376,7 +378,7 @@ def umask(mask: int) -> None:
 
 def execve(pathname: str, argv: list[str], envp: dict[str, str]) -> None:
     """execve(2): become another program. Returns only by raising."""
-    tell("execve(2)", lambda *_: "exec " + " ".join(argv))
+    tell("execve(2)", lambda *_: "exec " + " ".join(map(quoted, argv)))
     try:
         os.execve(pathname, argv, envp)
     except OSError as reason:

@@ -53,10 +53,17 @@ def publish(pid: int, name: str) -> bool:
 
 
 def withdraw(name: str, inode: int) -> bool:
-    """Take a name away if it stands for the namespace with this inode number; False when it does not."""
+    """Take a name away if it stands for the namespace with this inode number; False when it does not.
+
+    A file of that name with nothing mounted on it and nothing in it is one that `publish` was killed over.
+    """
     path = f"{DIRECTORY}/{name}"
     try:
-        if os.stat(path).st_ino != inode:
+        found = os.stat(path)
+        if found.st_dev == os.stat(DIRECTORY).st_dev and found.st_size == 0:
+            store.discard(path)
+            return True
+        if found.st_ino != inode:
             return False
     except FileNotFoundError:
         return False

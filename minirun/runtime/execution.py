@@ -56,6 +56,7 @@ def _become(wanted: dict, cgroup: Cgroup, hands: Hands, opened: dict[str, namesp
             cgroup.join_v1()
             init.forget_how_to_import()
             namespaces.enter(opened)
+        syscalls.join_session_keyring("_ses." + os.path.basename(cgroup.path))  # not the caller's, with his keys
         syscalls.setsid()
         if wanted.get("terminal"):
             init.take_terminal(wanted, hands, console_node=False)

@@ -8,6 +8,7 @@ told, a line without its call is one that nobody did, and both make the lists di
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import shlex
@@ -353,7 +354,7 @@ class Story:
         if process.spawned_by:
             process.spawned_by.done.append(" ".join(argv))
         else:
-            process.done.append(shlex.join(["exec", *argv]))
+            process.done.append(" ".join(["exec", *argv]))
         process.over = call.result in ("0", "?")
 
     def open(self, process, call):
@@ -439,7 +440,7 @@ class Story:
 
 
 def comparable(line, pid):
-    """A told line as `Story` would put it: without what is said for people only."""
+    """A told line as `Story` puts it: without quotes, and without what is said for people only."""
     line, _, call = line.rpartition("   # ")
     line = line.split("   # ")[0]
     if call.startswith("RTM_"):
@@ -449,7 +450,11 @@ def comparable(line, pid):
                                    for word in shlex.split(line)[1:])
     if call == "bpf(2)":
         return "bpftool cgroup attach"
-    return re.sub(r" +", " ", line) if line.startswith("unshare") else line
+    if line.startswith("setpriv"):
+        line = line.replace("=", " ")
+    with contextlib.suppress(ValueError):  # a line that no shell can read stays as it is
+        line = " ".join(shlex.split(line))
+    return line
 
 
 def differences(process):

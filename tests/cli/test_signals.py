@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from throwaway import wait_for
 
 
 @pytest.fixture
@@ -99,6 +100,7 @@ def test_a_stopped_client_does_not_stop_the_program(attached, minirun):
 
 def test_children_of_pid_1_die_with_it(minirun, host):
     container = minirun.begin("alpine", "sh", "-c", "sleep 1001 & sleep 1002 & exec sleep 1003")
+    wait_for(lambda: len(container.pids()) == 3)
     pids = container.pids()
     assert len(pids) == 3
     minirun.ok("kill", "c1")
