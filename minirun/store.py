@@ -249,6 +249,8 @@ class lock:
         self.fd = -1
 
     def __enter__(self) -> lock:
+        if self.fd >= 0:
+            return self  # held since it was handed over
         try:
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
@@ -260,3 +262,4 @@ class lock:
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
+        self.fd = -1

@@ -10,7 +10,7 @@ import os
 
 from minirun import store
 from minirun.engine import names, places, signals, wire
-from minirun.engine.register import Container, Status, discard, every, exists, find
+from minirun.engine.register import Container, Status, discard, every, exists, find, reserve
 from minirun.engine.starter import Starter
 from minirun.errors import EngineError, MinirunError, ProgramError
 from minirun.trace import step
@@ -75,9 +75,9 @@ def create(options: Options) -> Container:
     with step("make the container's record"):
         name = names.check(options.name) if options.name else ""
         container._record = record.make(options, image, container.id, name)
-        store.make_directory(container.directory, 0o710)
+        queue = reserve(container)
         try:
-            with container.queue():  # who finds a container without a record sees by this that it is being made
+            with queue:
                 container.record["Name"] = "/" + names.reserve(places.data, name, container.id)
                 overlay.ensure_directories(image.layers, container.directory)
                 container.save()

@@ -7,7 +7,6 @@ first process, and the kernel answers.
 from __future__ import annotations
 
 import os
-import time
 
 from minirun import store
 from minirun.engine import names, places, times, watch
@@ -18,10 +17,8 @@ from minirun.kernel import procfs
 HEX = frozenset("0123456789abcdef")
 #: In a container's directory: who changes its status holds this (see `Container.queue`).
 QUEUE = ".lock"
-#: What a directory is called whose container is gone.
-REMOVED = ".removed-"
-#: A directory that has no record after so many seconds, and nobody at work in it, was given up.
-GRACE = 10
+#: What a directory is called whose container is gone, and one that has nobody in its queue yet.
+REMOVED, MAKING = ".removed-", ".making-"
 
 #: What `every` could not read, for whoever wants to say so; `system check` has more to say about it.
 unreadable: list[str] = []
@@ -203,29 +200,42 @@ def exists(container_id: str) -> bool:
 
 
 def _ids() -> list[str]:
-    """The ids of all containers. The remains of those whose removal was cut short are removed on the way."""
+    """The ids of all containers. What was cut short while it was made or removed is removed on the way."""
     directory = f"{places.data}/containers"
     try:
         entries = os.listdir(directory)
     except FileNotFoundError:
         return []
     for entry in entries:
-        if entry.startswith(REMOVED):
-            store.remove_tree(f"{directory}/{entry}")
+        path = f"{directory}/{entry}"
+        if entry.startswith(REMOVED) or entry.startswith(MAKING) and store.nobody_holds(f"{path}/{QUEUE}"):
+            store.remove_tree(path)
     return [entry for entry in entries if len(entry) == 64]
 
 
 def _clear_half_made(container: Container) -> None:
     """A directory without a record: its container is being made at this moment, or whoever made it was killed."""
-    queue = f"{container.directory}/{QUEUE}"
-    try:
-        given_up = store.nobody_holds(queue) if os.path.exists(queue) else \
-            time.time() - os.stat(container.directory).st_mtime > GRACE
-    except FileNotFoundError:
-        return
-    if given_up and not exists(container.id):
+    if store.nobody_holds(f"{container.directory}/{QUEUE}") and not exists(container.id):
         discard(container)
         names.release_all(places.data, container.id)
+
+
+def reserve(container: Container) -> store.lock:
+    """Make the directory of a new container, with its maker first in its queue. Returns: the lock, held.
+
+    It gets its name in the moment when it is held, so that one which is not held, and has no record, was given up.
+    """
+    making = f"{places.data}/containers/{MAKING}{container.id}"
+    while True:
+        store.make_directory(making, 0o710)
+        try:
+            queue = store.lock(f"{making}/{QUEUE}").__enter__()
+            os.rename(making, container.directory)
+        except FileNotFoundError:  # somebody took it for given up, before we were in its queue
+            continue
+        except OSError as reason:
+            raise KernelError(f"rename {making}", reason.errno or 0, hint=store.disk_hint(reason)) from None
+        return queue
 
 
 def discard(container: Container) -> None:
