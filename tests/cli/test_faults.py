@@ -194,7 +194,7 @@ def test_the_cli_is_killed_during_a_start(minirun, host, options):
 def test_the_monitor_is_killed_during_a_start(minirun, host):
     """At any moment between its first breath and the program's first instruction."""
     hits = 0
-    for moment in moments(duration_of_a_start(minirun) * 0.3):  # from when it has its name: the second half of a start
+    for moment in moments(duration_of_a_start(minirun) * 0.08):  # besides the time it takes to find it by its name
         process = minirun.popen("run", "--name", "c1", "alpine", "sleep", "1000", stderr=subprocess.PIPE)
         deadline = time.monotonic() + 5
         while not (monitors := ours(host, "minirun:monitor")) and time.monotonic() < deadline \
