@@ -1,4 +1,4 @@
-"""A directory as a database: `ls` is the query, rename is the commit, O_EXCL is the reservation, flock the queue.
+"""A directory as a database: `ls` is the query, rename is the commit, link is the reservation, flock the queue.
 
 Nothing here knows what is stored. Values are JSON. A reader sees the old value or the new one, never half of one,
 because a value is written to a file beside its place and renamed into it (rename(2) replaces atomically).
@@ -110,21 +110,26 @@ def disk_hint(reason: OSError) -> str:
 def reserve(path: str, owner: str) -> bool:
     """Take a name that only one can have: True when it is ours now, False when somebody has it.
 
-    The file's content says who (O_EXCL: creation fails when the name exists, open(2)).
+    The file's content says who. It is written before the file has its name, so whoever finds the name finds the owner:
+    a file without a name (O_TMPFILE, open(2)) gets one by link(2), which fails when the name is taken.
     """
+    directory, _, name = path.rpartition("/")
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fd = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, owner.encode())
+                # With a directory Python calls linkat(2), which alone follows the link in /proc to the file itself.
+                os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=place, follow_symlinks=True)
+            finally:
+                os.close(fd)
+        finally:
+            os.close(place)
     except FileExistsError:
         return False
     except OSError as reason:
-        raise KernelError(f"create {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
-    try:
-        os.write(fd, owner.encode())
-    except OSError as reason:
-        discard(path)
-        raise KernelError(f"write {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
-    finally:
-        os.close(fd)
+        raise KernelError(f"create {path}", reason.errno or 0, hint=disk_hint(reason)) from None
     return True
 
 

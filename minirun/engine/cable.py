@@ -27,6 +27,7 @@ def plug_in(container: Container, pid: int) -> None:
         networks.loopback_only(pid)
     else:
         network = networks.ensure_default(places.run)
+        store.write(path, note)  # an address without an endpoint in the note is found by its owner
         note["Endpoint"] = networks.reserve(network, container.id)
         store.write(path, note)
         networks.plug(network, note["Endpoint"], pid)
@@ -42,3 +43,5 @@ def unplug(container: Container) -> None:
     netns.withdraw(note["Name"], note["Inode"])
     if note["Endpoint"]:
         networks.disconnect(places.run, note["Endpoint"])
+    else:
+        networks.release_all(places.run, container.id)

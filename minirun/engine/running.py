@@ -86,15 +86,16 @@ def take_down(container: Container) -> None:
         store.remove_tree(container.run_directory)
 
 
-def clear_dead(container: Container) -> None:
+def clear_dead(container: Container) -> bool:
     """Clear up after a monitor that was killed; the caller has the container's queue.
 
     What ran under its eyes is killed: nobody has its output and exit code. (containerd does the same when it finds a
     shim dead.)
+    Returns: whether there was one, and the container had started under it.
     """
     watched = watch.of(container.run_directory)
     if watched is None or watched.alive():
-        return  # another command was faster
+        return False  # another command was faster
     container.forget()
     if watched.started_at:
         container.record["State"]["StartedAt"] = watched.started_at
@@ -102,3 +103,4 @@ def clear_dead(container: Container) -> None:
     take_down(container)
     if container.record["HostConfig"]["AutoRemove"]:
         register.discard(container)
+    return bool(watched.started_at)

@@ -232,6 +232,23 @@ def clear(run: str, found: Iterable[Leftover]) -> None:
                 store.discard(leftover.path)
 
 
+class _Others:
+    """All containers but one."""
+
+    def __init__(self, container: str) -> None:
+        self.container = container
+
+    def __contains__(self, other: object) -> bool:
+        return other != self.container
+
+
+def release_all(run: str, container: str) -> None:
+    """Give back whatever a container has, for one of which it is not known; fine when it has nothing."""
+    found = leftovers(run, _Others(container))
+    if found:
+        clear(run, [leftover for leftover in found if leftover.owner == container])
+
+
 def _names(directory: str) -> list[str]:
     try:
         return sorted(os.listdir(directory))
