@@ -100,7 +100,9 @@ def become_host(name: str, outside: bool) -> None:
     _unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP)
     v2_only = all(kind == "cgroup2" for _, kind, _ in trees)
     script = [f"mount --make-rslave /; hostname {name[:60]}; mount -t sysfs sysfs /sys; "
-              "mount -t tmpfs tmpfs /run; ip link set lo up"]
+              "mount -t tmpfs tmpfs /run; ip link set lo up; "
+              # A new network namespace takes these over from the machine; a machine that nobody used has them off.
+              "echo 0 > /proc/sys/net/ipv4/ip_forward"]
     if v2_only:
         script.append("mount -t cgroup2 cgroup2 /sys/fs/cgroup; mkdir /sys/fs/cgroup/host; "
                       "echo $$ > /sys/fs/cgroup/host/cgroup.procs")

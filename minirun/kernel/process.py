@@ -22,6 +22,10 @@ PACKAGES = {"iptables": "iptables", "ip6tables": "iptables", "conntrack": "connt
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+#: Signals whose action nobody can change: SIGKILL, SIGSTOP, and two that the C library keeps for itself.
+UNTOUCHABLE = (9, 19, 32, 33)
+
+
 class Result:
     """What a program left: `.code` (exit code, or 128 + signal), `.out` and `.err` (str)."""
 
@@ -170,6 +174,6 @@ def reset_signals() -> None:
     """Give all signals back their default action and unblock them: Python ignores SIGPIPE and SIGXFSZ, and an ignored
     signal stays ignored over an exec, so every `yes | head` in a container would go wrong."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP,
-                   signal.SIGQUIT, signal.SIGWINCH, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
-        signal.signal(number, signal.SIG_DFL)
+    for number in range(1, signal.NSIG):
+        if number not in UNTOUCHABLE:
+            signal.signal(number, signal.SIG_DFL)

@@ -144,7 +144,8 @@ def test_umask_cwd_oom_score(minirun):
 def test_signals_are_as_a_new_program_expects_them(minirun):
     """Python ignores SIGPIPE; a program that inherits that goes on for ever in `yes | head`."""
     status = minirun.ok("run", "--rm", "alpine", "grep", "-E", "^Sig(Ign|Blk|Cgt)", "/proc/self/status")
-    assert [line.split()[1] for line in status.split("\n")] == ["0" * 16] * 3
+    # Nobody can change the two signals that the C library keeps for itself (nptl(7)): 32 and 33.
+    assert [int(line.split()[1], 16) & ~(3 << 31) for line in status.split("\n")] == [0, 0, 0]
 
 
 def test_cidfile(minirun, tmp_path):

@@ -11,7 +11,9 @@ import sys
 
 import pytest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import minirun
+
+ROOT = os.path.dirname(os.path.dirname(minirun.__file__))  # what is tested, which may be installed elsewhere
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])

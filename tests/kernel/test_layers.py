@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import minirun
 from minirun.errors import MinirunError
 from minirun.image import layers
 from minirun.image.stream import Stream
@@ -717,7 +718,7 @@ def test_nothing_is_kept_in_memory() -> None:
                 input=block * count,
                 check=True,
                 capture_output=True,
-                cwd=Path(__file__).parents[2],
+                cwd=Path(minirun.__file__).parents[1],
             ).stdout
         )
         for count in (100, 30_000)

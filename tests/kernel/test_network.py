@@ -10,6 +10,7 @@ import sys
 import pytest
 from network_host import RUN, Failed, NetworkHost
 
+import minirun
 from minirun import trace
 from minirun.kernel import process
 from minirun.network import networks
@@ -239,7 +240,8 @@ def test_a_damaged_record_is_made_anew(host):
 def test_another_namespace_is_noticed(host):
     host.call(ensure)
     other = host.namespace()
-    script = f"import sys; sys.path.insert(0, {os.getcwd()!r}); from minirun.network import networks; " \
+    tested = os.path.dirname(os.path.dirname(minirun.__file__))
+    script = f"import sys; sys.path.insert(0, {tested!r}); from minirun.network import networks; " \
              f"networks.ensure_default({RUN!r})"
     host.within(other, sys.executable, "-c", script)
     assert host.within(other, "iptables", "-S") == FILTER
