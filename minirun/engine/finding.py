@@ -11,7 +11,7 @@ import os
 import time
 
 from minirun.engine import places
-from minirun.engine.register import Container
+from minirun.engine.register import QUEUE, Container
 from minirun.errors import MinirunError
 from minirun.kernel import procfs
 
@@ -81,7 +81,7 @@ def is_new(path: str, seconds: float = 0) -> bool:
 def is_busy(container: Container) -> bool:
     """Whether somebody is starting, stopping or removing it: he holds the lock of `Container.queue`."""
     try:
-        fd = os.open(f"{container.directory}/.lock", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(f"{container.directory}/{QUEUE}", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -7,7 +7,7 @@ import os
 from minirun import store
 from minirun.engine import places, running
 from minirun.engine.finding import Problem, containers, is_being_written, is_busy, is_new, names, writer
-from minirun.engine.register import Container, discard, exists
+from minirun.engine.register import MAKING, REMOVED, Container, discard, exists
 from minirun.errors import MinirunError
 from minirun.image.layout import Layout
 
@@ -20,7 +20,7 @@ def half_made() -> Iterator[Problem]:
     """Kind "container": directories of containers without a record: `create` or `rm` was killed."""
     for name in names(f"{places.data}/containers"):
         path = f"{places.data}/containers/{name}"
-        if name.startswith(".removed-") and not is_new(path):  # see `register.retire`
+        if name.startswith((REMOVED, MAKING)) and not is_new(path):  # see `register.retire` and `register.reserve`
             yield Problem("container", f"{path}: remains of a container", store.remove_tree, path)
     for container in containers():
         if _is_half_made(container):

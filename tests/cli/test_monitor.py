@@ -1,0 +1,68 @@
+"""A container's monitor, which stays with it: at work, and at rest (see `minirun.engine.resting`)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+from throwaway import wait_for
+
+CHATTER = "n=0; while [ $n -lt 30 ]; do echo tick $n; n=$((n+1)); sleep 0.1; done; exit 7"
+
+
+def monitor_of(minirun, host, name: str) -> int:
+    container = minirun.ok("inspect", "-f", "{{.Id}}", name)
+    return json.loads(host.run("cat", f"/run/minirun/containers/{container}/monitor.json").stdout)["pid"]
+
+
+def is_at_rest(pid: int) -> bool:
+    return b"minirun.engine.resting" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_it_rests_and_nobody_notices(minirun, host):
+    minirun.ok("run", "-d", "--name", "c1", "alpine", "sh", "-c", CHATTER)
+    pid = monitor_of(minirun, host, "c1")
+    assert wait_for(lambda: is_at_rest(pid), 5)
+    assert minirun.ok("ps", "-q")
+    assert minirun.ok("exec", "c1", "id", "-u") == "0"
+    assert minirun.ok("wait", "c1") == "7"
+    assert minirun.ok("logs", "c1").split("\n") == [f"tick {number}" for number in range(30)]
+    assert minirun.ok("inspect", "-f", "{{.State.ExitCode}}", "c1") == "7"
+
+
+def test_who_is_attached_loses_nothing(minirun):
+    result = minirun("run", "--rm", "alpine", "sh", "-c", CHATTER)
+    assert result.code == 7
+    assert result.out.split() == " ".join(f"tick {number}" for number in range(30)).split()
+
+
+def test_standard_input_goes_on(minirun):
+    process = minirun.popen("run", "--rm", "-i", "alpine", "cat", stdin=subprocess.PIPE)
+    process.stdin.write("before\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "before\n"
+    time.sleep(1.5)
+    out, _ = process.communicate("after\n", timeout=20)
+    assert (out, process.returncode) == ("after\n", 0)
+
+
+def test_at_rest_it_takes_little_memory(minirun, host):
+    minirun.ok("run", "-d", "--name", "c1", "alpine", "sleep", "1000")
+    pid = monitor_of(minirun, host, "c1")
+    assert wait_for(lambda: is_at_rest(pid), 5)
+
+    def private() -> int:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
+
+    assert wait_for(lambda: 0 < private() < 3072, 5), f"{private()} KiB"
+
+
+def test_a_program_of_another_kind(minirun, tmp_path):
+    """What is executable and no program is found out by execve(2), when nobody but the container hears of it."""
+    (tmp_path / "bad").write_bytes(b"\0\0no program")
+    (tmp_path / "bad").chmod(0o755)
+    result = minirun("run", "--rm", "-v", f"{tmp_path}/bad:/bad", "alpine", "/bad")
+    assert (result.code, result.err) == (1, "exec /bad: exec format error\n")
