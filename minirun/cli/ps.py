@@ -86,7 +86,7 @@ class Row:
         self.record = container.record
         self.status = status
         self.now = now
-        self.created = times.read(self.record["Created"])
+        self.created = times.read_own(self.record["Created"])
         self.full = full
 
     def field(self, name: str) -> str:
@@ -139,7 +139,7 @@ class Row:
     def since(self, moment: str) -> str:
         from minirun.engine import times
 
-        return duration((self.now - times.read(moment)) / 1e9)
+        return duration((self.now - times.read_own(moment)) / 1e9)
 
     def Ports(self) -> str:  # noqa: N802
         if self.status.word not in ALIVE:

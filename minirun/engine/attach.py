@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]
-import _socket
 import os
 from select import POLLIN, poll
 
 from minirun.engine.wire import BLOCK
 from minirun.errors import ClientError, MinirunError
 from minirun.kernel import terminals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
 
 #: Signals that are passed on to the process; the others either cannot be caught or are about this process alone.
 PASSED_ON = tuple(getattr(signal, f"SIG{word}") for word in (
@@ -135,31 +138,3 @@ def window_size() -> tuple[int, int] | None:
         except OSError:
             continue
     return None
-
-
-def connect(directory: str, wants: int) -> _socket.socket:
-    """Attach to the relay that listens in `directory`. Errors: OSError when nobody does.
-
-    The socket is reached through an open descriptor of its directory: a socket's path may have 107 bytes (unix(7)), and
-    a container's directory has most of them.
-    """
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        sock.connect(f"/proc/self/fd/{fd}/attach.sock")
-    finally:
-        os.close(fd)
-    sock.send(b"h" + bytes([wants]))
-    return sock
-
-
-def listen(directory: str) -> int:
-    """Listen in `directory` for watchers. Returns: the listening socket's descriptor."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        sock.bind(f"/proc/self/fd/{fd}/attach.sock")
-        sock.listen(16)
-    finally:
-        os.close(fd)
-    return sock.detach()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minirun import store
-from minirun.engine import bundle, places, watch
+from minirun.engine import etc_files, places, watch
 from minirun.network import netns, networks
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def plug_in(container: Container, pid: int) -> None:
         store.write(path, note)
         networks.plug(network, note["Endpoint"], pid)
         store.write(path, note)  # the kernel may have given the device another number
-        bundle.write_hosts(container, note["Endpoint"])
+        etc_files.write_hosts(container, note["Endpoint"])
     # A name that somebody has already is left to him.
     netns.publish(pid, container.name)
 

@@ -186,10 +186,8 @@ def _note_failed_start(container: Container, error: MinirunError) -> None:
 
 
 def _connect(container: Container, attachment: Attachment) -> _socket.socket:
-    from minirun.engine import attach
-
     try:
-        return attach.connect(container.run_directory, attachment.flags)
+        return wire.connect(container.run_directory, attachment.flags)
     except OSError:
         raise EngineError("You cannot attach to a stopped container, start it first", exit_code=1) from None
 
@@ -263,7 +261,7 @@ def wait(container: Container) -> int:
         await_monitor(container)
         return container.status().exit_code
     try:
-        sock = attach.connect(container.run_directory, 0)
+        sock = wire.connect(container.run_directory, 0)
     except OSError:
         await_monitor(container)
         return container.status().exit_code

@@ -13,7 +13,7 @@ import gc
 import os
 
 from minirun import store
-from minirun.engine import attach, register, resting, running, watch
+from minirun.engine import register, resting, running, watch, wire
 from minirun.engine.ends import Ends
 from minirun.engine.logwriter import LogWriter
 from minirun.engine.register import Container
@@ -78,7 +78,7 @@ def start(container: Container, client: _socket.socket, wants: int) -> tuple[Sta
     config = container.record["Config"]
     watch.note(container.run_directory)
     ends = Ends(terminal=config["Tty"], stdin=config["OpenStdin"])
-    relay = Relay(ends, LogWriter(container.log), attach.listen(container.run_directory),
+    relay = Relay(ends, LogWriter(container.log), wire.listen(container.run_directory),
                   rest=lambda relay: resting.rest(container.id, relay))
     state, mounts = running.bring_up(container, ends)
     ends.settle(stdin=config["OpenStdin"] or config["Tty"])

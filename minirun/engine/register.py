@@ -103,11 +103,11 @@ class Container:
         if watched is None:
             self._clear_bundle(queued)
             return self._at_rest()
+        if watched.init and procfs.start_and_parent(watched.init) == (watched.init_start_time, watched.pid):
+            return Status("running", self.record["State"], watched.init, watched.started_at)
         if not watched.alive():
             self._clear_dead(queued)
             return self._at_rest()
-        if watched.init and procfs.start_time(watched.init) == watched.init_start_time:
-            return Status("running", self.record["State"], watched.init, watched.started_at)
         # Either on its way up (Docker calls that Created), or its program has ended and the monitor is cleaning up.
         return self._at_rest() if not watched.init else Status("exited", self._settled()["State"])
 

@@ -38,6 +38,13 @@ def _seconds(moment: int) -> str:
     return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"
 
 
+def read_own(text: str) -> int:
+    """The moment (ns since 1970) of a text that `write` has made: quicker than `read`, and trusting."""
+    seconds = _days(int(text[:4]), int(text[5:7]), int(text[8:10])) * 86400
+    seconds += int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
+    return seconds * SECOND + int(f"{text[20:-1]:0<9}")
+
+
 def read(text: str, offset: int = 0) -> int:
     """The moment (ns since 1970) that a text names: a date, or a date and a time, with a zone or without.
 

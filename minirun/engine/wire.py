@@ -11,7 +11,45 @@ By a message's first byte:
 
 from __future__ import annotations
 
+import posix as os  # os without its Python half: a monitor at rest has this module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
 #: What a client wants, in the message "h".
 WANTS_STDIN, WANTS_STDOUT, WANTS_STDERR = 1, 2, 4
 #: The most bytes of a stream in one message.
 BLOCK = 32768
+
+
+def connect(directory: str, wants: int) -> _socket.socket:
+    """Attach to the relay that listens in `directory`. Errors: OSError when nobody does.
+
+    The socket is reached through an open descriptor of its directory: a socket's path may have 107 bytes (unix(7)), and
+    a container's directory has most of them.
+    """
+    import _socket  # a monitor at rest neither connects nor listens anew
+
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        sock.connect(f"/proc/self/fd/{fd}/attach.sock")
+    finally:
+        os.close(fd)
+    sock.send(b"h" + bytes([wants]))
+    return sock
+
+
+def listen(directory: str) -> int:
+    """Listen in `directory` for watchers. Returns: the listening socket's descriptor."""
+    import _socket  # a monitor at rest neither connects nor listens anew
+
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        sock.bind(f"/proc/self/fd/{fd}/attach.sock")
+        sock.listen(16)
+    finally:
+        os.close(fd)
+    return sock.detach()

@@ -47,8 +47,16 @@ def read(path: str) -> str:
 def start_time(pid: int) -> int | None:
     """When a process began, in clock ticks since boot; None when it is gone, or has ended and waits for its parent.
 
-    Pid and start time together name a process for good: pids are used again, this pair is not. Field 22 of
-    /proc/PID/stat, proc(5); the name in field 2 may hold anything, so the fields are counted from its last bracket.
+    Pid and start time together name a process for good: pids are used again, this pair is not.
+    """
+    return (start_and_parent(pid) or (None, 0))[0]
+
+
+def start_and_parent(pid: int) -> tuple[int, int] | None:
+    """The same, and its parent's pid: a parent that is named here is alive, or the child would have another.
+
+    Fields 22 and 4 of /proc/PID/stat, proc(5); the name in field 2 may hold anything, so the fields are counted from
+    its last bracket.
     """
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -59,7 +67,7 @@ def start_time(pid: int) -> int | None:
     except OSError:
         return None
     fields = text[text.rfind(")") + 2:].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if fields[0] in "ZX" else (int(fields[19]), int(fields[1]))
 
 
 def boot_id() -> str:
