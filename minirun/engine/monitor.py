@@ -13,7 +13,7 @@ import gc
 import os
 
 from minirun import store
-from minirun.engine import register, resting, running, watch, wire
+from minirun.engine import register, running, watch, wire
 from minirun.engine.ends import Ends
 from minirun.engine.logwriter import LogWriter
 from minirun.engine.register import Container
@@ -79,7 +79,7 @@ def start(container: Container, client: _socket.socket, wants: int) -> tuple[Sta
     watch.note(container.run_directory)
     ends = Ends(terminal=config["Tty"], stdin=config["OpenStdin"])
     relay = Relay(ends, LogWriter(container.log), wire.listen(container.run_directory),
-                  rest=lambda relay: resting.rest(container.id, relay))
+                  rest=lambda relay: rest(container, relay))
     state, mounts = running.bring_up(container, ends)
     ends.settle(stdin=config["OpenStdin"] or config["Tty"])
     if wants:
@@ -87,6 +87,13 @@ def start(container: Container, client: _socket.socket, wants: int) -> tuple[Sta
     else:
         client.close()
     return state, mounts, relay
+
+
+def rest(container: Container, relay: Relay) -> None:
+    """Go on with less loaded (see `resting`)."""
+    from minirun.engine import resting  # after a second there is time
+
+    resting.rest(container.id, relay)
 
 
 def leave_the_terminal(keep: list[int]) -> None:

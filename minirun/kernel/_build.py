@@ -17,6 +17,7 @@ from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 from distutils.ccompiler import new_compiler
 from distutils.command.build_scripts import build_scripts
+from distutils.errors import LinkError
 from distutils.sysconfig import customize_compiler
 # isort: on
 
@@ -46,4 +47,7 @@ class BuildLauncher(build_scripts):
         for source in self.scripts:
             name = os.path.splitext(os.path.basename(source))[0]
             objects = compiler.compile([source], temporary, macros=[("PYTHON", f'"{python}"')])
-            compiler.link_executable(objects, name, output_dir=self.build_dir)
+            try:  # without shared libraries it starts in half the time; a C library may not come in that form
+                compiler.link_executable(objects, name, output_dir=self.build_dir, extra_postargs=["-static"])
+            except LinkError:
+                compiler.link_executable(objects, name, output_dir=self.build_dir)

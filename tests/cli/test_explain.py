@@ -391,7 +391,7 @@ class Story:
             "capset": lambda: "capsh --eff={:#x} --prm={:#x} --inh={:#x}".format(*masks(call.arguments[1])),
             "prctl": lambda: controlled(text),
             "prlimit64": lambda: limited(text),
-            "setgroups": lambda: "setpriv --groups " + text.partition("[")[2].rstrip("]").replace(" ", "")
+            "setgroups": lambda: "setpriv --groups " + text.partition("[")[2].partition("]")[0].replace(" ", "")
             if "[" in text and "[]" not in text else "setpriv --clear-groups",
             "setresgid": lambda: f"setpriv --regid {call.arguments[0]}",
             "setresuid": lambda: f"setpriv --reuid {call.arguments[0]}",
