@@ -24,7 +24,7 @@ run: alpine ## a shell in an Alpine container; without a terminal, a short tour 
 test: alpine .venv/tests ## all tests, as CI runs them; TESTS=tests/unit for some of them
 	@.venv/bin/pytest -m "not vm" $(TESTS)
 
-test-vm: alpine .venv/tests ## the tests that need a virtual machine of their own
+test-vm: alpine .venv/tests ## the tests on a machine with cgroup v2 alone; MINIRUN_VM says how to run one
 	@.venv/bin/pytest -m vm $(TESTS)
 
 lint: .venv/tests ## style and types
