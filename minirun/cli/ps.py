@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -110,6 +111,8 @@ class Row:
     def Image(self) -> str:  # noqa: N802
         """The image as the user named it; its id once that name means another image, or none."""
         name, image = self.record["ImageName"], self.record["Image"]
+        if self.created > _images_changed():
+            return name  # no name has changed its meaning since
         return name if _meaning(name) == image else image if self.full else image.removeprefix("sha256:")[:12]
 
     def Command(self) -> str:  # noqa: N802
@@ -169,6 +172,19 @@ class Row:
 
 
 _meanings: dict[str, str] = {}
+_changed: list[int] = []
+
+
+def _images_changed() -> int:
+    """When an image was last made, named or removed (ns since 1970). Asked once."""
+    if not _changed:
+        from minirun.engine import places
+
+        try:
+            _changed.append(os.stat(f"{places.data}/images/index.json").st_mtime_ns)
+        except OSError:  # there are none
+            _changed.append(sys.maxsize)
+    return _changed[0]
 
 
 def _meaning(name: str) -> str:

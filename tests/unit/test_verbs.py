@@ -55,6 +55,7 @@ def made(monkeypatch):
         monkeypatch.setattr(module, "every", lambda: list(known))
         monkeypatch.setattr(module, "find", find)
     monkeypatch.setattr(ps, "_meanings", {"alpine": f"sha256:{'5' * 64}", "gone": ""})
+    monkeypatch.setattr(ps, "_changed", [2**63])  # an image was made or removed after all of them
     monkeypatch.setattr(ps.time, "time_ns", lambda: NOW)
     monkeypatch.setattr(about, "sizes", lambda container: (0, 23_100_000))
     return known
