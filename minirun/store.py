@@ -234,7 +234,7 @@ def _unlinked(parent: int, name: str) -> bool:
 def nobody_holds(path: str) -> bool:
     """Whether a path for which somebody may queue up (see `lock`) is free at this moment, or not there at all."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
     try:

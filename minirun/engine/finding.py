@@ -6,10 +6,10 @@ was left behind, and nothing is cleared under anybody's hands.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 
+from minirun import store
 from minirun.engine import places
 from minirun.engine.register import QUEUE, Container
 from minirun.errors import MinirunError
@@ -80,17 +80,7 @@ def is_new(path: str, seconds: float = 0) -> bool:
 
 def is_busy(container: Container) -> bool:
     """Whether somebody is starting, stopping or removing it: he holds the lock of `Container.queue`."""
-    try:
-        fd = os.open(f"{container.directory}/{QUEUE}", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)  # and with it the lock
-    return False
+    return not store.nobody_holds(f"{container.directory}/{QUEUE}")
 
 
 def writer(name: str) -> int:

@@ -172,7 +172,7 @@ class Layout:
 
     def _dead_drafts(self) -> list[str]:
         drafts = [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp")]
-        return [draft for draft in drafts if not _is_held(draft)]
+        return [draft for draft in drafts if store.nobody_holds(draft)]
 
     def clear_drafts(self) -> None:
         """Remove what makers who were killed left behind; call it with the lock held."""
@@ -221,17 +221,3 @@ class Draft:
     def __exit__(self, *_: object) -> None:
         store.remove_tree(self.path)
         os.close(self.fd)
-
-
-def _is_held(path: str) -> bool:
-    """True while the maker of a draft is alive."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
