@@ -18,7 +18,7 @@ from minirun.engine.ends import Ends
 from minirun.engine.logwriter import LogWriter
 from minirun.engine.register import Container
 from minirun.engine.relay import Relay
-from minirun.errors import as_minirun_error
+from minirun.errors import MinirunError, as_minirun_error
 from minirun.kernel import process, syscalls
 
 TYPE_CHECKING = False
@@ -60,7 +60,10 @@ def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) ->
 
     Arguments: code (int), how it ended; mounts (int), its mount namespace if it is held open, or -1.
     """
-    running.note_end(container, code)
+    try:
+        running.note_end(container, code)
+    except MinirunError:
+        pass  # a full disk: how it ended will not be on record, but those who watch shall hear it, and nothing stay behind
     running.take_down(container)
     remains = register.retire(container) if container.record["HostConfig"]["AutoRemove"] else ""
     relay.farewell(code)
