@@ -63,7 +63,7 @@ def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) ->
     try:
         running.note_end(container, code)
     except MinirunError:
-        pass  # a full disk: how it ended will not be on record, but those who watch shall hear it, and nothing stay behind
+        pass  # a full disk: its end will not be on record, but who watches shall hear of it, and nothing stay behind
     running.take_down(container)
     remains = register.retire(container) if container.record["HostConfig"]["AutoRemove"] else ""
     relay.farewell(code)
