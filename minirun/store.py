@@ -150,12 +150,19 @@ def make_directory(path: str, mode: int = 0o700) -> None:
         os.mkdir(path, mode)
     except FileExistsError:
         return
-    except FileNotFoundError as reason:
-        parent = os.path.dirname(path)
-        if parent == path or os.path.isdir(parent):  # nothing is missing, and still it cannot be: /proc/nope
-            raise KernelError(f"mkdir {path}", reason.errno or errno.ENOENT) from None
-        make_directory(parent, mode)
-        make_directory(path, mode)
+    except FileNotFoundError:
+        make_directory(os.path.dirname(path), mode)
+        _make_one(path, mode)
+    except OSError as reason:
+        raise KernelError(f"mkdir {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
+
+
+def _make_one(path: str, mode: int) -> None:
+    """The same when those above are there; in /proc, say, it may be missing all the same, and stay so."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:  # another process was quicker
+        return
     except OSError as reason:
         raise KernelError(f"mkdir {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
 

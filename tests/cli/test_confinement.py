@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from throwaway import wait_for
 
 SPACES = ("mnt", "pid", "net", "uts", "ipc", "cgroup")
 MASKED_DIRECTORIES = ("/proc/asound", "/proc/acpi", "/proc/scsi", "/sys/firmware")
@@ -346,7 +347,8 @@ def test_console_only_with_a_terminal(sleeper, minirun):
 @pytest.mark.parametrize("options", [(), ("-i",), ("-t",)])
 def test_no_descriptor_too_many(minirun, options):
     container = minirun.begin(*options, "alpine", "sleep", "100")
-    assert sorted(os.listdir(f"/proc/{container.pid}/fd")) == ["0", "1", "2"]
+    # `run` comes back when the program has been told to start; what is closed by its execve is closed a moment later.
+    assert wait_for(lambda: sorted(os.listdir(f"/proc/{container.pid}/fd")) == ["0", "1", "2"], 2)
 
 
 def test_no_descriptor_too_many_in_exec(sleeper):
