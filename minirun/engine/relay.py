@@ -4,6 +4,9 @@ The program in a container never holds a descriptor of the terminal or pipe from
 (or a terminal of its own), and their other ends are here, in a process that outlives the one that was called; so a
 closed window does not end a container, and a second person can attach to it. `attach` has the other side, and what is
 said between the two.
+
+What else a container's monitor has to do while it waits is done by *services*: the proxy of published ports, the name
+service. A service keeps its sockets, however many, in an epoll(7) of its own; the relay listens to that one descriptor.
 """
 
 from __future__ import annotations
@@ -18,9 +21,31 @@ from minirun.errors import KernelError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from minirun.engine.ends import Ends
     from minirun.engine.logwriter import LogWriter
+
+    class Service(Protocol):
+        """Work that a monitor does beside its relay. Its module has `taken_over(words)`, which makes it anew of
+        `words()` in a process that has `descriptors()` open (see `resting`)."""
+
+        fd: int
+        """A descriptor that becomes readable when there is something to do; an epoll's own, mostly."""
+        deadline: float | None
+        """When to call `serve` although nothing is readable (as time.monotonic()), or None."""
+
+        def serve(self) -> None:
+            """Do what there is to do, without ever waiting. It keeps its troubles to itself: the relay must go on."""
+
+        def idle(self) -> bool:
+            """Whether it could go on from its `words` alone; what is not idle keeps the monitor from its rest."""
+
+        def descriptors(self) -> list[int]:
+            """What must stay open when it is idle."""
+
+        def words(self) -> list[str]:
+            """What it must know to go on: words without a comma."""
 
 EIO = 5  # errno(3); the module of that name is 20 KiB of names
 #: After so long a relay may rest.
@@ -66,6 +91,8 @@ class Relay:
 
     Arguments: ends; log or None; listener (int), a listening socket or -1; rest, called when it has been at work for a
     second and nothing is under way, in case there is a cheaper way to wait (it need not come back).
+    `.services` may be added to and taken from at any time. `.changed` is called when somebody says that what is plugged
+    into the container is not what it was; it returns "" or what went wrong.
     """
 
     def __init__(self, ends: Ends, log: LogWriter | None, listener: int = -1,
@@ -76,6 +103,8 @@ class Relay:
         self.input = b""  # what the process was too slow to read
         self.input_ends = False
         self.outputs: dict[int, bytes] = {}
+        self.services: list[Service] = []
+        self.changed: Callable[[], str] = str
 
     def add(self, fd: int, wants: int) -> None:
         """Attach a client, by its connected socket."""
@@ -91,7 +120,7 @@ class Relay:
         pidfd = os.pidfd_open(pid)  # becomes readable when the process ends (pidfd_open(2))
         ended, tired = False, time.monotonic() + SECONDS
         while not ended:
-            ready = dict(self._poller(pidfd).poll(1000 * SECONDS if self.rest else None))
+            ready = dict(self._poller(pidfd).poll(self._timeout()))
             ended = bool(ready.pop(pidfd, 0))
             self._serve(ready)
             if self.rest and not ended and time.monotonic() > tired and self._nothing_under_way():
@@ -105,7 +134,15 @@ class Relay:
 
     def _nothing_under_way(self) -> bool:
         queued = any(client.queue for client in self.clients.values())
-        return not (queued or self.input or self.input_ends) and (self.log is None or self.log.idle)
+        return (not (queued or self.input or self.input_ends) and (self.log is None or self.log.idle)
+                and all(service.idle() for service in self.services))
+
+    def _timeout(self) -> float | None:
+        """For how many milliseconds there is nothing to do unless somebody has something for us; None: for ever."""
+        now = time.monotonic()
+        seconds: list[float] = [SECONDS] if self.rest else []
+        seconds += [max(0, service.deadline - now) for service in self.services if service.deadline is not None]
+        return 1000 * min(seconds) + 1 if seconds else None
 
     def _poller(self, pidfd: int) -> poll:
         """Whom to listen to now: nobody is read from whose words could not be passed on."""
@@ -113,6 +150,8 @@ class Relay:
         poller.register(pidfd, POLLIN)
         if self.listener >= 0:
             poller.register(self.listener, POLLIN)
+        for service in self.services:
+            poller.register(service.fd, POLLIN)
         slow = any(client.queued > PATIENCE for client in self.clients.values())
         for fd in self.outputs:
             if not slow:
@@ -125,6 +164,11 @@ class Relay:
         return poller
 
     def _serve(self, ready: dict[int, int]) -> None:
+        now = time.monotonic()
+        for service in list(self.services):
+            late = service.deadline is not None and service.deadline <= now
+            if ready.pop(service.fd, 0) or late:
+                service.serve()
         for fd, events in ready.items():
             if fd == self.listener:
                 self._welcome()
@@ -175,6 +219,8 @@ class Relay:
             from minirun.kernel import terminals  # a window changes seldom
 
             terminals.set_size(self.ends.master, *terminals.unpack_size(rest))
+        elif word == b"n":
+            client.send(b"n" + self.changed().encode())
         elif word == b"s":
             try:
                 os.kill(self.pid, rest[0])  # our own child, not waited for yet: the pid cannot be anybody else's

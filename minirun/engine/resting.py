@@ -5,9 +5,11 @@ have used, so after a quiet second the monitor executes a fresh interpreter in i
 is, with its pid, its child and its open files; only its memory is new, and half as much. When the container has ended,
 the modules for cleaning up are loaded again.
 
-    python3 -IS -c AGAIN HOME ID DATA-ROOT EXEC-ROOT PID LISTENER STDIN STDOUT STDERR MASTER [CLIENT:WANTS ...]
+    python3 -IS -c AGAIN HOME ID DATA-ROOT EXEC-ROOT PID LISTENER STDIN STDOUT STDERR MASTER
+                         [CLIENT:WANTS ...] [SERVICE=WORD,... ...]
 
-where HOME is the directory that holds our package, and numbers of open files follow the pid, -1 where there is none.
+where HOME is the directory that holds our package, and numbers of open files follow the pid, -1 where there is none;
+SERVICE is the module of a service, and the words are those it asked for.
 """
 
 import gc
@@ -16,6 +18,10 @@ import sys
 
 from minirun.engine.ends import Ends
 from minirun.engine.relay import Relay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.relay import Service
 
 #: What the fresh interpreter runs: little, because what is compiled anew leaves its memory behind.
 AGAIN = ("import sys; sys.path.append(sys.argv[1]); from minirun import start; start.make_ready(); "
@@ -33,9 +39,11 @@ def rest(container_id: str, relay: Relay) -> None:
     ends = relay.ends
     descriptors = [relay.listener, ends.stdin, ends.stdout, ends.stderr, ends.master]
     clients = [f"{client.fd}:{client.wants}" for client in relay.clients.values()]
-    words = [container_id, places.data, places.run, str(relay.pid), *map(str, descriptors), *clients]
+    services = [f"{type(service).__module__}={','.join(service.words())}" for service in relay.services]
+    words = [container_id, places.data, places.run, str(relay.pid), *map(str, descriptors), *clients, *services]
     home = __file__.rpartition("/minirun/")[0]
     kept = [fd for fd in (*descriptors, *relay.clients) if fd >= 0]
+    kept += [fd for service in relay.services for fd in service.descriptors()]
     for fd in kept:
         os.set_inheritable(fd, True)
     try:
@@ -58,8 +66,12 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
     for fd in (listener, *ends):
         if fd >= 0:
             os.set_inheritable(fd, False)
-    for client in words[6:]:
-        fd, wants = map(int, client.split(":"))
+    for word in words[6:]:
+        module, equals, rest = word.partition("=")
+        if equals:
+            relay.services.append(_service(module, rest.split(",")))
+            continue
+        fd, wants = map(int, word.split(":"))
         os.set_inheritable(fd, False)
         relay.add(fd, wants)
     gc.enable()
@@ -69,3 +81,11 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
     places.data, places.run = data, run
     monitor.clean_up(register.Container(container_id), relay, code)
 
+
+def _service(module: str, words: list[str]) -> "Service":
+    """A service, made anew of its words."""
+    __import__(module)
+    service = sys.modules[module].taken_over(words)
+    for fd in service.descriptors():
+        os.set_inheritable(fd, False)
+    return service

@@ -5,7 +5,9 @@ By a message's first byte:
     client → relay    h flags      what this client wants to see (first message of one that connected by itself)
                       i bytes      standard input            e          its end
                       w rows cols  size of the window        s number   a signal for the process
+                      n            what is plugged into the container has changed
     relay → client    o bytes      standard output           r bytes    standard error
+                      n text       the answer to n: "", or what went wrong
                       x code       it has ended; the last message
 """
 
