@@ -2,6 +2,7 @@
 
 PYTHON  ?= /usr/bin/python3
 DEBIAN   = python3-venv python3-dev gcc libc6-dev libcap-dev iptables iproute2
+WATCHING = iputils-ping bridge-utils tcpdump conntrack  # what tests look at the network with
 SOURCES := pyproject.toml setup.cfg $(shell find minirun -name '*.py' -o -name '*.c')
 TESTS   ?= tests
 
@@ -45,15 +46,7 @@ alpine: .venv/installed
 	@rootfs/alpine
 
 .venv/system: Makefile
-	@command -v dpkg-query >/dev/null || exit 0; \
-	missing=$$(for name in $(DEBIAN); do \
-	    dpkg-query -Wf '$${Status}' $$name 2>/dev/null | grep -q ' installed' || echo $$name; done); \
-	if [ "$$missing" ]; then \
-	    echo "== Debian packages:" $$missing; \
-	    [ "$$(id -u)" = 0 ] || { echo "only root can install them: sudo make" >&2; exit 1; }; \
-	    export DEBIAN_FRONTEND=noninteractive; \
-	    apt-get update -qq && apt-get install -qq --no-install-recommends $$missing >/dev/null; \
-	fi
+	@$(call install,$(DEBIAN))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minirun needs Python 3.11: make PYTHON=...")'
 	@[ -x .venv/bin/pip ] || { echo "== a Python environment in .venv"; $(PYTHON) -m venv .venv; }
 	@.venv/bin/pip install -qq wheel
@@ -67,9 +60,22 @@ alpine: .venv/installed
 
 .venv/tests: .venv/installed pyproject.toml
 	@echo "== what the tests use"
+	@$(call install,$(WATCHING))
 	@.venv/bin/python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	    print(*project["optional-dependencies"]["test"])' | xargs .venv/bin/pip install -qq
 	@touch $@
+
+define install # those of the Debian packages $(1) that are missing
+command -v dpkg-query >/dev/null || exit 0; \
+missing=$$(for name in $(1); do \
+    dpkg-query -Wf '$${Status}' $$name 2>/dev/null | grep -q ' installed' || echo $$name; done); \
+if [ "$$missing" ]; then \
+    echo "== Debian packages:" $$missing; \
+    [ "$$(id -u)" = 0 ] || { echo "only root can install them: sudo make" >&2; exit 1; }; \
+    export DEBIAN_FRONTEND=noninteractive; \
+    apt-get update -qq && apt-get install -qq --no-install-recommends $$missing >/dev/null; \
+fi
+endef
 
 define TOUR
 show() { echo; echo "# $$*"; "$$@"; }

@@ -18,6 +18,7 @@ from minirun.kernel.syscalls import MNT_DETACH, MS_BIND, MS_REC, MS_SHARED
 from minirun.trace import step
 
 DIRECTORY = "/run/netns"
+MODE = 0o444  # of a name's file, or what a narrow umask leaves of it
 
 
 def inode(pid: int) -> int:
@@ -39,7 +40,7 @@ def publish(pid: int, name: str) -> bool:
         _ensure_shared_directory()
         path = f"{DIRECTORY}/{name}"
         try:
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE))
         except FileExistsError:
             return False
         except OSError as reason:
@@ -55,12 +56,15 @@ def publish(pid: int, name: str) -> bool:
 def withdraw(name: str, inode: int) -> bool:
     """Take a name away if it stands for the namespace with this inode number; False when it does not.
 
-    A file of that name with nothing mounted on it and nothing in it is one that `publish` was killed over.
+    An empty file of our mode with nothing mounted on it is one that `publish` was killed over; `ip netns` and people
+    leave files of other modes.
     """
     path = f"{DIRECTORY}/{name}"
     try:
         found = os.stat(path)
-        if found.st_dev == os.stat(DIRECTORY).st_dev and found.st_size == 0:
+        if found.st_dev == os.stat(DIRECTORY).st_dev:
+            if found.st_size or found.st_mode & 0o777 not in (MODE, MODE & ~0o077):
+                return False
             store.discard(path)
             return True
         if found.st_ino != inode:
