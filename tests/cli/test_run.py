@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from throwaway import wait_for
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ID = re.compile(r"[0-9a-f]{64}")
@@ -60,6 +61,7 @@ def test_our_own_environment_stays_outside(minirun):
 
 def test_hostname_is_the_id(minirun, host):
     container = minirun.begin("alpine", "sh", "-c", "hostname; cat /etc/hostname; sleep 100")
+    wait_for(lambda: minirun.ok("logs", "c1").count("\n"))
     assert minirun.ok("logs", "c1").split() == [container.id[:12]] * 2
 
 
