@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-LARGEST = 1 << 20  # no module of ours is compiled to as much
+LARGEST = 1 << 16  # no module of ours is compiled to as much
 PACKAGES = frozenset(("minirun.cli", "minirun.engine", "minirun.image", "minirun.kernel", "minirun.lecture",
                       "minirun.network", "minirun.runtime"))
 
@@ -46,12 +46,12 @@ class Ours:
             fd = os.open(f"{directory}/__pycache__/{stem}{cls.suffix}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
-        compiled = os.read(fd, LARGEST)
+        compiled = os.read(fd, LARGEST)  # so little that no memory is mapped for it
         os.close(fd)
         # A compiled file begins with: what Python made it, flags (0: known by time and size), source's time and size.
         words = (0, int(source.st_mtime), source.st_size)
         head = MAGIC_NUMBER + b"".join((word & 0xFFFFFFFF).to_bytes(4, "little") for word in words)
-        if compiled[:16] != head:
+        if compiled[:16] != head or len(compiled) == LARGEST:
             return None
         spec = ModuleSpec(name, cls, origin=f"{place}.py",  # type: ignore[arg-type]
                           is_package=package, loader_state=compiled)

@@ -5,8 +5,6 @@ Each reader takes the word and returns the value, or raises ValueError with the 
 
 from __future__ import annotations
 
-import os
-
 from minirun.cli.grammar import Kind
 
 _TRUTHS = {"1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,
@@ -53,9 +51,11 @@ def variable(text: str) -> str:
     name, equals, _ = text.partition("=")
     if not name:
         raise ValueError(f"invalid environment variable: {text}")
-    if equals or name not in os.environ:
+    if equals:
         return text
-    return f"{name}={os.environ[name]}"
+    from os import environ  # most verbs do without os
+
+    return f"{name}={environ[name]}" if name in environ else text
 
 
 def condition(text: str) -> tuple[str, str]:

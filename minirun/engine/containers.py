@@ -80,7 +80,7 @@ def create(options: Options) -> Container:
             with queue:
                 container.record["Name"] = "/" + names.reserve(places.data, name, container.id)
                 overlay.ensure_directories(image.layers, container.directory)
-                container.save()
+                container.save(host_config=True)
             if options.cidfile:
                 store.write_text(options.cidfile, container.id, mode=0o644)
         except BaseException:

@@ -6,7 +6,7 @@ first process, and the kernel answers.
 
 from __future__ import annotations
 
-import os
+import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 
 from minirun import store
 from minirun.engine import names, places, times, watch
@@ -42,6 +42,32 @@ class Status:
         self.oom_killed: bool = recorded["OOMKilled"]
 
 
+class Record(dict):
+    """What `create` wrote down (see `record.make`), as it is on disk: in two files, as Docker has it.
+
+    HostConfig is two thirds of it, and `ps` does without: it is read when it is asked for. Arguments: container.
+    Errors: NoSuchContainer when it has been removed meanwhile, also later, from `record["HostConfig"]`.
+    """
+
+    __slots__ = ("container",)
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        super().__init__(self._read("config.v2.json"))
+
+    def __missing__(self, key: str) -> dict:
+        if key != "HostConfig":
+            raise KeyError(key)
+        value = self[key] = self._read("hostconfig.json")
+        return value
+
+    def _read(self, file: str) -> dict:
+        try:
+            return store.read(f"{self.container.directory}/{file}")
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchContainer(self.container.id) from None
+
+
 class Container:
     """One container. `.id`; `.directory` (what survives a reboot), `.run_directory` (what does not); `.record`."""
 
@@ -55,10 +81,7 @@ class Container:
     def record(self) -> dict:
         """What `create` wrote down (see `record.make`). Errors: NoSuchContainer when it has been removed meanwhile."""
         if self._record is None:
-            try:
-                self._record = store.read(f"{self.directory}/config.v2.json")
-            except (FileNotFoundError, NotADirectoryError):
-                raise NoSuchContainer(self.id) from None
+            self._record = Record(self)
         return self._record
 
     @property
@@ -71,9 +94,12 @@ class Container:
         """The path of the json-file log."""
         return f"{self.directory}/{self.id}-json.log"
 
-    def save(self, *, durable: bool = False) -> None:
-        """Write the record, as a whole or not at all."""
-        store.write(f"{self.directory}/config.v2.json", self.record, durable=durable)
+    def save(self, *, host_config: bool = False) -> None:
+        """Write the record, as a whole or not at all. Arguments: host_config (bool), whether that is new, too."""
+        if host_config:
+            store.write(f"{self.directory}/hostconfig.json", self.record["HostConfig"])
+        rest = {key: value for key, value in self.record.items() if key != "HostConfig"}
+        store.write(f"{self.directory}/config.v2.json", rest)
 
     def forget(self) -> None:
         """Read the record anew when it is asked for next: another process may have changed it."""
@@ -81,7 +107,7 @@ class Container:
 
     def queue(self) -> store.lock:
         """Queue up for changing the container's status: `with container.queue(): ...`."""
-        if not os.path.isdir(self.directory):  # removed since we found it
+        if not store.exists(self.directory):  # removed since we found it
             raise NoSuchContainer(self.id)
         return store.lock(f"{self.directory}/{QUEUE}")
 
@@ -113,7 +139,7 @@ class Container:
 
     def _clear_bundle(self, queued: bool) -> None:
         """A bundle without a monitor: its command was killed before it had one; or it is being written now."""
-        if os.path.isdir(self.run_directory) and (queued or store.nobody_holds(f"{self.directory}/{QUEUE}")):
+        if store.exists(self.run_directory) and (queued or store.nobody_holds(f"{self.directory}/{QUEUE}")):
             store.remove_tree(self.run_directory)
 
     def _clear_dead(self, queued: bool) -> None:
@@ -196,7 +222,7 @@ def every() -> list[Container]:
 
 def exists(container_id: str) -> bool:
     """Whether there is a container with this full id."""
-    return os.path.exists(f"{places.data}/containers/{container_id}/config.v2.json")
+    return store.exists(f"{places.data}/containers/{container_id}/config.v2.json")
 
 
 def _ids() -> list[str]:

@@ -5,7 +5,7 @@ All of it is in the container's volatile directory, and goes with it when the mo
 
 from __future__ import annotations
 
-import os
+import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 
 from minirun import store
 from minirun.engine import times

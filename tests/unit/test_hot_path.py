@@ -85,6 +85,13 @@ def test_a_verb_loads_its_own_group_only(tmp_path, words, others):
     assert {f"minirun.cli.{name}" for name in others} & modules == set()
 
 
+def test_ps_does_without_os(tmp_path):
+    """Its Python half: posix, in C, is there anyway."""
+    modules = loaded_by(["ps"], tmp_path)
+    assert "minirun.engine.register" in modules
+    assert modules & {"os", "posixpath", "_collections_abc"} == set()
+
+
 def test_this_test_can_fail():
     assert culprits(loaded("import json")) >= {"json", "re"}
     assert "click" in culprits(loaded("main.serve(['ps', '--nosuchflag'])"))

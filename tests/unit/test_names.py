@@ -63,7 +63,7 @@ def test_steve_wozniak_is_not_boring(monkeypatch):
     moods, people = names._MOODS.split(), names._PEOPLE.split()
     boring = moods.index("boring") + len(moods) * people.index("wozniak")
     numbers = [boring, 0]
-    monkeypatch.setattr(os, "urandom", lambda size: numbers.pop(0).to_bytes(size, "little"))
+    monkeypatch.setattr(names.os, "urandom", lambda size: numbers.pop(0).to_bytes(size, "little"))
     assert names.invent() == f"{moods[0]}_{people[0]}"
     assert numbers == []
 

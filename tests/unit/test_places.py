@@ -1,5 +1,7 @@
 """Where things are: flag, environment, config file, default; the first that says something holds."""
 
+import posix
+
 import pytest
 
 from minirun.engine import places
@@ -10,8 +12,8 @@ from minirun.errors import MinirunError
 def _as_before(monkeypatch):
     monkeypatch.setattr(places, "data", places.data)
     monkeypatch.setattr(places, "run", places.run)
-    monkeypatch.delenv("MINIRUN_ROOT", raising=False)
-    monkeypatch.delenv("MINIRUN_EXEC_ROOT", raising=False)
+    monkeypatch.delitem(posix.environ, b"MINIRUN_ROOT", raising=False)  # what Python began with, not os.environ
+    monkeypatch.delitem(posix.environ, b"MINIRUN_EXEC_ROOT", raising=False)
 
 
 def settled(*flags, **named):
@@ -27,9 +29,9 @@ def test_the_order(tmp_path, monkeypatch):
     config = tmp_path / "config.json"
     config.write_text('{"data-root": "/c/data", "exec-root": "/c/run", "other": 1}')
     assert settled(config=str(config)) == ("/c/data", "/c/run")
-    monkeypatch.setenv("MINIRUN_ROOT", "/e/data")
+    monkeypatch.setitem(posix.environ, b"MINIRUN_ROOT", b"/e/data")
     assert settled(config=str(config)) == ("/e/data", "/c/run")
-    monkeypatch.setenv("MINIRUN_EXEC_ROOT", "/e/run/")
+    monkeypatch.setitem(posix.environ, b"MINIRUN_EXEC_ROOT", b"/e/run/")
     assert settled("/f/data", config=str(config)) == ("/f/data", "/e/run")
     assert settled("", "/f/run", config=str(config)) == ("/e/data", "/f/run")
 
