@@ -11,14 +11,15 @@ import os
 
 from minirun import trace
 from minirun.errors import KernelError, MinirunError
-from minirun.kernel import syscalls
+from minirun.kernel import namespaces, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: The Debian package that brings a program, for the error message when it is missing.
-PACKAGES = {"iptables": "iptables", "ip6tables": "iptables", "conntrack": "conntrack", "modprobe": "kmod"}
+PACKAGES = {"iptables": "iptables", "ip6tables": "iptables", "iptables-restore": "iptables",
+            "ip6tables-restore": "iptables", "conntrack": "conntrack", "modprobe": "kmod"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -35,20 +36,21 @@ class Result:
         self.code, self.out, self.err = code, out, err
 
 
-def run(argv: Sequence[str], *, stdin: str = "", check: bool = True) -> Result:
+def run(argv: Sequence[str], *, stdin: str = "", check: bool = True,
+        netns: namespaces.Opened | None = None) -> Result:
     """Run a program to its end.
 
     Arguments: argv, program and arguments, found along a fixed PATH; stdin (str), what it reads (at most a pipe's
-    64 KiB); check (bool), whether a non-zero end is an error.
+    64 KiB); check (bool), whether a non-zero end is an error; netns, another network namespace for it to run in.
     Errors: MinirunError with the program's own first line of complaint, or with the package that would bring it.
     """
-    trace.tell("run", lambda *_: " ".join(map(trace.quoted, argv)))
+    trace.tell("run", lambda *_: _shell_line(argv, stdin, netns))
     program = find(argv[0])
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     in_read, in_write = os.pipe2(os.O_CLOEXEC)
     actions = [(os.POSIX_SPAWN_DUP2, fd, standard) for standard, fd in enumerate((in_read, out_write, err_write))]
-    pid = os.posix_spawn(program, list(argv), {"PATH": PATH, "LC_ALL": "C"}, file_actions=actions)
+    pid = _spawn(program, argv, actions, netns)
     for fd in (in_read, out_write, err_write):
         os.close(fd)
     try:
@@ -61,6 +63,21 @@ def run(argv: Sequence[str], *, stdin: str = "", check: bool = True) -> Result:
         complaint = (err or out).strip().splitlines() or [f"exit code {code}"]
         raise MinirunError(f"{' '.join(argv)}: {complaint[0]}")
     return Result(code if code >= 0 else 128 - code, out, err)
+
+
+def _spawn(program: str, argv: Sequence[str], actions: list, netns: namespaces.Opened | None) -> int:
+    environment = {"PATH": PATH, "LC_ALL": "C"}
+    if netns is None:
+        return os.posix_spawn(program, list(argv), environment, file_actions=actions)
+    with namespaces.inside(netns, syscalls.CLONE_NEWNET):  # a child is born into its parent's namespaces
+        return os.posix_spawn(program, list(argv), environment, file_actions=actions)
+
+
+def _shell_line(argv: Sequence[str], stdin: str, netns: namespaces.Opened | None) -> str:
+    line = " ".join(map(trace.quoted, argv))
+    if netns:
+        line = f"nsenter --net={netns} {line}"
+    return f"printf '%s\\n' {' '.join(map(trace.quoted, stdin.splitlines()))} | {line}" if stdin else line
 
 
 def find(name: str) -> str:
