@@ -9,7 +9,7 @@ TESTS   ?= tests
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run alpine test test-vm lint bench clean
+.PHONY: help run alpine test test-vm lint course bench clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -31,6 +31,9 @@ test-vm: alpine .venv/tests ## the tests on a machine with cgroup v2 alone; MINI
 lint: .venv/tests ## style and types
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+
+course: .venv/tests ## docs/network-course.md: run its commands again and write down what they print
+	@MINIRUN_WRITE_PAGE=1 .venv/bin/pytest -q tests/cli/test_course_page.py
 
 bench: alpine ## timings against runc and docker, side by side
 	@.venv/bin/python3 bench/run.py
