@@ -2,7 +2,8 @@
 
 PYTHON  ?= /usr/bin/python3
 DEBIAN   = python3-venv python3-dev gcc libc6-dev libcap-dev iptables iproute2
-WATCHING = iputils-ping bridge-utils tcpdump conntrack  # what tests look at the network with
+# What the tests compare with, and what they look at the network with.
+FOR_TESTS = docker.io conntrack bridge-utils tcpdump iputils-ping procps
 SOURCES := pyproject.toml setup.cfg $(shell find minirun -name '*.py' -o -name '*.c')
 TESTS   ?= tests
 
@@ -49,7 +50,7 @@ alpine: .venv/installed
 	@rootfs/alpine
 
 .venv/system: Makefile
-	@$(call install,$(DEBIAN))
+	@sh -euc "$$INSTALL" install $(DEBIAN)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minirun needs Python 3.11: make PYTHON=...")'
 	@[ -x .venv/bin/pip ] || { echo "== a Python environment in .venv"; $(PYTHON) -m venv .venv; }
 	@.venv/bin/pip install -qq wheel
@@ -63,22 +64,33 @@ alpine: .venv/installed
 
 .venv/tests: .venv/installed pyproject.toml
 	@echo "== what the tests use"
-	@$(call install,$(WATCHING))
+	@sh -euc "$$INSTALL" install $(FOR_TESTS)
 	@.venv/bin/python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	    print(*project["optional-dependencies"]["test"])' | xargs .venv/bin/pip install -qq
 	@touch $@
 
-define install # those of the Debian packages $(1) that are missing
-command -v dpkg-query >/dev/null || exit 0; \
-missing=$$(for name in $(1); do \
-    dpkg-query -Wf '$${Status}' $$name 2>/dev/null | grep -q ' installed' || echo $$name; done); \
-if [ "$$missing" ]; then \
-    echo "== Debian packages:" $$missing; \
-    [ "$$(id -u)" = 0 ] || { echo "only root can install them: sudo make" >&2; exit 1; }; \
-    export DEBIAN_FRONTEND=noninteractive; \
-    apt-get update -qq && apt-get install -qq --no-install-recommends $$missing >/dev/null; \
-fi
+# Install those of the Debian packages "$@" that are missing. A service that comes with one of them is not started:
+# invoke-rc.d asks policy-rc.d(8), which says no as long as this takes.
+define INSTALL
+command -v dpkg-query >/dev/null || exit 0
+missing=
+for name in "$$@"; do
+    dpkg-query -Wf '$${Status}' "$$name" 2>/dev/null | grep -q ' installed' || missing="$$missing $$name"
+done
+[ "$$missing" ] || exit 0
+echo "== Debian packages:$$missing"
+[ "$$(id -u)" = 0 ] || { echo "only root can install them: sudo make" >&2; exit 1; }
+policy=/usr/sbin/policy-rc.d
+[ ! -e $$policy ] || mv $$policy $$policy.kept
+trap 'rm -f $$policy; [ ! -e $$policy.kept ] || mv $$policy.kept $$policy' EXIT
+trap 'exit 1' HUP INT TERM
+printf '#!/bin/sh\nexit 101\n' >$$policy
+chmod 755 $$policy
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -qq --no-install-recommends $$missing >/dev/null
 endef
+export INSTALL
 
 define TOUR
 show() { echo; echo "# $$*"; "$$@"; }

@@ -264,6 +264,12 @@ def image_store(_scratch: Path, alpine_tar: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def minirun_command() -> list[str]:
+    """The command line of the program under test."""
+    return command()
+
+
+@pytest.fixture(scope="session")
 def _hosts(_scratch: Path, image_store: Path) -> Iterator[list[Machine]]:
     """Hosts that came out clean of a test, for the next one."""
     idle: list[Machine] = []

@@ -126,7 +126,7 @@ def make_outside() -> None:
         time.sleep(0.005)
     inside = f"nsenter --net=/proc/{pid}/ns/net"
     _sh(f"""
-        ip link add wan0 type veth peer name out0
+        ip link add wan0 address 02:00:cb:00:71:01 type veth peer name out0 address 02:00:cb:00:71:02
         ip link set out0 netns {pid}
         ip addr add 203.0.113.1/24 dev wan0; ip link set wan0 up
         {inside} ip addr add 203.0.113.2/24 dev out0; {inside} ip link set out0 up; {inside} ip link set lo up

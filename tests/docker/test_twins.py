@@ -1,0 +1,18 @@
+"""The twin test: minirun against a real dockerd, line by line."""
+
+from __future__ import annotations
+
+import pytest
+from scenarios import SCENARIOS, Scenario
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])
+def test_twins(scenario: Scenario, courts) -> None:
+    """The same steps, the same result."""
+    if scenario.waits:
+        pytest.skip(scenario.waits)
+    with courts.opened(scenario) as court:
+        found = court.hear(scenario)
+        assert not found, "\n" + "\n".join(found)
