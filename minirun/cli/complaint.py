@@ -7,6 +7,7 @@ Docker's client words one and the same refusal in different ways, and scripts lo
                   the same before the start:  ... and "See 'minirun run --help'."
     logs, exec …  no such container:          "Error: No such container: NAME"                          [1]
     all others    what the daemon refuses:    "Error response from daemon: TEXT"                        [1]
+    compare       could not look:             "minirun: TEXT"  (1 means that there are differences)        [125]
     any           a flag is wrong:            TEXT and "See 'minirun VERB --help'."                     [125]
 """
 
@@ -47,7 +48,7 @@ def exit_code(error: MinirunError, verb: str) -> int:
         return 126  # Docker's `exec` does not tell "not found" (127) from "not executable"
     if error.exit_code != MinirunError.exit_code:  # whoever raised it has decided
         return error.exit_code
-    if name == "run" or isinstance(error, UsageError):
+    if name in ("run", "compare") or isinstance(error, UsageError):
         return 125
     if name == "create" and isinstance(error, ClientError):
         return 125

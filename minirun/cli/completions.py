@@ -19,6 +19,11 @@ CHOICES = {"network": ("bridge", "host", "none"), "net": ("bridge", "host", "non
 
 def values(option: Option, incomplete: str) -> list[tuple[str, str]]:
     """Words for an option's value, as pairs of word and click's kind of completion ("plain", "file", "dir")."""
+    if option.long == "only":
+        from minirun.cli.compare import TOPICS
+
+        begun, comma, last = incomplete.rpartition(",")
+        return [(f"{begun}{comma}{topic}", "plain") for topic in TOPICS if topic.startswith(last)]
     if option.long in FILES:
         return [(incomplete, "file")]
     if option.long in ("root", "exec-root"):
@@ -36,17 +41,35 @@ def arguments(verb: Verb, given: list[str], incomplete: str, settings: dict) -> 
         return [(shell, "plain", "") for shell in ("bash", "zsh", "fish") if shell.startswith(incomplete)]
     if name == "import" and not given:
         return [(incomplete, "file", "")]
+    glued = ""
+    if name == "compare":
+        given, incomplete, glued = _unbroken(given, incomplete)
     try:
         found = _names(verb, name, given, settings)
     except (MinirunError, OSError):  # no rights, or nothing there: a shell that asks for words wants no error
         return []
+    found = [(word.removeprefix(glued), told) for word, told in found if word.startswith(glued)]
     return [(word, "plain", told) for word, told in found if word.startswith(incomplete) and word not in given]
+
+
+def _unbroken(given: list[str], incomplete: str) -> tuple[list[str], str, str]:
+    """The words as they were typed: for bash "minirun:web" is three, and what is offered must begin after the colon.
+
+    Returns: the words before, what the word begins with after its colon, and what stands before that.
+    """
+    if incomplete == ":" and given:
+        return given[:-1], "", f"{given[-1]}:"
+    if given[-1:] == [":"]:
+        return given[:-2], incomplete, f"{given[-2]}:"
+    return given, incomplete, ""
 
 
 def _names(verb: Verb, name: str, given: list[str], settings: dict) -> list[tuple[str, str]]:
     from minirun.engine import places
 
     places.settle((settings.get("root") or ("",))[-1], (settings.get("exec_root") or ("",))[-1])
+    if name == "compare":
+        return [("host", "this machine"), ("pid:", "any process"), *_compared()]
     if name in ("run", "create", "exec") and given:
         return []  # from here on the words are the container's
     if name in ("run", "create", "rmi", "images") or verb.name == "image rm":
@@ -62,6 +85,16 @@ def _containers(states: tuple[str, ...]) -> list[tuple[str, str]]:
 
     return [(container.name, container.record["ImageName"]) for container in register.every()
             if not states or container.status().word in states]
+
+
+def _compared() -> list[tuple[str, str]]:
+    """The running containers of both engines, as `compare` wants them."""
+    from minirun.lecture import subject
+
+    docker = subject.ask_docker("ps", "--format", "{{.Names}} {{.Image}}")
+    theirs = [line.split(" ", 1) for line in docker.out.splitlines()] if docker.code == 0 else []
+    return [*((f"minirun:{name}", image) for name, image in _containers(("running",))),
+            *((f"docker:{name}", image) for name, image in theirs)]
 
 
 def _images() -> list[tuple[str, str]]:

@@ -24,17 +24,19 @@ class Kind:
 
     Arguments: metavar (str), as help shows it, "" for a switch; read, turns the word into a value or raises
     ValueError with the reason in Docker's words; gather, None when the last word wins, else a function (old value,
-    new one) that adds to what came before; empty, the class of the value when the option is not given.
+    new one) that adds to what came before; empty, the class of the value when the option is not given; ends_options,
+    for a switch after which all words are arguments.
     """
 
-    __slots__ = ("metavar", "read", "gather", "empty")
+    __slots__ = ("metavar", "read", "gather", "empty", "ends_options")
 
     def __init__(self, metavar: str, read: Callable[[str], object], *, empty: Callable[[], object] = str,
-                 gather: Callable[[Any, Any], None] | None = None) -> None:
+                 gather: Callable[[Any, Any], None] | None = None, ends_options: bool = False) -> None:
         self.metavar = metavar
         self.read = read
         self.gather = gather
         self.empty = empty
+        self.ends_options = ends_options
 
 
 class Option:
@@ -202,6 +204,7 @@ def read_flags(verb: Verb, words: list[str], values: dict[str, object]) -> list[
                 else:
                     return None
             option.take(values, text)
+            end = place if option.kind.ends_options else end
         else:
             taken = _read_cluster(verb, word, words[place] if place < end else None, values)
             if taken is None:

@@ -22,7 +22,7 @@ VERBS = {
     "rm": "lifecycle",
     "ps": "ps", "logs": "logs", "inspect": "inspect",
     "images": "images", "import": "images", "rmi": "images",
-    "version": "system", "info": "system", "completion": "completion",
+    "version": "system", "info": "system", "completion": "completion", "compare": "compare",
 }
 
 #: Docker's management commands: group → word → the verb that it stands for.

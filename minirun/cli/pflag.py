@@ -32,6 +32,8 @@ def canonical(verb: Verb, words: list[str]) -> list[str]:
             break
         elif word.startswith("--"):
             _long_flag(word, rest, known, flags)
+            if _ends_options(known.get(word[2:].partition("=")[0])):
+                break
         else:
             _short_flags(word, rest, short, flags)
     return [*flags, "--", *arguments, *rest]
@@ -80,6 +82,10 @@ def _short_flags(word: str, rest: list[str], short: dict, flags: list[str]) -> N
 
 def _takes_value(option: Option | not_yet.Missing) -> bool:
     return option.takes_value if isinstance(option, not_yet.Missing) else bool(option.kind.metavar)
+
+
+def _ends_options(option: object) -> bool:
+    return isinstance(option, Option) and option.kind.ends_options
 
 
 def _append(option: Option | not_yet.Missing, value: str, flags: list[str]) -> None:

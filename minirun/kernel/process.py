@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: The Debian package that brings a program, for the error message when it is missing.
-PACKAGES = {"iptables": "iptables", "ip6tables": "iptables", "iptables-restore": "iptables",
-            "ip6tables-restore": "iptables", "conntrack": "conntrack", "modprobe": "kmod"}
+PACKAGES = {**dict.fromkeys(("iptables", "iptables-save", "iptables-restore"), "iptables"),
+            **dict.fromkeys(("ip6tables", "ip6tables-save", "ip6tables-restore"), "iptables"),
+            "conntrack": "conntrack", "modprobe": "kmod", "docker": "docker.io"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -37,20 +38,22 @@ class Result:
 
 
 def run(argv: Sequence[str], *, stdin: str = "", check: bool = True,
-        netns: namespaces.Opened | None = None) -> Result:
+        netns: namespaces.Opened | None = None, environment: dict[str, str] | None = None) -> Result:
     """Run a program to its end.
 
     Arguments: argv, program and arguments, found along a fixed PATH; stdin (str), what it reads (at most a pipe's
-    64 KiB); check (bool), whether a non-zero end is an error; netns, another network namespace for it to run in.
+    64 KiB); check (bool), whether a non-zero end is an error; netns, another network namespace for it to run in;
+    environment, instead of our plain one (its PATH is looked along too).
     Errors: MinirunError with the program's own first line of complaint, or with the package that would bring it.
     """
     trace.tell("run", lambda *_: _shell_line(argv, stdin, netns))
-    program = find(argv[0])
+    environment = environment or {"PATH": PATH, "LC_ALL": "C"}
+    program = find(argv[0], environment.get("PATH", PATH))
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     in_read, in_write = os.pipe2(os.O_CLOEXEC)
     actions = [(os.POSIX_SPAWN_DUP2, fd, standard) for standard, fd in enumerate((in_read, out_write, err_write))]
-    pid = _spawn(program, argv, actions, netns)
+    pid = _spawn(program, argv, environment, actions, netns)
     for fd in (in_read, out_write, err_write):
         os.close(fd)
     try:
@@ -65,8 +68,8 @@ def run(argv: Sequence[str], *, stdin: str = "", check: bool = True,
     return Result(code if code >= 0 else 128 - code, out, err)
 
 
-def _spawn(program: str, argv: Sequence[str], actions: list, netns: namespaces.Opened | None) -> int:
-    environment = {"PATH": PATH, "LC_ALL": "C"}
+def _spawn(program: str, argv: Sequence[str], environment: dict[str, str], actions: list,
+           netns: namespaces.Opened | None) -> int:
     if netns is None:
         return os.posix_spawn(program, list(argv), environment, file_actions=actions)
     with namespaces.inside(netns, syscalls.CLONE_NEWNET):  # a child is born into its parent's namespaces
@@ -80,12 +83,12 @@ def _shell_line(argv: Sequence[str], stdin: str, netns: namespaces.Opened | None
     return f"printf '%s\\n' {' '.join(map(trace.quoted, stdin.splitlines()))} | {line}" if stdin else line
 
 
-def find(name: str) -> str:
-    """The path of a program. Errors: MinirunError that names the Debian package to install."""
-    for directory in PATH.split(":"):
-        path = f"{directory}/{name}"
-        if os.access(path, os.X_OK):
-            return path
+def find(name: str, path: str = PATH) -> str:
+    """The path of a program, looked for along `path`. Errors: MinirunError that names the Debian package to install."""
+    for directory in path.split(":"):
+        candidate = f"{directory}/{name}"
+        if os.access(candidate, os.X_OK):
+            return candidate
     package = PACKAGES.get(name, name)
     raise MinirunError(f"{name}: program not found", hint=f"apt-get install {package}")
 

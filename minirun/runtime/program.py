@@ -27,7 +27,7 @@ def settle(wanted: dict) -> tuple[str, dict[str, str]]:
         capabilities.limit_bounding(capabilities.mask(sets.get("bounding") or []))
         if user.get("uid", 0) != 0:
             syscalls.prctl("SET_KEEPCAPS", 1)
-        syscalls.setgroups(user.get("additionalGids") or [])
+        syscalls.setgroups(list(dict.fromkeys(user.get("additionalGids") or ())))  # each once, as runc
         syscalls.setresgid(user.get("gid", 0))
         syscalls.umask(user.get("umask", 0o022))
         go_to(wanted["cwd"])

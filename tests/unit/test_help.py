@@ -147,6 +147,7 @@ def completed(monkeypatch, capsys, line):
 @pytest.fixture
 def names(monkeypatch):
     monkeypatch.setattr(completions, "_containers", lambda states: [(state, "") for state in states or ("all",)])
+    monkeypatch.setattr(completions, "_compared", lambda: [("minirun:web", "alpine"), ("docker:web", "alpine")])
     monkeypatch.setattr(completions, "_images", lambda: [("alpine", ""), ("busybox:1", "")])
 
 
@@ -163,6 +164,10 @@ def names(monkeypatch):
     ("minirun inspect al", {"plain,all", "plain,alpine"}), ("minirun completion z", {"plain,zsh"}),
     ("minirun --root /x stop r", {"plain,running", "plain,restarting"}),
     ("minirun container l", {"plain,logs", "plain,ls"}),
+    ("minirun compare host ", {"plain,pid:", "plain,minirun:web", "plain,docker:web"}),
+    ("minirun compare minirun:w", {"plain,minirun:web"}),
+    ("minirun compare minirun : w", {"plain,web"}), ("minirun compare minirun :", {"plain,web"}),  # as bash has it
+    ("minirun compare --only links,ru", {"plain,links,rules"}),
 ])
 def test_words_that_a_shell_offers(monkeypatch, capsys, names, line, words):
     assert set(completed(monkeypatch, capsys, line)) == words

@@ -1,0 +1,141 @@
+"""`compare --run`: the same container from two engines, one after the other, and nothing of either left behind.
+
+One after the other, so that each finds the machine alone: the same port can be published, the same name be given, and
+the first free address is the first for both. Both containers carry a label that names this process. By it they are
+found again and removed, whatever happens: after an error, after ctrl-C in the middle of Docker's answer, and, if this
+process was killed, by the next comparison.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun.errors import MinirunError, NoSuchImage
+from minirun.kernel import procfs
+from minirun.lecture import subject
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from minirun.cli.grammar import Options
+    from minirun.lecture.observe import Observation
+
+LABEL = "minirun.compare"
+
+
+def observe_both(words: list[str], options: Options, topics: list[str]) -> tuple[Observation, Observation]:
+    """Start `words` with Docker and with minirun, look at both, remove both.
+
+    Arguments: words, what follows `run`; options, the same as minirun has read them. Returns: Docker's observation and
+    ours. Errors: MinirunError, for an image that one of the two has not and for whatever each of them refuses.
+    """
+    from minirun.lecture.observe import observe
+
+    _clear_dead()
+    _ensure_images(options.image)
+    label = f"{LABEL}={os.getpid()}:{procfs.start_time(os.getpid())}"
+    with _until_removed(label):
+        docker = observe(_start_docker(words, label), topics)
+        _remove(label)
+        ours = observe(_start_minirun(options, label), topics)
+    docker["about"]["word"], ours["about"]["word"] = "docker", "minirun"
+    return docker, ours
+
+
+def _ensure_images(image: str) -> None:
+    from minirun.engine import places
+    from minirun.image.store import Images
+
+    if subject.ask_docker("version", "--format", "{{.Server.Version}}").code:
+        raise MinirunError("docker: " + subject.first_line(subject.ask_docker("version").err))
+    if subject.ask_docker("image", "inspect", image).code:
+        raise MinirunError(f"docker has no image {image}",
+                           hint=f"`docker pull {image}`, or `docker import FILE {image}`")
+    try:
+        Images(f"{places.data}/images").find(image)
+    except NoSuchImage:
+        raise MinirunError(f"minirun has no image {image}", hint=f"`docker create --name x {image}; docker export x "
+                           f"> x.tar; docker rm x; minirun import x.tar {image}`") from None
+
+
+def _start_docker(words: list[str], label: str) -> subject.Subject:
+    result = subject.ask_docker("run", "--detach", "--label", label, *words)
+    if result.code:
+        raise MinirunError(f"docker: {subject.first_line(result.err)}")
+    return _running(f"docker:{result.out.strip()}")
+
+
+def _start_minirun(options: Options, label: str) -> subject.Subject:
+    from minirun.engine import containers
+
+    options.detach = True
+    options.label = [*options.label, label]
+    container = containers.create(options)
+    containers.start(container)
+    return _running(f"minirun:{container.id}")
+
+
+def _running(word: str) -> subject.Subject:
+    try:
+        return subject.find(word)
+    except MinirunError as error:
+        engine, _, _ = word.partition(":")
+        raise MinirunError(f"{engine}: the container ended before it could be looked at",
+                           hint="give it a command that stays, such as `sleep 60`") from error
+
+
+def _remove(label: str) -> None:
+    """Remove the containers with a label from both engines; fine when there are none."""
+    from minirun.engine import containers
+
+    name, _, value = label.partition("=")
+    for container in containers.every():
+        if container.record["Config"]["Labels"].get(name) == value:
+            containers.remove(container, force=True)
+    found = subject.ask_docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
+    if found.out.split():
+        removed = subject.ask_docker("rm", "--force", "--volumes", *found.out.split())
+        if removed.code and "o such container" not in removed.err:  # with --rm it may be faster than we are
+            raise MinirunError(f"docker: {subject.first_line(removed.err)}")
+
+
+class _until_removed:
+    """Remove the labelled containers at the end, whatever it is: a signal that would end us is made an exception
+    before, and waits while we clean up."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def __enter__(self) -> None:
+        import signal
+
+        self.before = {number: signal.signal(number, _interrupt)
+                       for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        for number in self.before:
+            signal.signal(number, signal.SIG_IGN)  # Docker's client is our child and inherits this
+        try:
+            _remove(self.label)
+        finally:
+            for number, handler in self.before.items():
+                signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _clear_dead() -> None:
+    """Remove what comparisons have left that were killed."""
+    from minirun.engine import containers
+
+    labels = {container.record["Config"]["Labels"].get(LABEL, "") for container in containers.every()}
+    found = subject.ask_docker("ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}')
+    for value in {*labels, *found.out.split()} - {""}:
+        pid, _, start = value.partition(":")
+        if not (pid.isdigit() and str(procfs.start_time(int(pid))) == start):
+            _remove(f"{LABEL}={value}")
