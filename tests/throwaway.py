@@ -21,8 +21,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+#: A TCP server that tells each client the address under which it sees him.
+SERVER = """
+import socket
+server = socket.create_server(("", 9000))
+print("ready", flush=True)
+while True:
+    connection, address = server.accept()
+    connection.sendall(address[0].encode())
+    connection.close()
+"""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWNET = 0x00020000, 0x02000000, 0x04000000, 0x40000000
@@ -189,10 +200,27 @@ class Host:
         return subprocess.run(self.command(*argv), check=check, capture_output=True, text=True, timeout=timeout,
                               env=self.environment, preexec_fn=self._join, **options)  # type: ignore[call-overload]
 
+    @contextlib.contextmanager
+    def serving(self, *where: str) -> Iterator[None]:
+        """With a TCP server on port 9000 that tells each client the address under which it sees him.
+
+        Arguments: where, words before the command, if it shall run in another namespace than this host's.
+        """
+        with self.popen(*where, sys.executable, "-c", SERVER, stdout=subprocess.PIPE) as server:
+            try:
+                if server.stdout.readline() != "ready\n":  # type: ignore[union-attr]
+                    raise RuntimeError("the server does not start")
+                yield
+            finally:
+                server.kill()
+
+    def to_outside(self) -> list[str]:
+        """The words before a command that shall run in the outside world."""
+        return ["nsenter", f"--net=/proc/{self.run('cat', '/run/outside.pid', check=True).stdout}/ns/net"]
+
     def outside_run(self, *argv: str, **options: object) -> subprocess.CompletedProcess:
         """Run a command in the outside world."""
-        pid = self.run("cat", "/run/outside.pid", check=True).stdout
-        return self.run("nsenter", f"--net=/proc/{pid}/ns/net", *argv, **options)  # type: ignore[arg-type]
+        return self.run(*self.to_outside(), *argv, **options)  # type: ignore[arg-type]
 
     def _join(self) -> None:
         trees = cgroup_trees()

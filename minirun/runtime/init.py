@@ -52,7 +52,7 @@ def main(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> None:
         wire(hands, [fifo])
         become_container(spec, cgroup, hands)
         file, environment = program.settle(spec["process"])
-        hands.channel.send({"ready": os.getpid()})
+        report(hands, "ready")
     except Exception as error:  # noqa: BLE001 (whatever it is, the parent waits to hear of it)
         hands.channel.send_error(as_minirun_error(error))
         return
@@ -72,7 +72,7 @@ def become_container(spec: dict, cgroup: Cgroup, hands: Hands) -> None:
         cgroup.join_v1()
     with step("leave the host's namespaces"):
         leave_namespaces(spec)
-    hands.channel.send({"namespaces": True})
+    report(hands, "namespaces")
     with step("take a name"):
         take_name(spec)
     syscalls.setsid()
@@ -88,6 +88,13 @@ def become_container(spec: dict, cgroup: Cgroup, hands: Hands) -> None:
         with step("get a terminal"):
             take_terminal(spec["process"], hands, console_node=True)
     rootfs.close_doors(spec)
+
+
+def report(hands: Hands, word: str) -> None:
+    """Tell the parent how far we are. Errors: MinirunError when it has been killed, since nobody would ever start us:
+    whoever clears up after it may have looked for us before we were in our cgroup."""
+    if not hands.channel.send({word: os.getpid()}):
+        raise MinirunError("nobody is left to start this container")
 
 
 def wire(hands: Hands, keep: list[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 from network_host import RUN, Failed, NetworkHost
@@ -176,45 +177,26 @@ def test_the_told_shell_lines_make_the_same_container(host):
 
 # ---- who reaches whom ------------------------------------------------------------------------------------------
 
-SERVER = """
-import socket
-server = socket.create_server(("", 9000))
-print("ready", flush=True)
-while True:
-    connection, address = server.accept()
-    connection.sendall(address[0].encode())
-    connection.close()
-"""
 CLIENT = """
 import socket, sys
 print(socket.create_connection((sys.argv[1], 9000), timeout=5).recv(100).decode())
 """
 
 
-def serve(host, *where: str) -> subprocess.Popen:
-    """A TCP server on port 9000 that tells each client the address it sees him under."""
-    server = host.popen(*where, "/usr/bin/python3", "-c", SERVER, stdout=subprocess.PIPE)
-    assert server.stdout.readline() == "ready\n"
-    host.holders.append(server)
-    return server
-
-
 def test_containers_reach_each_other_the_host_and_the_world(world):
     one, two = world.namespace(), world.namespace()
     world.call(connect, one, "a")
     world.call(connect, two, "b")
-    outside = f"--net=/proc/{world.text('cat', '/run/outside.pid')}/ns/net"
-    for where in (("nsenter", outside), ("nsenter", f"--net=/proc/{two}/ns/net"), ()):
-        serve(world, *where)
 
     def seen(pid: int, address: str) -> str:
-        return world.within(pid, "/usr/bin/python3", "-c", CLIENT, address).strip()
+        return world.within(pid, sys.executable, "-c", CLIENT, address).strip()
 
-    assert seen(one, "172.17.0.3") == "172.17.0.2"  # bridged: real address
-    assert seen(one, "172.17.0.1") == "172.17.0.2"  # the host
-    assert seen(one, "203.0.113.2") == "203.0.113.1"  # the world sees the host: MASQUERADE
-    assert seen(two, "198.51.100.1") == "203.0.113.1"
-    assert world.text("/usr/bin/python3", "-c", CLIENT, "172.17.0.3").strip() == "172.17.0.1"  # the host → container
+    with world.serving(*world.to_outside()), world.serving("nsenter", f"--net=/proc/{two}/ns/net"), world.serving():
+        assert seen(one, "172.17.0.3") == "172.17.0.2"  # bridged: real address
+        assert seen(one, "172.17.0.1") == "172.17.0.2"  # the host
+        assert seen(one, "203.0.113.2") == "203.0.113.1"  # the world sees the host: MASQUERADE
+        assert seen(two, "198.51.100.1") == "203.0.113.1"
+        assert world.text(sys.executable, "-c", CLIENT, "172.17.0.3").strip() == "172.17.0.1"  # the host → container
     assert "ttl=63" in world.within(one, "ping", "-c1", "-W5", "203.0.113.2")
     assert "ttl=64" in world.within(one, "ping", "-c1", "-W5", "172.17.0.3")
     assert "lladdr 02:42:ac:11:00:03" in world.within(one, "ip", "neigh", "show", "172.17.0.3")
