@@ -172,6 +172,7 @@ def _note_failed_start(container: Container, error: MinirunError) -> None:
     """A container whose start failed stays, as Created and with the reason in its State; with --rm it goes."""
     from minirun.engine import running  # its monitor may have been killed, and what it had made is there still
 
+    await_monitor(container)  # a killed process closes its end of our connection before it counts as dead
     if running.clear_dead(container):
         return  # it had started, and was killed with its monitor
     running.take_down(container)
