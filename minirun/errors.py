@@ -6,7 +6,8 @@
     ├── EngineError               what Docker's daemon would refuse: printed as "Error response from daemon: ..."
     │   ├── BadParameter          refused before anything was made: `run` adds "See 'minirun run --help'."
     │   ├── NoSuchContainer       the verb decides which of Docker's two wordings is printed
-    │   └── NoSuchImage
+    │   ├── NoSuchImage
+    │   └── NoSuchNetwork
     └── ClientError               what Docker's client would refuse by itself: printed as it is
         └── UsageError            the words of the command line are off: adds "See 'minirun VERB --help'."
 
@@ -85,6 +86,13 @@ class NoSuchImage(EngineError):
         super().__init__(word if word.startswith("No such image: ") else f"No such image: {word}")
 
 
+class NoSuchNetwork(EngineError):
+    """No network has this name or id prefix. Arguments: word (str), as the user typed it."""
+
+    def __init__(self, word: str, **_: object) -> None:
+        super().__init__(word if word.endswith(" not found") else f"network {word} not found")
+
+
 class ClientError(MinirunError):
     """What Docker's client would refuse by itself, before it asks the daemon."""
 
@@ -96,8 +104,8 @@ class UsageError(ClientError):
 def from_data(data: dict) -> MinirunError:
     """The error that `to_data` turned into data, to be raised on this side of a process border."""
     kinds = {kind.__name__: kind for kind in
-             (MinirunError, ProgramError, EngineError, BadParameter, NoSuchContainer, NoSuchImage, ClientError,
-              UsageError)}
+             (MinirunError, ProgramError, EngineError, BadParameter, NoSuchContainer, NoSuchImage, NoSuchNetwork,
+              ClientError, UsageError)}
     error: MinirunError
     if data["kind"] == "KernelError":
         error = KernelError(data["call"], data["errno"], hint=data["hint"])

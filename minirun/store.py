@@ -146,6 +146,14 @@ def exists(path: str) -> bool:
     return True
 
 
+def names(directory: str) -> list[str]:
+    """What is in a directory, sorted; nothing when it is not there."""
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def discard(path: str) -> None:
     """Remove a file; fine when it is gone already."""
     try:

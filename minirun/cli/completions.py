@@ -67,7 +67,7 @@ def _unbroken(given: list[str], incomplete: str) -> tuple[list[str], str, str]:
 def _names(verb: Verb, name: str, given: list[str], settings: dict) -> list[tuple[str, str]]:
     from minirun.engine import places
 
-    places.settle((settings.get("root") or ("",))[-1], (settings.get("exec_root") or ("",))[-1])
+    places.settle(*((settings.get(word) or ("",))[-1] for word in ("root", "exec_root", "config_file")))
     if name == "compare":
         return [("host", "this machine"), ("pid:", "any process"), *_compared()]
     if name in ("run", "create", "exec") and given:

@@ -42,6 +42,8 @@ GROUP_VERBS = {"container inspect": "inspect", "image inspect": "inspect", "syst
 GLOBAL = (
     Option("debug", BOOL, "Show where in minirun an error comes from", short="D"),
     Option("explain", BOOL, "Show each step with the shell commands that would do the same"),
+    Option("config-file", STRING, "Settings, with the keys of Docker's daemon.json",
+           shown='"/etc/minirun/config.json"'),
     Option("root", STRING, "Directory for images and containers", shown='"/var/lib/minirun"'),
     Option("exec-root", STRING, "Directory for what a reboot clears", shown='"/run/minirun"'),
     Option("version", BOOL, "Print version information and quit", short="v"),
@@ -117,7 +119,7 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
     """Do it."""
     from minirun.engine import places
 
-    places.settle(settings.root, settings.exec_root)
+    places.settle(settings.root, settings.exec_root, settings.config_file)
     if settings.explain:
         from minirun.lecture import explain  # rarely asked for
 

@@ -26,7 +26,7 @@ def plug_in(container: Container, pid: int) -> None:
         store.write(path, note)
         networks.loopback_only(pid)
     else:
-        network = networks.ensure_default(places.run)
+        network = networks.ensure_default(places.run, places.data, places.settings())
         store.write(path, note)  # an address without an endpoint in the note is found by its owner
         note["Endpoint"] = networks.reserve(network, container.id)
         store.write(path, note)

@@ -1,8 +1,9 @@
 """Where things are: the data root (survives a reboot, as /var/lib/docker) and the exec root (does not, as /run/docker).
 
 Each can be moved, so that several minirun live side by side: by flag (--root, --exec-root), by environment
-(MINIRUN_ROOT, MINIRUN_EXEC_ROOT) or in /etc/minirun/config.json ({"data-root": "...", "exec-root": "..."}, the keys
-of Docker's daemon.json). The first of these that says something holds.
+(MINIRUN_ROOT, MINIRUN_EXEC_ROOT) or in the config file ({"data-root": "...", "exec-root": "..."}, the keys of Docker's
+daemon.json). The first of these that says something holds. The config file itself is /etc/minirun/config.json, unless
+--config-file or MINIRUN_CONFIG names another one; what else is in it is for the networks (`settings`).
 """
 
 from __future__ import annotations
@@ -12,27 +13,59 @@ import posix as os  # os without its Python half, which alone takes a tenth of `
 from minirun import store
 from minirun.errors import MinirunError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.network.settings import Settings
+
 CONFIG = "/etc/minirun/config.json"
 
 #: The data root; filled by `settle`.
 data = "/var/lib/minirun"
 #: The exec root; filled by `settle`.
 run = "/run/minirun"
+_settings: Settings | None = None
 
 
-def settle(data_flag: str = "", run_flag: str = "", *, config: str = CONFIG) -> None:
+def settle(data_flag: str = "", run_flag: str = "", config: str = "") -> None:
     """Decide on `data` and `run`, absolute paths without a slash at the end. Makes no directory.
 
-    Arguments: data_flag, run_flag (str), what the command line says, "" for nothing; config (str), the file to ask.
-    Errors: MinirunError for a file that is not JSON or says something else than a path.
+    Arguments: data_flag, run_flag (str), what the command line says, "" for nothing; config (str), the config file if
+    the command line names one. Errors: MinirunError for a file that is not JSON or says something else than a path.
     """
     global data, run
+    if config:
+        name, value = b"MINIRUN_CONFIG", _absolute(config).encode("utf-8", "surrogateescape")
+        os.environ[name] = value
+        os.putenv(name, value)  # for the monitor, which becomes a new program while it rests
     data = _absolute(data_flag or _variable(b"MINIRUN_ROOT"))
     run = _absolute(run_flag or _variable(b"MINIRUN_EXEC_ROOT"))
     if not (data and run):
-        settings = _read(config)
-        data = data or _absolute(settings.get("data-root", "/var/lib/minirun"))
-        run = run or _absolute(settings.get("exec-root", "/run/minirun"))
+        words = _read(_config())
+        data = data or _absolute(words.get("data-root", "/var/lib/minirun"))
+        run = run or _absolute(words.get("exec-root", "/run/minirun"))
+
+
+def settings() -> Settings:
+    """What the config file says about networks; read when it is first asked for.
+
+    Errors: MinirunError that names the file, for what makes no sense.
+    """
+    global _settings
+    if _settings is None:
+        from minirun.network.settings import Settings
+
+        path = _config()
+        try:
+            _settings = Settings.of(_read(path))
+        except MinirunError as error:
+            error.message = f"{path}: {error.message}" if path not in error.message else error.message
+            error.args = (error.message,)
+            raise
+    return _settings
+
+
+def _config() -> str:
+    return _variable(b"MINIRUN_CONFIG") or CONFIG
 
 
 def _variable(name: bytes) -> str:
@@ -47,7 +80,7 @@ def _absolute(path: str) -> str:
     return abspath(path)
 
 
-def _read(path: str) -> dict[str, str]:
+def _read(path: str) -> dict:
     """The settings of the config file; none when there is no file."""
     try:
         settings = store.read(path)

@@ -47,7 +47,25 @@ def run(argv: Sequence[str], *, stdin: str = "", check: bool = True,
     Errors: MinirunError with the program's own first line of complaint, or with the package that would bring it.
     """
     trace.tell("run", lambda *_: _shell_line(argv, stdin, netns))
-    environment = environment or {"PATH": PATH, "LC_ALL": "C"}
+    result = _run(argv, stdin, environment or {"PATH": PATH, "LC_ALL": "C"}, netns)
+    if check and result.code != 0:
+        complaint = (result.err or result.out).strip().splitlines() or [f"exit code {result.code}"]
+        raise MinirunError(f"{' '.join(argv)}: {complaint[0]}")
+    return result
+
+
+def run_script(argv: Sequence[str], script: str, told: Sequence[str]) -> Result:
+    """Have a program do all that a script says, in one go; how it ends is for the caller to judge.
+
+    Arguments: script (str), what it reads; told (shell lines), what a person would type, one thing after the other.
+    """
+    if trace.listening():
+        for line in told:
+            trace.tell("run", "{}", line)
+    return _run(argv, script, {"PATH": PATH, "LC_ALL": "C"}, None)
+
+
+def _run(argv: Sequence[str], stdin: str, environment: dict[str, str], netns: namespaces.Opened | None) -> Result:
     program = find(argv[0], environment.get("PATH", PATH))
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
@@ -58,13 +76,12 @@ def run(argv: Sequence[str], *, stdin: str = "", check: bool = True,
         os.close(fd)
     try:
         os.write(in_write, stdin.encode())
+    except BrokenPipeError:
+        pass  # it ended without reading: its own complaint says more
     finally:
         os.close(in_write)
     out, err = _drain(out_read, err_read)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if check and code != 0:
-        complaint = (err or out).strip().splitlines() or [f"exit code {code}"]
-        raise MinirunError(f"{' '.join(argv)}: {complaint[0]}")
     return Result(code if code >= 0 else 128 - code, out, err)
 
 

@@ -4,7 +4,7 @@ way out. minirun0 is made like docker0, detail for detail:
 * its MAC is 02:42 and four random bytes, set when it is made; a bridge without one takes the lowest MAC of its ports
   and would change it as containers come and go;
 * its transmit queue has length 0: packets only pass through;
-* it ignores IPv6 router advertisements, and gets its address while it is still down.
+* it ignores IPv6 router advertisements, and gets its addresses while it is still down.
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ from __future__ import annotations
 import os
 
 from minirun.kernel import procfs, rtnetlink
-from minirun.network import dns, ipam
+from minirun.network.ipam import Pool, Subnet
 
 NAME = "minirun0"
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+#: A bridge with IPv6 has this address on top of its own (libnetwork's bridge driver, setup_ipv6.go).
+LINK_LOCAL = ("fe80::1", 64)
+#: How `network create -o` and `docker network inspect` name what a bridge can be told.
+OPTION, MTU_OPTION = "com.docker.network.bridge.", "com.docker.network.driver.mtu"
+PREFIX_OPTION = "com.docker.network.container_iface_prefix"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,38 +28,70 @@ if TYPE_CHECKING:
 
 
 class Bridge:
-    """A bridge: `.name`, `.subnet` (ipam.Subnet), `.gateway` (str, its own address), `.mtu` (int, of its cables)."""
+    """A bridge as it is to be.
 
-    __slots__ = ("gateway", "mtu", "name", "subnet")
+    `.name`; `.pool` (ipam.Pool) and `.pool6` (the same, or None): subnet, gateway, which addresses are free for
+    containers; `.gateway` and `.gateway6` (str), the containers' way out, the bridge itself unless `default-gateway`
+    says otherwise; `.mtu` (int), of its cables; `.prefix` (str), "eth", how the containers' links are called.
+    Yes or no: `.icc`, its containers may speak with each other; `.masquerade`; `.internal`, no way to the world;
+    `.hairpin`, a container may reach itself by its published port (userland-proxy off); `.silent`, it has no IPv4
+    address itself.
+    """
 
-    def __init__(self, name: str, subnet: ipam.Subnet, gateway: str, mtu: int = 1500) -> None:
-        self.name, self.subnet, self.gateway, self.mtu = name, subnet, gateway, mtu
+    __slots__ = ("gateway", "gateway6", "hairpin", "icc", "internal", "masquerade", "mtu", "name", "pool", "pool6",
+                 "prefix", "silent")
+
+    def __init__(self, name: str, pool: Pool, pool6: Pool | None = None) -> None:
+        self.name, self.pool, self.pool6 = name, pool, pool6
+        self.gateway, self.gateway6 = pool.gateway, pool6.gateway if pool6 else ""
+        self.mtu, self.prefix = 1500, "eth"
+        self.icc = self.masquerade = True
+        self.internal = self.hairpin = self.silent = False
+
+    @property
+    def subnet(self) -> Subnet:
+        """Its IPv4 subnet."""
+        return self.pool.subnet
+
+    def addresses(self) -> list[tuple[str, int, str]]:
+        """(address, prefix length, broadcast address) of all that the bridge itself has."""
+        found = [] if self.silent else [(self.pool.gateway, self.subnet.prefix, self.subnet.broadcast)]
+        if self.pool6:
+            found += [(self.pool6.gateway, self.pool6.subnet.prefix, ""), (*LINK_LOCAL, "")]
+        return found
 
 
-def of_record(record: dict) -> Bridge:
+def of_record(record: dict, *, hairpin: bool = False) -> Bridge:
     """The bridge of a network's record."""
-    return Bridge(record["Bridge"], ipam.Subnet(record["Subnet"]), record["Gateway"], record["MTU"])
+    pools = [Pool(Subnet(pool["Subnet"]), pool["Gateway"], pool["Range"], pool["Taken"]) for pool in record["Pools"]]
+    bridge = Bridge(record["Bridge"], *pools)
+    options = record["Options"]
+    bridge.mtu = int(options.get(MTU_OPTION) or 0) or 1500
+    bridge.prefix = options.get(PREFIX_OPTION) or "eth"
+    bridge.icc = is_true(options.get(f"{OPTION}enable_icc", "true"))
+    bridge.masquerade = is_true(options.get(f"{OPTION}enable_ip_masquerade", "true"))
+    bridge.silent = is_true(options.get(f"{OPTION}inhibit_ipv4", "false"))
+    bridge.internal, bridge.hairpin = record["Internal"], hairpin
+    aux = record["IPAM"]["Config"][0].get("AuxiliaryAddresses") or {}
+    bridge.gateway = aux.get("DefaultGatewayIPv4", bridge.gateway)
+    if bridge.pool6:
+        bridge.gateway6 = (record["IPAM"]["Config"][1].get("AuxiliaryAddresses") or {}).get(
+            "DefaultGatewayIPv6", bridge.gateway6)
+    return bridge
 
 
-def present_subnet(netlink: Socket, name: str) -> tuple[ipam.Subnet, str] | None:
-    """(subnet, gateway) that a bridge has already; None when there is no such bridge or it has no address."""
+def is_true(word: str) -> bool:
+    """Whether a word means yes, by Go's strconv.ParseBool."""
+    return word in ("1", "t", "T", "TRUE", "true", "True")
+
+
+def present_subnet(netlink: Socket, name: str) -> tuple[Subnet, str] | None:
+    """(subnet, gateway) that a bridge has already; None when there is no such bridge or it has no IPv4 address."""
     link = rtnetlink.find_link(netlink, name)
     for index, address, prefix in rtnetlink.addresses(netlink) if link else ():
         if link and index == link.index:
-            return ipam.Subnet(f"{address}/{prefix}"), address
+            return Subnet(f"{address}/{prefix}"), address
     return None
-
-
-def subnets_in_use(netlink: Socket) -> list[ipam.Subnet]:
-    """What a new network must not overlap: subnets that the host reaches without a gateway, and its nameservers.
-
-    That is Docker's rule (libnetwork's FindAvailableNetwork); a mere route through a gateway does not count. The
-    address of docker0 counts even while docker0 is down and has no route.
-    """
-    taken = [ipam.Subnet(f"{address}/{prefix}") for address, prefix in rtnetlink.connected_subnets(netlink)]
-    taken += [ipam.Subnet(server) for server in dns.nameservers(dns.read("/etc/resolv.conf")) if ":" not in server]
-    docker = present_subnet(netlink, "docker0")
-    return [*taken, docker[0]] if docker else taken
 
 
 def random_mac() -> str:
@@ -62,38 +99,56 @@ def random_mac() -> str:
     return f"02:42:{os.urandom(4).hex(':')}"
 
 
-def ensure(netlink: Socket, bridge: Bridge, index: int) -> bool:
-    """Make the bridge, still down, with its address, unless it is there. True when it was made.
+def ensure(netlink: Socket, bridge: Bridge, index: int, mac: str = "") -> bool:
+    """Make the bridge, still down, with its addresses, unless it is there. True when it was made.
 
-    Arguments: index (int), the number it shall have, 0 for the next one.
+    Arguments: index (int), the number it shall have, 0 for the next one; mac (str), "" for a new one.
     """
     link = rtnetlink.find_link(netlink, bridge.name)
     made = link is None
     if made:
-        netlink.do(rtnetlink.new_bridge(index, name=bridge.name, mac=random_mac(), txqlen=0))
+        netlink.do(rtnetlink.new_bridge(index, name=bridge.name, mac=mac or random_mac(), txqlen=0))
         link = rtnetlink.find_link(netlink, bridge.name)
-        accept_ra = f"/proc/sys/net/ipv6/conf/{bridge.name}/accept_ra"
-        if os.path.exists(accept_ra):  # absent on a kernel without IPv6
-            procfs.write(accept_ra, "0")
+        set_sysctl(f"ipv6/conf/{bridge.name}/accept_ra", "0")
     assert link is not None
-    if (link.index, bridge.gateway, bridge.subnet.prefix) not in rtnetlink.addresses(netlink):
-        netlink.do(rtnetlink.new_address(link, bridge.gateway, bridge.subnet.prefix, bridge.subnet.broadcast))
+    _ensure_addresses(netlink, bridge, link)
+    if bridge.hairpin:
+        set_sysctl(f"ipv4/conf/{bridge.name}/route_localnet", "1")
     return made
 
 
-def ensure_up(netlink: Socket, bridge: Bridge) -> int:
-    """Start the bridge, unless it runs. Returns: its index."""
+def _ensure_addresses(netlink: Socket, bridge: Bridge, link: rtnetlink.Link) -> None:
+    wanted = bridge.addresses()
+    present = {(address, prefix) for index, address, prefix in
+               rtnetlink.addresses(netlink) + (rtnetlink.addresses6(netlink) if bridge.pool6 else [])
+               if index == link.index}
+    if bridge.pool6:
+        set_sysctl(f"ipv6/conf/{bridge.name}/disable_ipv6", "0")
+    for address, prefix, broadcast in wanted:
+        if (address, prefix) not in present:
+            netlink.do(rtnetlink.new_address(link, address, prefix, broadcast))
+
+
+def set_sysctl(name: str, value: str) -> None:
+    """Set a net sysctl, unless it has the value already or is not there (a kernel without IPv6)."""
+    path = f"/proc/sys/net/{name}"
+    if os.path.exists(path) and procfs.read(path).strip() != value:
+        procfs.write(path, value)
+
+
+def ensure_up(netlink: Socket, bridge: Bridge) -> rtnetlink.Link:
+    """Start the bridge, unless it runs. Returns: its link."""
     link = rtnetlink.find_link(netlink, bridge.name)
     assert link is not None
     if not link.up:
         netlink.do(rtnetlink.set_link(link, up=True))
-    return link.index
+    return link
 
 
 def remove(netlink: Socket, name: str) -> None:
     """Delete a bridge; fine when it is gone already."""
     link = rtnetlink.find_link(netlink, name)
-    if link is not None:
+    if link is not None and link.kind == "bridge":
         netlink.do(rtnetlink.del_link(link))
 
 

@@ -11,24 +11,17 @@ if TYPE_CHECKING:
 
 def network(of: Network, endpoints: Iterable[tuple[str, dict]] = ()) -> dict:
     """A network as `docker network inspect` shows it. Arguments: endpoints, (container's name, endpoint) of each."""
-    bridge = of.bridge
     containers = {
         endpoint["ContainerID"]: {
             "Name": name, "EndpointID": endpoint["EndpointID"], "MacAddress": endpoint["MacAddress"],
-            "IPv4Address": f"{endpoint['IPAddress']}/{endpoint['IPPrefixLen']}", "IPv6Address": ""}
+            "IPv4Address": _with_prefix(endpoint, "IPAddress", "IPPrefixLen"),
+            "IPv6Address": _with_prefix(endpoint, "GlobalIPv6Address", "GlobalIPv6PrefixLen")}
         for name, endpoint in endpoints}
-    prefix = "com.docker.network."
-    return {
-        "Name": of.name, "Id": of.id, "Created": of.created, "Scope": "local", "Driver": "bridge", "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": None,
-                 "Config": [{"Subnet": str(bridge.subnet), "Gateway": bridge.gateway}]},
-        "Internal": False, "Attachable": False, "Ingress": False, "ConfigFrom": {"Network": ""}, "ConfigOnly": False,
-        "Containers": containers,
-        "Options": {
-            f"{prefix}bridge.default_bridge": "true", f"{prefix}bridge.enable_icc": "true",
-            f"{prefix}bridge.enable_ip_masquerade": "true", f"{prefix}bridge.host_binding_ipv4": "0.0.0.0",
-            f"{prefix}bridge.name": bridge.name, f"{prefix}driver.mtu": str(bridge.mtu)},
-        "Labels": {}}
+    return {**of.shown(), "Containers": containers}
+
+
+def _with_prefix(endpoint: dict, address: str, prefix: str) -> str:
+    return f"{endpoint[address]}/{endpoint[prefix]}" if endpoint.get(address) else ""
 
 
 def endpoint(of: dict | None) -> dict:

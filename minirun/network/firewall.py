@@ -1,37 +1,39 @@
-"""Docker's firewall rules, as iptables(8) has them, for the bridge of one network.
+"""iptables(8), read and written: a rule is a value, and all changes of one errand go to the kernel in one call.
 
-    from a container to the world    FORWARD -i minirun0 ! -o minirun0 ACCEPT, then nat POSTROUTING MASQUERADE
-    the world's answer               FORWARD -o minirun0 ctstate RELATED,ESTABLISHED ACCEPT
-    the world by itself              FORWARD -o minirun0 -j MINIRUN (published ports), else the policy: DROP
-    one network to another           MINIRUN-ISOLATION-STAGE-1 (left a bridge?), -2 (enters another?): DROP
-    what the administrator wants     MINIRUN-USER, always first, never emptied by us
+What the kernel has is read once (`iptables-save`). On that listing a `Plan` is played through, in Docker's order and
+with Docker's questions ("is the rule there already?"), and what is left to do is handed to one
+`iptables-restore --noflush`: where Docker runs some forty programs, we run two. Told are the forty lines, because they
+are what a person would type.
 
-A rule is a value; append, insert, check and delete are derived from it, so that none can drift from the others.
-Chains and order are those of Docker 20.10 to 27 with DOCKER renamed to MINIRUN, so that both can live on one host: the
-profile `docker-20`. A rule is looked for before it is made, so a second run changes nothing.
+Whoever writes rules does it within `writing`. The kernel counts the generations of its rules; the one under which all
+was last known to be in place is written down, so that a start only needs to ask for a number.
 """
 
 from __future__ import annotations
 
+from minirun import store
 from minirun.errors import MinirunError
 from minirun.kernel import process
+from minirun.network import stamps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
-    from minirun.network.bridge import Bridge
+    Change = tuple[str, "Rule"]
 
-    Undo = list[Callable[[], object]]
-
-PROFILE = "docker-20"
-MINIRUN, USER = "MINIRUN", "MINIRUN-USER"
-STAGE_1, STAGE_2 = "MINIRUN-ISOLATION-STAGE-1", "MINIRUN-ISOLATION-STAGE-2"
-CHAINS = (("nat", MINIRUN), ("filter", MINIRUN), ("filter", STAGE_1), ("filter", STAGE_2))
+#: Actions and how they are taken back; "" when there is nothing to take back.
+_BACK = {"-A": "-D", "-I": "-D", "-N": "-X", "-D": "", "-F": "", "-X": "", "-P": "-P"}
+#: How many commits `apply` has made in this process: by so many the generation has grown through us.
+commits = 0
 
 
 class Rule:
-    """A rule: `.table` ("filter" or "nat"), `.chain` (str), `.words` (tuple of str, what follows the chain's name)."""
+    """A rule: `.table` ("filter" or "nat"), `.chain` (str), `.words` (tuple of str, what follows the chain's name).
+
+    The words are as `iptables -S` prints them (`! -d` before `-i`, `-p tcp -m tcp`), so that a rule and a line of the
+    listing can be compared as they are. A chain is a rule without words, a policy one with the policy's name.
+    """
 
     __slots__ = ("chain", "table", "words")
 
@@ -39,23 +41,8 @@ class Rule:
         self.table, self.chain, self.words = table, chain, tuple(words.split())
 
     def argv(self, action: str) -> list[str]:
-        """The command; `action` is -A (append), -I (insert at the top), -C (check) or -D (delete)."""
+        """The command; `action` is -A (append), -I (insert at the top), -C (check), -D (delete), -N, -X, -F or -P."""
         return command("-t", self.table, action, self.chain, *self.words)
-
-    def exists(self) -> bool:
-        """True when the kernel has this rule."""
-        return _says_yes(self.argv("-C"))
-
-    def ensure(self, action: str, undo: Undo) -> None:
-        """Append or insert the rule unless it is there; how to undo that is noted in `undo`."""
-        if not self.exists():
-            process.run(self.argv(action))
-            undo.append(lambda: process.run(self.argv("-D"), check=False))
-
-    def ensure_gone(self) -> None:
-        """Delete the rule if it is there."""
-        if self.exists():
-            process.run(self.argv("-D"))
 
 
 def command(*words: str) -> list[str]:
@@ -63,7 +50,140 @@ def command(*words: str) -> list[str]:
     return ["iptables", "--wait", *words]
 
 
-def _says_yes(argv: list[str]) -> bool:
+# ---- what there is, and what is to be ---------------------------------------------------------------------------
+
+class Plan:
+    """The rules of the kernel as they will be, and `.changes`, the way there.
+
+    Arguments: listing (str), what iptables-save prints.
+    """
+
+    def __init__(self, listing: str) -> None:
+        self.chains: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+        self.policies: dict[tuple[str, str], str] = {}
+        self.changes: list[Change] = []
+        table = ""
+        for line in listing.splitlines():
+            if line.startswith("*"):
+                table = line[1:]
+            elif line.startswith(":"):
+                chain, policy, *_ = line[1:].split()
+                self.chains[table, chain], self.policies[table, chain] = [], policy
+            elif line.startswith("-A "):
+                _, chain, *words = line.split()
+                self.chains[table, chain].append(tuple(words))
+
+    def chain(self, table: str, chain: str) -> list[tuple[str, ...]]:
+        """The words of a chain's rules, in order."""
+        return self.chains.setdefault((table, chain), [])
+
+    def has(self, rule: Rule) -> bool:
+        """True when the rule is there."""
+        return rule.words in self.chain(rule.table, rule.chain)
+
+    def add(self, action: str, rule: Rule) -> None:
+        """Note a change: -A, -I or -D of a rule."""
+        present = self.chain(rule.table, rule.chain)
+        if action == "-A":
+            present.append(rule.words)
+        elif action == "-I":
+            present.insert(0, rule.words)
+        else:
+            present.remove(rule.words)
+        self.changes.append((action, rule))
+
+    def ensure(self, action: str, rule: Rule) -> None:
+        """Append or insert the rule unless it is there."""
+        if not self.has(rule):
+            self.add(action, rule)
+
+    def ensure_gone(self, rule: Rule) -> None:
+        """Delete the rule as often as it is there."""
+        while self.has(rule):
+            self.add("-D", rule)
+
+    def ensure_chain(self, table: str, chain: str) -> None:
+        """Make the chain unless it is there."""
+        if (table, chain) not in self.policies:
+            self.policies[table, chain] = "-"
+            self.changes.append(("-N", Rule(table, chain, "")))
+
+    def flush(self, table: str, chain: str) -> None:
+        """Empty a chain, if there is anything in it."""
+        if self.chain(table, chain):
+            self.chain(table, chain).clear()
+            self.changes.append(("-F", Rule(table, chain, "")))
+
+    def remove_chain(self, table: str, chain: str) -> None:
+        """Empty a chain and delete it, if it is there; nothing may jump into it any more."""
+        if (table, chain) in self.policies:
+            self.flush(table, chain)
+            del self.policies[table, chain], self.chains[table, chain]
+            self.changes.append(("-X", Rule(table, chain, "")))
+
+    def set_policy(self, table: str, chain: str, policy: str) -> None:
+        """What becomes of a packet that no rule wants. -P is told in any case, as Docker does it."""
+        self.policies[table, chain] = policy
+        self.changes.append(("-P", Rule(table, chain, policy)))
+
+
+def read() -> Plan:
+    """A plan that begins with what the kernel has. Errors: MinirunError with iptables' complaint."""
+    return Plan(process.run(["iptables-save"]).out)
+
+
+# ---- changes ----------------------------------------------------------------------------------------------------
+
+def apply(changes: Iterable[Change]) -> None:
+    """Make changes, all in one call. Errors: MinirunError with iptables' own complaint; nothing is left then.
+
+    When that call fails, single ones say which rule it was; and a system without iptables-restore still works.
+    """
+    global commits
+    changes = list(changes)
+    if not changes:
+        return
+    tables = list(dict.fromkeys(rule.table for _, rule in changes))
+    lines = []
+    for table in tables:
+        lines += [f"*{table}", *(" ".join([action, rule.chain, *rule.words]) for action, rule in changes
+                                 if rule.table == table), "COMMIT"]
+    told = [" ".join(rule.argv(action)) for action, rule in changes]
+    done = process.run_script(["iptables-restore", "--noflush", "--wait"], "\n".join(lines) + "\n", told)
+    if done.code == 0:
+        commits += len(tables)
+    else:
+        _one_by_one(changes)
+
+
+def _one_by_one(changes: list[Change]) -> None:
+    made: list[Change] = []
+    try:
+        for action, rule in changes:
+            if action in ("-A", "-I", "-D") and says_yes(rule.argv("-C")) == (action != "-D"):
+                continue  # the failed call had come as far as this
+            if action == "-N" and says_yes(command("-t", rule.table, "-n", "-L", rule.chain)):
+                continue
+            process.run(rule.argv(action))
+            made.append((action, rule))
+    except BaseException:
+        undo(changes)
+        raise
+
+
+def undo(changes: Iterable[Change]) -> None:
+    """Take changes back, as far as they can be: a rule that was moved stays where it is."""
+    changes = list(changes)
+    moved = {rule.words for action, rule in changes if action == "-D"}
+    for action, rule in reversed(changes):
+        back = _BACK[action]
+        if action == "-P":
+            rule = Rule(rule.table, rule.chain, "ACCEPT")
+        if back and rule.words not in moved:
+            process.run(rule.argv(back), check=False)
+
+
+def says_yes(argv: list[str]) -> bool:
     """Ask iptables something. It says no with exit code 1; a greater one means that it could not look."""
     result = process.run(argv, check=False)
     if result.code > 1:
@@ -71,81 +191,36 @@ def _says_yes(argv: list[str]) -> bool:
     return result.code == 0
 
 
-def rules_of(bridge: Bridge) -> list[tuple[str, Rule]]:
-    """(action, rule) for a bridge, in the order in which Docker makes them; nearly all are inserted at the top, so
-    the newest network comes first and, within it, the last rule made."""
-    name = bridge.name
-    return [
-        ("-I", Rule("nat", "POSTROUTING", f"-s {bridge.subnet} ! -o {name} -j MASQUERADE")),
-        ("-I", Rule("nat", MINIRUN, f"-i {name} -j RETURN")),
-        ("-D", Rule("filter", "FORWARD", f"-i {name} -o {name} -j DROP")),
-        ("-I", Rule("filter", "FORWARD", f"-i {name} -o {name} -j ACCEPT")),
-        ("-I", Rule("filter", "FORWARD", f"-i {name} ! -o {name} -j ACCEPT")),
-        ("-A", Rule("nat", "PREROUTING", f"-m addrtype --dst-type LOCAL -j {MINIRUN}")),
-        ("-A", Rule("nat", "OUTPUT", f"-m addrtype --dst-type LOCAL -j {MINIRUN} ! --dst 127.0.0.0/8")),
-        ("-I", Rule("filter", "FORWARD", f"-o {name} -j {MINIRUN}")),
-        ("-I", Rule("filter", "FORWARD", f"-o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")),
-        ("top", Rule("filter", "FORWARD", f"-j {STAGE_1}")),
-        ("-I", Rule("filter", STAGE_1, f"-i {name} ! -o {name} -j {STAGE_2}")),
-        ("-I", Rule("filter", STAGE_2, f"-o {name} -j DROP")),
-    ]
-
-
 def ensure_usable() -> None:
     """See that iptables is there and works, before anything is changed. Errors: MinirunError with its complaint."""
     process.run(command("-t", "nat", "-S", "POSTROUTING"))
 
 
-def ensure(bridge: Bridge, *, drop: bool, undo: Undo) -> None:
-    """Give the host the chains, and the bridge its rules.
+# ---- the lock ---------------------------------------------------------------------------------------------------
 
-    Arguments: drop (bool), set FORWARD's policy to DROP; undo (list), takes a function for each thing that was made.
-    Errors: MinirunError with iptables' complaint.
+class writing:
+    """Change rules: `with writing(run): plan = read(); ...; apply(plan.changes)`. Holds the networks' lock.
+
+    The stamp moves on with our own changes; when somebody else has been at the rules meanwhile it does not, and the
+    next start looks at all of them.
     """
-    for table, chain in CHAINS:
-        _ensure_chain(table, chain, undo)
-    for chain in (STAGE_1, STAGE_2):
-        Rule("filter", chain, "-j RETURN").ensure("-A", undo)
-    if drop:
-        process.run(command("-t", "filter", "-P", "FORWARD", "DROP"))
-        undo.append(lambda: process.run(command("-t", "filter", "-P", "FORWARD", "ACCEPT"), check=False))
-    for action, rule in rules_of(bridge):
-        if action == "-D":
-            rule.ensure_gone()
-        elif action == "top":
-            _ensure_on_top(rule, undo)
-        else:
-            rule.ensure(action, undo)
-    _ensure_chain("filter", USER, undo)
-    Rule("filter", USER, "-j RETURN").ensure("-A", undo)
-    _ensure_on_top(Rule("filter", "FORWARD", f"-j {USER}"), undo)
 
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.lock = store.lock(f"{run}/networks/ifindex")
 
-def remove(bridge: Bridge) -> None:
-    """Take away the rules of one bridge; the chains, the jumps into them and the policy stay, as Docker leaves them."""
-    for _action, rule in rules_of(bridge):
-        if bridge.name in rule.words:
-            rule.ensure_gone()
+    def __enter__(self) -> writing:
+        self.lock.__enter__()
+        self.known = stamps.is_unchanged(self.run)
+        self.before, self.commits = stamps.generation(), commits
+        return self
 
+    @property
+    def fd(self) -> int:
+        """The locked file, which holds the next device number."""
+        return self.lock.fd
 
-def _ensure_chain(table: str, chain: str, undo: Undo) -> None:
-    if not _says_yes(command("-t", table, "-n", "-L", chain)):
-        process.run(command("-t", table, "-N", chain))
-        undo.append(lambda: process.run(command("-t", table, "-X", chain), check=False))
-
-
-def _ensure_on_top(rule: Rule, undo: Undo) -> None:
-    """Have a rule first in its chain, save for the jump to MINIRUN-USER, which is the very first.
-
-    Docker takes it out and inserts it again whenever it passes here. We look first: a rule that is in its place stays
-    there, and there is no moment without it.
-    """
-    wanted, user = (f"-A {rule.chain} -j {target}" for target in (rule.words[-1], USER))
-    listed = process.run(command("-t", rule.table, "-S", rule.chain)).out.splitlines()
-    present = [line for line in listed if line.startswith("-A") and (line != user or line == wanted)]
-    if present[:1] == [wanted]:
-        return
-    if wanted in present:
-        process.run(rule.argv("-D"))
-    process.run(rule.argv("-I"))
-    undo.append(lambda: process.run(rule.argv("-D"), check=False))
+    def __exit__(self, *error: object) -> None:
+        if self.known and self.before and stamps.generation() == str(int(self.before) + commits - self.commits):
+            stamps.renew(self.run)
+        self.lock.__exit__(*error)

@@ -1,93 +1,98 @@
-"""What the first start after a boot lays under all networks: forwarding, minirun0, the firewall rules.
+"""What lies under all networks: forwarding, the bridges, the firewall rules.
 
-The order is dockerd's: forwarding on, the bridge made, its address while it is down, the rules, the bridge up. From
-then on the record of the network carries a stamp, and no start comes here again until the host or the bridge changed.
+dockerd lays it when it starts, for all networks it knows; minirun, which has no such moment, at the first start of a
+container after a boot, and again when somebody deleted a bridge or changed the rules. The order is dockerd's:
+forwarding on, the bridges made, their addresses while they are down, the rules, the bridges up. Networks come in the
+order of their IDs, the default one last, so that its rules are on top.
+
+What is laid is written down in <run>/networks/KEY/network.json: the network's record with a stamp. It is written before
+anything is made, so that whoever is killed half-way leaves a trace that can be followed.
 """
 
 from __future__ import annotations
 
 import os
-import time
 
 from minirun import store
 from minirun.errors import MinirunError
 from minirun.kernel import procfs
 from minirun.kernel.netlink import Socket
 from minirun.network import bridge as bridges
-from minirun.network import firewall, ipam, veth
+from minirun.network import firewall, rulebook, rules, stamps, veth
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.network.firewall import Undo
+    from collections.abc import Callable, Sequence
+
+    from minirun.network.networks import Network
+    from minirun.network.settings import Settings
+
+    Undo = list[Callable[[], object]]
+
+_IPV6_FORWARDING = ("default", "all")
+_NF_CALL = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
-def host() -> str:
-    """What tells this boot and this network namespace from any other: the stamp."""
-    return f"{procfs.boot_id()} {os.stat('/proc/self/ns/net').st_ino}"
+def lay(run: str, networks: Sequence[Network], settings: Settings, counter: int, *, afresh: bool = False) -> None:
+    """Have bridges and rules of these networks in the kernel; what is there already stays.
 
-
-def lay(directory: str, name: str, counter: int) -> dict:
-    """Make the default network in the kernel, or complete what is there, and write its record.
-
-    Arguments: directory (str), the network's files; name (str), the network's name; counter (int), open file with the
-    next device number, whose lock the caller holds. Returns: the record. Errors: MinirunError; nothing is left then.
+    Arguments: networks, in the order in which their rules are to be made; counter (int), open file with the next device
+    number, whose lock the caller holds; afresh (bool), empty our chains first, as dockerd does when it starts.
+    Errors: MinirunError; what was made is gone then.
     """
     undo: Undo = []
-    owes_drop = f"{os.path.dirname(directory)}/forward-drop"
+    owes_drop = f"{run}/networks/forward-drop"
     with Socket() as netlink:
-        record, first_time = _plan(f"{directory}/network.json", name, netlink)
-        bridge = bridges.of_record(record)
         try:
-            with step("see that the firewall can be used"):
-                firewall.ensure_usable()
-            with step("let the kernel pass packets from link to link"):
-                _ensure_forwarding(owes_drop, undo)
-            with step(f"make the bridge {bridge.name}"):
-                if bridges.ensure(netlink, bridge, 0 if first_time else veth.take_numbers(counter, 1)):
-                    undo.append(lambda: bridges.remove(netlink, bridge.name))
-            with step("set the firewall rules"):
-                firewall.ensure(bridge, drop=os.path.exists(owes_drop), undo=undo)
-            with step(f"start {bridge.name}"):
-                record["BridgeIndex"] = bridges.ensure_up(netlink, bridge)
+            if settings.iptables:
+                with step("see that the firewall can be used"):
+                    firewall.ensure_usable()
+            if settings.ip_forward:
+                with step("let the kernel pass packets from link to link"):
+                    _ensure_forwarding(owes_drop, undo)
+            for network in networks:
+                with step(f"make the bridge {network.bridge.name}"):
+                    _make_bridge(netlink, network, counter, undo)
+            if settings.iptables:
+                with step("set the firewall rules"):
+                    _ensure_rules(run, networks, undo, drop=os.path.exists(owes_drop), afresh=afresh)
+            for network in networks:
+                with step(f"start {network.bridge.name}"):
+                    link = bridges.ensure_up(netlink, network.bridge)
+                    network.stamp(link.index, link.mac, settings.given)
         except BaseException:
             _roll_back(undo)
             raise
-    if first_time:
-        veth.remember_number(counter, record["BridgeIndex"] + 1)
-    store.write(f"{directory}/network.json", record)
+    stamps.renew(run)
     store.discard(owes_drop)
-    return record
 
 
-def _plan(path: str, name: str, netlink: Socket) -> tuple[dict, bool]:
-    """Decide what the default network is to be.
-
-    Its subnet is, in this order: what minirun0 has; what it had before somebody deleted it; Docker's first free pool.
-    Returns: the record, and whether minirun is on this host (this boot, this namespace) for the first time.
-    """
-    try:
-        record = store.read(path)
-    except (FileNotFoundError, MinirunError):
-        record = {}
-    first_time = record.get("Host") != host()
-    if first_time:
-        record = {"Name": name, "Id": os.urandom(32).hex(), "Created": _now(), "Bridge": bridges.NAME, "MTU": 1500,
-                  "Host": host()}
-    taken = bridges.subnets_in_use(netlink)
-    present = bridges.present_subnet(netlink, bridges.NAME)
-    if present:
-        record["Subnet"], record["Gateway"] = str(present[0]), present[1]
-    elif "Subnet" not in record or any(ipam.Subnet(record["Subnet"]).overlaps(other) for other in taken):
-        subnet = ipam.free_pool(taken)
-        record["Subnet"], record["Gateway"] = str(subnet), ipam.address_of(subnet.first + 1)
-    return record, first_time
+def _make_bridge(netlink: Socket, network: Network, counter: int, undo: Undo) -> None:
+    bridge = network.bridge
+    if bridge.pool6:
+        for where in _IPV6_FORWARDING:
+            bridges.set_sysctl(f"ipv6/conf/{where}/forwarding", "1")
+    if not bridge.icc:
+        _have_bridged_packets_filtered()
+    store.make_directory(f"{network.directory}/cables")
+    network.note()
+    first = os.fstat(counter).st_size == 0  # nobody has counted yet: the kernel's next number is the right one
+    if bridges.ensure(netlink, bridge, 0 if first else veth.take_numbers(counter, 1), network.record.get("MAC", "")):
+        undo.append(lambda: bridges.remove(netlink, bridge.name))
+        if first:
+            veth.remember_number(counter, veth.number_of(bridge.name) + 1)
+    else:
+        network.record.setdefault("Foreign", not network.is_default)
 
 
-def _now() -> str:
-    """RFC 3339 in UTC, as Docker writes it: nanoseconds without trailing zeros."""
-    now = time.time_ns()
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now // 10**9))}.{now % 10**9:09d}".rstrip("0.") + "Z"
+def _have_bridged_packets_filtered() -> None:
+    """Packets from port to port of a bridge never reach iptables by themselves; br_netfilter hands them over."""
+    if not os.path.exists(_NF_CALL):
+        raise MinirunError("cannot restrict inter-container communication: please ensure that br_netfilter kernel "
+                           "module is loaded", hint="modprobe br_netfilter")
+    if procfs.read(_NF_CALL).strip() == "0":
+        procfs.write(_NF_CALL, "1")
 
 
 def _ensure_forwarding(owes_drop: str, undo: Undo) -> None:
@@ -104,9 +109,42 @@ def _ensure_forwarding(owes_drop: str, undo: Undo) -> None:
     undo.append(lambda: bridges.set_forwarding("0"))
 
 
+def _ensure_rules(run: str, networks: Sequence[Network], undo: Undo, *, drop: bool, afresh: bool) -> None:
+    plan = firewall.read()
+    if afresh:
+        rules.begin_anew(plan)
+    rules.ensure_chains(plan)
+    if drop:
+        plan.set_policy("filter", "FORWARD", "DROP")
+    for network in networks:
+        if afresh and network.is_default:
+            rules.remove_bridge(plan, network.bridge)
+        rules.ensure_bridge(plan, network.bridge)
+    for change in rulebook.every(run):
+        plan.ensure(*change)
+    firewall.apply(plan.changes)
+    undo.append(lambda: firewall.undo(plan.changes))
+
+
 def _roll_back(undo: Undo) -> None:
     while undo:
         try:
             undo.pop()()
         except MinirunError:
             continue  # the error that brought us here is the one to tell; undo the rest
+
+
+def take_down(run: str, network: Network, settings: Settings) -> None:
+    """Take a network's bridge and rules away, as `docker network rm` does; fine when they are gone already.
+
+    The caller holds the lock. A bridge that was there before the network stays.
+    """
+    if settings.iptables:
+        with step("take the firewall rules away"):
+            plan = firewall.read()
+            rules.remove_bridge(plan, network.bridge)
+            firewall.apply(plan.changes)
+    if not network.record.get("Foreign"):
+        with step(f"delete the bridge {network.bridge.name}"), Socket() as netlink:
+            bridges.remove(netlink, network.bridge.name)
+    store.remove_tree(network.directory)

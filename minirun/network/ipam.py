@@ -14,88 +14,121 @@ from minirun.errors import EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+
+def family_of(address: str) -> int:
+    """AF_INET, or AF_INET6 for an address (or subnet) with colons."""
+    return _socket.AF_INET6 if ":" in address else _socket.AF_INET
 
 
 def number_of(address: str) -> int:
-    """An IPv4 address as a number. Errors: OSError for what is no address."""
-    return int.from_bytes(_socket.inet_pton(_socket.AF_INET, address), "big")
+    """An address as a number. Errors: OSError for what is no address."""
+    return int.from_bytes(_socket.inet_pton(family_of(address), address), "big")
 
 
-def address_of(number: int) -> str:
-    """The IPv4 address that a number stands for."""
-    return _socket.inet_ntop(_socket.AF_INET, number.to_bytes(4, "big"))
+def address_of(number: int, family: int = _socket.AF_INET) -> str:
+    """The address that a number stands for."""
+    return _socket.inet_ntop(family, number.to_bytes(4 if family == _socket.AF_INET else 16, "big"))
 
 
 class Subnet:
-    """An IPv4 subnet: `Subnet("172.17.0.0/16")`; `.first` (network address) and `.last` (broadcast) are numbers."""
+    """A subnet: `Subnet("172.17.0.0/16")`, `Subnet("2001:db8::/64")`; `.prefix` (int); `.first` and `.last` address as
+    numbers; `.family`. Bits of the address behind the prefix do not count. Errors: OSError, ValueError."""
 
-    __slots__ = ("first", "last", "prefix")
+    __slots__ = ("family", "first", "last", "prefix")
 
     def __init__(self, text: str) -> None:
         address, _, prefix = text.partition("/")
-        self.prefix = int(prefix or 32)
-        size = 1 << (32 - self.prefix)
+        self.family = family_of(address)
+        bits = 32 if self.family == _socket.AF_INET else 128
+        self.prefix = int(prefix or bits)
+        if not 0 <= self.prefix <= bits:
+            raise ValueError(f"invalid CIDR address: {text}")
+        size = 1 << (bits - self.prefix)
         self.first = number_of(address) & -size
         self.last = self.first + size - 1
 
     def __str__(self) -> str:
-        return f"{address_of(self.first)}/{self.prefix}"
+        return f"{address_of(self.first, self.family)}/{self.prefix}"
+
+    def __contains__(self, address: str) -> bool:
+        return family_of(address) == self.family and self.first <= number_of(address) <= self.last
 
     @property
     def broadcast(self) -> str:
-        """The address that reaches all of them."""
-        return address_of(self.last)
+        """The address that reaches all of them; IPv6 has none."""
+        return address_of(self.last, self.family) if self.family == _socket.AF_INET else ""
 
     def overlaps(self, other: Subnet) -> bool:
         """True when some address is in both."""
-        return self.first <= other.last and other.first <= self.last
+        return self.family == other.family and self.first <= other.last and other.first <= self.last
 
 
-#: Docker's default pools, in Docker's order. Each network takes the first that is free.
-POOLS = tuple([f"172.{second}.0.0/16" for second in range(17, 32)] +
-              [f"192.168.{third}.0/20" for third in range(0, 256, 16)])
+class Pool:
+    """The addresses of a network: `.subnet`; `.gateway` (str), the bridge's own; `.low` and `.high`, the numbers
+    between which containers get theirs; `.taken`, addresses (str) that no container gets.
 
-
-def free_pool(taken: Iterable[Subnet]) -> Subnet:
-    """The first default pool that overlaps with none of the subnets `taken`.
-
-    Errors: EngineError with Docker's text when there is none.
+    Arguments: range_ (str), --ip-range: only its host part counts, as in Docker, and "" is all of the subnet; aux
+    (addresses), --aux-address.
     """
-    occupied = list(taken)
-    for text in POOLS:
-        pool = Subnet(text)
-        if not any(pool.overlaps(other) for other in occupied):
-            return pool
-    raise EngineError("could not find an available, non-overlapping IPv4 address pool among the defaults to assign to "
-                      "the network")
+
+    __slots__ = ("gateway", "high", "low", "subnet", "taken")
+
+    def __init__(self, subnet: Subnet, gateway: str = "", range_: str = "", aux: Iterable[str] = ()) -> None:
+        self.subnet, self.gateway = subnet, gateway
+        self.low, self.high = subnet.first, subnet.last
+        if range_:
+            part, mask = Subnet(range_), subnet.last - subnet.first
+            self.low, self.high = subnet.first + (part.first & mask), subnet.first + (part.last & mask)
+        self.taken = {address_of(subnet.first, subnet.family), subnet.broadcast, gateway, *aux}
+
+    def candidates(self) -> Iterator[str]:
+        """All that a container could have, lowest first."""
+        for number in range(self.low, self.high + 1):
+            address = address_of(number, self.subnet.family)
+            if address not in self.taken:
+                yield address
 
 
 # The caller of these holds the lock on the networks; `directory` (str) is where a network keeps its address files.
 
-def reserve(directory: str, subnet: Subnet, gateway: str, owner: str, note: str) -> str | None:
+def reserve(directory: str, pool: Pool, owner: str, note: str) -> str | None:
     """The lowest free address, now the owner's; None when all are taken.
 
-    Arguments: gateway (str), the bridge's own address; owner (str), container ID; note (str), kept beside it, the name
-    of its cable.
+    Arguments: owner (str), container ID; note (str), kept beside it, the name of its cable.
     """
     used = set(os.listdir(directory))
-    used.add(gateway)
-    for number in range(subnet.first + 1, subnet.last):  # the first and the last have other meanings
-        address = address_of(number)
+    for address in pool.candidates():
         if address not in used and store.reserve(f"{directory}/{address}", f"{owner} {note}\n"):
             return address
     return None
 
 
-def release(directory: str, address: str, owner: str, keep: str) -> bool:
+def take(directory: str, pool: Pool, address: str, owner: str, note: str) -> str:
+    """This very address, now the owner's. Returns: the address as it is usually written.
+
+    Errors: EngineError with Docker's text for one that is not in the subnet, or not free.
+    """
+    if address not in pool.subnet:
+        raise EngineError(f"Invalid address {address}: It does not belong to any of this network's subnets")
+    usual = address_of(number_of(address), pool.subnet.family)
+    if usual in pool.taken or not store.reserve(f"{directory}/{usual}", f"{owner} {note}\n"):
+        raise EngineError("Address already in use")
+    return usual
+
+
+def release(directory: str, address: str, owner: str, keep: str = "") -> bool:
     """Give an address back; False when it is not, or no longer, the owner's.
 
-    Arguments: keep (str), path that the file moves to, so that what its note names is not forgotten.
+    Arguments: keep (str), path that the file moves to, so that what its note names is not forgotten; "" for nowhere.
     """
-    if owner_of(directory, address)[0] != owner:
+    if not address or owner_of(directory, address)[0] != owner:
         return False
-    os.rename(f"{directory}/{address}", keep)
+    if keep:
+        os.rename(f"{directory}/{address}", keep)
+    else:
+        store.discard(f"{directory}/{address}")
     return True
 
 
@@ -110,6 +143,7 @@ def owner_of(directory: str, address: str) -> tuple[str, str]:
 
 
 def reservations(directory: str) -> list[tuple[str, str, str]]:
-    """All of them, lowest address first: (address, owner, note)."""
-    held = [name for name in os.listdir(directory) if name.replace(".", "").isdigit()]
-    return [(address, *owner_of(directory, address)) for address in sorted(held, key=number_of)]
+    """All of them, IPv4 first, lowest address first: (address, owner, note)."""
+    held = [name for name in os.listdir(directory) if ":" in name or name.replace(".", "").isdigit()]
+    held.sort(key=lambda address: (":" in address, number_of(address)))
+    return [(address, *owner_of(directory, address)) for address in held]

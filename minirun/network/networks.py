@@ -1,256 +1,268 @@
 """Networks and the containers on them: the only door into this floor.
 
-An *endpoint* is one container's place on one network: a cable, an address, a MAC. It is a plain dict, so that it can
-be written down beside the container and undone by another process. Its life:
+A network has a *record*, which is what `docker network inspect` shows (see `definitions`). Those that the user made are
+kept below the data root and survive a reboot, as do `host` and `none`; the default one, `bridge`, is new after each.
+What has a bridge is *laid* before it is used (`ensure`): link and firewall rules are in the kernel.
 
-    reserve      the lowest free address, name and numbers for the cable; nothing in the kernel yet
-    plug         the cable, from the bridge into the container's network namespace        (connect = reserve + plug)
-    disconnect   the address is free again; the kernel pulls the cable out when it takes the namespace down
-
-Files below <run>/networks:
-    ifindex              the queue (flock), and the next device number as its content
-    bridge/network.json  id, subnet, and a stamp: the host and the bridge on which all is known to be in place
-    bridge/172.17.0.2    who has this address, and the name of his cable
-    bridge/cables/       cables of the past that the kernel has yet to pull out
+Files:
+    <data>/networks/ID.json      a user's network; host.json and none.json
+    <run>/networks/ifindex       the queue (flock), and the next device number as its content
+    <run>/networks/rules         under which generation all firewall rules were in place
+    <run>/networks/KEY/          KEY is `bridge` or the network's ID:
+        network.json                 its record, and a stamp: the host and the link on which it is known to be laid
+        172.17.0.2                   who has this address, and the name of his cable
+        cables/                      cables of the past that the kernel has yet to pull out
+        rules/                       firewall rules of single endpoints
 """
 
 from __future__ import annotations
 
-import _socket
-import errno
 import os
-import time
 
 from minirun import store
-from minirun.errors import EngineError, KernelError, MinirunError
-from minirun.kernel import procfs
-from minirun.kernel.netlink import Socket
-from minirun.kernel.rtnetlink import Netns
+from minirun.errors import EngineError, MinirunError, NoSuchNetwork
 from minirun.network import bridge as bridges
-from minirun.network import ipam, veth
+from minirun.network import stamps, veth
+from minirun.network.endpoints import (
+    PATIENCE,
+    connect,
+    disconnect,
+    loopback_only,
+    plug,
+    reserve,
+    set_default_route,
+)
+from minirun.network.leftovers import Leftover, clear, leftovers, release_all
+from minirun.network.settings import Settings
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Iterator
+
+    from minirun.network.bridge import Bridge
 
 DEFAULT = "bridge"
-#: Seconds after which we pull an old cable out ourselves: somebody holds the ended container's namespace open.
-PATIENCE = 5
+#: Docker's drivers by the names of the networks that are always there.
+PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
+
+__all__ = ["DEFAULT", "PATIENCE", "PREDEFINED", "Leftover", "Network", "clear", "connect", "create", "disconnect",
+           "ensure", "ensure_default", "every", "find", "leftovers", "loopback_only", "plug", "release_all", "remove",
+           "reserve", "set_default_route"]
 
 
 class Network:
-    """A network: `.name`, `.id` (64 hex digits), `.created` (RFC 3339), `.bridge`, `.directory` (its files), `.run`."""
+    """A network: `.record` (see `definitions`), `.run` (exec root), `.bridge` (if `.has_bridge`); and, out of the
+    record, `.name`, `.id`, `.driver` ("bridge", "host" or "null"), `.created`; `.directory`, its volatile files.
 
-    __slots__ = ("bridge", "created", "directory", "id", "name", "run")
-
-    def __init__(self, run: str, record: dict) -> None:
-        self.name, self.id, self.created = record["Name"], record["Id"], record["Created"]
-        self.run, self.directory = run, f"{run}/networks/{self.name}"
-        self.bridge = bridges.of_record(record)
-
-
-def ensure_default(run: str) -> Network:
-    """The network `bridge`, with minirun0 and its firewall rules in place.
-
-    Arguments: run (str), the exec root. Almost always all is there, and a look at one file and three facts of the
-    kernel is what this costs. Errors: MinirunError, for example for a missing iptables; nothing is left then.
+    Arguments: settings, of which it takes whether a container may reach itself by its published port.
     """
-    network = _remembered(run, DEFAULT)
-    if network is None:
-        from minirun.network import foundation  # only the first start after a boot comes here
 
-        directory = f"{run}/networks/{DEFAULT}"
-        store.make_directory(f"{directory}/cables")
-        with _queue(run) as queue:
-            network = _remembered(run, DEFAULT)  # another may have built it while we stood in the queue
-            if network is None:
-                network = Network(run, foundation.lay(directory, DEFAULT, queue.fd))
-    return network
+    __slots__ = ("bridge", "record", "run")
+    bridge: Bridge
+
+    def __init__(self, run: str, record: dict, settings: Settings | None = None) -> None:
+        self.run, self.record = run, record
+        hairpin = settings is not None and not settings.userland_proxy
+        if record["Driver"] == "bridge":
+            self.bridge = bridges.of_record(record, hairpin=hairpin)
+
+    @property
+    def name(self) -> str:
+        return str(self.record["Name"])
+
+    @property
+    def id(self) -> str:
+        return str(self.record["Id"])
+
+    @property
+    def driver(self) -> str:
+        return str(self.record["Driver"])
+
+    @property
+    def created(self) -> str:
+        return str(self.record["Created"])
+
+    @property
+    def has_bridge(self) -> bool:
+        return self.driver == "bridge"
+
+    @property
+    def is_default(self) -> bool:
+        return self.name == DEFAULT
+
+    @property
+    def is_predefined(self) -> bool:
+        return self.name in PREDEFINED
+
+    @property
+    def directory(self) -> str:
+        return f"{self.run}/networks/{DEFAULT if self.is_default else self.id}"
+
+    def shown(self) -> dict:
+        """The record as `docker network inspect` shows it."""
+        return {key: value for key, value in self.record.items() if key not in _PRIVATE}
+
+    # For the foundation, which lays networks:
+
+    def note(self) -> None:
+        """Write down that it is about to be laid, or what is known of it."""
+        store.write(f"{self.directory}/network.json", self.record)
+
+    def stamp(self, index: int, mac: str, given: dict) -> None:
+        """Write down that it is laid. Arguments: index, mac, its link's; given, the settings in the config file."""
+        self.record.update(Host=stamps.host(), BridgeIndex=index, MAC=mac, Settings=given)
+        self.note()
+
+    def is_laid(self) -> bool:
+        """Whether its link is where it was when it was laid."""
+        try:
+            stamp = store.read(f"{self.directory}/network.json")
+        except (OSError, MinirunError):  # never laid, or the file is damaged
+            return False
+        return bool(stamp.get("BridgeIndex")) and stamp["BridgeIndex"] == veth.number_of(self.record["Bridge"]) \
+            and stamp["Host"] == stamps.host()
+
+
+_PRIVATE = frozenset(("Bridge", "Pools", "Configured", "Host", "BridgeIndex", "MAC", "Settings", "Foreign", "Data"))
 
 
 def _queue(run: str) -> store.lock:
     return store.lock(f"{run}/networks/ifindex")
 
 
-def _remembered(run: str, name: str) -> Network | None:
-    """The network as recorded, if its stamp says that this very host has it; else None."""
+# ---- finding ----------------------------------------------------------------------------------------------------
+
+def find(data: str, run: str, word: str, settings: Settings | None = None) -> Network:
+    """The network that a word means: its name, its ID, or the beginning of its ID.
+
+    Errors: NoSuchNetwork; EngineError when the beginning of an ID fits several.
+    """
+    if word in (DEFAULT, "default"):
+        return default(data, run, settings)
+    found = list(every(data, run, settings))
+    for matches in ([one for one in found if one.id == word], [one for one in found if one.name == word],
+                    [one for one in found if word and one.id.startswith(word)]):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise EngineError(f"{len(matches)} matches found based on ID prefix: network {word} is ambiguous")
+    raise NoSuchNetwork(word)
+
+
+def every(data: str, run: str, settings: Settings | None = None) -> list[Network]:
+    """All networks, sorted by name, with `bridge`, `host` and `none`."""
+    found = [default(data, run, settings)]
+    found += [Network(run, record, settings) for record in _kept(data)]
+    return sorted(found, key=lambda network: network.name)
+
+
+def default(data: str, run: str, settings: Settings | None = None) -> Network:
+    """The network `bridge`; it need not be laid yet."""
+    record = _remembered_default(run, settings)
+    if record is None:
+        from minirun.network import default_network
+
+        store.make_directory(f"{run}/networks/{DEFAULT}/cables")
+        with _queue(run):
+            record = _remembered_default(run, settings) \
+                or default_network.plan(run, settings or Settings(), list(_kept(data)))
+    return Network(run, record, settings)
+
+
+def _remembered_default(run: str, settings: Settings | None) -> dict | None:
+    """Its record, if it is of this boot and network namespace and made with these settings; else None."""
     try:
-        record = store.read(f"{run}/networks/{name}/network.json")
-        host = f"{procfs.boot_id()} {os.stat('/proc/self/ns/net').st_ino}"
-        # A bridge that was deleted and made again has another number. OSError: there is none.
-        known = record["Host"] == host and record["BridgeIndex"] == _socket.if_nametoindex(record["Bridge"])
-    except (OSError, MinirunError):  # none yet, or a damaged record: it will be built
+        record = store.read(f"{run}/networks/{DEFAULT}/network.json")
+        known = record["Host"] == stamps.host() and record["Settings"] == (settings.given if settings else {})
+    except (OSError, MinirunError, LookupError):  # none yet, or a damaged record: it will be made
         return None
-    return Network(run, record) if known else None
+    return record if known else None
 
 
-# ---- endpoints -------------------------------------------------------------------------------------------------
+def _kept(data: str) -> Iterator[dict]:
+    """The records below the data root; `host` and `none` are made when they are not there yet."""
+    directory = f"{data}/networks"
+    names = store.names(directory)
+    if "host.json" not in names or "none.json" not in names:
+        from minirun.network import definitions
 
-def connect(network: Network, container: str, netns: str | int, *, mac: str = "") -> dict:
-    """Plug a container into a network.
-
-    Arguments: container (str), its ID; netns, a pid (int) or the path of a network namespace (str); mac (str), else
-    it is made from the address. Returns: the endpoint. Errors: MinirunError; nothing is left then.
-    """
-    endpoint = reserve(network, container, mac=mac)
-    try:
-        plug(network, endpoint, netns)
-    except BaseException:
-        disconnect(network.run, endpoint)
-        raise
-    return endpoint
-
-
-def reserve(network: Network, container: str, *, mac: str = "") -> dict:
-    """Take an address for a container, and name and numbers for its cable: all that can be known before it exists.
-
-    Returns: the endpoint, with Docker's keys where Docker has one. Errors: EngineError when no address is free.
-    """
-    bridge, cable = network.bridge, veth.random_name()
-    with step("reserve an address"), _queue(network.run) as queue:
-        address = ipam.reserve(network.directory, bridge.subnet, bridge.gateway, container, cable)
-        if address is None:
-            raise EngineError("no available IPv4 addresses on this network's address pools: "
-                              f"{network.name} ({network.id})")
-        number = veth.take_numbers(queue.fd, 2)
-    _pull_out_old_cables(network.directory)
-    return {"Network": network.name, "NetworkID": network.id, "EndpointID": os.urandom(32).hex(),
-            "ContainerID": container, "Gateway": bridge.gateway, "IPAddress": address,
-            "IPPrefixLen": bridge.subnet.prefix, "MacAddress": mac or veth.mac_of(address), "Interface": "eth0",
-            "InterfaceIndex": number, "Bridge": bridge.name, "HostInterface": cable}
-
-
-def plug(network: Network, endpoint: dict, netns: str | int) -> None:
-    """Lay the cable of a reserved endpoint; the arguments are those of `connect`.
-
-    Errors: KernelError; no cable is left then, but the address is still reserved.
-    """
-    with Netns(_path_of(netns)) as opened:
-        while True:
+        store.make_directory(directory)
+        for name in ("host", "none"):
+            store.reserve(f"{directory}/{name}.json", store.dumps(definitions.new(
+                name, PREDEFINED[name], IPAM={"Driver": "default", "Options": None, "Config": []})))
+        names = store.names(directory)
+    for name in names:
+        if name.endswith(".json"):
             try:
-                return veth.plug(network.bridge, endpoint, opened)
-            except KernelError as error:
-                lost = error.errno in (errno.EBUSY, errno.EEXIST) and veth.in_use(endpoint["InterfaceIndex"], 2)
-                if not lost:
-                    raise
-            with _queue(network.run) as queue:  # another program was given one of our two numbers meanwhile
-                endpoint["InterfaceIndex"] = veth.take_numbers(queue.fd, 2)
+                yield store.read(f"{directory}/{name}")
+            except FileNotFoundError:  # removed at this moment
+                continue
 
 
-def loopback_only(netns: str | int) -> None:
-    """What --network none gives: a loopback that is on, no IPv6, nothing else."""
-    with Netns(_path_of(netns)) as opened:
-        veth.open_prepared(opened).close()
+# ---- laying -----------------------------------------------------------------------------------------------------
+
+def ensure_default(run: str, data: str = "", settings: Settings | None = None) -> Network:
+    """The network `bridge`, with minirun0 and its firewall rules in place. Arguments and errors: see `ensure`."""
+    network = default(data, run, settings)
+    ensure(network, settings, data)
+    return network
 
 
-def _path_of(netns: str | int) -> str:
-    return f"/proc/{netns}/ns/net" if isinstance(netns, int) else netns
+def ensure(network: Network, settings: Settings | None = None, data: str = "") -> None:
+    """Have a network's link and all firewall rules in the kernel.
 
-
-def disconnect(run: str, endpoint: dict, *, unplug: bool = False) -> None:
-    """Take a container off a network; fine when it is off already.
-
-    Arguments: unplug (bool), pull the cable out now (some 20 ms). A container that has ended needs no such thing: the
-    kernel takes its namespace down, and the cable with it, when the last process has left. The cable's name is kept
-    until it is gone, should somebody else hold the namespace open.
+    Arguments: data (str), the data root. Almost always all is there, and a look at two files and three facts of the
+    kernel is what this costs. Errors: MinirunError, for example for a missing iptables; nothing is left then.
     """
-    directory, cable = f"{run}/networks/{endpoint['Network']}", endpoint["HostInterface"]
-    try:
-        with step("give the address back"), _queue(run):
-            ipam.release(directory, endpoint["IPAddress"], endpoint["ContainerID"], f"{directory}/cables/{cable}")
-    except FileNotFoundError:  # the whole directory is gone, and the reservation with it
-        pass
-    if unplug:
-        with step("pull the cable out"), Socket() as netlink:
-            veth.unplug(netlink, cable)
-        store.discard(f"{directory}/cables/{cable}")
+    settings = settings or Settings()
+    if not network.has_bridge or _is_in_place(network, settings):
+        return
+    from minirun.network import foundation  # only the first start after a boot comes here
+
+    with _queue(network.run) as queue:
+        if not _is_in_place(network, settings):  # another may have laid it while we stood in the queue
+            foundation.lay(network.run, [network], settings, queue.fd)
 
 
-def _pull_out_old_cables(directory: str) -> None:
-    """Forget the old cables that are gone, and pull out those that should be by now."""
-    for name in _names(f"{directory}/cables"):
-        path = f"{directory}/cables/{name}"
+def _is_in_place(network: Network, settings: Settings) -> bool:
+    return network.is_laid() and (not settings.iptables or stamps.is_unchanged(network.run))
+
+
+# ---- the verbs --------------------------------------------------------------------------------------------------
+
+def create(data: str, run: str, wish: dict, settings: Settings | None = None) -> Network:
+    """Make a network, and lay it.
+
+    Arguments: wish, with the keys of Docker's API: "Name", "Driver", "Internal", "Attachable", "EnableIPv6", "IPAM",
+    "Options", "Labels". Errors: EngineError with Docker's text; nothing is left then.
+    """
+    from minirun.network import definitions, foundation, pools
+
+    settings = settings or Settings()
+    default_record = default(data, run, settings).record
+    with step(f"make the network {wish['Name']}"), _queue(run) as queue:
+        others = [*_kept(data), default_record]
+        record = definitions.of_wish(wish, others, lambda ipv6: pools.hand_out(run, settings, others, ipv6=ipv6))
+        network = Network(run, {**record, "Data": data}, settings)
         try:
-            if veth.exists(name):
-                if time.time() - os.stat(path).st_ctime < PATIENCE:
-                    continue
-                with Socket() as netlink:
-                    veth.unplug(netlink, name)
-            store.discard(path)
-        except (FileNotFoundError, KernelError):
-            continue  # another start was faster; or it stays written down, and `leftovers` shows it
+            foundation.lay(run, [network], settings, queue.fd)
+            store.write(f"{data}/networks/{network.id}.json", record, durable=True)
+        except BaseException:
+            store.remove_tree(network.directory)
+            raise
+    return network
 
 
-# ---- what belongs to nobody ------------------------------------------------------------------------------------
+def remove(data: str, run: str, network: Network, settings: Settings | None = None) -> None:
+    """Remove a network. Errors: EngineError for one that is always there, or that a container is on."""
+    from minirun.network import foundation, ipam
 
-class Leftover:
-    """Something of ours that belongs to no living container: `.path` (its file), `.owner` (container ID, "" when
-    unknown), `.address` ("" for a cable of the past), `.cable`; `str()` says it to a person."""
-
-    __slots__ = ("address", "cable", "owner", "path")
-
-    def __init__(self, path: str, owner: str, address: str, cable: str) -> None:
-        self.path, self.owner, self.address, self.cable = path, owner, address, cable
-
-    def __str__(self) -> str:
-        whose = f"container {self.owner[:12]}, which is gone" if self.owner else "nobody"
-        return f"address {self.address} is held for {whose}" if self.address else \
-            f"link {self.cable} remains of {whose}"
-
-
-def leftovers(run: str, live_ids: Container[str]) -> list[Leftover]:
-    """Addresses and cables of ours that belong to no living container.
-
-    Arguments: live_ids, the IDs of containers that run or are being started. It is asked (`in`) after a reservation
-    was read, so an object that looks at that moment sees also a container that was begun meanwhile.
-    """
-    found = []
-    for name in _names(f"{run}/networks"):
-        directory = f"{run}/networks/{name}"
-        with _queue(run):  # nobody is half-way through signing a reservation
-            held = ipam.reservations(directory) if os.path.isdir(directory) else []
-        found += [Leftover(f"{directory}/{address}", owner, address, cable) for address, owner, cable in held
-                  if owner not in live_ids]
-        for cable in _names(f"{directory}/cables"):
-            if veth.exists(cable):
-                owner = ipam.owner_of(f"{directory}/cables", cable)[0]
-                found.append(Leftover(f"{directory}/cables/{cable}", owner, "", cable))
-    return found
-
-
-def clear(run: str, found: Iterable[Leftover]) -> None:
-    """Clear leftovers away: pull the cables out, then free the addresses. Fine when they are gone already."""
-    with Socket() as netlink:
-        for leftover in found:
-            with _queue(run):
-                directory, name = os.path.split(leftover.path)
-                if ipam.owner_of(directory, name)[0] != leftover.owner:
-                    continue  # the address was freed and belongs to somebody else by now
-                if leftover.cable:
-                    veth.unplug(netlink, leftover.cable)
-                store.discard(leftover.path)
-
-
-class _Others:
-    """All containers but one."""
-
-    def __init__(self, container: str) -> None:
-        self.container = container
-
-    def __contains__(self, other: object) -> bool:
-        return other != self.container
-
-
-def release_all(run: str, container: str) -> None:
-    """Give back whatever a container has, for one of which it is not known; fine when it has nothing."""
-    found = leftovers(run, _Others(container))
-    if found:
-        clear(run, [leftover for leftover in found if leftover.owner == container])
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    if network.is_predefined:
+        raise EngineError(f"{network.name} is a pre-defined network and cannot be removed")
+    with step(f"remove the network {network.name}"), _queue(run):
+        if os.path.isdir(network.directory) and ipam.reservations(network.directory):
+            raise EngineError(f"error while removing network: network {network.name} id {network.id} has active "
+                              "endpoints")
+        store.discard(f"{data}/networks/{network.id}.json")
+        foundation.take_down(run, network, settings or Settings())

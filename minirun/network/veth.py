@@ -14,11 +14,14 @@ import os
 
 from minirun.errors import KernelError
 from minirun.kernel import procfs, rtnetlink
+from minirun.kernel.namespaces import inside
 from minirun.kernel.rtnetlink import Link, Netns, Socket
+from minirun.kernel.syscalls import CLONE_NEWNET
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.kernel.netlink import Message
     from minirun.network.bridge import Bridge
 
 IPV6_SWITCH = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
@@ -55,11 +58,15 @@ def remember_number(counter: int, number: int) -> None:
 
 def exists(name: str) -> bool:
     """True when the host has a link of this name."""
+    return number_of(name) > 0
+
+
+def number_of(name: str) -> int:
+    """The number of the host's link of this name; 0 when there is none."""
     try:
-        _socket.if_nametoindex(name)
+        return _socket.if_nametoindex(name)
     except OSError:
-        return False
-    return True
+        return 0
 
 
 def in_use(number: int, count: int) -> bool:
@@ -73,32 +80,56 @@ def in_use(number: int, count: int) -> bool:
     return False
 
 
-def plug(bridge: Bridge, endpoint: dict, netns: Netns) -> None:
+def plug(bridge: Bridge, endpoint: dict, netns: Netns, *, default_route: bool = True) -> None:
     """Connect a container with a bridge.
 
-    Arguments: endpoint (dict), what `networks.reserve` made; netns, the container's namespace.
-    Errors: KernelError; no cable is left then.
+    Arguments: endpoint (dict), what `endpoints.reserve` made; netns, the container's namespace; default_route (bool),
+    whether the bridge is its way out. Errors: KernelError; no cable is left then.
     """
-    near = {"name": endpoint["HostInterface"], "txqlen": 0, "mtu": bridge.mtu,
-            "master": rtnetlink.named(bridge.name)}
-    far = {"netns": netns, "name": endpoint["Interface"], "mac": endpoint["MacAddress"], "txqlen": 0, "mtu": bridge.mtu}
-    eth0 = Link(endpoint["InterfaceIndex"], endpoint["Interface"])
+    cable, eth = endpoint["HostInterface"], Link(endpoint["InterfaceIndex"], endpoint["Interface"])
+    near = {"name": cable, "txqlen": 0, "mtu": bridge.mtu, "master": rtnetlink.named(bridge.name)}
+    far = {"netns": netns, "name": eth.name, "mac": endpoint["MacAddress"], "txqlen": 0, "mtu": bridge.mtu}
     with open_prepared(netns) as container, Socket() as host:
         with step("lay a cable from the bridge to the container"):
-            host.do(rtnetlink.new_veth(near, far, index=eth0.index, up=True))
+            host.do(rtnetlink.new_veth(near, far, index=eth.index, up=True))
         try:
+            if bridge.hairpin:
+                host.do(rtnetlink.set_hairpin(Link(eth.index + 1, cable)))
+            if endpoint.get("GlobalIPv6Address"):
+                _switch_on_ipv6(netns, eth)
             with step("give the container its address and the way out"):
-                container.do(
-                    rtnetlink.new_address(eth0, endpoint["IPAddress"], bridge.subnet.prefix, bridge.subnet.broadcast),
-                    rtnetlink.set_link(eth0, up=True),
-                    rtnetlink.new_default_route(eth0, bridge.gateway))
+                container.do(*_addresses(bridge, endpoint, eth), rtnetlink.set_link(eth, up=True),
+                             *(_default_routes(endpoint, eth) if default_route else []))
         except BaseException:
-            unplug(host, endpoint["HostInterface"])
+            unplug(host, cable)
             raise
 
 
+def _addresses(bridge: Bridge, endpoint: dict, eth: Link) -> list[Message]:
+    subnet, six = bridge.subnet, endpoint.get("GlobalIPv6Address")
+    messages = [rtnetlink.new_address(eth, endpoint["IPAddress"], subnet.prefix, subnet.broadcast)]
+    if six:  # nobody else can have it, so nobody need be asked
+        messages.append(rtnetlink.new_address(eth, six, endpoint["GlobalIPv6PrefixLen"], "", nodad=True))
+    return messages
+
+
+def _default_routes(endpoint: dict, eth: Link) -> list[Message]:
+    return [rtnetlink.new_default_route(eth, endpoint[key]) for key in ("Gateway", "IPv6Gateway") if endpoint.get(key)]
+
+
+def set_default_routes(netns: Netns, endpoint: dict | None) -> None:
+    """Replace the default routes in a namespace by those of an endpoint, or by none."""
+    with step("move the default route"), rtnetlink.open_in(netns) as container:
+        names = {link.index: link for link in rtnetlink.links(container)}
+        wanted = _default_routes(endpoint, Link(endpoint["InterfaceIndex"], endpoint["Interface"])) if endpoint else []
+        going = [rtnetlink.del_default_route(names[index], gateway)
+                 for index, gateway in rtnetlink.default_routes(container) if index in names]
+        if going or wanted:
+            container.do(*going, *wanted)
+
+
 def open_prepared(netns: Netns) -> Socket:
-    """A socket in the container's namespace, where from now on IPv6 is off and the loopback is on, as in Docker.
+    """A socket in the container's namespace, where the loopback is on from now on, and IPv6 off, as in Docker.
 
     IPv6 first, while there is no device that could get an address of its own accord.
     """
@@ -109,9 +140,19 @@ def open_prepared(netns: Netns) -> Socket:
 
 
 def _switch_off_ipv6() -> None:
-    """/proc/sys/net shows the namespace of the process that looks, so this works only from inside."""
-    if os.path.exists(IPV6_SWITCH):  # absent on a kernel without IPv6
+    """/proc/sys/net shows the namespace of the process that looks, so this works only from inside.
+
+    A namespace that has been prepared before is left alone: on one of its links IPv6 may be on by now.
+    """
+    if os.path.exists(IPV6_SWITCH) and procfs.read(IPV6_SWITCH).strip() != "1":  # absent on a kernel without IPv6
         procfs.write(IPV6_SWITCH, "1")
+
+
+def _switch_on_ipv6(netns: Netns, eth: Link) -> None:
+    """On one link, and on the loopback, which then gets ::1."""
+    with step("switch IPv6 on"), inside(netns, CLONE_NEWNET):
+        for name in (LOOPBACK.name, eth.name):
+            procfs.write(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "0")
 
 
 def unplug(netlink: Socket, name: str) -> bool:

@@ -14,6 +14,7 @@ from throwaway import Host
 from minirun.kernel import syscalls
 
 RUN = "/run/minirun"
+DATA = "/run/minirun-data"  # /run is the throw-away host's own
 
 
 class NetworkHost(Host):

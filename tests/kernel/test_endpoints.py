@@ -8,10 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from network_host import RUN, Failed, NetworkHost
+from network_host import DATA, RUN, Failed, NetworkHost
 
 from minirun import trace
 from minirun.kernel import rtnetlink
+from minirun.network import endpoints as network_endpoints
 from minirun.network import netns, networks
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and iptables need root")
@@ -30,7 +31,7 @@ def world():
 
 
 def connect(pid: int, name: str = "a", **words) -> dict:
-    return networks.connect(networks.ensure_default(RUN), identity(name), pid, **words)
+    return networks.connect(networks.ensure_default(RUN, DATA), identity(name), pid, words)
 
 
 def identity(name: str) -> str:
@@ -87,7 +88,7 @@ def test_inside_the_container(host):
 
 def test_on_the_host(host):
     pids = host.namespace(), host.namespace()
-    rules = host.call(networks.ensure_default, RUN) and host.rules()
+    rules = host.call(networks.ensure_default, RUN, DATA) and host.rules()
     for number, pid in enumerate(pids):
         host.call(connect, pid, "ab"[number])
     links = host.links()
@@ -118,13 +119,14 @@ def test_the_endpoint_says_it_all(host):
         assert re.fullmatch("[0-9a-f]{64}", endpoint.pop(key))
     assert endpoint == {
         "Network": "bridge", "ContainerID": identity("a"), "Gateway": "172.17.0.1", "IPAddress": "172.17.0.2",
-        "IPPrefixLen": 16, "MacAddress": "02:42:ac:11:00:02", "Interface": "eth0", "InterfaceIndex": 3,
+        "IPPrefixLen": 16, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
+        "MacAddress": "02:42:ac:11:00:02", "Interface": "eth0", "InterfaceIndex": 3,
         "Bridge": "minirun0"}
 
 
 def test_a_mac_of_ones_own(host):
     pid = host.namespace()
-    endpoint = host.call(lambda: connect(pid, mac="02:11:22:33:44:55"))
+    endpoint = host.call(lambda: connect(pid, MacAddress="02:11:22:33:44:55"))
     assert host.links(pid)["eth0"]["address"] == endpoint["MacAddress"] == "02:11:22:33:44:55"
 
 
@@ -150,7 +152,7 @@ def test_the_told_shell_lines_make_the_same_container(host):
     pid = host.namespace()
 
     def told():
-        networks.ensure_default(RUN)
+        networks.ensure_default(RUN, DATA)
         lines: list[str] = []
         trace.listen(lambda kind, _call, line: lines.append(line) if kind == "action" else None)
         connect(pid)
@@ -159,7 +161,7 @@ def test_the_told_shell_lines_make_the_same_container(host):
     lines = host.call(told)
     with NetworkHost() as twin:
         twin_pid = twin.namespace()
-        twin.call(networks.ensure_default, RUN)
+        twin.call(networks.ensure_default, RUN, DATA)
         inside = False
         for line in lines:
             if line.startswith("nsenter --net=/proc/") and line.endswith("/ns/net"):  # our way in, and later out
@@ -250,7 +252,7 @@ def test_the_address_is_free_at_once_and_the_cable_goes_with_the_namespace(host)
 
 
 def test_nothing_is_left_after_the_last_one(host):
-    host.call(networks.ensure_default, RUN)
+    host.call(networks.ensure_default, RUN, DATA)
     before = host.rules(), list(host.links())
     pid = host.namespace()
     endpoint = host.call(connect, pid)
@@ -291,7 +293,7 @@ def test_a_cable_whose_namespace_somebody_holds_open_is_pulled_out_later(host):
     assert cable in host.links()  # it may be going at this very moment: patience
 
     def without_patience():
-        networks.PATIENCE = 0
+        network_endpoints.PATIENCE = 0
         connect(host_pid, "c")
 
     host_pid = host.namespace()
@@ -326,7 +328,7 @@ def test_an_address_that_found_a_new_owner_meanwhile_is_not_cleared(host):
     def stale():
         found = networks.leftovers(RUN, set())
         disconnect(endpoint)
-        networks.reserve(networks.ensure_default(RUN), identity("b"))
+        networks.reserve(networks.ensure_default(RUN, DATA), identity("b"))
         networks.clear(RUN, found)
 
     host.call(stale)
@@ -346,12 +348,12 @@ def state(host) -> tuple:
 @pytest.mark.parametrize("what", ["no such process", "no namespace", "no way out", "name taken", "bridge gone"])
 def test_a_failed_connect_leaves_nothing(host, what):
     pid = host.namespace()
-    host.call(networks.ensure_default, RUN)
+    host.call(networks.ensure_default, RUN, DATA)
     if what == "name taken":
         host.within(pid, "ip", "link", "add", "eth0", "type", "bridge")
 
     def fail():
-        network = networks.ensure_default(RUN)
+        network = networks.ensure_default(RUN, DATA)
         target = {"no such process": 4194303, "no namespace": "/etc/hostname"}.get(what, pid)
         if what == "no way out":
             network.bridge.gateway = "198.51.100.1"
@@ -376,7 +378,7 @@ def test_a_number_that_another_program_was_given_meanwhile(host):
     pid = host.namespace()
 
     def race():
-        network = networks.ensure_default(RUN)
+        network = networks.ensure_default(RUN, DATA)
         endpoint = networks.reserve(network, identity("a"))
         with rtnetlink.Socket() as netlink:
             netlink.do(rtnetlink.new_bridge(endpoint["InterfaceIndex"] + 1, name="br0"))
@@ -479,7 +481,7 @@ print([name for name in heavy.split() if name in sys.modules])
 
 def test_a_start_moves_no_device_deletes_none_and_runs_no_program(host):
     """Each of these waits for a grace period of the kernel, or starts a process: some 20 ms, on every start."""
-    host.call(networks.ensure_default, RUN)
+    host.call(networks.ensure_default, RUN, DATA)
     pid = host.namespace()
 
     def told():

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from network_host import RUN, Failed, NetworkHost
+from network_host import DATA, RUN, Failed, NetworkHost
 
 import minirun
 from minirun import trace
@@ -58,7 +58,7 @@ def host():
 
 def ensure() -> tuple[str, str]:
     """(subnet, id) of the default network."""
-    network = networks.ensure_default(RUN)
+    network = networks.ensure_default(RUN, DATA)
     return str(network.bridge.subnet), network.id
 
 
@@ -127,11 +127,12 @@ def test_the_rules_are_dockers_in_dockers_order(host):
 
 def test_a_second_run_over_existing_rules_changes_nothing(host):
     subnet, identity = host.call(ensure)
-    look = ("nft", "-a", "list", "ruleset") if host.run("nft", "--version").returncode == 0 else ("iptables-save",)
-    before = host.text(*look), host.links(), host.text("ip", "route")
+    nft = host.run("sh", "-c", "nft -a list ruleset")  # with the rules' handles, if the machine has nft
+    before = nft.stdout, host.rules(), host.links(), host.text("ip", "route")
     host.call(forget)
     assert host.call(ensure) != (subnet, identity)  # it was built anew, under a new id
-    assert (host.text(*look), host.links(), host.text("ip", "route")) == before
+    nft = host.run("sh", "-c", "nft -a list ruleset")
+    assert (nft.stdout, host.rules(), host.links(), host.text("ip", "route")) == before
 
 
 def test_the_hot_path_runs_no_program(host):
@@ -242,7 +243,7 @@ def test_another_namespace_is_noticed(host):
     other = host.namespace()
     tested = os.path.dirname(os.path.dirname(minirun.__file__))
     script = f"import sys; sys.path.insert(0, {tested!r}); from minirun.network import networks; " \
-             f"networks.ensure_default({RUN!r})"
+             f"networks.ensure_default({RUN!r}, {DATA!r})"
     host.within(other, sys.executable, "-c", script)
     assert host.within(other, "iptables", "-S") == FILTER
 
@@ -273,7 +274,14 @@ def test_an_iptables_that_fails_half_way_leaves_nothing(host, word):
 case "$*" in *" -C "*) ;; *"{word}"*) echo "iptables v1: no chain/target/match by that name." >&2; exit 1;; esac
 exec /usr/sbin/iptables "$@"
 END
-chmod +x /run/bin/iptables""")
+chmod +x /run/bin/iptables
+cat > /run/bin/iptables-restore <<'END'
+#!/bin/sh
+cat > /run/bin/stdin
+grep -q -e "{word}" /run/bin/stdin && {{ echo "iptables-restore: line 1 failed" >&2; exit 1; }}
+exec /usr/sbin/iptables-restore "$@" < /run/bin/stdin
+END
+chmod +x /run/bin/iptables-restore""")
 
     def with_that_iptables():
         process.PATH = f"/run/bin:{process.PATH}"

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirun.errors import EngineError
-from minirun.network import ipam
-from minirun.network.ipam import Subnet
+from minirun.network import ipam, pools
+from minirun.network.ipam import Pool, Subnet
 
 SUBNET = Subnet("172.17.0.0/16")
 
 
 @pytest.fixture
 def take(tmp_path):
-    def reserve(owner="c" * 64, subnet=SUBNET, gateway="172.17.0.1"):
-        return ipam.reserve(str(tmp_path), subnet, gateway, owner, "veth0000000")
+    def reserve(owner="c" * 64, subnet=SUBNET, gateway="172.17.0.1", **words):
+        return ipam.reserve(str(tmp_path), Pool(subnet, gateway, **words), owner, "veth0000000")
     reserve.directory = str(tmp_path)
     os.mkdir(f"{tmp_path}/cables")
     return reserve
@@ -94,24 +94,77 @@ def test_overlap_is_that_of_the_standard_library(one, one_prefix, other, other_p
     assert ours[0].overlaps(ours[1]) == theirs[0].overlaps(theirs[1])
 
 
-def test_dockers_pools_in_dockers_order():
-    assert ipam.POOLS[:2] == ("172.17.0.0/16", "172.18.0.0/16")
-    assert ipam.POOLS[14:17] == ("172.31.0.0/16", "192.168.0.0/20", "192.168.16.0/20")
-    assert (len(ipam.POOLS), ipam.POOLS[-1]) == (31, "192.168.240.0/20")
+# ---- ranges, addresses of one's choice, IPv6 --------------------------------------------------------------------
 
-
-@pytest.mark.parametrize(("taken", "free"), [
-    ([], "172.17.0.0/16"),
-    (["172.17.0.0/16"], "172.18.0.0/16"),
-    (["172.17.200.0/24", "172.18.0.1/32"], "172.19.0.0/16"),
-    (["172.16.0.0/12"], "192.168.0.0/20"),
-    (["172.16.0.0/12", "192.168.1.0/24"], "192.168.16.0/20"),
+@pytest.mark.parametrize(("subnet", "gateway", "range_", "aux", "expected"), [
+    ("10.9.9.0/24", "10.9.9.1", "10.9.9.128/25", (), ["10.9.9.128", "10.9.9.129"]),  # its first one is usable
+    ("10.2.0.0/16", "10.2.0.254", "10.2.1.0/30", (), ["10.2.1.0", "10.2.1.1", "10.2.1.2", "10.2.1.3", None]),
+    ("10.3.0.0/24", "10.3.0.1", "", ("10.3.0.2", "10.3.0.4"), ["10.3.0.3", "10.3.0.5"]),
+    ("172.17.0.0/16", "172.17.0.1", "10.2.0.0/24", (), ["172.17.0.2"]),  # of a range only the host part counts
+    ("2001:db8:1::/64", "2001:db8:1::1", "", (), ["2001:db8:1::2", "2001:db8:1::3"]),
+    ("2001:db8:1::/64", "2001:db8:1::ff00", "2001:db8:1::ff00/127", (), ["2001:db8:1::ff01", None]),
+    ("2001:db8::/126", "2001:db8::1", "", (), ["2001:db8::2", "2001:db8::3", None]),  # IPv6 has no broadcast address
 ])
-def test_the_first_pool_that_overlaps_with_nothing(taken, free):
-    assert str(ipam.free_pool(map(Subnet, taken))) == free
+def test_ranges_and_taken_addresses(take, subnet, gateway, range_, aux, expected):
+    assert [take(subnet=Subnet(subnet), gateway=gateway, range_=range_, aux=aux) for _ in expected] == expected
+
+
+def test_an_address_of_ones_choice(take):
+    pool = Pool(SUBNET, "172.17.0.1", aux=["172.17.0.9"])
+    assert ipam.take(take.directory, pool, "172.17.0.5", "a" * 64, "veth1") == "172.17.0.5"
+    for taken in ("172.17.0.5", "172.17.0.1", "172.17.0.0", "172.17.255.255", "172.17.0.9"):
+        with pytest.raises(EngineError, match="^Address already in use$"):
+            ipam.take(take.directory, pool, taken, "b" * 64, "veth2")
+    for outside in ("10.7.0.1", "2001:db8::1"):
+        with pytest.raises(EngineError, match=f"^Invalid address {outside}: It does not belong to any of this network's"
+                                              " subnets$"):
+            ipam.take(take.directory, pool, outside, "b" * 64, "veth2")
+    six = Pool(Subnet("2001:db8::/64"), "2001:db8::1")
+    assert ipam.take(take.directory, six, "2001:0db8:0::00ff", "a" * 64, "veth1") == "2001:db8::ff"
+    assert [address for address, _, _ in ipam.reservations(take.directory)] == ["172.17.0.5", "2001:db8::ff"]
+
+
+# ---- pools ------------------------------------------------------------------------------------------------------
+
+POOLS = pools.split(pools.DEFAULT_POOLS)
+
+
+def free(start, *taken, **words):
+    return str(POOLS[pools.free_one(POOLS, start, map(Subnet, taken), **words)])
+
+
+def test_dockers_pools_in_dockers_order():
+    names = [str(pool) for pool in POOLS]
+    assert names[:2] == ["172.17.0.0/16", "172.18.0.0/16"]
+    assert names[14:17] == ["172.31.0.0/16", "192.168.0.0/20", "192.168.16.0/20"]
+    assert (len(names), names[-1]) == (31, "192.168.240.0/20")
+
+
+def test_pools_of_ones_own():
+    assert [str(pool) for pool in pools.split([("10.50.0.0/23", 24), ("10.60.0.0/16", 16)])] == [
+        "10.50.0.0/24", "10.50.1.0/24", "10.60.0.0/16"]
+    for size in (8, 33):
+        with pytest.raises(EngineError, match=f"^invalid pools size: {size}$"):
+            pools.split([("10.50.0.0/16", size)])
+
+
+@pytest.mark.parametrize(("start", "taken", "expected"), [
+    (0, [], "172.17.0.0/16"),
+    (0, ["172.17.0.0/16"], "172.18.0.0/16"),
+    (0, ["172.17.200.0/24", "172.18.0.1/32"], "172.19.0.0/16"),
+    (0, ["172.16.0.0/12"], "192.168.0.0/20"),
+    (0, ["172.16.0.0/12", "192.168.1.0/24"], "192.168.16.0/20"),
+    (13, [], "172.30.0.0/16"),
+    (30, [], "192.168.240.0/20"),
+    (31, ["172.17.0.0/16"], "172.18.0.0/16"),  # around the end
+])
+def test_the_next_pool_that_overlaps_with_nothing(start, taken, expected):
+    assert free(start, *taken) == expected
 
 
 def test_no_pool_left():
-    with pytest.raises(EngineError, match="^could not find an available, non-overlapping IPv4 address pool among the "
-                                          "defaults to assign to the network$"):
-        ipam.free_pool([Subnet("172.16.0.0/12"), Subnet("192.168.0.0/16")])
+    text = "^could not find an available, non-overlapping IPv{} address pool among the defaults to assign"
+    with pytest.raises(EngineError, match=text.format(4)):
+        free(5, "172.16.0.0/12", "192.168.0.0/16")
+    with pytest.raises(EngineError, match=text.format(6)):
+        free(0, ipv6=True)

@@ -1,0 +1,80 @@
+"""What a crash leaves of endpoints: addresses and cables that belong to no living container."""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.kernel.netlink import Socket
+from minirun.network import ipam, veth
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+
+class Leftover:
+    """Something of ours that belongs to no living container: `.path` (its file), `.owner` (container ID, "" when
+    unknown), `.address` ("" for a cable of the past), `.cable`; `str()` says it to a person."""
+
+    __slots__ = ("address", "cable", "owner", "path")
+
+    def __init__(self, path: str, owner: str, address: str, cable: str) -> None:
+        self.path, self.owner, self.address, self.cable = path, owner, address, cable
+
+    def __str__(self) -> str:
+        whose = f"container {self.owner[:12]}, which is gone" if self.owner else "nobody"
+        return f"address {self.address} is held for {whose}" if self.address else \
+            f"link {self.cable} remains of {whose}"
+
+
+def leftovers(run: str, live_ids: Container[str]) -> list[Leftover]:
+    """Addresses and cables of ours that belong to no living container.
+
+    Arguments: live_ids, the IDs of containers that run or are being started. It is asked (`in`) after a reservation
+    was read, so an object that looks at that moment sees also a container that was begun meanwhile.
+    """
+    found = []
+    for name in store.names(f"{run}/networks"):
+        directory = f"{run}/networks/{name}"
+        if not os.path.isdir(directory):
+            continue
+        with store.lock(f"{run}/networks/ifindex"):  # nobody is half-way through signing a reservation
+            held = ipam.reservations(directory) if os.path.isdir(directory) else []
+        found += [Leftover(f"{directory}/{address}", owner, address, cable) for address, owner, cable in held
+                  if owner not in live_ids]
+        for cable in store.names(f"{directory}/cables"):
+            if veth.exists(cable):
+                owner = ipam.owner_of(f"{directory}/cables", cable)[0]
+                found.append(Leftover(f"{directory}/cables/{cable}", owner, "", cable))
+    return found
+
+
+def clear(run: str, found: Iterable[Leftover]) -> None:
+    """Clear leftovers away: pull the cables out, then free the addresses. Fine when they are gone already."""
+    with Socket() as netlink:
+        for leftover in found:
+            with store.lock(f"{run}/networks/ifindex"):
+                directory, name = os.path.split(leftover.path)
+                if ipam.owner_of(directory, name)[0] != leftover.owner:
+                    continue  # the address was freed and belongs to somebody else by now
+                if leftover.cable:
+                    veth.unplug(netlink, leftover.cable)
+                store.discard(leftover.path)
+
+
+class _Others:
+    """All containers but one."""
+
+    def __init__(self, container: str) -> None:
+        self.container = container
+
+    def __contains__(self, other: object) -> bool:
+        return other != self.container
+
+
+def release_all(run: str, container: str) -> None:
+    """Give back whatever a container has, for one of which it is not known; fine when it has nothing."""
+    found = leftovers(run, _Others(container))
+    if found:
+        clear(run, [leftover for leftover in found if leftover.owner == container])
