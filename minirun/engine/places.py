@@ -34,9 +34,8 @@ def settle(data_flag: str = "", run_flag: str = "", config: str = "") -> None:
     """
     global data, run
     if config:
-        name, value = b"MINIRUN_CONFIG", _absolute(config).encode("utf-8", "surrogateescape")
-        os.environ[name] = value
-        os.putenv(name, value)  # for the monitor, which becomes a new program while it rests
+        # Into the environment, for the monitor becomes a new program while it rests.
+        os.environ[b"MINIRUN_CONFIG"] = _absolute(config).encode("utf-8", "surrogateescape")
     data = _absolute(data_flag or _variable(b"MINIRUN_ROOT"))
     run = _absolute(run_flag or _variable(b"MINIRUN_EXEC_ROOT"))
     if not (data and run):

@@ -48,7 +48,7 @@ def rest(container_id: str, relay: Relay) -> None:
         os.set_inheritable(fd, True)
     try:
         # Through /proc/self/exe, since that is on the read-only mount on which the launcher has found the interpreter.
-        os.execv("/proc/self/exe", [sys.executable, "-IS", "-c", AGAIN, home, *words])
+        os.execve("/proc/self/exe", [sys.executable, "-IS", "-c", AGAIN, home, *words], os.environ)
     except OSError:  # no memory, no /proc: then this process waits as it is
         for fd in kept:
             os.set_inheritable(fd, False)

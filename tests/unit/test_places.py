@@ -12,6 +12,7 @@ from minirun.errors import MinirunError
 def _as_before(monkeypatch):
     monkeypatch.setattr(places, "data", places.data)
     monkeypatch.setattr(places, "run", places.run)
+    monkeypatch.setitem(posix.environ, b"MINIRUN_CONFIG", b"")
     monkeypatch.delitem(posix.environ, b"MINIRUN_ROOT", raising=False)  # what Python began with, not os.environ
     monkeypatch.delitem(posix.environ, b"MINIRUN_EXEC_ROOT", raising=False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posix
+
 import pytest
 
 from minirun.engine import places
@@ -45,7 +47,7 @@ def test_what_makes_no_sense_is_refused(data, text):
 def test_the_file_is_named_in_the_error(tmp_path, monkeypatch):
     config = tmp_path / "config.json"
     config.write_text('{"mtu": "x"}')
-    monkeypatch.setenv("MINIRUN_CONFIG", str(config))
+    monkeypatch.setitem(posix.environ, b"MINIRUN_CONFIG", str(config).encode())
     monkeypatch.setattr(places, "_settings", None)
     with pytest.raises(MinirunError, match=f"^{config}: mtu: expected a number$"):
         places.settings()
