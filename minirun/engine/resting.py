@@ -46,9 +46,10 @@ def rest(container_id: str, relay: Relay) -> None:
     kept += [fd for service in relay.services for fd in service.descriptors()]
     for fd in kept:
         os.set_inheritable(fd, True)
+    os.putenv(b"MINIRUN_CONFIG", os.environ.get(b"MINIRUN_CONFIG", b""))  # --config-file has changed the copy only
     try:
         # Through /proc/self/exe, since that is on the read-only mount on which the launcher has found the interpreter.
-        os.execve("/proc/self/exe", [sys.executable, "-IS", "-c", AGAIN, home, *words], os.environ)
+        os.execv("/proc/self/exe", [sys.executable, "-IS", "-c", AGAIN, home, *words])
     except OSError:  # no memory, no /proc: then this process waits as it is
         for fd in kept:
             os.set_inheritable(fd, False)
