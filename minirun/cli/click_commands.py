@@ -39,7 +39,9 @@ class Value(click.ParamType):
         """Words for this option: files, or one of a few."""
         from minirun.cli import completions
 
-        return [CompletionItem(word, type=kind) for word, kind in completions.values(self.option, incomplete)]
+        settings = ctx.find_root().params
+        return [CompletionItem(word, type=kind)
+                for word, kind in completions.values(self.option, incomplete, settings)]
 
 
 def parameter(option: Option) -> click.Option:

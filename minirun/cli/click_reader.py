@@ -16,7 +16,8 @@ from minirun.cli.click_commands import Command, State, parameter
 from minirun.cli.pflag import canonical
 from minirun.errors import ClientError, MinirunError, UsageError
 
-GROUP_SUMMARIES = {"container": "Manage containers", "image": "Manage images", "system": "Manage minirun"}
+GROUP_SUMMARIES = {"container": "Manage containers", "image": "Manage images",
+                   "network": "Manage networks", "system": "Manage minirun"}
 COMPLETE_VARIABLE = "_MINIRUN_COMPLETE"
 
 #: The word, the command that it names, and the words after it.

@@ -5,6 +5,10 @@ from __future__ import annotations
 from minirun.cli.grammar import Option, Verb
 from minirun.errors import MinirunError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 #: The states a container must be in for a verb to make sense of it.
 STATES = {
     "start": ("created", "exited"), "stop": ("running", "paused", "restarting"), "kill": ("running", "paused"),
@@ -12,13 +16,16 @@ STATES = {
     "restart": (), "rm": (), "logs": (), "inspect": (),
 }
 FILES = ("env-file", "label-file", "cidfile", "volume")
-CHOICES = {"network": ("bridge", "host", "none"), "net": ("bridge", "host", "none"), "pull": ("missing", "never"),
-           "attach": ("stdin", "stdout", "stderr"), "type": ("container", "image"),
+CHOICES = {"pull": ("missing", "never"),
+           "attach": ("stdin", "stdout", "stderr"), "type": ("container", "image", "network"), "driver": ("bridge",),
            "signal": ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH")}
 
 
-def values(option: Option, incomplete: str) -> list[tuple[str, str]]:
-    """Words for an option's value, as pairs of word and click's kind of completion ("plain", "file", "dir")."""
+def values(option: Option, incomplete: str, settings: dict) -> list[tuple[str, str]]:
+    """Words for an option's value, as pairs of word and click's kind of completion ("plain", "file", "dir").
+
+    Arguments: settings, click's values of the options before the verb.
+    """
     if option.long == "only":
         from minirun.cli.compare import TOPICS
 
@@ -28,7 +35,10 @@ def values(option: Option, incomplete: str) -> list[tuple[str, str]]:
         return [(incomplete, "file")]
     if option.long in ("root", "exec-root"):
         return [(incomplete, "dir")]
-    return [(word, "plain") for word in CHOICES.get(option.long, ()) if word.startswith(incomplete)]
+    words = list(CHOICES.get(option.long, ()))
+    if option.long in ("network", "net"):
+        words = _silently(lambda: [name for name, _ in _networks()], settings)
+    return [(word, "plain") for word in words if word.startswith(incomplete)]
 
 
 def arguments(verb: Verb, given: list[str], incomplete: str, settings: dict) -> list[tuple[str, str, str]]:
@@ -44,10 +54,7 @@ def arguments(verb: Verb, given: list[str], incomplete: str, settings: dict) -> 
     glued = ""
     if name == "compare":
         given, incomplete, glued = _unbroken(given, incomplete)
-    try:
-        found = _names(verb, name, given, settings)
-    except (MinirunError, OSError):  # no rights, or nothing there: a shell that asks for words wants no error
-        return []
+    found = _silently(lambda: _names(verb, name, given), settings)
     found = [(word.removeprefix(glued), told) for word, told in found if word.startswith(glued)]
     return [(word, "plain", told) for word, told in found if word.startswith(incomplete) and word not in given]
 
@@ -64,10 +71,20 @@ def _unbroken(given: list[str], incomplete: str) -> tuple[list[str], str, str]:
     return given, incomplete, ""
 
 
-def _names(verb: Verb, name: str, given: list[str], settings: dict) -> list[tuple[str, str]]:
+def _silently(look: Callable[[], list], settings: dict) -> list:
+    """What is found in our directories."""
     from minirun.engine import places
 
     places.settle(*((settings.get(word) or ("",))[-1] for word in ("root", "exec_root", "config_file")))
+    try:
+        return look()
+    except (MinirunError, OSError):  # no rights, or nothing there: a shell that asks for words wants no error
+        return []
+
+
+def _names(verb: Verb, name: str, given: list[str]) -> list[tuple[str, str]]:
+    if verb.name.startswith("network "):
+        return _of_network_verb(name, given)
     if name == "compare":
         return [("host", "this machine"), ("pid:", "any process"), *_compared()]
     if name in ("run", "create", "exec") and given:
@@ -78,6 +95,20 @@ def _names(verb: Verb, name: str, given: list[str], settings: dict) -> list[tupl
     if verb.name in ("inspect", "image inspect"):
         found += _images()
     return found
+
+
+def _of_network_verb(name: str, given: list[str]) -> list[tuple[str, str]]:
+    """Networks; and for the second word of `connect` and `disconnect` containers."""
+    if name in ("connect", "disconnect") and given:
+        return _containers(()) if len(given) == 1 else []
+    found = _networks() if name in ("connect", "disconnect", "inspect", "rm") else []
+    return [pair for pair in found if name != "rm" or pair[0] not in ("bridge", "host", "none")]
+
+
+def _networks() -> list[tuple[str, str]]:
+    from minirun.engine import attachments
+
+    return [(network.name, network.driver) for network in attachments.every()]
 
 
 def _containers(states: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ def containers(conditions: list[tuple[str, str]]) -> Callable[[Container, Status
     return lambda container, status: all(test(container, status) for test in tests)
 
 
-def _is_like(values: list[str]) -> Callable[[str], bool]:
+def is_like(values: list[str]) -> Callable[[str], bool]:
     """Docker's Match: an equal text, or a regular expression found anywhere in it."""
     patterns = []
     for value in values:
@@ -54,12 +54,12 @@ def _exited(values: list[str]) -> Callable:
 
 
 def _name(values: list[str]) -> Callable:
-    like = _is_like([value.removeprefix("/") if value.startswith("/") else value for value in values])
+    like = is_like([value.removeprefix("/") if value.startswith("/") else value for value in values])
     return lambda container, status: like(container.record["Name"].removeprefix("/"))
 
 
 def _id(values: list[str]) -> Callable:
-    like = _is_like(values)
+    like = is_like(values)
     return lambda container, status: like(container.id)
 
 
@@ -89,8 +89,8 @@ def _ancestor(values: list[str]) -> Callable:
 
 def _network(values: list[str]) -> Callable:
     def is_on(container: Container, _status: Status) -> bool:
-        mode = container.record["HostConfig"]["NetworkMode"]
-        return ("bridge" if mode == "default" else mode) in values
+        return any(value and (value == name or wish.get("NetworkID", "").startswith(value))
+                   for name, wish in container.record["Networks"].items() for value in values)
 
     return is_on
 

@@ -6,7 +6,7 @@ import sys
 
 from minirun.cli.grammar import Option, Options, Verb
 from minirun.cli.kinds import BOOL, STRING
-from minirun.errors import ClientError, MinirunError, NoSuchContainer, NoSuchImage
+from minirun.errors import ClientError, MinirunError, NoSuchContainer, NoSuchImage, NoSuchNetwork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from minirun.cli.template import Template
 
-#: What Docker's --type knows; minirun has the first two.
+#: What Docker's --type knows; minirun has containers, images and networks.
 TYPES = ("container", "image", "config", "network", "node", "plugin", "secret", "service", "task", "volume")
 
 
 def inspect(options: Options) -> int:
-    """Whatever has this name: a container first, then an image."""
+    """Whatever has this name: a container first, then an image, then a network."""
     if options.type and options.type not in TYPES:
         raise ClientError(f'"{options.type}" is not a valid value for --type', exit_code=1)
     return _inspect(options, options.type, options.type or "object")
@@ -42,7 +42,7 @@ def _inspect(options: Options, kind: str, noun: str) -> int:
     for word in options.objects:
         try:
             found.append(describe(word, kind, size=getattr(options, "size", False)))
-        except (NoSuchContainer, NoSuchImage):
+        except (NoSuchContainer, NoSuchImage, NoSuchNetwork):
             failures.append(f"Error: No such {noun}: {word}")
         except MinirunError as error:
             failures.append(f"Error response from daemon: {error.message}")
@@ -60,14 +60,15 @@ def _inspect(options: Options, kind: str, noun: str) -> int:
 def describe(word: str, kind: str = "", *, size: bool = False) -> dict:
     """One object as Docker's API shows it.
 
-    Arguments: kind (str), "container", "image" or "" for the first that has this name; size, add SizeRw and SizeRootFs.
+    Arguments: kind (str), "container", "image", "network" or "" for the first that has this name; size, add SizeRw and
+    SizeRootFs.
     Errors: NoSuchContainer, NoSuchImage.
     """
     for name, read in _READERS.items():
         if kind in ("", name):
             try:
                 return read(word, size)
-            except (NoSuchContainer, NoSuchImage):
+            except (NoSuchContainer, NoSuchImage, NoSuchNetwork):
                 continue
     raise NoSuchContainer(word)
 
@@ -78,8 +79,7 @@ def _container(word: str, size: bool) -> dict:
 
     container = register.find(word)
     status = container.status()
-    network = container.network() if status.word in ("running", "paused", "restarting") else None
-    result = engine.describe(container.record, status, network, places)
+    result = engine.describe(container.record, status, container.cable(), places)
     if size:
         from minirun.engine import about
 
@@ -97,7 +97,16 @@ def _image(word: str, _size: bool) -> dict:
         raise NoSuchImage(word) from None
 
 
-_READERS: dict[str, Callable[[str, bool], dict]] = {"container": _container, "image": _image}
+def _network(word: str, _size: bool) -> dict:
+    from minirun import store
+    from minirun.engine import attachments, places
+
+    if not store.exists(f"{places.data}/networks"):
+        raise NoSuchNetwork(word)  # nobody has asked for one yet, and a look must not make the first
+    return attachments.described(attachments.find(word))
+
+
+_READERS: dict[str, Callable[[str, bool], dict]] = {"container": _container, "image": _image, "network": _network}
 
 
 def _template(text: str) -> Template:

@@ -32,11 +32,15 @@ GROUPS = {
                   "ls": "ps", "list": "ps", "ps": "ps", "inspect": "container inspect"},
     "image": {"ls": "images", "list": "images", "import": "import", "rm": "rmi", "rmi": "rmi", "remove": "rmi",
               "inspect": "image inspect"},
+    "network": {word: f"network {word}" for word in ("connect", "create", "disconnect", "inspect", "ls", "prune",
+                                                     "rm")}
+               | {"list": "network ls", "remove": "network rm"},
     "system": {"info": "info", "check": "system check"},
 }
 
 #: The modules of the verbs that exist inside a group only.
-GROUP_VERBS = {"container inspect": "inspect", "image inspect": "inspect", "system check": "system"}
+GROUP_VERBS = {"container inspect": "inspect", "image inspect": "inspect", "system check": "system",
+               **dict.fromkeys(GROUPS["network"].values(), "network")}
 
 #: Options before the verb.
 GLOBAL = (

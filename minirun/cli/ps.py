@@ -157,8 +157,7 @@ class Row:
         return str(sum(point["Type"] == "volume" for point in self.record.get("MountPoints") or []))
 
     def Networks(self) -> str:  # noqa: N802
-        mode = self.record["HostConfig"]["NetworkMode"]
-        return "bridge" if mode == "default" else mode
+        return ",".join(sorted(self.record["Networks"]))
 
     def Size(self) -> str:  # noqa: N802
         from minirun.cli.units import decimal_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from minirun.cli import run_network
 from minirun.cli.grammar import Options, Verb
 from minirun.cli.run_options import CREATE, RUN
 from minirun.errors import ClientError, NoSuchImage, UsageError
@@ -60,12 +61,9 @@ def complete(options: Options) -> None:
     """
     if options.env_file or options.label_file:
         read_files(options)
-    if options.net is not None:
-        options.network = options.net
     options.dns_option += options.dns_opt
     options.dns_opt = []
-    if not options.network:
-        raise ClientError("no name set for network")
+    run_network.settle(options)
     if options.pull not in ("always", "missing", "never"):
         raise ClientError(f"invalid pull option: '{options.pull}': must be one of \"always\", \"missing\" or \"never\"")
     if options.pull == "always":

@@ -169,22 +169,39 @@ def stream(text: str) -> str:
     return text.lower()
 
 
-def network(text: str) -> str:
-    """A network's name, alone or in the long form "name=NET"."""
+def network(text: str) -> dict[str, object]:
+    """A network's name, alone or in the long form "name=NET,alias=A,driver-opt=K=V", as {"Target": NET, ...}."""
     if not text.partition("=")[0].isidentifier() or "=" not in text:
-        return text
-    name = None
+        return {"Target": text}
+    name, aliases, options = "", [], {}
     for field in text.split(","):
-        key, _, value = field.partition("=")
-        if key.strip().lower() == "name":
-            name = value.strip()
-        elif key.strip().lower() in ("alias", "driver-opt"):
-            continue  # the default bridge knows neither; Docker ignores them there
+        key, equals, value = field.partition("=")
+        if not equals:
+            raise ValueError(f"invalid field {field}")
+        key, value = key.lower().strip(), value.lower().strip()
+        if key == "name":
+            name = value
+        elif key == "alias":
+            aliases.append(value)
+        elif key == "driver-opt":
+            option, equals, value = value.partition("=")
+            if not equals:
+                raise ValueError("invalid key value pair format in driver options")
+            options[option.strip()] = value.strip()
         else:
             raise ValueError(f"invalid field key {key}")
-    if name is None:
+    if not name:
         raise ValueError("network name/id is not specified")
-    return name
+    return {"Target": name, "Aliases": aliases, "DriverOpts": options}
+
+
+def link(text: str) -> str:
+    """Another container, "NAME" or "NAME:ALIAS"."""
+    if not text:
+        raise ValueError("empty string specified for links")
+    if text.count(":") > 1:
+        raise ValueError(f"bad format for links: {text}")
+    return text
 
 
 def _put(values: dict, pair: tuple[str, str]) -> None:
@@ -201,4 +218,5 @@ SERVERS = Kind("list", server, empty=list, gather=list.append)
 DOMAINS = Kind("list", domain, empty=list, gather=list.append)
 LABELS = Kind("list", label, empty=list, gather=list.append)
 STREAMS = Kind("list", stream, empty=list, gather=list.append)
-NETWORK = Kind("network", network)
+NETWORK = Kind("network", network, empty=list, gather=list.append)
+LINKS = Kind("list", link, empty=list, gather=list.append)

@@ -5,7 +5,20 @@ from __future__ import annotations
 from minirun.cli.grammar import Option
 from minirun.cli.kinds import BOOL, INT, LIST, STRING, VARIABLES
 from minirun.cli.mount_kind import MOUNT
-from minirun.cli.run_kinds import CPUS, DOMAINS, HOSTS, LABELS, NETWORK, SERVERS, SIZE, STREAMS, SWAP, SYSCTL, ULIMIT
+from minirun.cli.run_kinds import (
+    CPUS,
+    DOMAINS,
+    HOSTS,
+    LABELS,
+    LINKS,
+    NETWORK,
+    SERVERS,
+    SIZE,
+    STREAMS,
+    SWAP,
+    SYSCTL,
+    ULIMIT,
+)
 
 CREATE = (
     # who it is and what it runs
@@ -55,8 +68,13 @@ CREATE = (
     Option("security-opt", LIST, "Security Options"),
     Option("sysctl", SYSCTL, "Sysctl options", shown="map[]"),
     # the network
-    Option("network", NETWORK, "Connect a container to a network", default="default"),
-    Option("net", NETWORK, default=None, hidden=True),
+    Option("network", NETWORK, "Connect a container to a network"),
+    Option("net", NETWORK, hidden=True),
+    Option("network-alias", LIST, "Add network-scoped alias for the container"),
+    Option("net-alias", LIST, hidden=True),
+    Option("ip", STRING, "IPv4 address (e.g., 172.30.100.104)"),
+    Option("ip6", STRING, "IPv6 address (e.g., 2001:db8::33)"),
+    Option("link", LINKS, "Add link to another container"),
     Option("mac-address", STRING, "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     Option("dns", SERVERS, "Set custom DNS servers"),
     Option("dns-option", LIST, "Set DNS options"),

@@ -26,7 +26,17 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
     with step("write config.json"):
         record = container.record
         root = overlay.mount(layers_of(container), container.directory, volatile=record["HostConfig"]["AutoRemove"])
-        spec = specgen.generate(record, user_of(container, record["Config"]["User"]), root, places)
+        joined = links = None
+        if record["HostConfig"]["NetworkMode"].startswith("container:"):
+            from minirun.engine import joining  # few containers share another one's network
+
+            joined = joining.join(container)
+        spec = specgen.generate(record, user_of(container, record["Config"]["User"]), root, places, joined)
+        if record.get("Links"):
+            from minirun.engine import linking  # nor are many linked
+
+            links = linking.Links(container)
+            spec["process"]["env"] = links.environment_of_process(record["Config"]["Tty"])
         if size:
             spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
         for source in mountpoints.sources_to_make(record):
@@ -36,7 +46,8 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
                 with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mountinfo:
                     mountpoints.check_propagation(point, mountinfo.read())
         store.make_directory(spec["root"]["path"])
-        etc_files.write(container)
+        if not joined:
+            etc_files.write(container, links.hosts if links else ())
         store.write(f"{container.run_directory}/config.json", spec)
 
 

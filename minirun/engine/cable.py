@@ -1,47 +1,132 @@
-"""A container's cable: its network namespace is plugged into its network, and gets a name for the standard tools."""
+"""A container's cables: its network namespace is plugged into its networks, and gets a name for the standard tools.
+
+What is plugged in is noted in the container's volatile directory, before it is used, where the clean-up looks:
+
+    cable.json = {"Name", "Inode"      the namespace under its name in /run/netns
+                  "Endpoints"          network → endpoint (see `network.networks.reserve`); first is who has the way out
+                  "Interfaces"         {"eth": how many there have been}: none is used again
+                  "Ports", "Resolver"  what the monitor serves
+                  "Pending"}           something may have been reserved that is not in "Endpoints" yet
+
+With several networks the way out leads through one of them: `ways_out` says which, by Docker's rule.
+"""
 
 from __future__ import annotations
 
 from minirun import store
-from minirun.engine import etc_files, places, watch
+from minirun.engine import etc_files, places, watch, wishes
 from minirun.network import netns, networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.register import Container
+    from minirun.network.networks import Network
 
 
 def plug_in(container: Container, pid: int) -> None:
-    """Plug the network namespace of the container's process into the container's network.
+    """Plug the network namespace of the container's process into the container's networks.
 
-    What is taken is noted before it is used, where the clean-up looks. With `--network none` there is a loopback and
-    a name, with `--network host` nothing is done.
+    With `--network none` there is a loopback and a name, with `--network host` nothing but a note.
     """
-    mode = container.record["HostConfig"]["NetworkMode"]
-    if mode == "host":
+    record = container.record
+    mode = record["HostConfig"]["NetworkMode"]
+    if mode.startswith("container:"):
+        from minirun.engine import joining  # a container that shares another one's has no cable of its own
+
+        joining.ensure_joined(container, pid)
         return
-    note: dict = {"Name": container.name, "Inode": netns.inode(pid), "Endpoint": None}
-    path = f"{container.run_directory}/{watch.CABLE}"
-    if mode == "none":
-        store.write(path, note)
+    note: dict = {"Name": container.name if mode != "host" else "", "Inode": netns.inode(pid), "Endpoints": {},
+                  "Interfaces": {}, "Ports": [], "Resolver": None}
+    write(container, note)  # an address without an endpoint in the note is found by its owner
+    found = {network.name: network for network in map(find, wishes.in_order(record))}
+    for network in found.values():
+        note["Endpoints"][network.name] = reserve(container, network, record["Networks"][network.name])
+    for endpoint in ways_out(note):
+        number(note, endpoint)
+    write(container, note)
+    if mode != "host":
+        _lay(container, note, found, pid)
+        # A name that somebody has already is left to him.
+        netns.publish(pid, container.name)
+
+
+def write(container: Container, note: dict) -> None:
+    """Write down what is plugged in."""
+    store.write(f"{container.run_directory}/{watch.CABLE}", note)
+
+
+def find(word: str) -> Network:
+    """A network, laid. Errors: NoSuchNetwork; MinirunError when it cannot be."""
+    settings = places.settings()
+    network = networks.find(places.data, places.run, word, settings)
+    networks.ensure(network, settings, places.data)
+    return network
+
+
+def reserve(container: Container, network: Network, wish: dict) -> dict:
+    """A place on a network for a container. Errors: EngineError in Docker's words.
+
+    The wish is completed: with the network's id and the names that a container always has.
+    """
+    record = container.record
+    wishes.complete(record, network.name, wish)
+    wanted = {**(wish["IPAMConfig"] or {}), "MacAddress": wishes.mac_of(record, network.name)}
+    endpoint = networks.reserve(network, container.id, wanted)
+    wish["NetworkID"] = network.id
+    names = [] if record.get("Anonymous") else [container.name]
+    endpoint.update(Aliases=wish["Aliases"], Links=wish["Links"], IPAMConfig=wish["IPAMConfig"],
+                    DNSNames=[*names, *(wish["Aliases"] or ())])
+    if network.record["Internal"]:
+        endpoint["Internal"] = True
+    return endpoint
+
+
+def ways_out(note: dict) -> list[dict]:
+    """The endpoints that could have the default route, the one that has it first.
+
+    Docker's order: internal networks last, those with an IPv6 gateway before those without, then by name.
+    """
+    return sorted((endpoint for endpoint in note["Endpoints"].values() if endpoint.get("Gateway")),
+                  key=lambda endpoint: ("Internal" in endpoint, not endpoint.get("IPv6Gateway"), endpoint["Network"]))
+
+
+def number(note: dict, endpoint: dict) -> None:
+    """Give an endpoint its interface: the next ethN, never one that was there before."""
+    if endpoint["IPAddress"]:
+        prefix = endpoint["Interface"].rstrip("0123456789")
+        count = note["Interfaces"].get(prefix, 0)
+        endpoint["Interface"] = f"{prefix}{count}"
+        note["Interfaces"][prefix] = count + 1
+
+
+def _lay(container: Container, note: dict, found: dict[str, Network], pid: int) -> None:
+    """Lay the cables, in the order of their interfaces, and say in /etc/hosts who the container is."""
+    laid = ways_out(note)
+    if not laid:
         networks.loopback_only(pid)
-    else:
-        network = networks.ensure_default(places.run, places.data, places.settings())
-        store.write(path, note)  # an address without an endpoint in the note is found by its owner
-        note["Endpoint"] = networks.reserve(network, container.id)
-        store.write(path, note)
-        networks.plug(network, note["Endpoint"], pid)
-        store.write(path, note)  # the kernel may have given the device another number
-        etc_files.write_hosts(container, note["Endpoint"])
-    # A name that somebody has already is left to him.
-    netns.publish(pid, container.name)
+    for endpoint in laid:
+        networks.plug(found[endpoint["Network"]], endpoint, pid, default_route=endpoint is laid[0])
+    write(container, note)  # the kernel may have given a device another number
+    for endpoint in note["Endpoints"].values():
+        if endpoint["IPAddress"]:
+            etc_files.add_own_lines(container, endpoint)
+    if wishes.DEFAULT in note["Endpoints"] and store.exists(f"{container.directory}/{watch.PARENTS}"):
+        from minirun.engine import linking  # few containers are linked
+
+        linking.tell_parents(container, note["Endpoints"][wishes.DEFAULT]["IPAddress"])
 
 
 def unplug(container: Container) -> None:
-    """Take away what `plug_in` made; fine when some of it is gone already."""
-    note = store.read(f"{container.run_directory}/{watch.CABLE}")
-    netns.withdraw(note["Name"], note["Inode"])
-    if note["Endpoint"]:
-        networks.disconnect(places.run, note["Endpoint"])
-    else:
-        networks.release_all(places.run, container.id)
+    """Take away what `plug_in` and `network connect` made; fine when some of it is gone already."""
+    with watch.plugging(container.run_directory):
+        note = watch.cable_of(container.run_directory)
+        if note["Name"]:
+            netns.withdraw(note["Name"], note["Inode"])
+        # The kernel takes the namespace down with the last process in it, and the cables with that; if there may be one
+        # of another container, they are pulled out now, as Docker does.
+        shared = store.exists(f"{container.run_directory}/{watch.JOINED}")
+        for endpoint in note["Endpoints"].values():
+            if endpoint["IPAddress"]:
+                networks.disconnect(places.run, endpoint, unplug=shared)
+        if not note["Endpoints"] or note.get("Pending"):  # killed before it could write down what it had reserved
+            networks.release_all(places.run, container.id)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 
 from minirun import store
-from minirun.engine import names, places, signals, wire
+from minirun.engine import names, places, signals, wire, wishes
 from minirun.engine.register import Container, Status, discard, every, exists, find, reserve
 from minirun.engine.starter import Starter
-from minirun.errors import EngineError, MinirunError, ProgramError
+from minirun.errors import EngineError, MinirunError, NoSuchNetwork, ProgramError
 from minirun.trace import step
 
 TYPE_CHECKING = False
@@ -75,11 +75,16 @@ def create(options: Options) -> Container:
     with step("make the container's record"):
         name = names.check(options.name) if options.name else ""
         container._record = record.make(options, image, container.id, name)
+        _settle_networks(container.record, options.link)
         queue = reserve(container)
         try:
             with queue:
                 container.record["Name"] = "/" + names.reserve(places.data, name, container.id)
                 overlay.ensure_directories(image.layers, container.directory)
+                if container.record["Links"]:
+                    from minirun.engine import linking
+
+                    linking.write_down(container)
                 container.save(host_config=True)
             if options.cidfile:
                 store.write_text(options.cidfile, container.id, mode=0o644)
@@ -87,6 +92,30 @@ def create(options: Options) -> Container:
             discard(container)
             raise
     return container
+
+
+def _settle_networks(record: dict, links: list[str]) -> None:
+    """Find out what the words of a new container's wishes stand for, as far as it is there already.
+
+    Errors: BadParameter for a link to a container that is not.
+    """
+    mode = record["HostConfig"]["NetworkMode"]
+    if links and wishes.network_of(mode) == wishes.DEFAULT:
+        from minirun.engine import linking
+
+        record["Links"] = linking.resolve(links)
+    if mode.startswith("container:"):
+        from minirun.engine import joining
+
+        joining.settle(record)
+    elif wishes.is_user_defined(mode):
+        from minirun.network import networks
+
+        try:
+            name = networks.find(places.data, places.run, mode).name
+        except NoSuchNetwork:
+            return  # it may be there when the container is started
+        record["Networks"] = {name: record["Networks"][mode]}
 
 
 def remove(container: Container, *, force: bool = False) -> None:
@@ -182,7 +211,9 @@ def _note_failed_start(container: Container, error: MinirunError) -> None:
     if container.record["HostConfig"]["AutoRemove"]:
         discard(container)
         return
-    container.record["State"].update(ExitCode=error.exit_code, Error=error.message)
+    # The code that is left for what is not the program's own fault: Docker's record says 128, its client ends with 125.
+    code = error.exit_code if isinstance(error, ProgramError) else 128
+    container.record["State"].update(ExitCode=code, Error=error.message)
     container.save()
 
 

@@ -15,7 +15,7 @@ from minirun.errors import ClientError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: Where programs are looked for when neither image nor person says so (Docker's DefaultPathEnv).
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -109,12 +109,12 @@ def overlay(below: list[str], above: list[str]) -> list[str]:
     return list(result.values())
 
 
-def of_process(config: dict, terminal: bool, extra: list[str] | None = None) -> list[str]:
+def of_process(config: dict, terminal: bool, extra: list[str] | None = None, linked: Sequence[str] = ()) -> list[str]:
     """The environment of a container's process, or (with `extra`) of one that `exec` adds to it.
 
     Arguments: config, the container's Config; terminal, whether this process has one: programs on it are told that it
-    understands what xterm does, whatever the person's own terminal is.
+    understands what xterm does, whatever the person's own terminal is; linked, what it says of linked containers.
     HOME is missing here: the runtime adds it as the last one, from the image's passwd, if nobody has set it.
     """
     ours = [PATH, f"HOSTNAME={config['Hostname']}"] + ["TERM=xterm"] * terminal
-    return overlay(overlay(ours, config["Env"] or []), extra or [])
+    return overlay(overlay([*ours, *linked], config["Env"] or []), extra or [])

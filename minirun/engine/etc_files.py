@@ -1,43 +1,98 @@
-"""The three files in /etc that depend on the network, and so are the container's: hosts, hostname, resolv.conf."""
+"""The three files in /etc that depend on the network, and so are the container's: hosts, hostname, resolv.conf.
+
+They are written anew at each start. While the container runs they are changed in place, as they are now: what somebody
+in there has written into them stays.
+"""
 
 from __future__ import annotations
 
 import os
 
 from minirun import store
+from minirun.engine import wishes
 from minirun.errors import KernelError
 from minirun.network import dns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from minirun.engine.register import Container
 
 
-def write(container: Container) -> None:
+def write(container: Container, links: Iterable[tuple[str, str]] = ()) -> None:
     """Write the three files that Docker mounts over the image's: hostname, resolv.conf, and hosts as far as is known.
 
-    The container's own line in hosts has its address, which it gets when it is plugged in (`cable`).
+    The container's own lines in hosts have its addresses, which it gets when it is plugged in (`cable`).
+    Arguments: links, (address, names) of the containers that it is linked to.
     """
     config, host_config = container.record["Config"], container.record["HostConfig"]
-    wishes = dns.Wishes(host_config["Dns"], host_config["DnsSearch"], host_config["DnsOptions"])
+    wanted = dns.Wishes(host_config["Dns"], host_config["DnsSearch"], host_config["DnsOptions"])
     resolv_conf = dns.resolv_conf_of_host_network if host_config["NetworkMode"] == "host" else dns.resolv_conf
-    write_in_place(f"{container.directory}/resolv.conf", resolv_conf(dns.host_resolv_conf(), wishes))
+    text = resolv_conf(dns.host_resolv_conf(), wanted)
+    if any(wishes.is_user_defined(name) for name in container.record["Networks"]):
+        text = dns.resolv_conf_of_user_network(text)
+    write_in_place(f"{container.directory}/resolv.conf", text)
     write_in_place(f"{container.directory}/hostname", dns.hostname(config["Hostname"]))
-    write_hosts(container, None)
+    write_in_place(f"{container.directory}/hosts", _hosts(container, links))
 
 
-def write_hosts(container: Container, endpoint: dict | None) -> None:
-    """Write /etc/hosts, with the container's own line once it has an address."""
-    config, host_config = container.record["Config"], container.record["HostConfig"]
+def _hosts(container: Container, links: Iterable[tuple[str, str]]) -> str:
+    """/etc/hosts without the container's own lines."""
+    host_config = container.record["HostConfig"]
     extra = host_config["ExtraHosts"] or ()
+    gateway = _host_gateway() if any(entry.endswith(":host-gateway") for entry in extra) else ""
     if host_config["NetworkMode"] == "host":
-        text = dns.hosts_of_host_network(dns.read("/etc/hosts"), extra)
-    elif endpoint:
-        text = dns.hosts([(endpoint["IPAddress"], config["Hostname"])], extra, domain=config["Domainname"],
-                         gateway=endpoint["Gateway"])
-    else:
-        text = dns.hosts((), extra, domain=config["Domainname"])
-    write_in_place(f"{container.directory}/hosts", text)
+        return dns.hosts_of_host_network(dns.read("/etc/hosts"), extra, gateway=gateway)
+    return dns.hosts((), extra, gateway=gateway, links=links)
+
+
+def _host_gateway() -> str:
+    """The address that --add-host NAME:host-gateway stands for: the host's own on the default bridge."""
+    from minirun.engine import places
+    from minirun.network import networks  # seldom asked for
+
+    return networks.ensure_default(places.run).bridge.gateway
+
+
+def upstream(container: Container) -> list[str]:
+    """The servers that a name service asks for what it does not know: what resolv.conf names, or would without it."""
+    servers = dns.nameservers(dns.read(f"{container.directory}/resolv.conf"))
+    if dns.NAME_SERVICE in servers:
+        host_config = container.record["HostConfig"]
+        wanted = dns.Wishes(host_config["Dns"], host_config["DnsSearch"], host_config["DnsOptions"])
+        servers = dns.nameservers(dns.resolv_conf(dns.host_resolv_conf(), wanted))
+    return [server for server in servers if ":" not in server]
+
+
+def use_name_service(container: Container) -> None:
+    """Let a running container ask the name service from now on."""
+    path = f"{container.directory}/resolv.conf"
+    text = dns.read(path)
+    if dns.NAME_SERVICE not in dns.nameservers(text):
+        write_in_place(path, dns.resolv_conf_of_user_network(text))
+
+
+def add_own_lines(container: Container, endpoint: dict) -> None:
+    """Add to /etc/hosts who the container is on a network."""
+    config = container.record["Config"]
+    addresses = [endpoint["IPAddress"], endpoint.get("GlobalIPv6Address", "")]
+    lines = [dns.own_line(address, config["Hostname"], config["Domainname"]) for address in addresses if address]
+    path = f"{container.directory}/hosts"
+    text = dns.read(path)
+    write_in_place(path, "".join([text, "\n" if text and not text.endswith("\n") else "", *lines]))
+
+
+def remove_lines(container: Container, names: Iterable[str]) -> None:
+    """Take the lines that end with one of these names out of /etc/hosts."""
+    path = f"{container.directory}/hosts"
+    write_in_place(path, dns.hosts_without(dns.read(path), names))
+
+
+def renew_line(container: Container, name: str, address: str) -> None:
+    """Give the line that begins with this name another address."""
+    path = f"{container.directory}/hosts"
+    write_in_place(path, dns.hosts_renewed(dns.read(path), address, name))
 
 
 def write_in_place(path: str, text: str) -> None:

@@ -62,6 +62,10 @@ def process_of(container: Container, options: Options) -> dict:
     record = container.record
     user = bundle.user_of(container, options.user or record["Config"]["User"])
     wanted = specgen.exec_process(record, user, list(options.command), options.tty, list(options.env))
+    if record.get("Links"):
+        from minirun.engine import linking  # few containers are linked
+
+        wanted["env"] = linking.Links(container).environment_of_process(options.tty, list(options.env))
     if options.workdir:
         wanted["cwd"] = options.workdir
     size = window_size() if options.tty else None

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 _SHOWN_OF_MOUNT = ("Type", "Source", "Destination", "Mode", "RW", "Propagation")
 
 
-def describe(record: dict, status: Status, network: dict | None, places: object) -> dict:
+def describe(record: dict, status: Status, cable: dict, places: object) -> dict:
     """A container as `docker inspect` shows it (one element of the list that it prints).
 
     Arguments: record, see `minirun.engine.record`; status, with `word`, `exit_code`, `pid`, `started_at`,
-    `finished_at`; places, with `data` and `run`; network, the endpoint while one is plugged in (see
-    `minirun.network.networks.reserve`), None otherwise.
+    `finished_at`; places, with `data` and `run`; cable, what is plugged in (see `minirun.engine.cable`).
     """
     container_id = record["ID"]
-    directory = f"{places.data}/containers/{container_id}"  # type: ignore[attr-defined]
+    # One that shares another's network has the other's files.
+    files_of = record["HostConfig"]["NetworkMode"].partition("container:")[2] or container_id
+    directory = f"{places.data}/containers/{files_of}"  # type: ignore[attr-defined]
     # Docker makes these files at the first start, and names them from then on.
     files = directory if status.started_at != times.ZERO else ""
     return {
@@ -38,7 +39,7 @@ def describe(record: dict, status: Status, network: dict | None, places: object)
         "ResolvConfPath": files and f"{files}/resolv.conf",
         "HostnamePath": files and f"{files}/hostname",
         "HostsPath": files and f"{files}/hosts",
-        "LogPath": files and f"{files}/{container_id}-json.log",
+        "LogPath": files and f"{places.data}/containers/{container_id}/{container_id}-json.log",  # type: ignore[attr-defined]
         "Name": record["Name"],
         "RestartCount": record["RestartCount"],
         "Driver": "overlay2",
@@ -51,7 +52,7 @@ def describe(record: dict, status: Status, network: dict | None, places: object)
         "GraphDriver": _graph_driver(record, places),
         "Mounts": [{key: point[key] for key in _SHOWN_OF_MOUNT} for point in record["MountPoints"]],
         "Config": record["Config"],
-        "NetworkSettings": _network_settings(record, status, network),
+        "NetworkSettings": _network_settings(record, status, cable),
     }
 
 
@@ -88,27 +89,33 @@ def _graph_driver(record: dict, places: object) -> dict:
     }
 
 
-def _network_settings(record: dict, status: Status, endpoint: dict | None) -> dict:
+def _network_settings(record: dict, status: Status, cable: dict) -> dict:
     """NetworkSettings. Its top level repeats what the entry of the default bridge says, and stays empty without one."""
-    mode = record["HostConfig"]["NetworkMode"]
-    name = "bridge" if mode == "default" else mode
-    entry = shown.endpoint(endpoint)
-    top = entry if name == "bridge" else shown.endpoint(None)
     running = _is_running(status)
+    endpoints = cable["Endpoints"] if running else {}
+    entries = {name: shown.endpoint(endpoints.get(name), wish) for name, wish in sorted(record["Networks"].items())}
+    top = entries.get("bridge") or shown.endpoint(None)
+    has_own = running and not record["HostConfig"]["NetworkMode"].startswith("container:")
     return {
         "Bridge": "",
-        "SandboxID": record["ID"] if running else "",  # Docker draws one by lot; a container has only one sandbox
+        "SandboxID": record["ID"] if has_own else "",  # Docker draws one by lot; a container has only one sandbox
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
         "Ports": {},
-        "SandboxKey": f"/proc/{status.pid}/ns/net" if running and status.pid else "",
+        "SandboxKey": _sandbox_of(cable, status.pid) if has_own and status.pid else "",
         "SecondaryIPAddresses": None,
         "SecondaryIPv6Addresses": None,
         **{key: top[key] for key in ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress",
                                      "IPPrefixLen", "IPv6Gateway", "MacAddress")},
-        "Networks": {name: entry},
+        "Networks": entries,
     }
+
+
+def _sandbox_of(cable: dict, pid: int) -> str:
+    from minirun.network import netns  # it has the whole kernel floor behind it
+
+    return netns.path_of(cable["Name"], cable["Inode"], pid)
 
 
 def _is_running(status: Status) -> bool:

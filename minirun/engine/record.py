@@ -8,7 +8,7 @@ fails ends it before anything has been made.
 
 from __future__ import annotations
 
-from minirun.engine import checks, environment, mountpoints, signals, times
+from minirun.engine import checks, environment, mountpoints, signals, times, wishes
 from minirun.engine.specgen import MASKED_PATHS, READONLY_PATHS
 from minirun.errors import BadParameter, EngineError
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from minirun.image.store import Image
 
 _SHM_SIZE = 64 * 1024 * 1024
-NETWORKS = ("default", "bridge", "none", "host")
 
 
 def make(options: Options, image: Image, container_id: str, name: str, host: checks.Host | None = None) -> dict:
@@ -33,6 +32,7 @@ def make(options: Options, image: Image, container_id: str, name: str, host: che
     config = make_config(options, image.defaults, container_id, host)
     command = _command(config)
     _check(config, host_config, host)
+    wishes.check_mode(config, host_config, options.hostname, options.link)
     return {
         "ID": container_id,
         "Created": times.now(),
@@ -43,6 +43,9 @@ def make(options: Options, image: Image, container_id: str, name: str, host: che
         "ImageName": options.image,
         "Config": config,
         "HostConfig": host_config,
+        "Networks": wishes.make(host_config["NetworkMode"], options.endpoint),
+        "Links": {},
+        "Anonymous": not name,
         "MountPoints": mountpoints.points(host_config["Binds"] or [], host_config.get("Mounts") or []),
         "LayerIDs": list(image.chain_ids),
         "State": {"StartedAt": times.ZERO, "FinishedAt": times.ZERO, "ExitCode": 0, "Error": "", "OOMKilled": False},
@@ -204,10 +207,6 @@ def _check(config: dict, host_config: dict, host: checks.Host) -> None:
     checks.capability_names(host_config)
     checks.security(host_config["SecurityOpt"] or [])
     network = host_config["NetworkMode"]
-    if network.startswith("container:"):
-        raise EngineError("minirun cannot join the network of another container yet")
-    if network not in NETWORKS:
-        raise EngineError(f"network {network} not found")
     for name in host_config.get("Sysctls") or {}:
         if network == "host" and name.startswith("net."):
             raise EngineError(f'sysctl "{name}" not allowed in host network namespace')

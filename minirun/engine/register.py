@@ -111,9 +111,13 @@ class Container:
             raise NoSuchContainer(self.id)
         return store.lock(f"{self.directory}/{QUEUE}")
 
-    def network(self) -> dict | None:
-        """What is plugged in while it runs (see `network.networks.reserve`), or None."""
-        return watch.endpoint_of(self.run_directory)
+    def cable(self) -> dict:
+        """What is plugged in while it runs (see `cable`)."""
+        return watch.cable_of(self.run_directory)
+
+    def edit(self) -> _Editing:
+        """Change the record when others may be doing the same: `with container.edit() as record: ...`."""
+        return _Editing(self)
 
     def watch(self) -> Watch | None:
         """Its monitor, or None when it has none."""
@@ -180,6 +184,26 @@ class Container:
 
         wait_until(settled, 1)
         return self.record
+
+
+class _Editing:
+    """The record of a container as it is now, for one process at a time; written when all went well."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.lock = store.lock(f"{container.directory}/.record")
+
+    def __enter__(self) -> dict:
+        self.lock.__enter__()
+        self.container.forget()
+        return self.container.record
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self.container.save()
+        finally:
+            self.lock.__exit__()
 
 
 def _has_ended(recorded: dict) -> bool:

@@ -62,13 +62,18 @@ def note_start(container: Container) -> None:
 
 # ---- down ------------------------------------------------------------------------------------------------------
 
-def note_end(container: Container, code: int, error: str = "") -> None:
-    """Write into the record how the container has ended; must come before its cgroup goes, which knows of OOM kills."""
-    record = container.record
-    record["State"].update(FinishedAt=times.now(), ExitCode=code, Error=error,
-                           OOMKilled=Cgroup(f"/minirun/{container.id}").oom_kills() > 0)
-    if not record["HostConfig"]["AutoRemove"]:
-        container.save()
+def note_end(container: Container, code: int, started_at: str = "") -> None:
+    """Write into the record how the container has ended; must come before its cgroup goes, which knows of OOM kills.
+
+    Arguments: started_at, when it has started, if nobody could write that down yet.
+    """
+    if container.record["HostConfig"]["AutoRemove"]:
+        return
+    killed = Cgroup(f"/minirun/{container.id}").oom_kills() > 0
+    with container.edit() as record:  # somebody may connect it with a network at this moment
+        state = record["State"]
+        state.update(StartedAt=started_at or state["StartedAt"], FinishedAt=times.now(), ExitCode=code, Error="",
+                     OOMKilled=killed)
 
 
 def take_down(container: Container) -> None:
@@ -98,8 +103,7 @@ def clear_dead(container: Container) -> bool:
         return False  # another command was faster
     container.forget()
     if watched.started_at:
-        container.record["State"]["StartedAt"] = watched.started_at
-        note_end(container, 128 + SIGKILL)
+        note_end(container, 128 + SIGKILL, watched.started_at)
     take_down(container)
     if container.record["HostConfig"]["AutoRemove"]:
         register.discard(container)

@@ -26,20 +26,22 @@ _PERIOD = 100_000  # microseconds: --cpus 0.5 is a quota of 50 ms in each 100 ms
 _NO_LIMIT = 2**64 - 1  # how config.json, whose rlimits have no sign, writes RLIM_INFINITY
 
 
-def generate(record: dict, user: User, overlay: dict, places: object) -> dict:
+def generate(record: dict, user: User, overlay: dict, places: object, joined: dict | None = None) -> dict:
     """The config.json of a container.
 
     Arguments: record; user, resolved against the image's passwd (see `minirun.engine.users`); overlay, the first entry
-    of `mounts`, made by `minirun.image.overlay`; places, which has `data` and `run` (see `minirun.engine.places`).
+    of `mounts`, made by `minirun.image.overlay`; places, which has `data` and `run` (see `minirun.engine.places`);
+    joined, the other container's "namespace" (path) and "files" (directory), if it shares one's network.
     """
+    files = joined["files"] if joined else f"{places.data}/containers/{record['ID']}"  # type: ignore[attr-defined]
     config, host_config = record["Config"], record["HostConfig"]
     spec: dict = {"ociVersion": "1.0.2-dev", "hostname": config["Hostname"]}
     spec["process"] = _process(record, user)
     spec["root"] = {"path": f"{places.run}/containers/{record['ID']}/rootfs",  # type: ignore[attr-defined]
                     "readonly": host_config["ReadonlyRootfs"]}
-    spec["mounts"] = [overlay, *_mounts(record, f"{places.data}/containers/{record['ID']}")]  # type: ignore[attr-defined]
+    spec["mounts"] = [overlay, *_mounts(record, files)]
     spec["linux"] = {
-        "namespaces": _namespaces(host_config),
+        "namespaces": _namespaces(host_config, joined["namespace"] if joined else ""),
         "cgroupsPath": f"/minirun/{record['ID']}",
         "resources": _resources(host_config),
         "sysctl": _sysctls(config, host_config),
@@ -171,10 +173,17 @@ def _propagate_root(spec: dict, record: dict) -> None:
         spec["linux"]["rootfsPropagation"] = "shared"
 
 
-def _namespaces(host_config: dict) -> list[dict]:
-    """With `--network host` there is no new network namespace: what a spec does not name is shared with the host."""
+def _namespaces(host_config: dict, network: str) -> list[dict]:
+    """With `--network host` there is no new network namespace: what a spec does not name is shared with the host.
+
+    Arguments: network (str), the path of the one to join, or "".
+    """
     shared = {"network"} if host_config["NetworkMode"] == "host" else set()
-    return [{"type": word} for word in NAMESPACES if word not in shared]
+    spaces = [{"type": word} for word in NAMESPACES if word not in shared]
+    for space in spaces:
+        if space["type"] == "network" and network:
+            space["path"] = network
+    return spaces
 
 
 def _sysctls(config: dict, host_config: dict) -> dict[str, str]:

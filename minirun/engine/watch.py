@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: The file in which `cable` notes what is plugged in.
 CABLE = "cable.json"
+#: The file that says that another container has joined the network namespace (see `joining`).
+JOINED = "joined"
+#: The directory, among what survives a reboot, that names those who have a link to a container (see `linking`).
+PARENTS = "parents"
 
 
 class Watch:
@@ -73,9 +77,27 @@ def note(run_directory: str, state: State | None = None) -> None:
         "startedAt": times.now() if state else ""})
 
 
-def endpoint_of(run_directory: str) -> dict | None:
-    """The endpoint on its network (see `network.networks.reserve`), or None while it has none."""
+def cable_of(run_directory: str) -> dict:
+    """What is plugged into a container (see `cable`); without an endpoint while nothing is."""
     try:
-        return store.read(f"{run_directory}/{CABLE}")["Endpoint"]
+        return store.read(f"{run_directory}/{CABLE}")
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return {"Name": "", "Inode": 0, "Endpoints": {}, "Interfaces": {}, "Ports": [], "Resolver": None}
+
+
+def endpoints_of(run_directory: str) -> dict[str, dict]:
+    """Its endpoints on its networks, by their names (see `network.networks.reserve`)."""
+    return cable_of(run_directory)["Endpoints"]
+
+
+def ports_of(run_directory: str) -> list[dict]:
+    """Its published ports (see `network.ports`)."""
+    return cable_of(run_directory)["Ports"]
+
+
+def plugging(run_directory: str) -> store.lock:
+    """Queue up for changing what is plugged in: `with watch.plugging(...)`.
+
+    It keeps `network connect` apart from the end of the container. Errors: FileNotFoundError when that has come.
+    """
+    return store.lock(f"{run_directory}/{CABLE}.lock")

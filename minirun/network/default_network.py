@@ -7,8 +7,6 @@ dockerd's rule too when it starts beside running containers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from minirun import store
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel.netlink import Socket
@@ -17,6 +15,10 @@ from minirun.network import definitions, ipam, pools, stamps
 from minirun.network.bridge import MTU_OPTION, OPTION
 from minirun.network.ipam import Subnet
 from minirun.network.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DIRECTORY = "bridge"
 

@@ -17,19 +17,27 @@ def network(of: Network, endpoints: Iterable[tuple[str, dict]] = ()) -> dict:
             "IPv4Address": _with_prefix(endpoint, "IPAddress", "IPPrefixLen"),
             "IPv6Address": _with_prefix(endpoint, "GlobalIPv6Address", "GlobalIPv6PrefixLen")}
         for name, endpoint in endpoints}
-    return {**of.shown(), "Containers": containers}
+    shown = of.shown()
+    last = {key: shown.pop(key) for key in ("Options", "Labels")}
+    return {**shown, "Containers": containers, **last}
 
 
 def _with_prefix(endpoint: dict, address: str, prefix: str) -> str:
     return f"{endpoint[address]}/{endpoint[prefix]}" if endpoint.get(address) else ""
 
 
-def endpoint(of: dict | None) -> dict:
-    """An endpoint as it stands in `docker inspect` under NetworkSettings.Networks; None is that of a stopped one."""
-    empty = {"NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "MacAddress": ""}
-    known = of or empty
+def endpoint(of: dict | None, wish: dict | None = None) -> dict:
+    """An endpoint as it stands in `docker inspect` under NetworkSettings.Networks.
+
+    Arguments: of, None for a container that does not run; wish, what it wants of the network (see `engine.wishes`).
+    """
+    known, wanted = of or {}, wish or {}
     return {
-        "IPAMConfig": None, "Links": None, "Aliases": None, "NetworkID": known["NetworkID"],
-        "EndpointID": known["EndpointID"], "Gateway": known["Gateway"], "IPAddress": known["IPAddress"],
-        "IPPrefixLen": known["IPPrefixLen"], "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
-        "MacAddress": known["MacAddress"], "DriverOpts": None}
+        **{key: wanted.get(key) for key in ("IPAMConfig", "Links", "Aliases")},
+        "NetworkID": known.get("NetworkID") or wanted.get("NetworkID", ""),
+        **{key: known.get(key, "") for key in ("EndpointID", "Gateway", "IPAddress")},
+        "IPPrefixLen": known.get("IPPrefixLen", 0),
+        **{key: known.get(key, "") for key in ("IPv6Gateway", "GlobalIPv6Address")},
+        "GlobalIPv6PrefixLen": known.get("GlobalIPv6PrefixLen", 0),
+        "MacAddress": known.get("MacAddress", ""),
+        "DriverOpts": wanted.get("DriverOpts")}

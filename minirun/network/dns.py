@@ -18,6 +18,8 @@ ff00::0\tip6-mcastprefix
 ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 """
+#: Where the name service of the networks of the user's own answers, in each container by itself.
+NAME_SERVICE = "127.0.0.11"
 #: Used when the host names no server that a container could reach.
 PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4")
 PUBLIC_SERVERS_6 = ("2001:4860:4860::8888", "2001:4860:4860::8844")
@@ -52,20 +54,43 @@ def hostname(name: str) -> str:
     return f"{name}\n"
 
 
-def hosts(own: Iterable[tuple[str, str]], extra: Sequence[str] = (), *, domain: str = "", gateway: str = "") -> str:
-    """/etc/hosts, in Docker's order: the standard lines, --add-host, then the container itself on each network.
+def hosts(own: Iterable[tuple[str, str]], extra: Sequence[str] = (), *, domain: str = "", gateway: str = "",
+          links: Iterable[tuple[str, str]] = ()) -> str:
+    """/etc/hosts, in Docker's order: the standard lines, --add-host, --link, then the container itself on each network.
 
     Arguments: own, (address, host name) for each network; extra, "NAME:ADDRESS" as given to --add-host, where the
-    address host-gateway stands for `gateway`; domain (str), --domainname.
+    address host-gateway stands for `gateway`; domain (str), --domainname; links, (address, names) of each.
     """
     lines = [STANDARD_HOSTS]
     for entry in extra:
         name, _, address = entry.partition(":")
         lines.append(f"{gateway if address == 'host-gateway' else address}\t{name}\n")
-    for address, name in own:
-        full = f"{name}.{domain}" if domain else name
-        short = full.partition(".")[0]
-        lines.append(f"{address}\t{full}\n" if short == full else f"{address}\t{full} {short}\n")
+    lines += [f"{address}\t{names}\n" for address, names in links]
+    lines += [own_line(address, name, domain) for address, name in own]
+    return "".join(lines)
+
+
+def own_line(address: str, name: str, domain: str = "") -> str:
+    """The line of /etc/hosts that says who the container itself is: its full name, and the first part of that."""
+    full = f"{name}.{domain}" if domain else name
+    short = full.partition(".")[0]
+    return f"{address}\t{full}\n" if short == full else f"{address}\t{full} {short}\n"
+
+
+def hosts_without(text: str, names: Iterable[str]) -> str:
+    """/etc/hosts without the lines that say no more than one of these names, whatever the address."""
+    ends = tuple(f"\t{name}" for name in names)
+    return "".join(line for line in text.splitlines(keepends=True)
+                   if line.startswith("#") or not line.rstrip("\n").endswith(ends))
+
+
+def hosts_renewed(text: str, address: str, name: str) -> str:
+    """/etc/hosts with a new address in the line that begins with this name: a linked container has been restarted."""
+    lines = text.splitlines(keepends=True)
+    for place, line in enumerate(lines):
+        names = line.partition("\t")[2].split()
+        if names[:1] == [name]:
+            lines[place] = f"{address}\t{line.partition(chr(9))[2]}"
     return "".join(lines)
 
 
@@ -99,6 +124,19 @@ def resolv_conf(host: str, wishes: Wishes, *, ipv6: bool = False) -> str:
         return _without_unreachable(host, ipv6)
     return _written(wishes.servers or nameservers(host), wishes.search or _words_after(host, "search"),
                     wishes.options or _words_after(host, "options"))
+
+
+def resolv_conf_of_user_network(text: str) -> str:
+    """/etc/resolv.conf where the name service answers at 127.0.0.11, made of what it was before.
+
+    The name service asks the servers that stood here (those with an IPv4 address: others stay, for want of a way to
+    ask them). A name without a dot is asked for as it is first, ndots:0, unless somebody wanted ndots to be otherwise.
+    """
+    options = _words_after(text, "options")
+    if not any(option.startswith("ndots") for option in options):
+        options = [*options, "ndots:0"]
+    return _written([NAME_SERVICE, *(server for server in nameservers(text) if ":" in server)],
+                    _words_after(text, "search"), options)
 
 
 def resolv_conf_of_host_network(host: str, wishes: Wishes) -> str:

@@ -53,6 +53,16 @@ def publish(pid: int, name: str) -> bool:
     return True
 
 
+def path_of(name: str, inode: int, pid: int) -> str:
+    """Where a process's network namespace is found: under its name if `publish` could give it, else by its process."""
+    path = f"{DIRECTORY}/{name}"
+    try:
+        named = bool(name) and os.stat(path).st_ino == inode
+    except OSError:
+        named = False
+    return path if named else f"/proc/{pid}/ns/net"
+
+
 def withdraw(name: str, inode: int) -> bool:
     """Take a name away if it stands for the namespace with this inode number; False when it does not.
 

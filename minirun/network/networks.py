@@ -25,6 +25,7 @@ from minirun.network import bridge as bridges
 from minirun.network import stamps, veth
 from minirun.network.endpoints import (
     PATIENCE,
+    check_wish,
     connect,
     disconnect,
     loopback_only,
@@ -46,9 +47,9 @@ DEFAULT = "bridge"
 #: Docker's drivers by the names of the networks that are always there.
 PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
 
-__all__ = ["DEFAULT", "PATIENCE", "PREDEFINED", "Leftover", "Network", "clear", "connect", "create", "disconnect",
-           "ensure", "ensure_default", "every", "find", "leftovers", "loopback_only", "plug", "release_all", "remove",
-           "reserve", "set_default_route"]
+__all__ = ["DEFAULT", "PATIENCE", "PREDEFINED", "Leftover", "Network", "check_wish", "clear", "connect", "create",
+           "disconnect", "ensure", "ensure_default", "every", "find", "leftovers", "loopback_only", "plug",
+           "release_all", "remove", "reserve", "set_default_route"]
 
 
 class Network:

@@ -12,8 +12,8 @@ _DEFAULTS = dict(
     image="alpine", command=["sh"], interactive=False, tty=False, detach=False, rm=False, name="", hostname="",
     domainname="", env=[], env_file=[], workdir="", user="", entrypoint=None, volume=[], mount=[], tmpfs=[],
     memory=0, memory_swap=0, memory_reservation=0, cpus=0, cpu_shares=0, cpu_period=0, cpu_quota=0, cpuset_cpus="",
-    cpuset_mems="", pids_limit=0, network="default", read_only=False, cap_add=[], cap_drop=[], label=[],
-    label_file=[], cidfile="", stop_signal="", stop_timeout=None, ulimit=[], oom_score_adj=0, group_add=[],
+    cpuset_mems="", pids_limit=0, network="default", endpoint=None, link=[], read_only=False, cap_add=[], cap_drop=[],
+    label=[], label_file=[], cidfile="", stop_signal="", stop_timeout=None, ulimit=[], oom_score_adj=0, group_add=[],
     shm_size=0, sysctl={}, dns=[], dns_search=[], dns_option=[], add_host=[], mac_address="", attach=[],
     sig_proxy=True, detach_keys="", pull="missing", security_opt=[])
 

@@ -32,6 +32,9 @@ ENDPOINT = {"Network": "bridge", "NetworkID": "e" * 64, "EndpointID": "f" * 64, 
             "Gateway": "172.17.0.1", "IPAddress": "172.17.0.2", "IPPrefixLen": 16,
             "MacAddress": "02:42:ac:11:00:02", "Interface": "eth0",
             "InterfaceIndex": 7, "Bridge": "minirun0", "HostInterface": "veth0123456"}
+#: What is plugged in, under a name that no host has in /run/netns.
+CABLE = {"Name": "no such name", "Inode": 1, "Endpoints": {"bridge": ENDPOINT}, "Ports": []}
+NOTHING = {**CABLE, "Endpoints": {}}
 
 
 class Status:
@@ -43,8 +46,8 @@ class Status:
         self.started_at, self.finished_at = started_at, finished_at
 
 
-def described(status=None, network=ENDPOINT, mode="default", **wishes):
-    return inspect.describe(make(network=mode, **wishes), status or Status(), network, Places)
+def described(status=None, cable=CABLE, mode="default", **wishes):
+    return inspect.describe(make(network=mode, **wishes), status or Status(), cable, Places)
 
 
 def at(value, path):
@@ -95,7 +98,7 @@ def test_network_of_a_running_container():
 
 
 def test_network_of_one_that_does_not_run():
-    settings = described(Status("exited"), None)["NetworkSettings"]
+    settings = described(Status("exited"), NOTHING)["NetworkSettings"]
     assert (settings["IPAddress"], settings["IPPrefixLen"], settings["MacAddress"]) == ("", 0, "")
     assert (settings["SandboxKey"], settings["SandboxID"]) == ("", "")
     assert list(settings["Networks"]) == ["bridge"]
@@ -103,10 +106,35 @@ def test_network_of_one_that_does_not_run():
 
 @pytest.mark.parametrize("mode", ["none", "host"])
 def test_networks_without_a_cable(mode):
-    settings = described(network=None, mode=mode)["NetworkSettings"]
+    settings = described(cable=NOTHING, mode=mode)["NetworkSettings"]
     assert list(settings["Networks"]) == [mode]
     assert settings["Networks"][mode]["IPAddress"] == settings["IPAddress"] == ""
     assert settings["SandboxKey"] == "/proc/3347/ns/net"
+
+
+def test_one_on_networks_of_the_users_own_has_no_top_level():
+    wish = {"Aliases": ["db"], "IPAMConfig": {"IPv4Address": "10.6.0.77"}}
+    foo = {**ENDPOINT, "Network": "foo", "IPv6Gateway": "2001:db8::1", "GlobalIPv6Address": "2001:db8::2",
+           "GlobalIPv6PrefixLen": 64}
+    settings = described(cable={**CABLE, "Endpoints": {"foo": foo}}, mode="foo", endpoint=wish)["NetworkSettings"]
+    assert (settings["IPAddress"], settings["MacAddress"], settings["EndpointID"]) == ("", "", "")
+    assert settings["Networks"]["foo"].items() >= {
+        **wish, "IPAddress": "172.17.0.2", "GlobalIPv6Address": "2001:db8::2", "GlobalIPv6PrefixLen": 64}.items()
+
+
+def test_one_that_shares_anothers_network_has_its_files_and_nothing_of_its_own():
+    shown = described(cable=NOTHING, mode=f"container:{'d' * 64}")
+    settings = shown["NetworkSettings"]
+    assert (settings["Networks"], settings["SandboxID"], settings["SandboxKey"]) == ({}, "", "")
+    assert shown["HostsPath"] == f"/DATA/containers/{'d' * 64}/hosts"
+    assert shown["LogPath"] == f"/DATA/containers/{ID}/{ID}-json.log"
+
+
+def test_the_id_of_a_network_outlives_the_run():
+    record = make()
+    record["Networks"]["bridge"]["NetworkID"] = "e" * 64
+    settings = inspect.describe(record, Status("exited"), NOTHING, Places)["NetworkSettings"]
+    assert (settings["Networks"]["bridge"]["NetworkID"], settings["EndpointID"]) == ("e" * 64, "")
 
 
 @pytest.mark.parametrize(("status", "state"), [
@@ -123,14 +151,14 @@ def test_state(status, state):
 
 
 def test_a_container_that_was_never_started_has_no_files_yet():
-    shown = described(Status("created", 0, 0, times.ZERO), None)
+    shown = described(Status("created", 0, 0, times.ZERO), NOTHING)
     assert [shown[key] for key in ("ResolvConfPath", "HostnamePath", "HostsPath", "LogPath")] == [""] * 4
 
 
 def test_what_the_record_says_of_the_end():
     record = make()
     record["State"].update(OOMKilled=True, Error="no luck")
-    state = inspect.describe(record, Status("exited", 137), None, Places)["State"]
+    state = inspect.describe(record, Status("exited", 137), NOTHING, Places)["State"]
     assert (state["OOMKilled"], state["Error"]) == (True, "no luck")
 
 

@@ -34,7 +34,8 @@ class Made:
         self.name, self.state = name, state
         self.record = {"ID": self.id, "Name": f"/{name}", "Created": moment(created), "Path": command[0],
                        "Args": list(command[1:]), "ImageName": image, "Image": f"sha256:{'5' * 64}", "MountPoints": [],
-                       "Config": {"Labels": {}, **config}, "HostConfig": {"NetworkMode": "default"}}
+                       "Config": {"Labels": {}, **config}, "HostConfig": {"NetworkMode": "default"},
+                       "Networks": {"bridge": {"NetworkID": "e" * 64}}}
 
     def status(self):
         return self.state
@@ -264,6 +265,14 @@ def test_files_come_before_the_command_line(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("words", "text"), [
     (["--env-file", "/nope"], "open /nope: no such file or directory"), (["--network", ""], "no name set for network"),
+    (["--network", "foo", "--network", "bridge"],
+     "conflicting options: cannot attach both user-defined and non-user-defined network-modes"),
+    (["--network", "foo", "--net", "foo"], 'network "foo" is specified multiple times'),
+    (["--network", "name=foo,alias=a", "--network-alias", "b"],
+     "conflicting options: cannot specify both --network-alias and per-network alias"),
+    (["--network", "bridge", "--network-alias", "q"],
+     "network-scoped aliases are only supported for user-defined networks"),
+    (["--network", "none", "--link", "c"], "links are only supported for user-defined networks"),
     (["--mac-address", "bad"], "bad is not a valid mac address"),
     (["--security-opt", "bogus"], 'Invalid --security-opt: "bogus"'),
     (["--pull", "bogus"], "invalid pull option: 'bogus': must be one of \"always\", \"missing\" or \"never\""),
@@ -285,6 +294,26 @@ def test_other_spellings():
     wishes = options("--net", "none", "--dns-opt", "ndots:2")
     run.complete(wishes)
     assert (wishes.network, wishes.dns_option) == ("none", ["ndots:2"])
+
+
+def test_what_is_asked_of_a_network():
+    def asked(*words):
+        wishes = options(*words)
+        run.complete(wishes)
+        return wishes.network, wishes.endpoint
+
+    assert asked("--ip", "192.0.2.1", "--network-alias", "a") == ("default", None)  # without --network not looked at
+    assert asked("--network", "bridge") == ("bridge", None)
+    assert asked("--network", "foo", "--network-alias", "a", "--net-alias", "b", "--ip6", "2001:db8::1", "--link",
+                 "c:d") == ("foo", {"Aliases": ["a", "b"], "IPAMConfig": {"IPv6Address": "2001:db8::1"},
+                                    "Links": ["c:d"], "DriverOpts": None})
+    assert asked("--network", "name=Foo,alias=A,driver-opt=x=y") == (
+        "foo", {"Aliases": ["a"], "IPAMConfig": None, "Links": None, "DriverOpts": {"x": "y"}})
+
+
+def test_several_networks_are_refused_by_the_daemon():
+    with pytest.raises(BadParameter, match="^Container cannot be connected to network endpoints: foo, aa$"):
+        run.complete(options("--network", "foo", "--net", "aa"))
 
 
 def test_conflicts_end_with_one(capsys, monkeypatch):

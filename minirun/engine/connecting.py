@@ -1,0 +1,179 @@
+"""`network connect` and `network disconnect`: one more cable for a container, or one less.
+
+For one that runs the kernel is changed at once, by the command itself, and then its monitor is told; for another the
+wish is written down, and the next start carries it out. What holds for the default route, for /etc/hosts and for
+/etc/resolv.conf is Docker's: with each cable it is decided anew through which network the way out leads, and what once
+asks the name service goes on asking it.
+"""
+
+from __future__ import annotations
+
+from minirun.engine import attachments, cable, etc_files, joining, places, watch, wire, wishes
+from minirun.errors import EngineError, KernelError, NoSuchNetwork
+from minirun.network import networks
+from minirun.trace import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun import store
+    from minirun.engine.register import Container
+    from minirun.network.networks import Network
+
+
+class _Ended(Exception):
+    """The container has come to its end in this moment: what is left is the wish."""
+
+
+# ---- connect ----------------------------------------------------------------------------------------------------
+
+def connect(container: Container, word: str, wish: dict) -> None:
+    """Put a container on one more network. Arguments: word, the network's name or id; wish, see `wishes`.
+
+    A container that does not run may be put on a network that is not there yet. Errors: EngineError in Docker's words.
+    """
+    with container.queue():
+        runs = container.status(queued=True).word == "running"
+        network = _find(word, needed=runs)
+        if container.record["HostConfig"]["NetworkMode"].startswith(joining.MODE):
+            raise EngineError(wishes.CONFLICT_SHARED)
+        if network:
+            wishes.complete(container.record, network.name, wish)
+            networks.check_wish(network, wish["IPAMConfig"] or {})
+            wishes.check_company(container.record, network)
+        if network and runs:
+            try:
+                _plug(container, network, wish)
+            except _Ended:
+                runs = False
+        with container.edit() as record:
+            record["Networks"].setdefault(network.name if network else word, wish)
+    if runs:
+        tell_monitor(container)
+
+
+def _find(word: str, *, needed: bool) -> Network | None:
+    try:
+        network = attachments.find(word)
+    except NoSuchNetwork:
+        if needed:
+            raise
+        return None
+    if needed:
+        networks.ensure(network, places.settings(), places.data)
+    return network
+
+
+def _plug(container: Container, network: Network, wish: dict) -> None:
+    """Lay the cable into a running container. Errors: _Ended; EngineError, KernelError: nothing is left then."""
+    with _plugging(container), step(f"connect the container with {network.name}"):
+        note = watch.cable_of(container.run_directory)
+        if network.name in note["Endpoints"]:
+            raise EngineError(f"endpoint with name {container.name} already exists in network {network.name}")
+        cable.write(container, {**note, "Pending": True})
+        endpoint = cable.reserve(container, network, wish)
+        cable.number(note, endpoint)
+        note["Endpoints"][network.name] = endpoint
+        cable.write(container, note)
+        try:
+            pid = joining.pid_of(container)
+            if endpoint["IPAddress"]:
+                networks.plug(network, endpoint, pid, default_route=False)
+                cable.write(container, note)  # the kernel may have given the device another number
+                _move_way_out(note, pid, before=[one for one in cable.ways_out(note) if one is not endpoint][:1])
+                etc_files.add_own_lines(container, endpoint)
+            if wishes.is_user_defined(network.name):
+                etc_files.use_name_service(container)
+        except BaseException as error:
+            _withdraw(container, note, network.name)
+            if isinstance(error, KernelError) and not joining.pid_of(container):
+                raise _Ended from None
+            raise
+
+
+def _plugging(container: Container) -> store.lock:
+    try:
+        return watch.plugging(container.run_directory).__enter__()
+    except FileNotFoundError:
+        raise _Ended from None
+
+
+def _move_way_out(note: dict, pid: int, before: list[dict]) -> None:
+    """Let the default route go through the network that is now the first, if it went through another before."""
+    now = cable.ways_out(note)[:1]
+    if now != before:
+        networks.set_default_route(pid, now[0] if now else None)
+
+
+def _withdraw(container: Container, note: dict, name: str) -> None:
+    """Give back what a failed connect has taken."""
+    endpoint = note["Endpoints"].pop(name)
+    if endpoint["IPAddress"]:
+        networks.disconnect(places.run, endpoint, unplug=True)
+    cable.write(container, note)
+
+
+# ---- disconnect -------------------------------------------------------------------------------------------------
+
+def disconnect(container: Container, word: str, *, force: bool = False) -> None:
+    """Take a container off a network. Arguments: force (bool), also off one that is not there any more.
+
+    Errors: EngineError in Docker's words when it is not on it.
+    """
+    with container.queue():
+        runs = container.status(queued=True).word == "running"
+        network = _find(word, needed=False)
+        name = network.name if network else word
+        if runs and network is None and not force:
+            raise NoSuchNetwork(word)
+        if runs and network:
+            if network.driver == "host" and container.record["HostConfig"]["NetworkMode"] == "host":
+                raise EngineError(wishes.CONFLICT_HOST)
+            try:
+                _unplug(container, network)
+            except _Ended:
+                runs = False
+        elif name not in container.record["Networks"]:
+            raise EngineError(f"container {container.id} is not connected to the network {name}")
+        with container.edit() as record:
+            record["Networks"].pop(name, None)
+    if runs:
+        tell_monitor(container)
+
+
+def _unplug(container: Container, network: Network) -> None:
+    """Pull a cable out of a running container. Errors: _Ended; EngineError when there is none."""
+    with _plugging(container), step(f"disconnect the container from {network.name}"):
+        note = watch.cable_of(container.run_directory)
+        if network.name not in note["Endpoints"]:
+            raise EngineError(f"container {container.id} is not connected to network {network.name}")
+        before = cable.ways_out(note)[:1]
+        # Docker takes those lines out that say no more than a name that is known on the network. The container's own
+        # name is not counted, its short id is; so they are all its own lines, but on the default bridge none.
+        names = {name for name in attachments.service_names(network) if name.partition(".")[0] != container.name}
+        endpoint = note["Endpoints"].pop(network.name)
+        if endpoint["IPAddress"]:
+            networks.disconnect(places.run, endpoint, unplug=True)
+            pid = joining.pid_of(container)
+            if pid:
+                _move_way_out(note, pid, before)
+            etc_files.remove_lines(container, names)
+        cable.write(container, note)
+
+
+# ---- the monitor ------------------------------------------------------------------------------------------------
+
+def tell_monitor(container: Container) -> None:
+    """Tell a container's monitor that what is plugged in has changed, and wait until it has done what that asks for.
+
+    Errors: EngineError with what it could not do.
+    """
+    try:
+        sock = wire.connect(container.run_directory, 0)
+        sock.send(b"n")
+        answer = b" "
+        while answer and answer[:1] not in b"nx":
+            answer = sock.recv(wire.BLOCK + 1)
+    except OSError:  # the container has ended meanwhile
+        return
+    if answer[:1] == b"n" and answer[1:]:
+        raise EngineError(answer[1:].decode("utf-8", "replace"))
