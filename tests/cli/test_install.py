@@ -19,6 +19,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = f"python3.{sys.version_info.minor}"
+#: The Python that belongs to this machine, if it can install packages.
+SYSTEM_PYTHON = ["/usr/bin/python3"] if Path("/usr/lib/python3/dist-packages/pip").exists() else []
 REPORT = """
 import json, os, sys
 print(json.dumps({"argv": sys.argv[1:], "orig": sys.orig_argv, "file": __file__, "path": sys.path,
@@ -84,15 +86,29 @@ def test_a_wheel_holds_the_launcher_and_the_c_module_for_every_python(wheel: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [[], ["--editable"]], ids=["install", "editable"])
+@pytest.mark.parametrize("how", ["sources", "editable", "wheel"])
 def test_pip_install_into_an_empty_environment_gives_a_working_command(
-    how: list[str], sources: Path, tmp_path: Path
+    how: str, sources: Path, wheel: Path, tmp_path: Path
 ) -> None:
+    what = {"sources": [sources], "editable": ["--editable", sources], "wheel": [wheel]}[how]
     run(sys.executable, "-m", "venv", tmp_path / "venv")
-    run(tmp_path / "venv/bin/pip", "install", "-q", *how, sources)
+    run(tmp_path / "venv/bin/pip", "install", "-q", *what)
     (tmp_path / "link").symlink_to(tmp_path / "venv/bin/minirun")  # as pipx leaves it in ~/.local/bin
     for command in (tmp_path / "venv/bin/minirun", tmp_path / "link"):
         assert "version" in run(command, "--version", cwd="/", env={"PATH": "/usr/bin:/bin"}).stdout
+        assert "Run a command in a new container" in run(command, "run", "--help", cwd="/").stdout  # click is there
+    run(tmp_path / "venv/bin/python3", "-c", "from minirun.kernel import syscalls", cwd="/")  # and what was compiled
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SYSTEM_PYTHON, reason="this machine's own Python has no pip")
+def test_pip_install_into_debians_own_python_gives_a_working_command(sources: Path, tmp_path: Path) -> None:
+    """Packages are in local/lib/python3.x/dist-packages then, and the interpreter is not beside the command."""
+    run(*SYSTEM_PYTHON, "-m", "pip", "install", "-q", "--break-system-packages", "--ignore-installed",
+        "--root", tmp_path, sources)
+    (command,) = tmp_path.glob("usr/**/bin/minirun")
+    assert "version" in run(command, "--version", cwd="/", env={"PATH": "/usr/bin:/bin"}).stdout
+    assert "Run a command in a new container" in run(command, "run", "--help", cwd="/").stdout
 
 
 @pytest.mark.parametrize("directory", ["lib/{}/site-packages", "lib/{}/dist-packages", "lib64/{}/site-packages"])
