@@ -198,3 +198,22 @@ def _without_unreachable(text: str, ipv6: bool) -> str:
 def _reachable(words: list[str], ipv6: bool) -> bool:
     server = words[1] if len(words) > 1 else ""
     return not server.startswith("127.") and server != "::1" and (ipv6 or ":" not in server)
+
+
+# ---- what the name service takes from it -----------------------------------------------------------------------
+
+def forwarders(host: str, wishes: Wishes) -> list[tuple[str, bool]]:
+    """The servers that the name service of a user-defined network asks: (address, whether from the host's namespace).
+
+    Those on the host's loopback can be asked, unlike on the default bridge; a loopback address that was wished for is
+    the container's own. Servers with an IPv6 address are not asked, as in Docker.
+    """
+    servers = [] if wishes else [server for server in nameservers(host) if ":" not in server]
+    if servers:
+        return [(server, server.startswith("127.")) for server in servers]
+    return [(server, False) for server in nameservers(resolv_conf(host, wishes)) if ":" not in server]
+
+
+def has_ndots(text: str) -> bool:
+    """Whether a resolv.conf says how many dots a name must have to be asked for as it is first."""
+    return any(option.startswith("ndots") for option in _words_after(text, "options"))
