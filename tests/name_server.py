@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 
+SO_RCVBUFFORCE = 33
 CODES = {"formerr": 0x8181, "servfail": 0x8182, "nx": 0x8183, "nxaa": 0x8583, "notimp": 0x8184, "refused": 0x8185}
 TYPES = {"A": 1, "MX": 15, "TXT": 16, "AAAA": 28, "PTR": 12, "ANY": 255}
 
@@ -50,6 +51,7 @@ class Server:
     def __init__(self, address: str, number: str) -> None:
         self.number = number
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)
         self.udp.bind((address, 53))
         self.tcp = socket.create_server((address, 53), backlog=64)
         threading.Thread(target=self._accept, daemon=True).start()
@@ -88,7 +90,8 @@ class Server:
     def answer(self, message: bytes, protocol: str) -> bytes:
         name, end = unpacked(message, 12)
         kind, = struct.unpack_from(">H", message, end)
-        print(protocol, name, kind, struct.unpack_from(">H", message, 10)[0], flush=True)
+        shown = "".join(letter if letter.isalnum() or letter in "._-" else "?" for letter in name) or "."
+        print(protocol, shown, kind, struct.unpack_from(">H", message, 10)[0], flush=True)
         word, records = self.word(name), [address_record(f"192.0.2.{self.number}")]
         flags = CODES.get(word, 0x8180)
         if word == "silent":
