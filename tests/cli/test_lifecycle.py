@@ -276,6 +276,20 @@ def test_pid_1_ignores_what_it_has_no_handler_for(minirun):
     assert container.running()
 
 
+def test_host_config_is_in_a_file_of_its_own_as_dockers(minirun, host):
+    container = minirun.begin("--memory", "64m", "alpine", "sleep", "100")
+    directory = host.data / "containers" / container.id
+    record, host_config = (json.loads((directory / name).read_text()) for name in ("config.v2.json", "hostconfig.json"))
+    assert record["Config"]["Cmd"] == ["sleep", "100"] and "HostConfig" not in record
+    assert host_config["Memory"] == 64 << 20
+    assert json.loads(minirun.ok("inspect", "c1"))[0]["HostConfig"] == host_config
+    minirun.ok("stop", "-t", "0", "c1")
+    assert json.loads((directory / "hostconfig.json").read_text()) == host_config
+    os.unlink(directory / "hostconfig.json")
+    assert [line.split()[0] for line in minirun.ok("ps", "-a").splitlines()[1:]] == [container.id[:12]]  # does without
+    (directory / "hostconfig.json").write_text(json.dumps(host_config))
+
+
 def test_start_again(minirun, wait_for):
     """The writable layer is what it was; address and processes are new."""
     minirun("run", "--name", "w1", "alpine", "sh", "-c", "echo x >> /count; wc -l < /count; exit 4")
