@@ -201,7 +201,12 @@ class Machine(Host):
 
     def addresses(self) -> list[str]:
         """The addresses that are written down as taken."""
-        return sorted(path.name for path in (self.run_directory / "minirun/networks/bridge").glob("*.*.*.*"))
+        return sorted(path.name for path in (self.run_directory / "minirun/networks").glob("*/*")
+                      if re.fullmatch(r"\d+\.\d+\.\d+\.\d+|[0-9a-f:]*:[0-9a-f:]+", path.name))
+
+    def networks(self) -> list[str]:
+        """The IDs of the networks that a test has made."""
+        return sorted(path.stem for path in (self.data / "networks").glob("*.json") if len(path.stem) == 64)
 
     def leaks(self) -> list[str]:
         """What is there and should not be; empty for a clean host without containers."""
@@ -211,6 +216,7 @@ class Machine(Host):
         found += [f"mount lost: {line}" for line in self.mounts_before if line not in self.mounts()]
         found += [f"process {pid} {name}" for pid, name in self.pids().items() if pid not in self.pids_before]
         found += [f"address {address}" for address in self.addresses()]
+        found += [f"network {name}" for name in self.networks()]
         for place in ("minirun/containers", "minirun/runtime", "netns"):
             found += [f"/run/{place}/{path.name}" for path in (self.run_directory / place).glob("*")]
         for place in ("containers", "names"):
@@ -227,6 +233,9 @@ class Machine(Host):
         if self.containers():
             result = self.minirun("rm", "-f", *self.containers())
             assert (result.code, result.err) == (0, ""), f"rm -f: {result}"
+        if self.networks():
+            result = self.minirun("network", "prune", "-f")
+            assert (result.code, result.err) == (0, ""), f"network prune: {result}"
 
 
 # ---- what is made once -----------------------------------------------------------------------------------------

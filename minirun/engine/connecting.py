@@ -38,7 +38,8 @@ def connect(container: Container, word: str, wish: dict) -> None:
             raise EngineError(wishes.CONFLICT_SHARED)
         if network:
             wishes.complete(container.record, network.name, wish)
-            networks.check_wish(network, wish["IPAMConfig"] or {})
+            if network.has_bridge:
+                networks.check_wish(network, wish["IPAMConfig"] or {})
             wishes.check_company(container.record, network)
         if network and runs:
             try:

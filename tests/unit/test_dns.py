@@ -111,3 +111,35 @@ def test_the_servers_behind_systemd_resolved(files):
 
 def test_no_resolv_conf_at_all(tmp_path):
     assert dns.host_resolv_conf(str(tmp_path / "none")) == ""
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("search lab.example\noptions edns0\nnameserver 192.0.2.1\n",
+     "search lab.example\nnameserver 127.0.0.11\noptions edns0 ndots:0\n"),
+    ("# c\ndomain d.example\nnameserver 192.0.2.1\noptions timeout:1\n",
+     "nameserver 127.0.0.11\noptions timeout:1 ndots:0\n"),
+    ("\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n", "nameserver 127.0.0.11\noptions ndots:0\n"),
+    ("nameserver 192.0.2.53\noptions ndots:2\n", "nameserver 127.0.0.11\noptions ndots:2\n"),
+    ("nameserver 192.0.2.53\nnameserver 2001:db8::53\n",
+     "nameserver 127.0.0.11\nnameserver 2001:db8::53\noptions ndots:0\n"),
+])
+def test_resolv_conf_on_a_network_of_the_users_own(before, after):
+    assert dns.resolv_conf_of_user_network(before) == after
+
+
+def test_lines_that_say_no_more_than_a_name_are_taken_out():
+    text = "127.0.0.1\tlocalhost\n192.0.2.1\tc1\n192.0.2.2\tx c1\n# 192.0.2.3\tc1\n192.0.2.4\tc10"
+    assert dns.hosts_without(text, ["c1", "other"]) == (
+        "127.0.0.1\tlocalhost\n192.0.2.2\tx c1\n# 192.0.2.3\tc1\n192.0.2.4\tc10")
+    assert dns.hosts_without(text, []) == text
+
+
+def test_a_linked_container_with_a_new_address():
+    text = "172.17.0.2\tsrv abc d5\n172.17.0.2\tsrv2 abc\n"
+    assert dns.hosts_renewed(text, "172.17.0.9", "srv") == "172.17.0.9\tsrv abc d5\n172.17.0.2\tsrv2 abc\n"
+
+
+def test_links_come_before_the_containers_own_lines():
+    assert dns.hosts([("192.0.2.9", "me")], ["x:host-gateway"], gateway="172.17.0.1",
+                     links=[("192.0.2.3", "srv abc")])[len(STANDARD):] == \
+        "172.17.0.1\tx\n192.0.2.3\tsrv abc\n192.0.2.9\tme\n"

@@ -1,0 +1,72 @@
+"""Which of several networks has the way out, and what interfaces are called."""
+
+import pytest
+from engine_samples import ID
+
+from minirun.engine import cable, wishes
+from minirun.errors import EngineError
+
+
+def endpoint(name, *, gateway="192.0.2.1", six="", internal=False, address="192.0.2.2"):
+    made = {"Network": name, "Gateway": gateway, "IPv6Gateway": six, "IPAddress": address, "Interface": "eth0"}
+    return made | ({"Internal": True} if internal else {})
+
+
+def note(*endpoints):
+    return {"Endpoints": {one["Network"]: one for one in endpoints}, "Interfaces": {}}
+
+
+@pytest.mark.parametrize(("endpoints", "order"), [
+    ([endpoint("zz"), endpoint("bridge"), endpoint("aa")], "aa bridge zz"),
+    ([endpoint("aa"), endpoint("six", six="2001:db8::1")], "six aa"),
+    ([endpoint("int", internal=True), endpoint("zz")], "zz int"),
+    ([endpoint("int", internal=True, six="2001:db8::1"), endpoint("zz")], "zz int"),
+    ([endpoint("none", gateway="", address=""), endpoint("zz")], "zz"),
+])
+def test_the_way_out(endpoints, order):
+    assert [one["Network"] for one in cable.ways_out(note(*endpoints))] == order.split()
+
+
+def test_interfaces_count_up_for_each_prefix():
+    found = note()
+    names = []
+    for prefix in ("eth0", "eth0", "lan0", "eth0"):
+        one = endpoint("x")
+        one["Interface"] = prefix
+        cable.number(found, one)
+        names.append(one["Interface"])
+    assert names == ["eth0", "eth1", "lan0", "eth2"]
+
+
+def record(mode="foo", **config):
+    return {"ID": ID, "Config": {"Hostname": "hoho", **config}, "HostConfig": {"NetworkMode": mode},
+            "Networks": {wishes.network_of(mode): wishes.blank()}}
+
+
+def test_names_that_every_container_has_on_a_network_of_the_users_own():
+    wish = {**wishes.blank(), "Aliases": ["db", ID[:12]]}
+    wishes.complete(record(), "foo", wish)
+    assert wish["Aliases"] == ["db", ID[:12], "hoho"]
+    wishes.complete(record(), "bridge", blank := wishes.blank())
+    assert blank["Aliases"] is None
+
+
+@pytest.mark.parametrize("name", ["bridge", "host", "none"])
+def test_what_a_predefined_network_cannot_do(name):
+    with pytest.raises(EngineError, match="^user specified IP address is supported on user defined networks only$"):
+        wishes.complete(record(), name, {**wishes.blank(), "IPAMConfig": {"IPv4Address": "192.0.2.9"}})
+    with pytest.raises(EngineError, match="^network-scoped alias is supported only for containers in user defined"):
+        wishes.complete(record(), name, {**wishes.blank(), "Aliases": ["x"]})
+
+
+@pytest.mark.parametrize("text", ["02:11:22:33:44:5F", "02-11-22-33-44-5f", "0211.2233.445f"])
+def test_a_mac_address_is_for_the_first_network_alone(text):
+    wanted = record("default", MacAddress=text)
+    assert wishes.mac_of(wanted, "bridge") == "02:11:22:33:44:5f"
+    assert wishes.mac_of(wanted, "foo") == ""
+
+
+def test_the_default_network_is_plugged_in_first():
+    wanted = record()
+    wanted["Networks"] = dict.fromkeys(("zz", "bridge", "aa"), wishes.blank())
+    assert wishes.in_order(wanted) == ["bridge", "aa", "zz"]
