@@ -142,9 +142,16 @@ class _WithRunDirectory:
 
 
 def network_leftovers() -> Iterator[Problem]:
-    """Kinds "address" and "cable": what the network holds for containers that are gone."""
+    """What the network holds for containers that are gone: kinds "rules", "address" and "cable"."""
     for leftover in networks.leftovers(places.run, _WithRunDirectory()):
-        kind = "address" if leftover.address else "cable"
+        kind = leftover.kind
         # The kernel pulls the cable of an ended container out by itself, a moment later.
-        if kind == "address" or not is_new(leftover.path, networks.PATIENCE):
+        if kind != "cable" or not is_new(leftover.path, networks.PATIENCE):
             yield Problem(kind, str(leftover), networks.clear, places.run, [leftover])
+
+
+def half_networks() -> Iterator[Problem]:
+    """Kind "network": networks over whose making or removing somebody was killed."""
+    for network in networks.orphans(places.data, places.run, places.settings()):
+        yield Problem("network", f"network {network.name}: was left when it was made or removed",
+                      networks.clear_orphans, places.data, places.run, places.settings())

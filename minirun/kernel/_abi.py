@@ -89,6 +89,9 @@ ffi.cdef("""
 
     /* keys: keyctl(2) KEYCTL_JOIN_SESSION_KEYRING */
     int join_session_keyring(const char *name);
+
+    /* questions that are asked with an answer's form already filled in: getsockopt(2) */
+    int getsockopt(int sockfd, int level, int optname, void *optval, unsigned int *optlen);
 """)
 
 ffi.set_source(
@@ -103,6 +106,7 @@ ffi.set_source(
     #include <sys/mount.h>
     #include <sys/prctl.h>
     #include <sys/resource.h>
+    #include <sys/socket.h>
     #include <sys/syscall.h>
     #include <unistd.h>
     #include <linux/bpf.h>

@@ -110,6 +110,11 @@ def find(name: str, path: str = PATH) -> str:
     raise MinirunError(f"{name}: program not found", hint=f"apt-get install {package}")
 
 
+def exists(name: str) -> bool:
+    """Whether there is such a program."""
+    return any(os.access(f"{directory}/{name}", os.X_OK) for directory in PATH.split(":"))
+
+
 def _drain(*fds: int) -> list[str]:
     """Read several pipes to their ends at the same time (one after the other could block the writer for ever)."""
     from select import poll

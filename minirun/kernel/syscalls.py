@@ -445,3 +445,13 @@ def join_session_keyring(name: str) -> None:
     except KernelError as error:
         if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
             raise
+
+
+def getsockopt(sockfd: int, level: int, optname: int, question: bytes) -> bytes:
+    """getsockopt(2) for those options that read the buffer before they fill it; Python's own begins with an empty one.
+
+    Returns: the buffer afterwards, of the same size at most.
+    """
+    buffer, length = ffi.new("char[]", question), ffi.new("unsigned int *", len(question))
+    _call(lib.getsockopt, f"{level} {optname}", sockfd, level, optname, buffer, length)
+    return bytes(ffi.buffer(buffer, length[0]))

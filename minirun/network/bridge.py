@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from minirun.errors import EngineError
 from minirun.kernel import procfs, rtnetlink
 from minirun.network.ipam import Pool, Subnet
 
@@ -103,8 +104,11 @@ def ensure(netlink: Socket, bridge: Bridge, index: int, mac: str = "") -> bool:
     """Make the bridge, still down, with its addresses, unless it is there. True when it was made.
 
     Arguments: index (int), the number it shall have, 0 for the next one; mac (str), "" for a new one.
+    Errors: EngineError when a link of this name is no bridge.
     """
     link = rtnetlink.find_link(netlink, bridge.name)
+    if link is not None and link.kind != "bridge":
+        raise EngineError(f"existing interface {bridge.name} is not a bridge")
     made = link is None
     if made:
         netlink.do(rtnetlink.new_bridge(index, name=bridge.name, mac=mac or random_mac(), txqlen=0))
@@ -118,13 +122,15 @@ def ensure(netlink: Socket, bridge: Bridge, index: int, mac: str = "") -> bool:
 
 
 def _ensure_addresses(netlink: Socket, bridge: Bridge, link: rtnetlink.Link) -> None:
-    wanted = bridge.addresses()
-    present = {(address, prefix) for index, address, prefix in
-               rtnetlink.addresses(netlink) + (rtnetlink.addresses6(netlink) if bridge.pool6 else [])
-               if index == link.index}
+    """Where there is another IPv4 address, it has to go, as in Docker."""
+    present = [(address, prefix) for index, address, prefix in rtnetlink.addresses(netlink) if index == link.index]
+    if present and not bridge.silent and bridge.addresses()[0][:2] not in present:
+        netlink.do(rtnetlink.del_address(link, *present[0]))
     if bridge.pool6:
         set_sysctl(f"ipv6/conf/{bridge.name}/disable_ipv6", "0")
-    for address, prefix, broadcast in wanted:
+        present += [(address, prefix) for index, address, prefix in rtnetlink.addresses6(netlink)
+                    if index == link.index]
+    for address, prefix, broadcast in bridge.addresses():
         if (address, prefix) not in present:
             netlink.do(rtnetlink.new_address(link, address, prefix, broadcast))
 

@@ -32,7 +32,8 @@ def plan(run: str, settings: Settings, others: Sequence[dict]) -> dict:
     path = f"{run}/networks/{DIRECTORY}/network.json"
     before = _before(path)
     if before and ipam.reservations(f"{run}/networks/{DIRECTORY}"):
-        store.write(path, before | {"Settings": settings.given})
+        before["Settings"] = settings.given
+        store.write(path, before)
         return before
     configs = [_config(settings, before, others)]
     if settings.ipv6:
@@ -46,9 +47,11 @@ def plan(run: str, settings: Settings, others: Sequence[dict]) -> dict:
         IPAM={"Driver": "default", "Options": None, "Config": configs}, Options=_options(settings))
     record.update({"Bridge": bridges.NAME, "Pools": used, "Configured": [], "Host": stamps.host(),
                    "Settings": settings.given})
-    for key in ("Id", "Created", "BridgeIndex", "MAC"):  # it is the same network, and perhaps the same link
+    for key in ("Id", "Created", "MAC"):  # it is the same network, and perhaps the same link
         if key in before:
             record[key] = before[key]
+    if before.get("BridgeIndex"):
+        record["Before"] = before.get("Before", before)  # its rules have to go
     store.write(path, record)
     return record
 
@@ -59,7 +62,7 @@ def _before(path: str) -> dict:
         record = store.read(path)
     except (FileNotFoundError, MinirunError):
         return {}
-    return record if record.get("Host") == stamps.host() else {}
+    return record if record.get("Host") == stamps.host() and "Pools" in record else {}
 
 
 def _config(settings: Settings, before: dict, others: Sequence[dict]) -> dict:

@@ -60,6 +60,7 @@ def of_wish(wish: dict, others: Sequence[dict], hand_out: Callable[..., Subnet])
     record["Bridge"] = record["Options"].get(f"{OPTION}name") or f"br-{record['Id'][:12]}"
     check_options(record["Options"])
     _check_conflicts(record, others)
+    check_link_name(record["Bridge"])
     return record
 
 
@@ -178,6 +179,14 @@ def check_options(options: dict) -> None:
         raise EngineError(f'failed to parse {MTU_OPTION} value: {mtu} (strconv.Atoi: parsing "{mtu}": invalid syntax)')
     if int(mtu) < 0:
         raise EngineError(f"invalid MTU number: {mtu}")
+
+
+def check_link_name(name: str) -> None:
+    """Whether the kernel would take it (IFNAMSIZ, dev_valid_name). Errors: EngineError, in its words."""
+    if len(name.encode()) > 15:
+        raise EngineError("failed to check bridge interface existence: numerical result out of range")
+    if name in (".", "..") or any(letter in "/:" or letter.isspace() for letter in name):
+        raise EngineError("invalid argument")
 
 
 def _is_address(text: str) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from minirun import store
 from minirun.errors import MinirunError
-from minirun.kernel import process
+from minirun.kernel import netfilter, process
 from minirun.network import stamps
 
 TYPE_CHECKING = False
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     Change = tuple[str, "Rule"]
 
+#: How our chains are called, or begin.
+OURS = "MINIRUN"
 #: Actions and how they are taken back; "" when there is nothing to take back.
 _BACK = {"-A": "-D", "-I": "-D", "-N": "-X", "-D": "", "-F": "", "-X": "", "-P": "-P"}
-#: How many commits `apply` has made in this process: by so many the generation has grown through us.
-commits = 0
 
 
 class Rule:
@@ -39,6 +39,9 @@ class Rule:
 
     def __init__(self, table: str, chain: str, words: str) -> None:
         self.table, self.chain, self.words = table, chain, tuple(words.split())
+
+    def __str__(self) -> str:
+        return " ".join(["-t", self.table, self.chain, *self.words])
 
     def argv(self, action: str) -> list[str]:
         """The command; `action` is -A (append), -I (insert at the top), -C (check), -D (delete), -N, -X, -F or -P."""
@@ -72,6 +75,10 @@ class Plan:
             elif line.startswith("-A "):
                 _, chain, *words = line.split()
                 self.chains[table, chain].append(tuple(words))
+
+    def ours(self) -> list[tuple[str, str]]:
+        """The (table, chain) of each chain of ours."""
+        return [(table, chain) for table, chain in self.policies if chain == OURS or chain.startswith(f"{OURS}-")]
 
     def chain(self, table: str, chain: str) -> list[tuple[str, ...]]:
         """The words of a chain's rules, in order."""
@@ -139,7 +146,6 @@ def apply(changes: Iterable[Change]) -> None:
 
     When that call fails, single ones say which rule it was; and a system without iptables-restore still works.
     """
-    global commits
     changes = list(changes)
     if not changes:
         return
@@ -151,7 +157,7 @@ def apply(changes: Iterable[Change]) -> None:
     told = [" ".join(rule.argv(action)) for action, rule in changes]
     done = process.run_script(["iptables-restore", "--noflush", "--wait"], "\n".join(lines) + "\n", told)
     if done.code == 0:
-        commits += len(tables)
+        stamps.commits += len(tables)
     else:
         _one_by_one(changes)
 
@@ -192,8 +198,20 @@ def says_yes(argv: list[str]) -> bool:
 
 
 def ensure_usable() -> None:
-    """See that iptables is there and works, before anything is changed. Errors: MinirunError with its complaint."""
+    """See that iptables is there and works, before anything is changed.
+
+    Errors: MinirunError with its complaint; or when rules of ours are in the tables of the other iptables. There are
+    two, nf_tables and legacy, the kernel goes through the rules of both, and which one is `iptables` can be changed.
+    """
     process.run(command("-t", "nat", "-S", "POSTROUTING"))
+    version = process.run(["iptables", "--version"]).out
+    other = "legacy" if "nf_tables" in version else "nft"
+    if other == "legacy" and not netfilter.legacy_sizes() or not process.exists(f"iptables-{other}-save"):
+        return
+    if Plan(process.run([f"iptables-{other}-save"], check=False).out).ours():
+        raise MinirunError(
+            f"iptables is {version.strip()}, but there are rules of ours in iptables-{other}",
+            hint=f"take them away: iptables-{other}-save | grep -v MINIRUN | iptables-{other}-restore")
 
 
 # ---- the lock ---------------------------------------------------------------------------------------------------
@@ -201,7 +219,7 @@ def ensure_usable() -> None:
 class writing:
     """Change rules: `with writing(run): plan = read(); ...; apply(plan.changes)`. Holds the networks' lock.
 
-    The stamp moves on with our own changes; when somebody else has been at the rules meanwhile it does not, and the
+    The stamp moves on with our own changes. When somebody else has been at the rules it does not fit any more, and the
     next start looks at all of them.
     """
 
@@ -211,8 +229,7 @@ class writing:
 
     def __enter__(self) -> writing:
         self.lock.__enter__()
-        self.known = stamps.is_unchanged(self.run)
-        self.before, self.commits = stamps.generation(), commits
+        self.known, self.mark = stamps.is_unchanged(self.run), stamps.Mark()
         return self
 
     @property
@@ -221,6 +238,6 @@ class writing:
         return self.lock.fd
 
     def __exit__(self, *error: object) -> None:
-        if self.known and self.before and stamps.generation() == str(int(self.before) + commits - self.commits):
-            stamps.renew(self.run)
+        if self.known and stamps.commits != self.mark.commits:
+            stamps.renew(self.run, self.mark)
         self.lock.__exit__(*error)

@@ -15,10 +15,10 @@ import os
 
 from minirun import store
 from minirun.errors import MinirunError
-from minirun.kernel import procfs
+from minirun.kernel import rtnetlink
 from minirun.kernel.netlink import Socket
 from minirun.network import bridge as bridges
-from minirun.network import firewall, rulebook, rules, stamps, veth
+from minirun.network import firewall, ipam, rulebook, rules, stamps, traces, veth
 from minirun.trace import step
 
 TYPE_CHECKING = False
@@ -31,17 +31,20 @@ if TYPE_CHECKING:
     Undo = list[Callable[[], object]]
 
 _IPV6_FORWARDING = ("default", "all")
-_NF_CALL = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+_NF_CALL = "bridge/bridge-nf-call-iptables"
 
 
-def lay(run: str, networks: Sequence[Network], settings: Settings, counter: int, *, afresh: bool = False) -> None:
+def lay(networks: Sequence[Network], settings: Settings, counter: int, *, needed: Sequence[Network] = (),
+        afresh: bool = False) -> list[MinirunError]:
     """Have bridges and rules of these networks in the kernel; what is there already stays.
 
-    Arguments: networks, in the order in which their rules are to be made; counter (int), open file with the next device
-    number, whose lock the caller holds; afresh (bool), empty our chains first, as dockerd does when it starts.
+    Arguments: networks, all there are, in the order in which their rules are to be made; counter (int), open file with
+    the next device number, whose lock the caller holds; needed, those that must not fail; afresh (bool), empty our
+    chains first, as dockerd does when it starts. Returns: what went wrong with others.
     Errors: MinirunError; what was made is gone then.
     """
     undo: Undo = []
+    run = networks[0].run
     owes_drop = f"{run}/networks/forward-drop"
     with Socket() as netlink:
         try:
@@ -50,52 +53,82 @@ def lay(run: str, networks: Sequence[Network], settings: Settings, counter: int,
                     firewall.ensure_usable()
             if settings.ip_forward:
                 with step("let the kernel pass packets from link to link"):
-                    _ensure_forwarding(owes_drop, undo)
-            for network in networks:
-                with step(f"make the bridge {network.bridge.name}"):
-                    _make_bridge(netlink, network, counter, undo)
+                    _ensure_forwarding(run, owes_drop, undo)
+            laid, failures = _make_bridges(netlink, networks, needed, counter, undo)
+            mark = stamps.Mark()
             if settings.iptables:
                 with step("set the firewall rules"):
-                    _ensure_rules(run, networks, undo, drop=os.path.exists(owes_drop), afresh=afresh)
-            for network in networks:
+                    _ensure_rules(laid, undo, drop=os.path.exists(owes_drop), afresh=afresh)
+            for network in laid:
                 with step(f"start {network.bridge.name}"):
-                    link = bridges.ensure_up(netlink, network.bridge)
-                    network.stamp(link.index, link.mac, settings.given)
+                    network.stamp(bridges.ensure_up(netlink, network.bridge), settings.given)
         except BaseException:
             _roll_back(undo)
             raise
-    stamps.renew(run)
+    stamps.renew(run, mark)
     store.discard(owes_drop)
+    return failures
+
+
+def _make_bridges(netlink: Socket, networks: Sequence[Network], needed: Sequence[Network], counter: int,
+                  undo: Undo) -> tuple[list[Network], list[MinirunError]]:
+    laid, failures = [], []
+    for network in networks:
+        mine: Undo = []
+        try:
+            with step(f"make the bridge {network.bridge.name}"):
+                _make_bridge(netlink, network, counter, mine)
+                _plug_ports_in(netlink, network)
+            laid.append(network)
+            undo += mine
+        except MinirunError as error:
+            if network in needed:
+                undo += mine
+                raise
+            _roll_back(mine)
+            failures.append(error)
+    return laid, failures
 
 
 def _make_bridge(netlink: Socket, network: Network, counter: int, undo: Undo) -> None:
-    bridge = network.bridge
+    bridge, run = network.bridge, network.run
     if bridge.pool6:
         for where in _IPV6_FORWARDING:
-            bridges.set_sysctl(f"ipv6/conf/{where}/forwarding", "1")
+            traces.set_sysctl(run, f"ipv6/conf/{where}/forwarding", "1")
     if not bridge.icc:
-        _have_bridged_packets_filtered()
+        _have_bridged_packets_filtered(run)
     store.make_directory(f"{network.directory}/cables")
+    before = network.stamped()
+    network.record["Foreign"] = before.get("Foreign", veth.exists(bridge.name) and not network.is_default)
     network.note()
     first = os.fstat(counter).st_size == 0  # nobody has counted yet: the kernel's next number is the right one
-    if bridges.ensure(netlink, bridge, 0 if first else veth.take_numbers(counter, 1), network.record.get("MAC", "")):
+    index = 0 if first or veth.exists(bridge.name) else veth.take_numbers(counter, 1)
+    if bridges.ensure(netlink, bridge, index, before.get("MAC", "")):
         undo.append(lambda: bridges.remove(netlink, bridge.name))
         if first:
             veth.remember_number(counter, veth.number_of(bridge.name) + 1)
-    else:
-        network.record.setdefault("Foreign", not network.is_default)
 
 
-def _have_bridged_packets_filtered() -> None:
+def _plug_ports_in(netlink: Socket, network: Network) -> None:
+    """Have the cables of its containers in the bridge: one that was deleted by hand and made again has lost them."""
+    bridge = rtnetlink.named(network.bridge.name)
+    for _address, _owner, cable in ipam.reservations(network.directory):
+        link = rtnetlink.find_link(netlink, cable) if cable else None
+        if link is not None and link.kind == "veth" and link.master != bridge.index:
+            netlink.do(rtnetlink.set_link(link, master=bridge))
+            if network.bridge.hairpin:
+                netlink.do(rtnetlink.set_hairpin(link))
+
+
+def _have_bridged_packets_filtered(run: str) -> None:
     """Packets from port to port of a bridge never reach iptables by themselves; br_netfilter hands them over."""
-    if not os.path.exists(_NF_CALL):
+    if not os.path.exists(f"/proc/sys/net/{_NF_CALL}"):
         raise MinirunError("cannot restrict inter-container communication: please ensure that br_netfilter kernel "
                            "module is loaded", hint="modprobe br_netfilter")
-    if procfs.read(_NF_CALL).strip() == "0":
-        procfs.write(_NF_CALL, "1")
+    traces.set_sysctl(run, _NF_CALL, "1")
 
 
-def _ensure_forwarding(owes_drop: str, undo: Undo) -> None:
+def _ensure_forwarding(run: str, owes_drop: str, undo: Undo) -> None:
     """Turn forwarding on. Whoever does that must set FORWARD's policy to DROP, as Docker does.
 
     The debt is written down first (a file at `owes_drop`): whoever is killed between the two leaves it to the next
@@ -104,12 +137,13 @@ def _ensure_forwarding(owes_drop: str, undo: Undo) -> None:
     if bridges.forwards():
         return
     store.write_text(owes_drop, "")
+    traces.note(run, "ipv4/ip_forward", "0")
     bridges.set_forwarding("1")
     undo.append(lambda: store.discard(owes_drop))
     undo.append(lambda: bridges.set_forwarding("0"))
 
 
-def _ensure_rules(run: str, networks: Sequence[Network], undo: Undo, *, drop: bool, afresh: bool) -> None:
+def _ensure_rules(networks: Sequence[Network], undo: Undo, *, drop: bool, afresh: bool) -> None:
     plan = firewall.read()
     if afresh:
         rules.begin_anew(plan)
@@ -117,10 +151,12 @@ def _ensure_rules(run: str, networks: Sequence[Network], undo: Undo, *, drop: bo
     if drop:
         plan.set_policy("filter", "FORWARD", "DROP")
     for network in networks:
+        if "Before" in network.record:
+            rules.remove_bridge(plan, bridges.of_record(network.record["Before"]))
         if afresh and network.is_default:
             rules.remove_bridge(plan, network.bridge)
         rules.ensure_bridge(plan, network.bridge)
-    for change in rulebook.every(run):
+    for change in rulebook.every(networks[0].run):
         plan.ensure(*change)
     firewall.apply(plan.changes)
     undo.append(lambda: firewall.undo(plan.changes))
@@ -134,17 +170,20 @@ def _roll_back(undo: Undo) -> None:
             continue  # the error that brought us here is the one to tell; undo the rest
 
 
-def take_down(run: str, network: Network, settings: Settings) -> None:
+def take_down(network: Network, settings: Settings) -> None:
     """Take a network's bridge and rules away, as `docker network rm` does; fine when they are gone already.
 
     The caller holds the lock. A bridge that was there before the network stays.
     """
     if settings.iptables:
+        mark = stamps.Mark() if stamps.is_unchanged(network.run) else None
         with step("take the firewall rules away"):
             plan = firewall.read()
             rules.remove_bridge(plan, network.bridge)
             firewall.apply(plan.changes)
-    if not network.record.get("Foreign"):
+        if mark:
+            stamps.renew(network.run, mark)
+    if not network.stamped().get("Foreign"):
         with step(f"delete the bridge {network.bridge.name}"), Socket() as netlink:
             bridges.remove(netlink, network.bridge.name)
     store.remove_tree(network.directory)

@@ -1,4 +1,4 @@
-"""What a crash leaves of endpoints: addresses and cables that belong to no living container."""
+"""What a crash leaves of endpoints: rules, addresses and cables that belong to no living container."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ if TYPE_CHECKING:
 
 class Leftover:
     """Something of ours that belongs to no living container: `.path` (its file), `.owner` (container ID, "" when
-    unknown), `.address` ("" for a cable of the past), `.cable`; `str()` says it to a person."""
+    unknown), `.address` ("" for other things), `.cable`; `.kind`, "rules", "address" or "cable"; `str()` says it to a
+    person."""
 
     __slots__ = ("address", "cable", "owner", "path")
 
-    def __init__(self, path: str, owner: str, address: str, cable: str) -> None:
+    def __init__(self, path: str, owner: str, address: str = "", cable: str = "") -> None:
         self.path, self.owner, self.address, self.cable = path, owner, address, cable
+
+    @property
+    def kind(self) -> str:
+        return "address" if self.address else "cable" if self.cable else "rules"
 
     def __str__(self) -> str:
         whose = f"container {self.owner[:12]}, which is gone" if self.owner else "nobody"
-        return f"address {self.address} is held for {whose}" if self.address else \
-            f"link {self.cable} remains of {whose}"
+        return {"address": f"address {self.address} is held for {whose}",
+                "cable": f"link {self.cable} remains of {whose}",
+                "rules": f"firewall rules of an endpoint remain of {whose}"}[self.kind]
 
 
 def leftovers(run: str, live_ids: Container[str]) -> list[Leftover]:
-    """Addresses and cables of ours that belong to no living container.
+    """Rules, addresses and cables of ours that belong to no living container.
 
     Arguments: live_ids, the IDs of containers that run or are being started. It is asked (`in`) after a reservation
     was read, so an object that looks at that moment sees also a container that was begun meanwhile.
@@ -39,6 +45,7 @@ def leftovers(run: str, live_ids: Container[str]) -> list[Leftover]:
         directory = f"{run}/networks/{name}"
         if not os.path.isdir(directory):
             continue
+        found += _rules(directory, live_ids)  # first: an address that is free again must not be a published one
         with store.lock(f"{run}/networks/ifindex"):  # nobody is half-way through signing a reservation
             held = ipam.reservations(directory) if os.path.isdir(directory) else []
         found += [Leftover(f"{directory}/{address}", owner, address, cable) for address, owner, cable in held
@@ -50,10 +57,26 @@ def leftovers(run: str, live_ids: Container[str]) -> list[Leftover]:
     return found
 
 
+def _rules(directory: str, live_ids: Container[str]) -> list[Leftover]:
+    names = store.names(f"{directory}/rules")
+    if not names:
+        return []
+    from minirun.network import rulebook
+
+    owners = [(f"{directory}/rules/{name}", rulebook.read(f"{directory}/rules/{name}")[0]) for name in names]
+    return [Leftover(path, owner) for path, owner in owners if owner not in live_ids]
+
+
 def clear(run: str, found: Iterable[Leftover]) -> None:
-    """Clear leftovers away: pull the cables out, then free the addresses. Fine when they are gone already."""
+    """Clear leftovers away: rules; cables, then their addresses. Fine when they are gone already."""
     with Socket() as netlink:
         for leftover in found:
+            if leftover.kind == "rules":
+                from minirun.network import firewall, rulebook
+
+                with firewall.writing(run):
+                    rulebook.take_from(leftover.path)
+                continue
             with store.lock(f"{run}/networks/ifindex"):
                 directory, name = os.path.split(leftover.path)
                 if ipam.owner_of(directory, name)[0] != leftover.owner:

@@ -17,8 +17,6 @@ Files:
 
 from __future__ import annotations
 
-import os
-
 from minirun import store
 from minirun.errors import EngineError, MinirunError, NoSuchNetwork
 from minirun.network import bridge as bridges
@@ -41,15 +39,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minirun.kernel.rtnetlink import Link
     from minirun.network.bridge import Bridge
 
 DEFAULT = "bridge"
 #: Docker's drivers by the names of the networks that are always there.
 PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
 
-__all__ = ["DEFAULT", "PATIENCE", "PREDEFINED", "Leftover", "Network", "check_wish", "clear", "connect", "create",
-           "disconnect", "ensure", "ensure_default", "every", "find", "leftovers", "loopback_only", "plug",
-           "release_all", "remove", "reserve", "set_default_route"]
+__all__ = ["DEFAULT", "PATIENCE", "PREDEFINED", "Leftover", "Network", "check_wish", "clear", "clear_orphans",
+           "connect", "create", "disconnect", "ensure", "ensure_default", "every", "find", "leftovers", "loopback_only",
+           "orphans", "plug", "release_all", "reload", "remove", "reserve", "reset", "set_default_route"]
 
 
 class Network:
@@ -110,22 +109,28 @@ class Network:
         """Write down that it is about to be laid, or what is known of it."""
         store.write(f"{self.directory}/network.json", self.record)
 
-    def stamp(self, index: int, mac: str, given: dict) -> None:
-        """Write down that it is laid. Arguments: index, mac, its link's; given, the settings in the config file."""
-        self.record.update(Host=stamps.host(), BridgeIndex=index, MAC=mac, Settings=given)
+    def stamp(self, link: Link, given: dict) -> None:
+        """Write down that it is laid. Arguments: link, its bridge; given (dict), the settings in the config file."""
+        self.record.update(Host=stamps.host(), BridgeIndex=link.index, MAC=link.mac, Settings=given)
+        self.record.pop("Before", None)
         self.note()
+
+    def stamped(self) -> dict:
+        """What was written down when it was laid on this host, or about to be; {} when it never was."""
+        try:
+            stamp = store.read(f"{self.directory}/network.json")
+        except (OSError, MinirunError):  # or the file is damaged
+            return {}
+        return stamp if stamp.get("Host") in (None, stamps.host()) else {}
 
     def is_laid(self) -> bool:
         """Whether its link is where it was when it was laid."""
-        try:
-            stamp = store.read(f"{self.directory}/network.json")
-        except (OSError, MinirunError):  # never laid, or the file is damaged
-            return False
-        return bool(stamp.get("BridgeIndex")) and stamp["BridgeIndex"] == veth.number_of(self.record["Bridge"]) \
-            and stamp["Host"] == stamps.host()
+        stamp = self.stamped()
+        return bool(stamp.get("BridgeIndex")) and stamp["BridgeIndex"] == veth.number_of(self.record["Bridge"])
 
 
-_PRIVATE = frozenset(("Bridge", "Pools", "Configured", "Host", "BridgeIndex", "MAC", "Settings", "Foreign", "Data"))
+_PRIVATE = frozenset(("Bridge", "Pools", "Configured", "Host", "BridgeIndex", "MAC", "Settings", "Foreign", "Data",
+                      "Before"))
 
 
 def _queue(run: str) -> store.lock:
@@ -154,8 +159,13 @@ def find(data: str, run: str, word: str, settings: Settings | None = None) -> Ne
 def every(data: str, run: str, settings: Settings | None = None) -> list[Network]:
     """All networks, sorted by name, with `bridge`, `host` and `none`."""
     found = [default(data, run, settings)]
-    found += [Network(run, record, settings) for record in _kept(data)]
+    found += kept(data, run, settings)
     return sorted(found, key=lambda network: network.name)
+
+
+def kept(data: str, run: str, settings: Settings | None = None) -> list[Network]:
+    """Those below the data root: all but the default one."""
+    return [Network(run, {**record, "Data": data}, settings) for record in _kept(data)]
 
 
 def default(data: str, run: str, settings: Settings | None = None) -> Network:
@@ -217,16 +227,16 @@ def ensure(network: Network, settings: Settings | None = None, data: str = "") -
     kernel is what this costs. Errors: MinirunError, for example for a missing iptables; nothing is left then.
     """
     settings = settings or Settings()
-    if not network.has_bridge or _is_in_place(network, settings):
+    if not network.has_bridge or is_in_place(network, settings):
         return
-    from minirun.network import foundation  # only the first start after a boot comes here
+    from minirun.network import making  # only the first start after a boot comes here, or after somebody's change
 
-    with _queue(network.run) as queue:
-        if not _is_in_place(network, settings):  # another may have laid it while we stood in the queue
-            foundation.lay(network.run, [network], settings, queue.fd)
+    with step("lay the networks"):
+        making.lay_all(making.Place(data, network.run, settings), needed=network)
 
 
-def _is_in_place(network: Network, settings: Settings) -> bool:
+def is_in_place(network: Network, settings: Settings) -> bool:
+    """Whether a network's link is there, and nobody has touched the rules."""
     return network.is_laid() and (not settings.iptables or stamps.is_unchanged(network.run))
 
 
@@ -238,32 +248,53 @@ def create(data: str, run: str, wish: dict, settings: Settings | None = None) ->
     Arguments: wish, with the keys of Docker's API: "Name", "Driver", "Internal", "Attachable", "EnableIPv6", "IPAM",
     "Options", "Labels". Errors: EngineError with Docker's text; nothing is left then.
     """
-    from minirun.network import definitions, foundation, pools
+    from minirun.network import making
 
-    settings = settings or Settings()
-    default_record = default(data, run, settings).record
-    with step(f"make the network {wish['Name']}"), _queue(run) as queue:
-        others = [*_kept(data), default_record]
-        record = definitions.of_wish(wish, others, lambda ipv6: pools.hand_out(run, settings, others, ipv6=ipv6))
-        network = Network(run, {**record, "Data": data}, settings)
-        try:
-            foundation.lay(run, [network], settings, queue.fd)
-            store.write(f"{data}/networks/{network.id}.json", record, durable=True)
-        except BaseException:
-            store.remove_tree(network.directory)
-            raise
-    return network
+    return making.create(making.Place(data, run, settings or Settings()), wish)
 
 
 def remove(data: str, run: str, network: Network, settings: Settings | None = None) -> None:
     """Remove a network. Errors: EngineError for one that is always there, or that a container is on."""
-    from minirun.network import foundation, ipam
+    from minirun.network import making
 
-    if network.is_predefined:
-        raise EngineError(f"{network.name} is a pre-defined network and cannot be removed")
-    with step(f"remove the network {network.name}"), _queue(run):
-        if os.path.isdir(network.directory) and ipam.reservations(network.directory):
-            raise EngineError(f"error while removing network: network {network.name} id {network.id} has active "
-                              "endpoints")
-        store.discard(f"{data}/networks/{network.id}.json")
-        foundation.take_down(run, network, settings or Settings())
+    making.remove(making.Place(data, run, settings or Settings()), network)
+
+
+def orphans(data: str, run: str, settings: Settings | None = None) -> list[Network]:
+    """Networks over whose making or removing somebody was killed."""
+    from minirun.network import making
+
+    if not store.names(f"{run}/networks"):
+        return []
+    with _queue(run):
+        return making.orphans(making.Place(data, run, settings or Settings()))
+
+
+def clear_orphans(data: str, run: str, settings: Settings | None = None) -> None:
+    """Take such networks down."""
+    from minirun.network import making
+
+    with _queue(run):
+        making.clear_orphans(making.Place(data, run, settings or Settings()))
+
+
+def reload(data: str, run: str, settings: Settings | None = None) -> list[MinirunError]:
+    """What dockerd does when it starts: our chains are made anew, what is missing comes back, the config file counts.
+
+    Bridges that were deleted by hand are made again, and their containers plugged in; so are the rules of published
+    ports. The administrator's chain stays. Returns: what went wrong with single networks.
+    """
+    from minirun.network import making
+
+    return making.reload(making.Place(data, run, settings or Settings()))
+
+
+def reset(data: str, run: str, settings: Settings | None = None) -> list[str]:
+    """Take away all that is ours in the kernel: cables, bridges, rules, chains; give the sysctls back what they were.
+
+    The networks themselves stay known, and are laid again when they are needed; names in /run/netns are the business of
+    who gave them. Returns: what had to be left, and why. Errors: MinirunError.
+    """
+    from minirun.network import making, resetting
+
+    return resetting.reset(making.Place(data, run, settings or Settings()))

@@ -2,7 +2,8 @@
 
 They are written down before they are made, one file for each endpoint: <run>/networks/KEY/rules/ENDPOINT. So whoever
 finds rules flushed can put them back, and whoever clears up after a crash can take them away, without knowing what they
-are for. The caller of all of these is inside `firewall.writing`.
+are for. The caller of all that change something is inside `firewall.writing`; if it knows that nobody else has touched
+the rules, they are not looked at before they are changed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from minirun.network.firewall import Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from minirun.network.firewall import Change
 
 
@@ -23,38 +26,51 @@ def path_of(directory: str, endpoint: dict) -> str:
     return f"{directory}/rules/{endpoint['EndpointID']}"
 
 
-def make(directory: str, endpoint: dict, changes: list[Change]) -> None:
+def make(directory: str, endpoint: dict, changes: list[Change], *, known: bool = False) -> None:
     """Add rules to those of an endpoint: each is appended or inserted unless it is there.
 
-    Errors: MinirunError; the rules are not there then, and not written down.
+    Arguments: known (bool), see `firewall.writing`. Errors: MinirunError; the rules are not there then, and not written
+    down.
     """
-    path = path_of(directory, endpoint)
-    before = _read(path)
+    path, owner = path_of(directory, endpoint), endpoint["ContainerID"]
+    _, before = read(path)
     store.make_directory(f"{directory}/rules")
-    _write(path, before + changes)
+    _write(path, owner, before + changes)
     try:
-        plan = firewall.read()
-        for action, rule in changes:
-            plan.ensure(action, rule)
-        firewall.apply(plan.changes)
+        firewall.apply(changes if known else _missing(changes))
     except BaseException:
-        _write(path, before)
+        _write(path, owner, before)
         raise
 
 
-def take_away(directory: str, endpoint: dict, changes: list[Change] | None = None) -> None:
-    """Take away these rules of an endpoint, or all of them, in the order in which they were made."""
-    path = path_of(directory, endpoint)
-    before = _read(path)
-    going = before if changes is None else changes
+def _missing(changes: list[Change]) -> list[Change]:
+    plan = firewall.read()
+    for action, rule in changes:
+        plan.ensure(action, rule)
+    return plan.changes
+
+
+def take_away(directory: str, endpoint: dict, changes: list[Change] | None = None, *, known: bool = False) -> None:
+    """Take away rules of an endpoint in the order in which they were made: these, as far as it has them, or all."""
+    take_from(path_of(directory, endpoint), changes, known=known)
+
+
+def take_from(path: str, changes: list[Change] | None = None, *, known: bool = False) -> None:
+    """The same for an endpoint of which only the file with its rules is known."""
+    owner, before = read(path)
+    named = None if changes is None else {str(rule) for _, rule in changes}
+    going = [change for change in before if named is None or str(change[1]) in named]
     if not going:
         return
+    firewall.apply([("-D", rule) for _, rule in going] if known else _present(rule for _, rule in going))
+    _write(path, owner, [change for change in before if change not in going])
+
+
+def _present(rules: Iterable[Rule]) -> list[Change]:
     plan = firewall.read()
-    for _, rule in going:
+    for rule in rules:
         plan.ensure_gone(rule)
-    firewall.apply(plan.changes)
-    gone = {(rule.table, rule.chain, rule.words) for _, rule in going}
-    _write(path, [(action, rule) for action, rule in before if (rule.table, rule.chain, rule.words) not in gone])
+    return plan.changes
 
 
 def every(run: str) -> list[Change]:
@@ -62,20 +78,28 @@ def every(run: str) -> list[Change]:
     paths = []
     for key in store.names(f"{run}/networks"):
         paths += [f"{run}/networks/{key}/rules/{name}" for name in store.names(f"{run}/networks/{key}/rules")]
-    paths.sort(key=lambda path: os.stat(path).st_mtime_ns)
-    return [change for path in paths for change in _read(path)]
+    return [change for path in sorted(paths, key=_age) for change in read(path)[1]]
 
 
-def _read(path: str) -> list[Change]:
+def _age(path: str) -> int:
     try:
-        lines = store.read(path)
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:  # taken away at this moment
+        return 0
+
+
+def read(path: str) -> tuple[str, list[Change]]:
+    """(container ID, rules) of such a file; ("", []) when it is not there."""
+    try:
+        known = store.read(path)
     except FileNotFoundError:
-        return []
-    return [(action, Rule(table, chain, words)) for action, table, chain, words in lines]
+        return "", []
+    return known["Owner"], [(action, Rule(table, chain, words)) for action, table, chain, words in known["Rules"]]
 
 
-def _write(path: str, changes: list[Change]) -> None:
+def _write(path: str, owner: str, changes: list[Change]) -> None:
     if changes:
-        store.write(path, [[action, rule.table, rule.chain, " ".join(rule.words)] for action, rule in changes])
+        store.write(path, {"Owner": owner, "Rules": [[action, rule.table, rule.chain, " ".join(rule.words)]
+                                                     for action, rule in changes]})
     else:
         store.discard(path)

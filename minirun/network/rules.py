@@ -45,7 +45,7 @@ def _external(bridge: Bridge) -> list[Change]:
     if bridge.masquerade:
         changes.append(("-I", Rule("nat", "POSTROUTING", f"-s {bridge.subnet} ! -o {name} -j MASQUERADE")))
     if bridge.hairpin:
-        changes.append(("-I", Rule("nat", "POSTROUTING", f"-o {name} -m addrtype --src-type LOCAL -j MASQUERADE")))
+        changes.append(("-I", _to_itself(bridge)))
     elif bridge.masquerade:
         changes.append(("-I", Rule("nat", MINIRUN, f"-i {name} -j RETURN")))
     return changes + _among_containers(bridge) + [
@@ -57,6 +57,11 @@ def _external(bridge: Bridge) -> list[Change]:
         ("-I", Rule("filter", STAGE_1, f"-i {name} ! -o {name} -j {STAGE_2}")),
         ("-I", Rule("filter", STAGE_2, f"-o {name} -j DROP")),
     ]
+
+
+def _to_itself(bridge: Bridge) -> Rule:
+    """What a container sends to the host's address, and so to itself, must not come back to it as from 127.0.0.1."""
+    return Rule("nat", "POSTROUTING", f"-o {bridge.name} -m addrtype --src-type LOCAL -j MASQUERADE")
 
 
 def _internal(bridge: Bridge) -> list[Change]:
@@ -86,6 +91,8 @@ def ensure_chains(plan: Plan) -> None:
 
 def ensure_bridge(plan: Plan, bridge: Bridge) -> None:
     """The rules of one bridge, and the administrator's chain on top of all."""
+    if not bridge.hairpin:
+        plan.ensure_gone(_to_itself(bridge))  # from a time when there was no proxy
     for action, rule in of_bridge(bridge):
         if action == "-D":
             plan.ensure_gone(rule)
@@ -132,3 +139,24 @@ def begin_anew(plan: Plan) -> None:
     plan.remove_chain("nat", MINIRUN)
     for chain in (MINIRUN, STAGE_1, STAGE_2):
         plan.flush("filter", chain)
+
+
+def remove_chains(plan: Plan) -> list[str]:
+    """Take our chains away, with all that jumps into them. Returns: what had to stay, and why."""
+    left = []
+    ours = [chain for chain in plan.ours() if chain != ("filter", USER)]
+    own = plan.chain("filter", USER)
+    if [words for words in own if words != ("-j", "RETURN")]:
+        left.append(f"chain {USER}: it has rules that are not ours")
+    elif ("filter", USER) in plan.policies:
+        ours.append(("filter", USER))
+    names = {chain for _, chain in ours}
+    for (table, chain), present in list(plan.chains.items()):
+        for words in list(present):
+            if words[-2:][:1] == ("-j",) and words[-1] in names:
+                plan.ensure_gone(Rule(table, chain, " ".join(words)))
+    for table, chain in ours:
+        plan.flush(table, chain)
+    for table, chain in ours:
+        plan.remove_chain(table, chain)
+    return left
