@@ -134,7 +134,9 @@ def remove(container: Container, *, force: bool = False) -> None:
                               "attempting removal or force remove", exit_code=1)
         if running:
             _signal(container, SIGKILL)
-        await_monitor(container)  # it has ended, or is about to: with --rm its monitor removes it
+        # It has ended, or is about to: with --rm its monitor removes it. Or it is on its way up, and its starter was
+        # killed, who stood first in the queue: then it runs a moment later, and we look again.
+        await_monitor(container, None if running else 0.1)
 
 
 # ---- starting --------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class Comparison:
                 raw_b = names_b[partners[name]]
                 if name != partners[name]:
                     yield self._finding(*_split(raw), DIFFERENT, (_split(raw)[1], _split(raw_b)[1]))
-                yield from self._one(raw, a[raw], b[raw_b])
+                yield from self._one(raw if raw == raw_b else name, a[raw], b[raw_b])
             else:
                 yield from self._alone(raw, a[raw], ONLY_A)
         taken = set(partners.values())
@@ -102,8 +102,11 @@ class Comparison:
             elif aspect not in a:
                 verdict = ONLY_B
             else:
-                verdict = SAME if self.plain_a(sides[0]) == self.plain_b(sides[1]) else DIFFERENT
+                verdict = SAME if self._means_the_same(*sides) else DIFFERENT
             yield self._finding(name, aspect, verdict, sides)
+
+    def _means_the_same(self, a: str, b: str) -> bool:
+        return a == b or self.plain_a(a) == self.plain_b(b)
 
     def _alone(self, name: str, thing: Any, verdict: str) -> Iterator[Finding]:
         lines = thing if isinstance(thing, list) else [SEPARATOR.join(sorted(thing))] if isinstance(thing, frozenset) \
@@ -112,8 +115,8 @@ class Comparison:
             yield self._finding(name, "", verdict, (line, "") if verdict == ONLY_A else ("", line))
 
     def _members(self, name: str, a: frozenset[str], b: frozenset[str]) -> Iterator[Finding]:
-        plain_a, plain_b = ({plain(member): member for member in sorted(side)} for plain, side in
-                            ((self.plain_a, a), (self.plain_b, b)))
+        plain_a, plain_b = ({member if member in other else plain(member): member for member in sorted(side)}
+                            for plain, side, other in ((self.plain_a, a, b), (self.plain_b, b, a)))
         for member in plain_a.keys() & plain_b.keys():
             yield self._finding(name, "", SAME, (plain_a[member], plain_b[member]))
         more = SEPARATOR.join(raw for member, raw in plain_a.items() if member not in plain_b)
@@ -122,7 +125,8 @@ class Comparison:
             yield self._finding(name, "", DIFFERENT if more and less else ONLY_A if more else ONLY_B, (more, less))
 
     def _lines(self, name: str, a: list[str], b: list[str]) -> Iterator[Finding]:
-        plain_a, plain_b = [self.plain_a(line) for line in a], [self.plain_b(line) for line in b]
+        plain_a, plain_b = ([line if line in other else plain(line) for line in side]
+                            for plain, side, other in ((self.plain_a, a, b), (self.plain_b, b, a)))
         matcher = SequenceMatcher(None, plain_a, plain_b, autojunk=False)
         blocks = matcher.get_opcodes()
         gone = [plain_a[place] for word, start, end, _, _ in blocks if word != "equal" for place in range(start, end)]

@@ -15,7 +15,7 @@ import ipaddress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ipaddress import IPv4Interface, IPv6Interface
+    from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
     Interface = IPv4Interface | IPv6Interface
     #: (table, chain) → its lines in order, as `iptables -S` prints them: -P or -N first, then -A.
@@ -27,7 +27,7 @@ ADDRESS_OPTIONS = ("-s", "-d", "--to-destination", "--to-source")
 
 
 def parse(saved: str) -> Ruleset:
-    """What `iptables-save` printed. An empty chain of iptables itself that accepts everything says nothing."""
+    """What `iptables-save` printed."""
     found: Ruleset = {}
     table = ""
     for line in saved.splitlines():
@@ -38,7 +38,14 @@ def parse(saved: str) -> Ruleset:
             found[table, chain] = [f"-N {chain}" if policy == "-" else f"-P {chain} {policy}"]
         elif line.startswith("-A "):
             found[table, line.split()[1]].append(line)
-    return {place: lines for place, lines in found.items() if lines != [f"-P {place[1]} ACCEPT"]}
+    return found
+
+
+def telling(rules: Ruleset) -> Ruleset:
+    """The lines that say something: a chain of iptables itself accepts what no rule decides, and may not exist yet."""
+    told = {(table, chain): [line for line in lines if line != f"-P {chain} ACCEPT"]
+            for (table, chain), lines in rules.items()}
+    return {place: lines for place, lines in told.items() if lines}
 
 
 class Container:
@@ -54,25 +61,26 @@ class Container:
         """Whether a rule names something of it: True; something of others: False; nothing at all: None."""
         words = rule.split()
         links, addresses = _values(words, LINK_OPTIONS), [_address(text) for text in _values(words, ADDRESS_OPTIONS)]
-        if any(address.ip in self.addresses for address in addresses if address and _is_single(address)):
+        singles = [address.ip for address in addresses if address and _is_single(address)]
+        if self.addresses.intersection(singles):
             return True
-        if any(self._is_neighbour(address) for address in addresses if address and _is_single(address)):
-            return False
+        if any(map(self._is_neighbour, singles)) or len(singles) > len(set(singles)):
+            return False  # from an address to itself: a published port of some other network, met by its owner alone
         if self.links.intersection(links):
             return True
         if any(address and self._is_own_network(address) for address in addresses):
             return True
         return False if links else None
 
-    def _is_neighbour(self, address: Interface) -> bool:
-        return any(address.ip in network.network and address.ip != network.ip for network in self.networks)
+    def _is_neighbour(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in network.network and address != network.ip for network in self.networks)
 
     def _is_own_network(self, address: Interface) -> bool:
         return any(address.network == network.network for network in self.networks)
 
 
 def concerning(rules: Ruleset, container: Container) -> Ruleset:
-    """The part of a ruleset that concerns a container; chains of which nothing remains are left out."""
+    """The part of a ruleset that concerns a container; others' chains are left out."""
     family = _family_of(rules, container)
     found: Ruleset = {}
     for (table, chain), lines in rules.items():

@@ -7,9 +7,13 @@ because it says when somebody looked and not what is there.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
+from minirun.errors import KernelError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     #: Name of a thing → its properties.
@@ -47,10 +51,8 @@ class Netspace:
     """What one network namespace holds: `.links` (name → pyroute2's message), and the words for it."""
 
     def __init__(self) -> None:
-        """Read the namespace that this process is in now."""
-        from pyroute2 import IPRoute
-
-        with IPRoute() as ip:
+        """Read the namespace that this process is in now. Errors: KernelError."""
+        with _rtnetlink() as ip:
             messages = list(ip.get_links())
             self._addresses = list(ip.get_addr())
             self._routes = [*ip.get_routes(family=2), *ip.get_routes(family=10)]
@@ -60,9 +62,7 @@ class Netspace:
 
     def number_of(self, pid: int) -> int | None:
         """The number by which this namespace knows that of a process (`ip netns list-id`); None when it does not."""
-        from pyroute2 import IPRoute
-
-        with IPRoute() as ip:
+        with _rtnetlink() as ip:
             answer = ip.get_netnsid(pid=pid)
         return answer["nsid"] if answer["nsid"] >= 0 else None
 
@@ -146,6 +146,18 @@ class Netspace:
             found[f"{name} {neighbour.get_attr('NDA_DST')}"] = _present(
                 {"lladdr": neighbour.get_attr("NDA_LLADDR"), "state": how})
         return found
+
+
+@contextmanager
+def _rtnetlink() -> Iterator[Any]:
+    """pyroute2's socket; the kernel's errors leave it as ours."""
+    from pyroute2 import IPRoute, NetlinkError
+
+    try:
+        with IPRoute() as ip:
+            yield ip
+    except NetlinkError as error:
+        raise KernelError("rtnetlink", error.code) from None
 
 
 def _route(route: Any) -> dict[str, str]:

@@ -119,7 +119,7 @@ def _rules(cables: list[dict] | None) -> Things:
                 [address for cable in cables for address in cable["addresses"]],
                 [network for cable in cables for network in cable["networks"]])
             rules = concern.concerning(rules, container)
-        found.update({f"{mark}{table} {chain}": lines for (table, chain), lines in rules.items()})
+        found.update({f"{mark}{table} {chain}": lines for (table, chain), lines in concern.telling(rules).items()})
     return found
 
 
@@ -147,10 +147,9 @@ def _cables(own: Netspace, host: Netspace, name: str, pid: int) -> list[dict[str
 
 
 def _numbering(near: int, far: int, host: Netspace) -> str:
-    """How the number of the host's end follows from the container's: Docker makes both on the host, in a row."""
-    if far > near and all(number in host.names for number in range(near + 1, far)):
-        return "the next free one after its own"
-    return f"its own {far - near:+d}"
+    """Whether the number of the host's end follows the container's: Docker makes both on the host, in a row."""
+    follows = far > near and all(number in host.names for number in range(near + 1, far))
+    return "the next free one after its own" if follows else "not the next one after its own"
 
 
 def _is_random(pid: int, link: str) -> bool:

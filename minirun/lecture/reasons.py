@@ -44,7 +44,7 @@ links  addrgenmode         how the kernel makes the link-local IPv6 address
 links  link-netnsid        the number by which this namespace knows that of the other end
 links  host_end's_number   Docker makes both ends on the host, one after the other: N here, N+1 there
 links  *                   what `ip -d link` says of the link
-addresses  inet            Docker gives the lowest free address: others had been taken
+addresses  inet            an engine gives the lowest free address of the subnet, a person any other
 addresses  brd             the address that means everybody on the subnet; Docker sets it explicitly
 addresses  scope           how far away the address is of use
 addresses  flags           how the kernel treats the address

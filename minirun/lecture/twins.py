@@ -9,6 +9,8 @@ process was killed, by the next comparison.
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import contextmanager
 
 from minirun.errors import MinirunError, NoSuchImage
 from minirun.kernel import procfs
@@ -16,12 +18,16 @@ from minirun.lecture import subject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from minirun.cli.grammar import Options
+    from minirun.kernel.process import Result
     from minirun.lecture.observe import Observation
 
 LABEL = "minirun.compare"
+#: What ends a command: ctrl-C, kill(1), a terminal that is closed.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def observe_both(words: list[str], options: Options, topics: list[str]) -> tuple[Observation, Observation]:
@@ -35,10 +41,12 @@ def observe_both(words: list[str], options: Options, topics: list[str]) -> tuple
     _clear_dead()
     _ensure_images(options.image)
     label = f"{LABEL}={os.getpid()}:{procfs.start_time(os.getpid())}"
-    with _until_removed(label):
+    with _until_removed(label) as until_removed:
         docker = observe(_start_docker(words, label), topics)
         _remove(label)
-        ours = observe(_start_minirun(options, label), topics)
+        with until_removed.start():
+            container = _start_minirun(options, label)
+        ours = observe(_running(f"minirun:{container}"), topics)
     docker["about"]["word"], ours["about"]["word"] = "docker", "minirun"
     return docker, ours
 
@@ -60,20 +68,20 @@ def _ensure_images(image: str) -> None:
 
 
 def _start_docker(words: list[str], label: str) -> subject.Subject:
-    result = subject.ask_docker("run", "--detach", "--label", label, *words)
+    result = _ask_docker("run", "--detach", "--label", label, *words)
     if result.code:
         raise MinirunError(f"docker: {subject.first_line(result.err)}")
     return _running(f"docker:{result.out.strip()}")
 
 
-def _start_minirun(options: Options, label: str) -> subject.Subject:
+def _start_minirun(options: Options, label: str) -> str:
     from minirun.engine import containers
 
     options.detach = True
     options.label = [*options.label, label]
     container = containers.create(options)
     containers.start(container)
-    return _running(f"minirun:{container.id}")
+    return container.id
 
 
 def _running(word: str) -> subject.Subject:
@@ -93,30 +101,43 @@ def _remove(label: str) -> None:
     for container in containers.every():
         if container.record["Config"]["Labels"].get(name) == value:
             containers.remove(container, force=True)
-    found = subject.ask_docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
+    found = _ask_docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
     if found.out.split():
-        removed = subject.ask_docker("rm", "--force", "--volumes", *found.out.split())
+        removed = _ask_docker("rm", "--force", "--volumes", *found.out.split())
         if removed.code and "o such container" not in removed.err:  # with --rm it may be faster than we are
             raise MinirunError(f"docker: {subject.first_line(removed.err)}")
 
 
 class _until_removed:
-    """Remove the labelled containers at the end, whatever it is: a signal that would end us is made an exception
-    before, and waits while we clean up."""
+    """Remove the labelled containers at the end, whatever it is. A signal that would end us becomes an exception, but
+    not in the middle of a start: half a container is hard to remove. While we clean up, signals are ignored."""
 
     def __init__(self, label: str) -> None:
         self.label = label
+        self.starting = self.interrupted = False
 
-    def __enter__(self) -> None:
-        import signal
+    def __enter__(self) -> _until_removed:
+        self.before = {number: signal.signal(number, self._interrupt) for number in ENDING}
+        return self
 
-        self.before = {number: signal.signal(number, _interrupt)
-                       for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self.interrupted = True
+        if not self.starting:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def start(self) -> Iterator[None]:
+        """A time in which signals wait."""
+        self.starting = True
+        try:
+            yield
+        finally:
+            self.starting = False
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def __exit__(self, *_: object) -> None:
-        import signal
-
-        for number in self.before:
+        for number in ENDING:
             signal.signal(number, signal.SIG_IGN)  # Docker's client is our child and inherits this
         try:
             _remove(self.label)
@@ -125,8 +146,13 @@ class _until_removed:
                 signal.signal(number, handler)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _ask_docker(*words: str) -> Result:
+    """Docker's client to its end: for so long the signals wait that would end it or us (it inherits the mask)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        return subject.ask_docker(*words)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _clear_dead() -> None:
@@ -134,7 +160,7 @@ def _clear_dead() -> None:
     from minirun.engine import containers
 
     labels = {container.record["Config"]["Labels"].get(LABEL, "") for container in containers.every()}
-    found = subject.ask_docker("ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}')
+    found = _ask_docker("ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}')
     for value in {*labels, *found.out.split()} - {""}:
         pid, _, start = value.partition(":")
         if not (pid.isdigit() and str(procfs.start_time(int(pid))) == start):

@@ -115,6 +115,7 @@ SAVED = """\
 -A FORWARD -o docker0 -j DOCKER
 -A FORWARD -o minirun0 -j MINIRUN
 -A FORWARD -j MINE
+-A FORWARD -s 172.18.0.2/32 -d 172.18.0.2/32 -j ACCEPT
 -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
 -A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
 -A DOCKER-USER -j RETURN
@@ -127,7 +128,7 @@ COMMIT
 
 def test_rules_that_concern_a_container() -> None:
     container = concern.Container(["docker0", "veth0a1b2c3"], ["172.17.0.2/16"], ["172.17.0.1/16"])
-    found = concern.concerning(concern.parse(SAVED), container)
+    found = concern.telling(concern.concerning(concern.parse(SAVED), container))
     assert found == {
         ("filter", "FORWARD"): ["-P FORWARD DROP", "-A FORWARD -j DOCKER-USER", "-A FORWARD -s 198.51.100.7/32 -j DROP",
                                 "-A FORWARD -o docker0 -j DOCKER"],
