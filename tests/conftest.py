@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from throwaway import Host, cgroup_trees, wait_for  # noqa: E402
+from throwaway import PATIENCE, Host, cgroup_trees, wait_for  # noqa: E402
 
 
 def command() -> list[str]:
@@ -53,7 +53,7 @@ class Program:
     def __init__(self, machine: Machine) -> None:
         self.machine, self.words = machine, command()
 
-    def __call__(self, *words: str, input: str | None = None, timeout: float = 60, **environment: str) -> Result:
+    def __call__(self, *words: str, input: str | None = None, timeout: float = PATIENCE, **environment: str) -> Result:
         before = self.machine.environment
         self.machine.environment = {**before, **environment}
         try:
@@ -223,7 +223,7 @@ class Machine(Host):
             found += [f"{place}/{path.name} in the data root" for path in (self.data / place).glob("*")]
         return found
 
-    def assert_clean(self, seconds: float = 3) -> None:
+    def assert_clean(self, seconds: float = PATIENCE / 4) -> None:
         """Nothing may be left. The kernel takes a network namespace and its cable down a moment after the end."""
         wait_for(lambda: not self.leaks(), seconds)
         assert self.leaks() == []

@@ -47,7 +47,7 @@ class Watcher:
         self.file = tempfile.NamedTemporaryFile()
         self.pid = int(shell.run(f"{command} >{self.file.name} 2>&1 & echo $!"))
         self.shell = shell
-        assert wait_for(lambda: "listening on" in self.text(), 5), f"{command}: {self.text()}"
+        assert wait_for(lambda: "listening on" in self.text()), f"{command}: {self.text()}"
 
     def text(self) -> str:
         """What it has printed until now."""
@@ -56,7 +56,7 @@ class Watcher:
 
     def finish(self) -> str:
         """The packets, when it has seen as many as its -c says."""
-        if not wait_for(lambda: "captured" in self.text(), 5):
+        if not wait_for(lambda: "captured" in self.text()):
             self.shell.run(f"kill {self.pid}")
             raise AssertionError(f"{self.command} waits for more packets: {self.text()}")
         return "\n".join(line for line in self.text().splitlines() if line and not OWN_WORDS.match(line))

@@ -24,6 +24,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+#: Seconds to wait for what takes some milliseconds: the machine may be emulated, or have much else to do.
+PATIENCE = 60
+
 #: A TCP server that tells each client the address under which it sees him.
 SERVER = """
 import socket
@@ -40,7 +43,7 @@ CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWNET = 0x00020000, 0x0200000
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def wait_for(what: Callable[[], object], seconds: float = 5, *, interval: float = 0.01) -> object:
+def wait_for(what: Callable[[], object], seconds: float = PATIENCE, *, interval: float = 0.01) -> object:
     """Look again and again until `what` gives something true; what it gave last."""
     deadline = time.monotonic() + seconds
     while not (found := what()) and time.monotonic() < deadline:

@@ -348,7 +348,7 @@ def test_console_only_with_a_terminal(sleeper, minirun):
 def test_no_descriptor_too_many(minirun, options):
     container = minirun.begin(*options, "alpine", "sleep", "100")
     # `run` comes back when the program has been told to start; what is closed by its execve is closed a moment later.
-    assert wait_for(lambda: sorted(os.listdir(f"/proc/{container.pid}/fd")) == ["0", "1", "2"], 2)
+    assert wait_for(lambda: sorted(os.listdir(f"/proc/{container.pid}/fd")) == ["0", "1", "2"])
 
 
 def test_no_descriptor_too_many_in_exec(sleeper):

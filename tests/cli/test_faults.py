@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from throwaway import wait_for
+from throwaway import PATIENCE, wait_for
 
 MOMENTS = 20
 
@@ -42,7 +42,7 @@ def settle(host):
     return dict(line.split("\t") for line in result.out.splitlines())
 
 
-def assert_nothing_runs(host, seconds=3):
+def assert_nothing_runs(host, seconds=PATIENCE / 4):
     """No link, cgroup, address, mount, process; and no volatile directory."""
     deadline = time.monotonic() + seconds
     while (left := [leak for leak in host.leaks() if "data root" not in leak]) and time.monotonic() < deadline:
@@ -97,7 +97,7 @@ def test_the_monitor_is_killed_while_somebody_is_attached(minirun, host):
     process.stdout.readline()
     (monitor,) = ours(host, "minirun:monitor")
     kill(monitor)
-    assert process.wait(timeout=10) == 137
+    assert process.wait(timeout=PATIENCE) == 137
     process.communicate()
     assert settle(host)["c1"].startswith("Exited (137)")
     assert_nothing_runs(host)
@@ -149,7 +149,7 @@ def test_a_reboot(minirun, host):
     kill(monitor)
     host.run("sh", "-c", "umount -l /run/netns/c1; rm -rf /run/netns/c1 /run/minirun", check=True)
     host.run("ip", "link", "del", "minirun0")
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + PATIENCE
     while host.cgroups() and time.monotonic() < deadline:
         host.run("sh", "-c", "find /sys/fs/cgroup -depth -path '*/minirun/*' -type d -exec rmdir {} + 2>/dev/null")
     assert settle(host)["c1"].startswith("Exited (255)")
@@ -181,7 +181,7 @@ def test_the_cli_is_killed_during_a_start(minirun, host, options):
         time.sleep(moment)
         process.kill()
         process.communicate()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         # The monitor brings it to its end; at its very beginning it does not bear its name yet.
         while set(host.pids()) - set(host.pids_before) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -198,13 +198,13 @@ def test_the_monitor_is_killed_during_a_start(minirun, host):
     hits = 0
     for moment in moments(duration_of_a_start(minirun) * 0.08):  # besides the time it takes to find it by its name
         process = minirun.popen("run", "--name", "c1", "alpine", "sleep", "1000", stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not (monitors := ours(host, "minirun:monitor")) and time.monotonic() < deadline \
                 and process.poll() is None:
             time.sleep(0.001)
         time.sleep(moment)
         kill(*monitors)
-        code = process.wait(timeout=20)
+        code = process.wait(timeout=PATIENCE)
         _, err = process.communicate()
         hits += code == 125
         assert code in (125, 137), (code, err)
@@ -222,12 +222,12 @@ def test_the_first_process_is_killed_during_a_start(minirun, host):
     # It is there for some milliseconds, and finding it takes as long: most of the time there is none to wait.
     for moment in [*moments(0.004), *[0.0] * 80]:
         process = minirun.popen("run", "--rm", "alpine", "sleep", "0.1")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not (inits := ours(host, "minirun:init")) and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.0005)
         time.sleep(moment)
         kill(*inits)
-        code = process.wait(timeout=20)
+        code = process.wait(timeout=PATIENCE)
         _, err = process.communicate()
         hits += code == 125
         assert code in (0, 125, 137), (code, err)
@@ -297,7 +297,7 @@ def test_two_commands_for_the_same_container(minirun, host, verbs):
         words = {"rm": ["rm", "-f"], "stop": ["stop", "-t", "0"], "restart": ["restart", "-t", "0"]}
         processes = [minirun.popen(*words.get(verb, [verb]), "c1") for verb in verbs.split()]
         for process in processes:
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=PATIENCE)
             assert "Traceback" not in err
             assert "mistake" not in err, err
             assert process.returncode in (0, 1), (out, err)
@@ -316,10 +316,10 @@ def test_many_at_once_of_all_kinds(minirun, host):
         runs = [begin("run", "--rm", "alpine", "sh", "-c", f"sleep 0.{number}; exit {number}") for number in range(6)]
         looks = [begin("ps", "-a") for _ in range(6)]
         for process in looks:
-            out = process.communicate(timeout=30)[0]
+            out = process.communicate(timeout=PATIENCE)[0]
             assert process.returncode == 0, out
         for number, process in enumerate(runs):
-            out = process.communicate(timeout=30)[0]
+            out = process.communicate(timeout=PATIENCE)[0]
             assert (process.returncode, out) == (number, "")
         host.assert_clean()
 
@@ -328,7 +328,7 @@ def test_a_name_goes_to_one_only(minirun, host):
     processes = [minirun.popen("create", "--name", "c1", "alpine", "true") for _ in range(6)]
     codes = []
     for process in processes:
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
         codes.append(process.returncode)
     assert sorted(codes) == [0, 1, 1, 1, 1, 1]
     assert len(host.containers()) == 1

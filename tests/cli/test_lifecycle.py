@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from throwaway import PATIENCE
 
 READY = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"
 
@@ -154,7 +155,7 @@ def test_exec_is_in_the_cgroup_and_as_confined(sleeper, minirun):
         [line for line in other.read_text().splitlines() if line.startswith("Cap")]
     own = Path(f"/proc/{other.parent.name}/cgroup").read_text()
     assert own == Path(f"/proc/{sleeper.pid}/cgroup").read_text()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE)
 
 
 def test_exec_exit_codes(sleeper, minirun):
@@ -199,7 +200,7 @@ def test_exec_processes_end_with_the_container(sleeper, minirun, host):
     process = minirun.popen("exec", "c1", "sleep", "1000")
     time.sleep(0.2)
     minirun.ok("kill", "c1")
-    assert process.wait(timeout=10) == 137
+    assert process.wait(timeout=PATIENCE) == 137
     process.communicate()
 
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from throwaway import wait_for
+from throwaway import PATIENCE, wait_for
 
 CHATTER = "n=0; while [ $n -lt 30 ]; do echo tick $n; n=$((n+1)); sleep 0.1; done; exit 7"
 #: The same until somebody says enough.
@@ -52,7 +52,7 @@ def test_standard_input_goes_on(minirun):
     process.stdin.flush()
     assert process.stdout.readline() == "before\n"
     time.sleep(1.5)
-    out, _ = process.communicate("after\n", timeout=20)
+    out, _ = process.communicate("after\n", timeout=PATIENCE)
     assert (out, process.returncode) == ("after\n", 0)
 
 
@@ -65,7 +65,7 @@ def test_at_rest_it_takes_little_memory(minirun, host):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
 
-    assert wait_for(lambda: 0 < private() < 3072, 5), f"{private()} KiB"
+    assert wait_for(lambda: 0 < private() < 3072), f"{private()} KiB"
 
 
 def test_a_program_of_another_kind(minirun, tmp_path):

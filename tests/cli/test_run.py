@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from throwaway import wait_for
+from throwaway import PATIENCE, wait_for
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ID = re.compile(r"[0-9a-f]{64}")
@@ -34,7 +34,7 @@ def test_detached_run_lets_go_of_its_output(minirun):
     """`$(minirun run -d ...)` must return at once: nothing that lives on may hold the pipe."""
     began = time.monotonic()
     done = minirun.machine.run("sh", "-c", f"x=$({' '.join(minirun.words)} run -d alpine sleep 30); echo got $x",
-                               timeout=20)
+                               timeout=PATIENCE)
     assert ID.search(done.stdout)
     assert time.monotonic() - began < 10
 
@@ -195,7 +195,7 @@ def test_a_reader_who_has_seen_enough(minirun):
     process = minirun.popen("run", "--rm", "--name", "w1", "alpine", "sh", "-c", "yes | head -n 1000000")
     process.stdout.readline()
     process.stdout.close()
-    process.wait(timeout=20)
+    process.wait(timeout=PATIENCE)
     process.stderr.close()
     minirun("wait", "w1")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from packets import Tcpdump
-from throwaway import wait_for
+from throwaway import PATIENCE, wait_for
 
 
 def shown(host, *argv: str) -> str:
@@ -83,7 +83,7 @@ def test_which_processes_are_in_it_and_in_which_one_is_a_process(minirun, host, 
             "c1\n", "c2\n", "\n"]
     finally:
         minirun.ok("kill", "c1")
-        child.communicate(timeout=20)
+        child.communicate(timeout=PATIENCE)
 
 
 def test_nsenter_and_lsns(host, pair):
@@ -235,4 +235,4 @@ def test_somebody_watches_while_a_container_ends(minirun, host):
         assert names(host) == []
         watcher.send_signal(signal.SIGINT)
         watcher.wait(10)
-    host.assert_clean(6)
+    host.assert_clean()

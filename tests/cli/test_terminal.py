@@ -14,6 +14,7 @@ import termios
 import time
 
 import pytest
+from throwaway import PATIENCE
 
 
 class Person:
@@ -43,7 +44,7 @@ class Person:
         """Take what has come. A line editor's question where the cursor stands is no output; nobody answers it here."""
         self.seen = (self.seen + os.read(self.master, 65536).decode("utf-8", "replace")).replace("\x1b[6n", "")
 
-    def read_until(self, pattern, seconds=10):
+    def read_until(self, pattern, seconds=PATIENCE):
         """Read until the pattern is there; what was read since the last time."""
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self.seen)):
@@ -65,7 +66,7 @@ class Person:
         if tell:
             os.kill(self.process.pid, signal.SIGWINCH)
 
-    def wait(self, seconds=10):
+    def wait(self, seconds=PATIENCE):
         return self.process.wait(timeout=seconds)
 
     def restored(self):
