@@ -61,6 +61,11 @@ class Person:
         text, self.seen = self.seen, ""
         return text
 
+    def begin_to_sleep(self, then=""):
+        """Type a command that sleeps, at the shell's prompt, and wait until it is there."""
+        self.type(f"sh -c 'echo begun; exec sleep 100'{then}\r")
+        self.read_until("begun\r\n")
+
     def resize(self, rows, columns, *, tell=True):
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         if tell:
@@ -126,8 +131,7 @@ def test_size_at_the_start_and_later(shell):
     shell.type("stty size\r")
     assert "\n30 100\r" in shell.read_until("@> ")
     shell.resize(40, 120)
-    time.sleep(0.1)
-    shell.type("stty size\r")
+    shell.type("until stty size | grep '40 12[0]'; do sleep 0.02; done\r")  # the window says so a moment later
     shell.read_until("\n40 120\r")  # the editor may have drawn its prompt anew before
 
 
@@ -147,8 +151,7 @@ def test_a_new_size_is_told_to_the_program(person):
 
 
 def test_ctrl_c_interrupts_a_child(shell):
-    shell.type("sleep 100; echo rc=$?\r")
-    time.sleep(0.3)
+    shell.begin_to_sleep("; echo rc=$?")
     shell.type("\x03")
     text = shell.read_until("@> ")
     assert "^C" in text
@@ -157,8 +160,8 @@ def test_ctrl_c_interrupts_a_child(shell):
 
 
 def test_ctrl_c_does_not_end_a_deaf_pid_1(person, minirun):
-    one = person("run", "-it", "--name", "c1", "alpine", "sleep", "100")
-    time.sleep(0.4)
+    one = person("run", "-it", "--name", "c1", "alpine", "sh", "-c", "echo begun; exec sleep 100")
+    one.read_until("begun\r\n")
     one.type("\x03\x03\x03")
     time.sleep(0.3)
     assert one.process.poll() is None
@@ -168,14 +171,13 @@ def test_ctrl_c_does_not_end_a_deaf_pid_1(person, minirun):
 
 
 def test_job_control(shell):
-    shell.type("sleep 100\r")
-    time.sleep(0.3)
+    shell.begin_to_sleep()
     shell.type("\x1a")
     assert "Stopped" in shell.read_until("@> ")
     shell.type("jobs\r")
-    assert re.search(r"Stopped\s+sleep 100", shell.read_until("@> "))
+    assert re.search(r"Stopped\s+sh -c", shell.read_until("@> "))
     shell.type("fg\r")
-    shell.read_until("sleep 100\r\n")
+    shell.read_until("sleep 100.*\r\n")
     shell.type("\x03")
     shell.read_until("@> ")
     shell.type("sleep 0.2 && echo background-done &\r")
@@ -190,8 +192,7 @@ def test_no_complaint_about_job_control(person):
 
 
 def test_ctrl_backslash(shell):
-    shell.type("sleep 100\r")
-    time.sleep(0.3)
+    shell.begin_to_sleep()
     shell.type("\x1c")
     assert "^\\" in shell.read_until("@> ")
 
@@ -318,11 +319,9 @@ def test_exec_with_a_terminal(person, minirun):
     one.type("tty; stty size; echo $TERM\r")
     assert one.read_until("@> ").split("\r\n")[1:-1] == ["/dev/pts/1", "30 100", "xterm"]
     one.resize(25, 90)
-    time.sleep(0.1)
-    one.type("stty size\r")
+    one.type("until stty size | grep '25 9[0]'; do sleep 0.02; done\r")
     one.read_until("\n25 90\r\n@> ")
-    one.type("sleep 100\r")
-    time.sleep(0.3)
+    one.begin_to_sleep()
     one.type("\x03")
     one.read_until("@> ")
     one.type("exit 6\r")
@@ -332,7 +331,7 @@ def test_exec_with_a_terminal(person, minirun):
 
 def test_much_output(person):
     one = person("run", "-it", "--rm", "alpine", "seq", "1", "20000")
-    text = one.read_until("\n20000\r\n", seconds=30)
+    text = one.read_until("\n20000\r\n")
     assert text.split("\r\n")[:-1][-20000:] == [str(number) for number in range(1, 20001)]
     assert one.wait() == 0
 
@@ -340,7 +339,7 @@ def test_much_output(person):
 def test_a_long_paste(shell):
     shell.type("cat > /tmp/x << END\r" +
                "".join(f"line {number} of a long paste\r" for number in range(300)) + "END\rwc -l < /tmp/x\r")
-    shell.read_until("\n300\r\n", seconds=20)
+    shell.read_until("\n300\r\n")
 
 
 def test_the_window_is_closed(person, minirun):
