@@ -33,14 +33,14 @@ GROUPS = {
     "image": {"ls": "images", "list": "images", "import": "import", "rm": "rmi", "rmi": "rmi", "remove": "rmi",
               "inspect": "image inspect"},
     "network": {word: f"network {word}" for word in ("connect", "create", "disconnect", "inspect", "ls", "prune",
-                                                     "rm")}
+                                                     "reload", "rm")}
                | {"list": "network ls", "remove": "network rm"},
-    "system": {"info": "info", "check": "system check"},
+    "system": {"info": "info", "check": "system check", "reset-network": "system reset-network"},
 }
 
 #: The modules of the verbs that exist inside a group only.
 GROUP_VERBS = {"container inspect": "inspect", "image inspect": "inspect", "system check": "system",
-               **dict.fromkeys(GROUPS["network"].values(), "network")}
+               "system reset-network": "reset_network", **dict.fromkeys(GROUPS["network"].values(), "network")}
 
 #: Options before the verb.
 GLOBAL = (

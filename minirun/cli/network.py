@@ -169,6 +169,18 @@ def disconnect(options: Options) -> int:
     return 0
 
 
+def reload(options: Options) -> int:
+    """Have the kernel as the records say: bridges, firewall rules, and the cables of the containers that run."""
+    from minirun.cli.complaint import complaint
+    from minirun.engine import reloading
+
+    lines, failures = reloading.reload()
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    for error in failures:
+        print(complaint(error, "network reload"), file=sys.stderr)
+    return 1 if failures else 0
+
+
 # ---- the words ------------------------------------------------------------------------------------------------------
 
 def _words(text: str) -> list[str]:
@@ -230,4 +242,6 @@ VERBS = {
     "network disconnect": Verb("network disconnect", "Disconnect a container from a network",
                                "[OPTIONS] NETWORK CONTAINER", disconnect, takes=("network", "container"), options=(
         Option("force", BOOL, "Force the container to disconnect from a network", short="f"),)),
+    "network reload": Verb("network reload", "Restore bridges, firewall rules and cables of running containers", "",
+                           reload),
 }

@@ -406,3 +406,62 @@ def test_a_link_to_one_that_is_not_on_the_default_bridge(minirun, nets):
     result = minirun("run", "--rm", "--link", "srv", "alpine", "true")
     assert result.err == ("minirun: Error response from daemon: Cannot link to /srv, as it does not belong to the "
                           "default network.\n")
+
+
+# ---- putting things right, and taking all away ---------------------------------------------------------------------
+
+def saved(host, program="iptables-save"):
+    """The rules and policies, without counters and comments."""
+    lines = host.run(program, check=True).stdout.splitlines()
+    return [re.sub(r" \[\d+:\d+\]$", "", line) for line in lines if line[0] not in "#*" and line != "COMMIT"]
+
+
+def test_reload_restores_what_somebody_has_destroyed(minirun, nets, host):
+    nets("foo")
+    container = minirun.begin("--network", "foo", *SLEEP)
+    minirun.ok("network", "connect", "bridge", "c1")
+    host.run("iptables", "-I", "MINIRUN-USER", "-s", "192.0.2.1", "-j", "DROP", check=True)
+    before, route = saved(host), default_route(container)
+    assert minirun.ok("network", "reload") == ""
+    rules = saved(host)  # in another order: dockerd begins with the default network last, which is then on top
+    assert sorted(rules) == sorted(before), "where all is right nothing comes or goes"
+    assert minirun.ok("network", "reload") == ""
+    assert saved(host) == rules
+    host.run("sh", "-ec", "iptables -F FORWARD; iptables -t nat -F; ip link del minirun0", check=True)
+    assert minirun.ok("network", "reload") == ""
+    assert saved(host) == rules
+    assert "1 packets received" in container.sh("ping -c 1 -W 2 172.17.0.1")
+    assert "1 packets received" in container.sh("ping -c 1 -W 2 198.51.100.1")
+    host.run("sh", "-ec", "for link in $(ls /sys/class/net | grep ^veth); do ip link del $link; done", check=True)
+    assert links(container) == []
+    assert minirun.ok("network", "reload") == "c1: plugged into bridge again\nc1: plugged into foo again"
+    assert (links(container), default_route(container)) == (["eth0", "eth1"], route)
+    assert "1 packets received" in container.sh("ping -c 1 -W 2 198.51.100.1")
+    assert minirun.ok("network", "reload") == ""
+    host.run("iptables", "-D", "MINIRUN-USER", "-s", "192.0.2.1", "-j", "DROP", check=True)
+
+
+def test_reset_network_gives_the_host_back(new_host):
+    minirun = new_host.minirun
+    new_host.run("sh", "-ec", "iptables -A FORWARD -s 192.0.2.1 -j ACCEPT; iptables -t nat -A POSTROUTING -s 192.0.2.2 "
+                              "-j ACCEPT; ip link add other0 type bridge; ip netns add mine", check=True)
+    before = saved(new_host), new_host.links(), new_host.run("cat", "/proc/sys/net/ipv4/ip_forward").stdout
+    network_id = minirun.ok("network", "create", "foo")
+    minirun.begin("--network", "foo", *SLEEP)
+    minirun.ok("network", "connect", "bridge", "c1")
+    result = minirun("system", "reset-network")
+    assert (result.code, result.err) == (
+        1, "Error response from daemon: cannot reset the network while containers run: c1\n")
+    minirun.ok("rm", "-f", "c1")
+    told = minirun.ok("system", "reset-network").splitlines()
+    assert f"gone     link br-{network_id[:12]}" in told
+    assert "set back switch net.ipv4.ip_forward 1, now 0" in told
+    assert "set back policy iptables filter FORWARD DROP, now ACCEPT" in told
+    assert told[-2:] == ["Left of what was ours: nothing", "Changed of what is others': nothing"]
+    after = saved(new_host), new_host.links(), new_host.run("cat", "/proc/sys/net/ipv4/ip_forward").stdout
+    assert after == before
+    assert new_host.run("ip", "netns", "list").stdout.split() == ["mine"]
+    # What was made by name stays on record, and comes back when it is used.
+    assert "1 packets received" in minirun.ok("run", "--rm", "--network", "foo", "alpine", "ping", "-c", "1", "-W", "2",
+                                              "198.51.100.1")
+    new_host.spoiled = True  # other0 and mine are the test's own

@@ -59,12 +59,14 @@ def test_flags_are_sorted_and_hidden_ones_are_not_shown():
         "\nUsage:  minirun x [OPTIONS]\n\nS\n\nOptions:\n  -a, --alpha int   A (default 10)\n      --zeta        Z\n")
 
 
-@pytest.mark.parametrize("name", "start stop restart kill wait ps logs inspect images info".split())
+@pytest.mark.parametrize("name", [
+    *"start stop restart kill wait ps logs inspect images info".split(),
+    *(f"network {word}" for word in "create ls inspect rm prune disconnect".split())])
 def test_our_options_read_like_those_of_docker_itself(name):
     docker = "/usr/bin/docker"
     if not os.path.exists(docker) or "version 20." not in output(docker, "--version"):
         pytest.skip("no Docker 20.10 client to compare with")
-    theirs = output(docker, name, "--help").replace("docker", "minirun")
+    theirs = output(docker, *name.split(), "--help").replace("docker", "minirun")
     ours = help_page.verb_page(main.load(name), 80)
     assert ours.rstrip().partition("\n\nDocker's flags that")[0] == theirs.rstrip()
 
@@ -148,6 +150,7 @@ def completed(monkeypatch, capsys, line):
 def names(monkeypatch):
     monkeypatch.setattr(completions, "_containers", lambda states: [(state, "") for state in states or ("all",)])
     monkeypatch.setattr(completions, "_compared", lambda: [("minirun:web", "alpine"), ("docker:web", "alpine")])
+    monkeypatch.setattr(completions, "_networks", lambda: [(name, "") for name in ("bridge", "foo", "host")])
     monkeypatch.setattr(completions, "_images", lambda: [("alpine", ""), ("busybox:1", "")])
 
 
@@ -156,7 +159,10 @@ def names(monkeypatch):
     ("minirun ps --no", {"plain,--no-trunc"}),
     ("minirun run --rea", {"plain,--read-only"}),
     ("minirun run al", {"plain,alpine"}), ("minirun run -it ", {"plain,alpine", "plain,busybox:1"}),
-    ("minirun run alpine ", set()), ("minirun run --network ", {"plain,bridge", "plain,host", "plain,none"}),
+    ("minirun run alpine ", set()), ("minirun run --network f", {"plain,foo"}),
+    ("minirun network in", {"plain,inspect"}), ("minirun network rm ", {"plain,foo"}),
+    ("minirun network connect b", {"plain,bridge"}), ("minirun network connect foo a", {"plain,all"}),
+    ("minirun network create ", set()),
     ("minirun run --env-file x", {"file,x"}), ("minirun run --rm al", {"plain,alpine"}),
     ("minirun stop ", {"plain,running", "plain,paused", "plain,restarting"}),
     ("minirun start ", {"plain,created", "plain,exited"}), ("minirun start created ", {"plain,exited"}),
