@@ -203,7 +203,12 @@ def ensure_usable() -> None:
     Errors: MinirunError with its complaint; or when rules of ours are in the tables of the other iptables. There are
     two, nf_tables and legacy, the kernel goes through the rules of both, and which one is `iptables` can be changed.
     """
-    process.run(command("-t", "nat", "-S", "POSTROUTING"))
+    argv = command("-t", "nat", "-S", "POSTROUTING")
+    result = process.run(argv, check=False)
+    if result.code:
+        complaint = result.err.strip().partition("\n")[0]
+        hint = "the kernel cannot translate addresses yet: modprobe iptable_nat" if "insmod" in complaint else ""
+        raise MinirunError(f"{' '.join(argv)}: {complaint}", hint=hint)
     version = process.run(["iptables", "--version"]).out
     other = "legacy" if "nf_tables" in version else "nft"
     if other == "legacy" and not netfilter.legacy_sizes() or not process.exists(f"iptables-{other}-save"):

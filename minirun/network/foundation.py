@@ -15,7 +15,7 @@ import os
 
 from minirun import store
 from minirun.errors import MinirunError
-from minirun.kernel import rtnetlink
+from minirun.kernel import process, rtnetlink
 from minirun.kernel.netlink import Socket
 from minirun.network import bridge as bridges
 from minirun.network import firewall, ipam, rulebook, rules, stamps, traces, veth
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Undo = list[Callable[[], object]]
 
 _IPV6_FORWARDING = ("default", "all")
+_BRIDGE_FILTER = "/proc/sys/net/bridge"
 _NF_CALL = "bridge/bridge-nf-call-iptables"
 
 
@@ -51,6 +52,7 @@ def lay(networks: Sequence[Network], settings: Settings, counter: int, *, needed
             if settings.iptables:
                 with step("see that the firewall can be used"):
                     firewall.ensure_usable()
+                    _load_bridge_filter()
             if settings.ip_forward:
                 with step("let the kernel pass packets from link to link"):
                     _ensure_forwarding(run, owes_drop, undo)
@@ -126,6 +128,15 @@ def _have_bridged_packets_filtered(run: str) -> None:
         raise MinirunError("cannot restrict inter-container communication: please ensure that br_netfilter kernel "
                            "module is loaded", hint="modprobe br_netfilter")
     traces.set_sysctl(run, _NF_CALL, "1")
+
+
+def _load_bridge_filter() -> None:
+    """Load br_netfilter, which shows iptables what goes from port to port of a bridge, as dockerd does.
+
+    Like dockerd we go on without it: then containers on one bridge reach each other whatever the rules say.
+    """
+    if not os.path.exists(_BRIDGE_FILTER) and process.exists("modprobe"):
+        process.run(["modprobe", "-va", "bridge", "br_netfilter"], check=False)
 
 
 def _ensure_forwarding(run: str, owes_drop: str, undo: Undo) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -12,7 +13,8 @@ from network_host import DATA, RUN, Failed, NetworkHost
 
 import minirun
 from minirun import trace
-from minirun.kernel import process
+from minirun.errors import KernelError
+from minirun.kernel import netlink, process
 from minirun.network import networks
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and iptables need root")
@@ -263,6 +265,31 @@ def test_a_missing_iptables_is_one_clear_error_and_nothing_is_left(host):
         host.call(without_iptables)
     assert caught.value.hint == "apt-get install iptables"
     assert state(host) == before
+
+
+def test_a_kernel_without_bridges_is_one_clear_error_and_nothing_is_left(host):
+    """No kernel here is so poor: its answer to such a request is given in its place."""
+    before = state(host)
+
+    def without_bridges():
+        ask = netlink.Socket.do
+
+        def do(self, *messages):
+            for message in messages:
+                if message.call == "RTM_NEWLINK" and b"bridge" in message.body:
+                    raise KernelError("RTM_NEWLINK minirun0", errno.EOPNOTSUPP,
+                                      hint=netlink.HINTS["RTM_NEWLINK", errno.EOPNOTSUPP])
+            return ask(self, *messages)
+
+        netlink.Socket.do = do
+        ensure()
+
+    with pytest.raises(Failed, match="RTM_NEWLINK minirun0: operation not supported") as caught:
+        host.call(without_bridges)
+    assert "modprobe bridge" in caught.value.hint
+    assert state(host) == before
+    host.call(ensure)
+    assert host.rules() == FILTER + NAT
 
 
 @pytest.mark.parametrize("word", ["-N MINIRUN-ISOLATION-STAGE-2", "-P FORWARD", "-j MASQUERADE", "--ctstate",
