@@ -46,6 +46,10 @@ def plug_in(container: Container, pid: int) -> None:
     write(container, note)
     if mode != "host":
         _lay(container, note, found, pid)
+        if record.get("Links") and wishes.DEFAULT in found:
+            from minirun.engine import linking
+
+            linking.let_through(container, found[wishes.DEFAULT], note["Endpoints"][wishes.DEFAULT])
         # A name that somebody has already is left to him.
         netns.publish(pid, container.name)
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 from minirun import store
 from minirun.engine import environment, etc_files, finding, places, register, watch, wishes
 from minirun.errors import BadParameter, EngineError, NoSuchContainer
+from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.register import Container
+    from minirun.network.networks import Network
 
 
 def resolve(links: list[str]) -> dict[str, str]:
@@ -136,6 +138,27 @@ def _runs(ports: list[tuple[int, str]]) -> list[tuple[tuple[int, str], tuple[int
                     runs.append(((numbers[start], protocol), (numbers[place - 1], protocol)))
                 start = place
     return runs
+
+
+def let_through(container: Container, network: Network, endpoint: dict) -> None:
+    """Have the firewall let a container speak with those it is linked to, where containers may not otherwise.
+
+    Arguments: network, the default one; endpoint, the container's on it. The rules go with the endpoint.
+    """
+    if network.bridge.icc:
+        return
+    from minirun.network import firewall, rulebook, rules
+
+    changes = []
+    for other in map(register.Container, container.record["Links"].values()):
+        linked = watch.endpoints_of(other.run_directory).get(wishes.DEFAULT)
+        ports = [(protocol, int(number)) for number, _, protocol in
+                 (port.partition("/") for port in other.record["Config"].get("ExposedPorts") or {})]
+        if linked:
+            changes += rules.of_link(network.bridge, endpoint["IPAddress"], linked["IPAddress"], ports)
+    if changes:
+        with step("let linked containers speak with each other"), firewall.writing(places.run) as lock:
+            rulebook.make(network.directory, endpoint, changes, known=lock.known)
 
 
 def tell_parents(container: Container, address: str) -> None:

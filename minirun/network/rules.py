@@ -17,6 +17,8 @@ from minirun.network.firewall import Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from minirun.network.bridge import Bridge
     from minirun.network.firewall import Change, Plan
 
@@ -79,6 +81,20 @@ def _among_containers(bridge: Bridge) -> list[Change]:
     accept, drop = (Rule("filter", "FORWARD", f"-i {bridge.name} -o {bridge.name} -j {word}")
                     for word in ("ACCEPT", "DROP"))
     return [("-D", drop), ("-I", accept)] if bridge.icc else [("-D", accept), ("-A", drop)]
+
+
+def of_link(bridge: Bridge, client: str, server: str, ports: Sequence[tuple[str, int]]) -> list[Change]:
+    """`--link` where containers may not speak with each other (icc off): these two may, by way of the exposed ports.
+
+    Arguments: client, server (addresses); ports, (protocol, number) of each port that the server exposes; Docker begins
+    with the highest.
+    """
+    changes: list[Change] = []
+    for protocol, port in sorted(ports, key=lambda one: (-one[1], one[0])):
+        for source, target, word in ((client, server, "dport"), (server, client, "sport")):
+            words = f"-s {source}/32 -d {target}/32 -i {bridge.name} -o {bridge.name} -p {protocol} -m {protocol}"
+            changes.append(("-A", Rule("filter", MINIRUN, f"{words} --{word} {port} -j ACCEPT")))
+    return changes
 
 
 def ensure_chains(plan: Plan) -> None:
