@@ -106,10 +106,13 @@ def _move_way_out(note: dict, pid: int, before: list[dict]) -> None:
 
 
 def _withdraw(container: Container, note: dict, name: str) -> None:
-    """Give back what a failed connect has taken."""
+    """Give back what a failed connect has taken; the way out is where it was."""
     endpoint = note["Endpoints"].pop(name)
     if endpoint["IPAddress"]:
         networks.disconnect(places.run, endpoint, unplug=True)
+        pid, before = joining.pid_of(container), cable.ways_out(note)
+        if pid and before:
+            networks.set_default_route(pid, before[0])
     cable.write(container, note)
 
 

@@ -284,6 +284,37 @@ def test_connect_while_the_container_ends(minirun, nets, host):
     assert host.addresses() == []
 
 
+def test_forty_containers_at_once_on_three_networks(minirun, nets, host):
+    """Starts, connects and ends, eight at a time: no rule, address or link is wrong afterwards."""
+    nets("na", "nb", "nc")
+    minirun.ok("run", "--rm", "alpine", "true")
+    rules, links_before = host.run("iptables-save").stdout.count("\n"), set(host.links())
+    numbers, failures = iter(range(40)), []
+
+    def work():
+        for number in numbers:
+            first, second = (("na", "nb", "nc") * 2)[number % 3:][:2]
+            for words in (("run", "-d", "--name", f"p{number}", "--network", first, *SLEEP),
+                          ("network", "connect", second, f"p{number}"),
+                          ("exec", f"p{number}", "ping", "-c", "1", "-W", "5", "203.0.113.1"),
+                          ("network", "disconnect", first, f"p{number}"),
+                          ("rm", "-f", f"p{number}")):
+                result = minirun(*words)
+                if (result.code, result.err) != (0, ""):
+                    failures.append((words, result))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert host.addresses() == []
+    assert host.run("iptables-save").stdout.count("\n") == rules
+    wait_for(lambda: set(host.links()) == links_before)
+    assert set(host.links()) == links_before
+
+
 # ---- run's own options ---------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("words", "text"), [
