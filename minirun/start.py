@@ -43,7 +43,7 @@ class Ours:
         directory, _, stem = place.rpartition("/")
         try:
             source = os.stat(f"{place}.py")
-            fd = os.open(f"{directory}/__pycache__/{stem}{cls.suffix}", os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(cached := f"{directory}/__pycache__/{stem}{cls.suffix}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         compiled = os.read(fd, LARGEST)  # so little that no memory is mapped for it
@@ -55,7 +55,7 @@ class Ours:
             return None
         spec = ModuleSpec(name, cls, origin=f"{place}.py",  # type: ignore[arg-type]
                           is_package=package, loader_state=compiled)
-        spec.has_location = True
+        spec.has_location, spec.cached = True, cached
         if package:
             spec.submodule_search_locations = [directory]
         return spec
