@@ -36,16 +36,16 @@ class Bridge:
     says otherwise; `.mtu` (int), of its cables; `.prefix` (str), "eth", how the containers' links are called.
     Yes or no: `.icc`, its containers may speak with each other; `.masquerade`; `.internal`, no way to the world;
     `.hairpin`, a container may reach itself by its published port (userland-proxy off); `.silent`, it has no IPv4
-    address itself.
+    address itself. `.binding` (str), the host's address on which ports are published when none is named.
     """
 
-    __slots__ = ("gateway", "gateway6", "hairpin", "icc", "internal", "masquerade", "mtu", "name", "pool", "pool6",
-                 "prefix", "silent")
+    __slots__ = ("binding", "gateway", "gateway6", "hairpin", "icc", "internal", "masquerade", "mtu", "name", "pool",
+                 "pool6", "prefix", "silent")
 
     def __init__(self, name: str, pool: Pool, pool6: Pool | None = None) -> None:
         self.name, self.pool, self.pool6 = name, pool, pool6
         self.gateway, self.gateway6 = pool.gateway, pool6.gateway if pool6 else ""
-        self.mtu, self.prefix = 1500, "eth"
+        self.mtu, self.prefix, self.binding = 1500, "eth", "0.0.0.0"
         self.icc = self.masquerade = True
         self.internal = self.hairpin = self.silent = False
 
@@ -69,6 +69,7 @@ def of_record(record: dict, *, hairpin: bool = False) -> Bridge:
     options = record["Options"]
     bridge.mtu = int(options.get(MTU_OPTION) or 0) or 1500
     bridge.prefix = options.get(PREFIX_OPTION) or "eth"
+    bridge.binding = options.get(f"{OPTION}host_binding_ipv4") or bridge.binding
     bridge.icc = is_true(options.get(f"{OPTION}enable_icc", "true"))
     bridge.masquerade = is_true(options.get(f"{OPTION}enable_ip_masquerade", "true"))
     bridge.silent = is_true(options.get(f"{OPTION}inhibit_ipv4", "false"))

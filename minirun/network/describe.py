@@ -41,3 +41,21 @@ def endpoint(of: dict | None, wish: dict | None = None) -> dict:
         "GlobalIPv6PrefixLen": known.get("GlobalIPv6PrefixLen", 0),
         "MacAddress": known.get("MacAddress", ""),
         "DriverOpts": wanted.get("DriverOpts")}
+
+
+def ports(exposed: Iterable[str], mappings: Iterable[dict]) -> dict[str, list[dict[str, str]] | None]:
+    """NetworkSettings.Ports: what each exposed port is published as, None for one that is not.
+
+    Arguments: exposed, the keys of Config.ExposedPorts, "80/tcp"; mappings, see `minirun.network.ports`.
+    """
+    found: dict[str, list[dict[str, str]] | None] = {_known(word): None for word in exposed}
+    for mapping in mappings:
+        word = f"{mapping['ContainerPort']}/{mapping['Proto']}"
+        found[word] = [*(found.get(word) or ()), {"HostIp": mapping["HostIP"], "HostPort": str(mapping["HostPort"])}]
+    return dict(sorted(found.items()))
+
+
+def _known(word: str) -> str:
+    """A port and its protocol; one that Docker's network library does not know is its number 0 there."""
+    port, _, proto = word.partition("/")
+    return f"{port}/{proto}" if proto in ("tcp", "udp", "sctp") else f"{port}/0" if proto else f"{port}/tcp"

@@ -17,7 +17,7 @@ from minirun import store
 from minirun.errors import EngineError, KernelError, NoSuchNetwork
 from minirun.kernel.netlink import Socket
 from minirun.kernel.rtnetlink import Netns
-from minirun.network import ipam, veth
+from minirun.network import conntrack, ipam, veth
 from minirun.trace import step
 
 TYPE_CHECKING = False
@@ -173,13 +173,14 @@ def disconnect(run: str, endpoint: dict, *, unplug: bool = False) -> None:
     """
     if not endpoint.get("HostInterface"):
         return
-    name = endpoint["Network"] if endpoint["Network"] == _DEFAULT else endpoint["NetworkID"]
-    directory, cable, owner = f"{run}/networks/{name}", endpoint["HostInterface"], endpoint["ContainerID"]
+    directory, cable, owner = directory_of(run, endpoint), endpoint["HostInterface"], endpoint["ContainerID"]
     if os.path.exists(f"{directory}/rules/{endpoint['EndpointID']}"):
         from minirun.network import firewall, rulebook
 
-        with step("take its firewall rules away"), firewall.writing(run):
-            rulebook.take_away(directory, endpoint)
+        with step("take its firewall rules away"), firewall.writing(run) as lock:
+            rulebook.take_away(directory, endpoint, known=lock.known)
+    if endpoint["IPAddress"]:
+        conntrack.forget(endpoint["IPAddress"])  # before somebody else has the address
     try:
         with step("give the address back"), store.lock(f"{run}/networks/ifindex"):
             ipam.release(directory, endpoint.get("GlobalIPv6Address", ""), owner)
@@ -190,6 +191,11 @@ def disconnect(run: str, endpoint: dict, *, unplug: bool = False) -> None:
         with step("pull the cable out"), Socket() as netlink:
             veth.unplug(netlink, cable)
         store.discard(f"{directory}/cables/{cable}")
+
+
+def directory_of(run: str, endpoint: dict) -> str:
+    """The volatile files of an endpoint's network."""
+    return f"{run}/networks/{_DEFAULT if endpoint['Network'] == _DEFAULT else endpoint['NetworkID']}"
 
 
 def _pull_out_old_cables(directory: str) -> None:

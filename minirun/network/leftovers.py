@@ -43,7 +43,7 @@ def leftovers(run: str, live_ids: Container[str]) -> list[Leftover]:
     found = []
     for name in store.names(f"{run}/networks"):
         directory = f"{run}/networks/{name}"
-        if not os.path.isdir(directory):
+        if name == "ports" or not os.path.isdir(directory):  # those have a look of their own (`ports.leftovers`)
             continue
         found += _rules(directory, live_ids)  # first: an address that is free again must not be a published one
         with store.lock(f"{run}/networks/ifindex"):  # nobody is half-way through signing a reservation
