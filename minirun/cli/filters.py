@@ -100,12 +100,13 @@ def _volume(values: list[str]) -> Callable:
                                          for point in container.record.get("MountPoints") or [] for value in values)
 
 
-def _port(values: list[str]) -> Callable:
-    def has(container: Container, _status: Status) -> bool:
-        ports = container.record["Config"].get("ExposedPorts") or {}
-        return any(port in ports or f"{port}/tcp" in ports for port in values)
+def _port(name: str) -> Callable[[list[str]], Callable]:
+    def test(values: list[str]) -> Callable:
+        from minirun.cli import port
 
-    return has
+        return port.filtered(name, values)
+
+    return test
 
 
 def _created(values: list[str], *, before: bool) -> Callable:
@@ -122,7 +123,7 @@ def _created(values: list[str], *, before: bool) -> Callable:
 
 _TESTS: dict[str, Callable[[list[str]], Callable[[object, object], bool]]] = {
     "status": _state, "exited": _exited, "name": _name, "id": _id, "label": _label, "ancestor": _ancestor,
-    "network": _network, "volume": _volume, "expose": _port, "publish": lambda values: lambda container, status: False,
+    "network": _network, "volume": _volume, "expose": _port("expose"), "publish": _port("publish"),
     "health": lambda values: lambda container, status: "none" in values,
     "before": lambda values: _created(values, before=True), "since": lambda values: _created(values, before=False),
 }

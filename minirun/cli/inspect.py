@@ -79,7 +79,8 @@ def _container(word: str, size: bool) -> dict:
 
     container = register.find(word)
     status = container.status()
-    result = engine.describe(container.record, status, container.cable(), places)
+    ports = container.ports() if status.word in ("running", "paused", "restarting") else {}
+    result = engine.describe(container.record, status, container.cable(), places, ports)
     if size:
         from minirun.engine import about
 

@@ -20,7 +20,7 @@ VERBS = {
     "exec": "execute",
     "start": "lifecycle", "stop": "lifecycle", "restart": "lifecycle", "kill": "lifecycle", "wait": "lifecycle",
     "rm": "lifecycle",
-    "ps": "ps", "logs": "logs", "inspect": "inspect",
+    "ps": "ps", "logs": "logs", "inspect": "inspect", "port": "port",
     "images": "images", "import": "images", "rmi": "images",
     "version": "system", "info": "system", "completion": "completion", "compare": "compare",
 }
@@ -28,7 +28,7 @@ VERBS = {
 #: Docker's management commands: group → word → the verb that it stands for.
 GROUPS = {
     "container": {**{name: name for name in ("run", "create", "exec", "start", "stop", "restart", "kill", "wait", "rm",
-                                             "logs")},
+                                             "logs", "port")},
                   "ls": "ps", "list": "ps", "ps": "ps", "inspect": "container inspect"},
     "image": {"ls": "images", "list": "images", "import": "import", "rm": "rmi", "rmi": "rmi", "remove": "rmi",
               "inspect": "image inspect"},

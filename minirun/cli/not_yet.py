@@ -7,10 +7,10 @@ from __future__ import annotations
 
 _CREATE = """
 blkio-weight= blkio-weight-device= cgroup-parent= cgroupns= cpu-count= cpu-percent= cpu-rt-period= cpu-rt-runtime=
-device= device-cgroup-rule= device-read-bps= device-read-iops= device-write-bps= device-write-iops= expose= gpus=
+device= device-cgroup-rule= device-read-bps= device-read-iops= device-write-bps= device-write-iops= gpus=
 health-cmd= health-interval= health-retries= health-start-period= health-timeout= init io-maxbandwidth= io-maxiops=
 ipc= isolation= kernel-memory= link-local-ip= log-driver= log-opt= memory-swappiness= no-healthcheck
-oom-kill-disable pid= platform= privileged p,publish= P,publish-all runtime=
+oom-kill-disable pid= platform= privileged runtime=
 storage-opt= userns= uts= volume-driver= volumes-from=
 """
 _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link", "import": "platform=",
@@ -18,12 +18,12 @@ _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link
 
 #: Docker's other commands.
 COMMANDS = frozenset("""
-attach build commit cp diff events export history load login logout pause port pull push rename save search stats tag
+attach build commit cp diff events export history load login logout pause pull push rename save search stats tag
 top unpause update builder config context manifest node plugin secret service stack swarm trust volume
 """.split())
 #: And those of its groups.
 GROUP_COMMANDS = {
-    "container": frozenset("attach commit cp diff export pause port prune rename stats top unpause update".split()),
+    "container": frozenset("attach commit cp diff export pause prune rename stats top unpause update".split()),
     "image": frozenset("build history load prune pull push save tag".split()),
     "network": frozenset(),
     "system": frozenset("df events prune".split()),

@@ -142,9 +142,11 @@ class Row:
         return duration((self.now - times.read_own(moment)) / 1e9)
 
     def Ports(self) -> str:  # noqa: N802
-        if self.status.word not in ALIVE:
+        if self.status.word not in ALIVE or not self.record["Config"].get("ExposedPorts"):
             return ""
-        return ", ".join(sorted(self.record["Config"].get("ExposedPorts") or {}))
+        from minirun.cli import port  # few containers have any
+
+        return port.listed(self.container.ports())
 
     def Labels(self) -> str:  # noqa: N802
         return ",".join(f"{name}={value}" for name, value in (self.record["Config"].get("Labels") or {}).items())

@@ -72,6 +72,13 @@ def complete(options: Options) -> None:
         raise UsageError("minirun does not have --restart yet")
     if options.mac_address and not _is_mac(options.mac_address):
         raise ClientError(f"{options.mac_address} is not a valid mac address")
+    options.port_bindings, options.exposed_ports = {}, {}
+    if options.publish or options.expose:
+        from minirun.cli import port_words  # few containers are reached from outside
+
+        port_words.read(options)
+        if options.network == "host" and options.publish:
+            print("WARNING: Published ports are discarded when using host network mode", file=sys.stderr)
     for word in options.security_opt:
         if word != "no-new-privileges" and "=" not in word and ":" not in word:
             raise ClientError(f'Invalid --security-opt: "{word}"')

@@ -5,7 +5,7 @@ What is plugged in is noted in the container's volatile directory, before it is 
     cable.json = {"Name", "Inode"      the namespace under its name in /run/netns
                   "Endpoints"          network → endpoint (see `network.networks.reserve`); first is who has the way out
                   "Interfaces"         {"eth": how many there have been}: none is used again
-                  "Ports", "Resolver"  what the monitor serves
+                  "Ports", "Resolver"  what the monitor serves; Ports is null while something may be reserved in addition
                   "Pending"}           something may have been reserved that is not in "Endpoints" yet
 
 With several networks the way out leads through one of them: `ways_out` says which, by Docker's rule.
@@ -20,13 +20,16 @@ from minirun.network import netns, networks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.register import Container
+    from minirun.engine.relay import Service
     from minirun.network.networks import Network
 
 
-def plug_in(container: Container, pid: int) -> None:
+def plug_in(container: Container, pid: int, services: list[Service]) -> None:
     """Plug the network namespace of the container's process into the container's networks.
 
     With `--network none` there is a loopback and a name, with `--network host` nothing but a note.
+
+    Arguments: pid (int); services, of the container's monitor, to which those are added that the network needs.
     """
     record = container.record
     mode = record["HostConfig"]["NetworkMode"]
@@ -46,6 +49,10 @@ def plug_in(container: Container, pid: int) -> None:
     write(container, note)
     if mode != "host":
         _lay(container, note, found, pid)
+        if ways_out(note) and wishes.publishes(record):
+            from minirun.engine import published  # few containers are reached from outside
+
+            services.append(published.publish(container, note))
         if record.get("Links") and wishes.DEFAULT in found:
             from minirun.engine import linking
 
@@ -134,3 +141,7 @@ def unplug(container: Container) -> None:
                 networks.disconnect(places.run, endpoint, unplug=shared)
         if not note["Endpoints"] or note.get("Pending"):  # killed before it could write down what it had reserved
             networks.release_all(places.run, container.id)
+        if note["Ports"] != []:
+            from minirun.network import ports
+
+            ports.withdraw(places.run, container.id, note["Ports"])

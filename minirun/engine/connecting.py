@@ -80,7 +80,8 @@ def _plug(container: Container, network: Network, wish: dict) -> None:
             if endpoint["IPAddress"]:
                 networks.plug(network, endpoint, pid, default_route=False)
                 cable.write(container, note)  # the kernel may have given the device another number
-                _move_way_out(note, pid, before=[one for one in cable.ways_out(note) if one is not endpoint][:1])
+                before = [one for one in cable.ways_out(note) if one is not endpoint][:1]
+                _move_way_out(container, note, pid, before)
                 etc_files.add_own_lines(container, endpoint)
             if wishes.is_user_defined(network.name):
                 etc_files.use_name_service(container)
@@ -98,11 +99,18 @@ def _plugging(container: Container) -> store.lock:
         raise _Ended from None
 
 
-def _move_way_out(note: dict, pid: int, before: list[dict]) -> None:
-    """Let the default route go through the network that is now the first, if it went through another before."""
+def _move_way_out(container: Container, note: dict, pid: int, before: list[dict]) -> None:
+    """Let the default route go through the network that is now the first, if it went through another before.
+
+    What is published goes along.
+    """
     now = cable.ways_out(note)[:1]
     if now != before:
         networks.set_default_route(pid, now[0] if now else None)
+        if wishes.publishes(container.record):
+            from minirun.engine import published
+
+            published.move(container, note, before[0] if before else None)
 
 
 def _withdraw(container: Container, note: dict, name: str) -> None:
@@ -159,7 +167,7 @@ def _unplug(container: Container, network: Network) -> None:
             networks.disconnect(places.run, endpoint, unplug=True)
             pid = joining.pid_of(container)
             if pid:
-                _move_way_out(note, pid, before)
+                _move_way_out(container, note, pid, before)
             etc_files.remove_lines(container, names)
         cable.write(container, note)
 

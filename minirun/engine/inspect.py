@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 _SHOWN_OF_MOUNT = ("Type", "Source", "Destination", "Mode", "RW", "Propagation")
 
 
-def describe(record: dict, status: Status, cable: dict, places: object) -> dict:
+def describe(record: dict, status: Status, cable: dict, places: object, ports: dict | None = None) -> dict:
     """A container as `docker inspect` shows it (one element of the list that it prints).
 
     Arguments: record, see `minirun.engine.record`; status, with `word`, `exit_code`, `pid`, `started_at`,
-    `finished_at`; places, with `data` and `run`; cable, what is plugged in (see `minirun.engine.cable`).
+    `finished_at`; places, with `data` and `run`; cable, what is plugged in (see `minirun.engine.cable`);
+    ports, see `Container.ports`.
     """
     container_id = record["ID"]
     # One that shares another's network has the other's files.
@@ -52,7 +53,7 @@ def describe(record: dict, status: Status, cable: dict, places: object) -> dict:
         "GraphDriver": _graph_driver(record, places),
         "Mounts": [{key: point[key] for key in _SHOWN_OF_MOUNT} for point in record["MountPoints"]],
         "Config": record["Config"],
-        "NetworkSettings": _network_settings(record, status, cable),
+        "NetworkSettings": {**_network_settings(record, status, cable), "Ports": ports or {}},
     }
 
 

@@ -87,13 +87,21 @@ def start(container: Container, client: _socket.socket, wants: int) -> tuple[Sta
     ends = Ends(terminal=config["Tty"], stdin=config["OpenStdin"])
     relay = Relay(ends, LogWriter(container.log), wire.listen(container.run_directory),
                   rest=lambda relay: rest(container, relay, latest))
-    state, mounts = running.bring_up(container, ends)
+    relay.changed = lambda: changed(relay, container.run_directory)
+    state, mounts = running.bring_up(container, ends, relay.services)
     ends.settle(stdin=config["OpenStdin"] or config["Tty"])
     if wants:
         relay.add(client.detach(), wants)
     else:
         client.close()
     return state, mounts, relay
+
+
+def changed(relay: Relay, run_directory: str) -> str:
+    """What is plugged in is not what it was (see `plugged`)."""
+    from minirun.engine import plugged
+
+    return plugged.follow(relay, run_directory)
 
 
 def rest(container: Container, relay: Relay, latest: float) -> None:

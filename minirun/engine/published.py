@@ -6,18 +6,20 @@ what else is plugged in (`watch.ports_of`), and in front of all stands the proxy
 
 from __future__ import annotations
 
-from minirun.engine import places, watch
+from minirun.engine import cable, places, watch
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import procfs, syscalls
-from minirun.network import ports
+from minirun.network import networks, ports
 from minirun.network.ports import Wish
 from minirun.network.proxy import Proxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Collection
+
     from minirun.engine.register import Container
     from minirun.engine.relay import Relay
-    from minirun.network.networks import Network
 
 
 # ---- what is wished --------------------------------------------------------------------------------------------
@@ -53,20 +55,18 @@ def _wish(word: str, binding: dict) -> Wish:
 
 # ---- what is there ---------------------------------------------------------------------------------------------
 
-def publish(container: Container, network: Network, endpoint: dict) -> tuple[list[dict], Proxy]:
-    """Publish a container's ports on one of its networks. The caller is its monitor, and has noted that it will.
+def publish(container: Container, note: dict) -> Proxy:
+    """Publish a container's ports on the network through which it has its way out. The caller is its monitor.
 
-    Returns: the mappings, and the proxy, with all ports open. Errors: EngineError as Docker's; nothing is left then.
+    Arguments: note, what is plugged in (see `cable`). Returns: the proxy, with all ports open.
+    Errors: EngineError as Docker's; nothing is left then.
     """
-    try:
-        mappings, sockets = ports.publish(network, endpoint, wishes(container.record), places.settings())
-    except MinirunError as error:
-        raise _failure(container, endpoint, error) from None
+    mappings, sockets = _publish(container, note, ())
     proxy = Proxy()
     for mapping, sock in zip(mappings, sockets, strict=True):
         proxy.open(sock.detach(), mapping)
     _have_room()
-    return mappings, proxy
+    return proxy
 
 
 def _have_room() -> None:
@@ -78,27 +78,37 @@ def _have_room() -> None:
                 syscalls.prlimit("nofile", int(hard), int(hard))
 
 
-def move(container: Container, before: dict | None, network: Network | None, endpoint: dict | None) -> list[dict]:
-    """Let a running container's ports go from one of its networks to another, or to none.
+def move(container: Container, note: dict, before: dict | None) -> None:
+    """Let a running container's ports go to the network through which it has its way out now, or to none.
 
-    The caller has the container's queue; it notes what comes back, and then has the monitor look (`tell_monitor`).
-    Arguments: before, the endpoint that had the default route until now; network and endpoint, those that have it now.
-    Returns: the mappings. Errors: EngineError as Docker's; nothing is published then.
+    The caller has the container's queue, and has the monitor look afterwards.
+    Arguments: note, what is plugged in; before, the endpoint that had the way out until now.
+    Errors: EngineError as Docker's; nothing is published then.
     """
-    had = watch.ports_of(container.run_directory)
-    if before is not None:
-        ports.withdraw(places.run, before, had)
-    listed = wishes(container.record)
-    if network is None or endpoint is None or not listed:
-        return []
-    held = {ports.key(mapping) for mapping in had or []}
-    try:
-        mappings, sockets = ports.publish(network, endpoint, listed, places.settings(), held)
-    except MinirunError as error:
-        raise _failure(container, endpoint, error) from None
+    had, note["Ports"] = note["Ports"], None
+    cable.write(container, note)
+    ports.withdraw(places.run, container.id, had, before)
+    _mappings, sockets = _publish(container, note, {ports.key(mapping) for mapping in had or ()})
     for sock in sockets:
         sock.close()  # it has shown that the port is free; the monitor takes it now
-    return mappings
+
+
+def _publish(container: Container, note: dict, held: Collection[tuple]) -> tuple[list[dict], list[_socket.socket]]:
+    """Publish, and note it. Arguments: held, see `ports.publish`."""
+    note["Ports"] = None  # what there is, is found by its owner
+    cable.write(container, note)
+    mappings: list[dict] = []
+    sockets: list[_socket.socket] = []
+    try:
+        for endpoint in cable.ways_out(note)[:1]:
+            network = networks.find(places.data, places.run, endpoint["NetworkID"], places.settings())
+            mappings, sockets = ports.publish(network, endpoint, wishes(container.record), places.settings(), held)
+    except MinirunError as error:
+        raise _failure(container, endpoint, error) from None
+    finally:
+        note["Ports"] = mappings
+        cable.write(container, note)
+    return mappings, sockets
 
 
 def _failure(container: Container, endpoint: dict, error: MinirunError) -> EngineError:

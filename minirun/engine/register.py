@@ -20,6 +20,9 @@ QUEUE = ".lock"
 #: What a directory is called whose container is gone, and one that has nobody in its queue yet.
 REMOVED, MAKING = ".removed-", ".making-"
 
+#: Network modes in which nothing is published.
+APART = ("none", "host", "container")
+
 #: What `every` could not read, for whoever wants to say so; `system check` has more to say about it.
 unreadable: list[str] = []
 
@@ -123,6 +126,18 @@ class Container:
     def edit(self) -> _Editing:
         """Change the record when others may be doing the same: `with container.edit() as record: ...`."""
         return _Editing(self)
+
+    def ports(self) -> dict[str, list[dict[str, str]] | None]:
+        """NetworkSettings.Ports while it runs: what each exposed port is published as, or None."""
+        exposed = self.record["Config"].get("ExposedPorts")
+        if not exposed:  # what is published is exposed as well
+            return {}
+        mappings = watch.ports_of(self.run_directory)
+        if mappings is None or self.record["HostConfig"]["NetworkMode"].partition(":")[0] in APART:
+            return {}
+        from minirun.network import describe
+
+        return describe.ports(exposed, mappings)
 
     def watch(self) -> Watch | None:
         """Its monitor, or None when it has none."""

@@ -64,6 +64,7 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
     pid, listener, *ends = map(int, words[:6])
     log = LogWriter(f"{data}/containers/{container_id}/{container_id}-json.log")
     relay = Relay(Ends.taken_over(*ends), log, listener)
+    relay.changed = lambda: _changed(relay, f"{run}/containers/{container_id}")
     for fd in (listener, *ends):
         if fd >= 0:
             os.set_inheritable(fd, False)
@@ -81,6 +82,12 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
 
     places.data, places.run = data, run
     monitor.clean_up(register.Container(container_id), relay, code)
+
+
+def _changed(relay: Relay, run_directory: str) -> str:
+    from minirun.engine import plugged  # once in the life of a few containers
+
+    return plugged.follow(relay, run_directory)
 
 
 def _service(module: str, words: list[str]) -> "Service":

@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.ends import Ends
     from minirun.engine.register import Container
+    from minirun.engine.relay import Service
     from minirun.runtime.state import State
 
 SIGKILL = 9
@@ -29,18 +30,19 @@ SIGKILL = 9
 
 # ---- up --------------------------------------------------------------------------------------------------------
 
-def bring_up(container: Container, ends: Ends) -> tuple[State, int]:
+def bring_up(container: Container, ends: Ends, services: list[Service]) -> tuple[State, int]:
     """Take a container from its bundle to a running program. The caller is its monitor and becomes its parent.
 
-    Arguments: ends, of the program's standard streams. Returns: its state, and its mount namespace, open: while that
-    is held, the end of its process need not wait for some twenty unmounts.
+    Arguments: ends, of the program's standard streams; services, of the monitor, see `cable.plug_in`. Returns: its
+    state, and its mount namespace, open: while that is held, the end of its process need not wait for some twenty
+    unmounts.
     What was made when something fails is left to `take_down`.
     """
     spec = specs.load(container.run_directory)
     place = lifecycle.Place(container.run_directory, state_directory(container))
     # While its process builds its root, the cable is plugged in: neither needs the other.
     state = lifecycle.create(spec, place, stdio=ends.given, console=ends.console,
-                             meanwhile=lambda pid: cable.plug_in(container, pid))
+                             meanwhile=lambda pid: cable.plug_in(container, pid, services))
     mounts = namespaces.Opened(f"/proc/{state.pid}/ns/mnt").fd
     lifecycle.start(state)
     watch.note(container.run_directory, state)

@@ -16,7 +16,7 @@ from minirun.engine.finding import Problem, containers, ids, is_busy, is_new
 from minirun.engine.register import Container, exists
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import cgroups, procfs
-from minirun.network import networks
+from minirun.network import networks, ports
 from minirun.runtime import lifecycle
 from minirun.runtime import state as states
 
@@ -155,3 +155,11 @@ def half_networks() -> Iterator[Problem]:
     for network in networks.orphans(places.data, places.run, places.settings()):
         yield Problem("network", f"network {network.name}: was left when it was made or removed",
                       networks.clear_orphans, places.data, places.run, places.settings())
+
+
+def ports_of_nobody() -> Iterator[Problem]:
+    """Kind "port": published ports of containers that are gone."""
+    for mapping in ports.leftovers(places.run, _WithRunDirectory()):
+        what = (f"port {mapping['HostIP']}:{mapping['HostPort']}/{mapping['Proto']} is held for container "
+                f"{mapping['Owner'][:12]}, which is gone")
+        yield Problem("port", what, ports.clear, places.run, mapping)

@@ -90,8 +90,8 @@ def endpoints_of(run_directory: str) -> dict[str, dict]:
     return cable_of(run_directory)["Endpoints"]
 
 
-def ports_of(run_directory: str) -> list[dict]:
-    """Its published ports (see `network.ports`)."""
+def ports_of(run_directory: str) -> list[dict] | None:
+    """Its published ports (see `network.ports`); None while they are changing."""
     return cable_of(run_directory)["Ports"]
 
 

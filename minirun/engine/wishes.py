@@ -84,10 +84,17 @@ def check_mode(config: dict, host_config: dict, hostname: str, links: list[str])
             ((shares or mode == "host") and config.get("MacAddress"), f"mac-address {both}"),
             (shares and (host_config["PortBindings"] or host_config["PublishAllPorts"]),
              "port publishing and the container type network mode"),
+            (shares and config.get("ExposedPorts"), "port exposing and the container type network mode"),
             (mode == "host" and links, "host type networking can't be used with links. This would result in undefined "
                                        "behavior")):
         if wished:
             raise BadParameter(f"conflicting options: {text}")
+
+
+def publishes(record: dict) -> bool:
+    """Whether a container wants to be reached from outside."""
+    host_config = record["HostConfig"]
+    return bool(host_config["PortBindings"] or host_config["PublishAllPorts"] and record["Config"].get("ExposedPorts"))
 
 
 def complete(record: dict, network: str, wish: dict) -> None:

@@ -73,23 +73,24 @@ def publish(network: Network, endpoint: dict, wishes: Iterable[Wish], settings: 
     except BaseException:
         for sock in bound:
             sock.close()
-        withdraw(network.run, endpoint, mappings)
+        withdraw(network.run, endpoint["ContainerID"], mappings, endpoint)
         raise
     return mappings, bound
 
 
-def withdraw(run: str, endpoint: dict, mappings: Iterable[dict] | None = None) -> None:
+def withdraw(run: str, owner: str, mappings: Iterable[dict] | None, endpoint: dict | None = None) -> None:
     """Take back what a container has published; fine when some of it is gone already.
 
-    Arguments: endpoint, where it was published; mappings, None when they are not known: then they are looked for.
+    Arguments: owner (str), its ID; mappings, None when they are not known: then they are looked for; endpoint, where it
+    was published, if that stays: with an endpoint that goes, its rules have gone.
     """
-    owner = endpoint["ContainerID"]
     held = [mapping for mapping in (every(run, owner) if mappings is None else mappings)
             if allocator.owner_of(_place(run, mapping), mapping["HostPort"])[0] == owner]
     if not held:
         return
     with step("take the published ports back"), firewall.writing(run) as lock:
-        rulebook.take_away(directory_of(run, endpoint), endpoint, known=lock.known)
+        if endpoint is not None:
+            rulebook.take_away(directory_of(run, endpoint), endpoint, _changes(held), known=lock.known)
         for mapping in held:
             allocator.release(_place(run, mapping), mapping["HostPort"], owner)
 

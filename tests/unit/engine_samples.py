@@ -15,7 +15,8 @@ _DEFAULTS = dict(
     cpuset_mems="", pids_limit=0, network="default", endpoint=None, link=[], read_only=False, cap_add=[], cap_drop=[],
     label=[], label_file=[], cidfile="", stop_signal="", stop_timeout=None, ulimit=[], oom_score_adj=0, group_add=[],
     shm_size=0, sysctl={}, dns=[], dns_search=[], dns_option=[], add_host=[], mac_address="", attach=[],
-    sig_proxy=True, detach_keys="", pull="missing", security_opt=[])
+    sig_proxy=True, detach_keys="", pull="missing", security_opt=[], publish_all=False,
+    port_bindings={}, exposed_ports={})
 
 
 class Options:

@@ -188,7 +188,8 @@ def test_bad_values_in_the_words_of_dockers_client(words, text):
     (["--=x"], "bad flag syntax: --=x"),
     (["--gpus", "all"], "minirun does not have --gpus yet"),
     (["--privileged"], "minirun does not have --privileged yet"),
-    (["-p8080:80"], "minirun does not have --publish yet"),
+    (["-P=maybe"], 'invalid argument "maybe" for "-P, --publish-all" flag: strconv.ParseBool: parsing "maybe": '
+                   "invalid syntax"),
 ])
 def test_wrong_flags_in_the_words_of_dockers_client(words, text):
     with pytest.raises(UsageError) as caught:

@@ -256,7 +256,7 @@ def test_the_options_here_are_those_of_the_command_line():
     """Else these tests would prove something about options that nobody can give."""
     from minirun.cli.run_options import RUN
 
-    # What `cli.run_network` makes of the flags is not what they are.
-    made = ("image", "command", "network", "endpoint")
+    # What `cli.run_network` and `cli.port_words` make of the flags is not what they are.
+    made = ("image", "command", "network", "endpoint", "port_bindings", "exposed_ports")
     assert {option.name: option.initial() for option in RUN}.items() >= {
         name: value for name, value in vars(Options()).items() if name not in made}.items()

@@ -40,6 +40,9 @@ class Made:
     def status(self):
         return self.state
 
+    def ports(self):
+        return dict.fromkeys(self.record["Config"].get("ExposedPorts") or {})
+
 
 @pytest.fixture
 def made(monkeypatch):

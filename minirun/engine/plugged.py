@@ -1,0 +1,26 @@
+"""In a container's monitor: somebody has changed what is plugged into the container while it runs.
+
+`network connect` and `disconnect` do their work on the kernel, note it beside the container, and then have its monitor
+look: the services in it follow what is noted.
+"""
+
+from __future__ import annotations
+
+from minirun.errors import MinirunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.relay import Relay
+
+
+def follow(relay: Relay, run_directory: str) -> str:
+    """Have all services do what is noted now. Returns: "" or what went wrong, for whoever has changed it."""
+    from minirun.engine import published
+
+    failures = []
+    for service in (published,):
+        try:
+            service.follow(relay, run_directory)
+        except MinirunError as error:
+            failures.append(error.message)
+    return "; ".join(failures)
