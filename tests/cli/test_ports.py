@@ -390,7 +390,7 @@ def test_a_rule_that_somebody_has_deleted_is_not_missed(minirun, host, web):
 
 def test_at_rest_it_goes_on(minirun, host, web):
     pid = web.monitor()
-    assert wait_for(lambda: b"resting" in Path(f"/proc/{pid}/cmdline").read_bytes(), 5)
+    assert wait_for(lambda: b"resting" in Path(f"/proc/{pid}/cmdline").read_bytes(), 20)
     assert peer_of(ask(host, "127.0.0.1", 8080).stdout) == "172.17.0.1"
     assert peer_of(ask(host, "::1", 8080).stdout) == "172.17.0.1"
     minirun.ok("stop", "-t", "0", "web")
