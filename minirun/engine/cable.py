@@ -5,7 +5,7 @@ What is plugged in is noted in the container's volatile directory, before it is 
     cable.json = {"Name", "Inode"      the namespace under its name in /run/netns
                   "Endpoints"          network → endpoint (see `network.networks.reserve`); first is who has the way out
                   "Interfaces"         {"eth": how many there have been}: none is used again
-                  "Ports", "Resolver"  what the monitor serves; Ports is null while something may be reserved in addition
+                  "Ports", "Resolver"  what the monitor serves; Ports is null while more may be reserved than is noted
                   "Pending"}           something may have been reserved that is not in "Endpoints" yet
 
 With several networks the way out leads through one of them: `ways_out` says which, by Docker's rule.
