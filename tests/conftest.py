@@ -202,7 +202,12 @@ class Machine(Host):
     def addresses(self) -> list[str]:
         """The addresses that are written down as taken."""
         return sorted(path.name for path in (self.run_directory / "minirun/networks").glob("*/*")
-                      if re.fullmatch(r"\d+\.\d+\.\d+\.\d+|[0-9a-f:]*:[0-9a-f:]+", path.name))
+                      if path.is_file() and re.fullmatch(r"\d+\.\d+\.\d+\.\d+|[0-9a-f:]*:[0-9a-f:]+", path.name))
+
+    def ports(self) -> list[str]:
+        """The published ports that are written down: "0.0.0.0/tcp/8080"."""
+        top = self.run_directory / "minirun/networks/ports"
+        return sorted(str(path.relative_to(top)) for path in top.rglob("*") if path.name.isdigit())
 
     def networks(self) -> list[str]:
         """The IDs of the networks that a test has made."""
@@ -216,6 +221,7 @@ class Machine(Host):
         found += [f"mount lost: {line}" for line in self.mounts_before if line not in self.mounts()]
         found += [f"process {pid} {name}" for pid, name in self.pids().items() if pid not in self.pids_before]
         found += [f"address {address}" for address in self.addresses()]
+        found += [f"port {port}" for port in self.ports()]
         found += [f"network {name}" for name in self.networks()]
         for place in ("minirun/containers", "minirun/runtime", "netns"):
             found += [f"/run/{place}/{path.name}" for path in (self.run_directory / place).glob("*")]

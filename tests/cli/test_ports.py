@@ -50,12 +50,6 @@ def rules(host, table: str, chain: str) -> list[str]:
     return [line for line in lines if "dport" in line]
 
 
-def published(host) -> list[str]:
-    """The reservations that are written down."""
-    top = host.run_directory / "minirun/networks/ports"
-    return sorted(str(path.relative_to(top)) for path in top.rglob("*") if path.name.isdigit())
-
-
 def bound(host) -> list[str]:
     """Who holds a port, as ss shows it: "tcp 0.0.0.0:8080"."""
     lines = host.run("ss", "-Hlntu").stdout.splitlines()
@@ -63,7 +57,7 @@ def bound(host) -> list[str]:
 
 
 def nothing_is_left(host) -> bool:
-    return not (published(host) or bound(host) or rules(host, "nat", "MINIRUN") or rules(host, "filter", "MINIRUN")
+    return not (host.ports() or bound(host) or rules(host, "nat", "MINIRUN") or rules(host, "filter", "MINIRUN")
                 or rules(host, "nat", "POSTROUTING"))
 
 
@@ -275,12 +269,12 @@ def refused(minirun, host, *flags) -> str:
 
 
 def test_a_port_that_another_container_has(minirun, host, web):
-    before = (published(host), bound(host), rules(host, "nat", "MINIRUN"))
+    before = (host.ports(), bound(host), rules(host, "nat", "MINIRUN"))
     assert refused(minirun, host, "-p", "8080:80") == "Bind for 0.0.0.0:8080 failed: port is already allocated"
     assert refused(minirun, host, "-p", "[::]:8080:80") == "Bind for :::8080 failed: port is already allocated"
     assert refused(minirun, host, "-p", "81:81", "-p", "8080:80") == (
         "Bind for 0.0.0.0:8080 failed: port is already allocated")
-    assert (published(host), bound(host), rules(host, "nat", "MINIRUN")) == before
+    assert (host.ports(), bound(host), rules(host, "nat", "MINIRUN")) == before
     minirun.begin("-p", "203.0.113.1:81:80", "alpine", "sleep", "100", name="w3")
 
 
