@@ -14,6 +14,7 @@ import os
 from minirun.errors import EngineError
 from minirun.kernel import procfs, rtnetlink
 from minirun.network.ipam import Pool, Subnet
+from minirun.trace import step
 
 NAME = "minirun0"
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
@@ -148,7 +149,8 @@ def ensure_up(netlink: Socket, bridge: Bridge) -> rtnetlink.Link:
     link = rtnetlink.find_link(netlink, bridge.name)
     assert link is not None
     if not link.up:
-        netlink.do(rtnetlink.set_link(link, up=True))
+        with step(f"start {bridge.name}"):
+            netlink.do(rtnetlink.set_link(link, up=True))
     return link
 
 

@@ -62,8 +62,7 @@ def lay(networks: Sequence[Network], settings: Settings, counter: int, *, needed
                 with step("set the firewall rules"):
                     _ensure_rules(laid, undo, drop=os.path.exists(owes_drop), afresh=afresh)
             for network in laid:
-                with step(f"start {network.bridge.name}"):
-                    network.stamp(bridges.ensure_up(netlink, network.bridge), settings.given)
+                network.stamp(bridges.ensure_up(netlink, network.bridge), settings.given)
         except BaseException:
             _roll_back(undo)
             raise

@@ -10,7 +10,7 @@ import os
 
 from minirun import store
 from minirun.errors import EngineError, MinirunError
-from minirun.network import definitions, foundation, ipam, pools
+from minirun.network import default_network, definitions, foundation, ipam, pools
 from minirun.network import networks as door
 from minirun.network.networks import Network
 from minirun.trace import step
@@ -105,6 +105,10 @@ def reload(place: Place) -> list[MinirunError]:
     """What dockerd does when it starts. Returns, errors: see `networks.reload`."""
     pools.begin_anew(place.run)
     with step("lay all networks anew"):
+        store.make_directory(f"{place.run}/networks/{door.DEFAULT}/cables")
+        with store.lock(f"{place.run}/networks/ifindex"):
+            others = [network.record for network in door.kept(place.data, place.run)]
+            default_network.plan(place.run, place.settings, others)
         return lay_all(place, afresh=True)
 
 

@@ -146,7 +146,12 @@ def test_reload_does_what_dockerd_does_when_it_starts(host):
     host.text("iptables", "-I", "FORWARD", "-i", "adm", "-j", "ACCEPT")
     host.text("iptables", "-I", "MINIRUN-USER", "-s", "198.51.100.7", "-j", "DROP")
     host.text("iptables", "-A", "MINIRUN", "-s", "198.51.100.8", "-j", "DROP")  # our chain: whatever is in it goes
+    before = host.call(lambda: networks.find(DATA, RUN, "bridge").shown())
     assert host.call(reload) == []
+    after = host.call(lambda: networks.find(DATA, RUN, "bridge").shown())
+    assert before["IPAM"]["Config"] == [{"Subnet": "172.17.0.0/16"}]  # Docker names a gateway that it finds, only
+    assert after["IPAM"]["Config"] == [{"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}]
+    assert after["Id"] == before["Id"]
     forward = [line for line in host.text("iptables", "-S", "FORWARD").splitlines() if line.startswith("-A")]
     assert forward == [
         "-A FORWARD -j MINIRUN-USER", "-A FORWARD -j MINIRUN-ISOLATION-STAGE-1",

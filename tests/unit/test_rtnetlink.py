@@ -83,6 +83,27 @@ CASES = {
         rtnetlink.new_address(Link(5, "eth0"), "172.17.0.2", 16, "172.17.255.255"),
         oracle(ifaddrmsg, 20, CREATE, {"family": 2, "prefixlen": 16, "index": 5}, [
             ("IFA_ADDRESS", "172.17.0.2"), ("IFA_LOCAL", "172.17.0.2"), ("IFA_BROADCAST", "172.17.255.255")])),
+    "IPv6 address": (
+        rtnetlink.new_address(Link(5, "eth0"), "2001:db8::2", 64, "", nodad=True),
+        oracle(ifaddrmsg, 20, CREATE, {"family": 10, "prefixlen": 64, "flags": 2, "index": 5}, [
+            ("IFA_ADDRESS", "2001:db8::2"), ("IFA_LOCAL", "2001:db8::2")])),
+    "address gone": (
+        rtnetlink.del_address(Link(5, "eth0"), "172.17.0.2", 16),
+        oracle(ifaddrmsg, 21, CHANGE, {"family": 2, "prefixlen": 16, "index": 5}, [
+            ("IFA_ADDRESS", "172.17.0.2"), ("IFA_LOCAL", "172.17.0.2")])),
+    "IPv6 default route": (
+        rtnetlink.new_default_route(Link(5, "eth0"), "2001:db8::1"),
+        oracle(rtmsg, 24, CREATE, {"family": 10, "table": 254, "proto": 3, "scope": 0, "type": 1}, [
+            ("RTA_GATEWAY", "2001:db8::1"), ("RTA_OIF", 5)])),
+    "default route gone": (
+        rtnetlink.del_default_route(Link(5, "eth0"), "172.17.0.1"),
+        oracle(rtmsg, 25, CHANGE, {"family": 2, "table": 254, "proto": 3, "scope": 0, "type": 1}, [
+            ("RTA_GATEWAY", "172.17.0.1"), ("RTA_OIF", 5)])),
+    "hairpin": (
+        rtnetlink.set_hairpin(Link(6, "veth0123456")),
+        oracle(ifinfmsg, 16, CHANGE, {"index": 6}, [
+            ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"),
+                                         ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", 1)]})]})])),
     "default route": (
         rtnetlink.new_default_route(Link(5, "eth0"), "172.17.0.1"),
         oracle(rtmsg, 24, CREATE, {"family": 2, "table": 254, "proto": 3, "scope": 0, "type": 1}, [
@@ -107,7 +128,12 @@ def test_shell_lines() -> None:
                              "txqueuelen 0 mtu 1500")
     assert lines["down"] == "link set eth0 down"
     assert lines["address"] == "addr add 172.17.0.2/16 broadcast 172.17.255.255 dev eth0"
+    assert lines["IPv6 address"] == "addr add 2001:db8::2/64 dev eth0 nodad"
+    assert lines["address gone"] == "addr del 172.17.0.2/16 dev eth0"
     assert lines["default route"] == "route add default via 172.17.0.1 dev eth0"
+    assert lines["IPv6 default route"] == "-6 route add default via 2001:db8::1 dev eth0"
+    assert lines["default route gone"] == "route del default via 172.17.0.1 dev eth0"
+    assert lines["hairpin"] == "link set veth0123456 type bridge_slave hairpin on"
 
 
 def test_an_address_that_is_none_is_refused() -> None:
