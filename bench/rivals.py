@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,6 +30,25 @@ def checked(argv: list[str], environment: dict[str, str]) -> str:
     if result.returncode:
         raise RuntimeError(f"{' '.join(argv[:4])}: {result.stderr.strip()[-500:]}")
     return result.stdout
+
+
+def milliseconds(argv: list[str], environment: dict[str, str]) -> float:
+    """Run a command and say how long that took, from the fork to the end of the wait.
+
+    Errors: RuntimeError when it fails: the time of a failure is no measurement.
+    """
+    with tempfile.TemporaryFile() as output:
+        actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+                   (os.POSIX_SPAWN_DUP2, output.fileno(), 2)]
+        begun = time.perf_counter()
+        pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        took = (time.perf_counter() - begun) * 1000
+        if code:
+            output.seek(0)
+            complaint = output.read().decode(errors="replace")[-500:]
+            raise RuntimeError(f"{' '.join(argv[:4])}: exit code {code}: {complaint}")
+        return took
 
 
 def pss_of(pid: int) -> float:
@@ -66,16 +86,29 @@ class Minirun:
         """The IDs of the running containers."""
         return checked(self.words("ps", "-q", "--no-trunc"), self.environment).split()
 
-    def memory(self) -> list[float]:
-        """PSS (MiB) of the monitor of each running container."""
-        return [pss_of(json.loads((self.run / "containers" / name / "monitor.json").read_text())["pid"])
+    def monitors(self) -> list[int]:
+        """The pids of the monitors of the running containers."""
+        return [json.loads((self.run / "containers" / name / "monitor.json").read_text())["pid"]
                 for name in self.running()]
 
-    def close(self) -> None:
+    def memory(self) -> list[float]:
+        """PSS (MiB) of each monitor."""
+        return [pss_of(pid) for pid in self.monitors()]
+
+    def wait_for_rest(self, seconds: float = 20) -> None:
+        """Wait until all monitors are at rest (see minirun/engine/resting.py), which is some work for each."""
+        left, end = self.monitors(), time.monotonic() + seconds
+        while left and time.monotonic() < end:
+            left = [pid for pid in left if b"resting" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            time.sleep(0.1)
+
+    def remove_all(self) -> None:
         """Remove all containers."""
         names = checked(self.words("ps", "-aq"), self.environment).split()
         if names:
             checked(self.words("rm", "-f", *names), self.environment)
+
+    close = remove_all
 
 
 class Runc:
@@ -192,13 +225,17 @@ class Docker:
         """PSS (MiB) of dockerd and containerd, which are there whether or not a container runs."""
         return pss_of(self.daemon.pid) + pss_of(self.containerd.pid)
 
+    def remove_all(self) -> None:
+        """Remove all containers."""
+        names = checked(self.words("ps", "-aq"), self.environment).split()
+        if names:
+            checked(self.words("rm", "-f", *names), self.environment)
+
     def close(self) -> None:
         """Remove all containers and end the two daemons."""
         if self.daemon.poll() is None:
             try:
-                names = checked(self.words("ps", "-aq"), self.environment).split()
-                if names:
-                    checked(self.words("rm", "-f", *names), self.environment)
+                self.remove_all()
             except RuntimeError as reason:
                 print(reason, file=sys.stderr)  # the throw-away host's end takes them too
         for process in (self.daemon, self.containerd):

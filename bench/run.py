@@ -22,11 +22,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
-from rivals import SYSTEM_PATH, Docker, Minirun, Missing, Runc  # noqa: E402
+import crowd  # noqa: E402
+import throughput  # noqa: E402
+from rivals import SLEEP, SYSTEM_PATH, Docker, Minirun, Missing, Runc, milliseconds  # noqa: E402
 from table import Table  # noqa: E402
 from throwaway import Host  # noqa: E402
 
-SECONDS = 170  # for all of it; a slow machine gets fewer rounds, not more time
+SECONDS = 300  # for all of it; a slow machine gets fewer rounds, not more time
 MEMORY_AT = 10  # containers
 
 
@@ -36,6 +38,7 @@ class Bench:
     def __init__(self, words: argparse.Namespace, scratch: Path) -> None:
         self.table = Table()
         self.end = time.monotonic() + SECONDS
+        self.quick, self.scratch = words.quick, scratch
         self.rounds, self.containers = (5, MEMORY_AT) if words.quick else (25, 50)
         archive = layer_archive(words.image)
         self.minirun = Minirun(words.minirun, scratch, archive)
@@ -49,13 +52,31 @@ class Bench:
             self.table.notes.append(f"left out, not on this machine: {reason}")
             return None
 
-    def measure(self) -> None:
-        """All measurements, in an order in which none needs the clean-up of another."""
+    def measure(self, only: str) -> None:
+        """All measurements, or the part that is named `only`; in an order in which none needs another's clean-up."""
+        for part in (self.starts, self.crowds, self.throughput):
+            if only in ("", part.__name__):
+                part()
+
+    def starts(self) -> None:
+        """One command after the other: what a person at a shell waits for."""
         self.compare_runs()
         self.fill()
         self.compare_lists()
         self.compare_execs()
         self.compare_removals()
+        self.compare_published()
+
+    def crowds(self) -> None:
+        """Many starts at once, and a start when many run already."""
+        if self.docker:
+            crowd.compare_crowds(self.table, self.minirun, self.docker, 24 if self.quick else 100)
+        crowd.compare_late_starts(self.table, self.minirun, 50 if self.quick else 300)
+
+    def throughput(self) -> None:
+        """What goes through the cables."""
+        if self.docker:
+            throughput.compare(self.table, self.minirun, self.docker, self.scratch, 1 if self.quick else 6)
 
     def compare_runs(self) -> None:
         """A whole `run --rm alpine true`, and a bare interpreter, with nothing else running."""
@@ -66,7 +87,7 @@ class Bench:
             rivals["runc"] = (self.runc.run(), self.runc.environment)
         if self.docker:
             rivals["docker"] = (self.docker.words(*run), self.docker.environment)
-        times = self.in_turn(rivals, share=0.25)
+        times = self.in_turn(rivals, share=0.15)
         if self.runc:
             self.table.add("run --rm alpine true / runc run", times["minirun"], times["runc"], goal=1.0)
         if self.docker:
@@ -93,6 +114,7 @@ class Bench:
 
     def compare_memory(self) -> None:
         """Memory for each running container."""
+        self.minirun.wait_for_rest()
         theirs = self.docker.memory() if self.docker else []
         what = f"monitor's PSS at {MEMORY_AT} containers / containerd-shim's"
         self.table.add_limit(what, self.minirun.memory(), theirs, unit="MiB", goal=3)
@@ -114,7 +136,7 @@ class Bench:
     def _compare(self, what: str, rivals: dict, theirs: tuple[str, ...], goal: float = 0) -> None:
         if self.docker:
             rivals["docker"] = (self.docker.words(*theirs), self.docker.environment)
-            times = self.in_turn(rivals, share=0.15)
+            times = self.in_turn(rivals, share=0.1)
             self.table.add(what, times["minirun"], times["docker"], goal=goal)
 
     def compare_removals(self) -> None:
@@ -123,6 +145,14 @@ class Bench:
             ours = milliseconds(self.minirun.words("rm", "-f", *self.minirun.running()), self.minirun.environment)
             theirs = milliseconds(self.docker.words("rm", "-f", *self.docker.running()), self.docker.environment)
             self.table.add(f"rm -f of {self.containers} / docker rm -f", [ours], [theirs])
+
+    def compare_published(self) -> None:
+        """A start with a published port, and one without."""
+        publish = self.minirun.words("run", "-d", "-p", "80", "alpine", *SLEEP)
+        times = self.in_turn({"published": (publish, self.minirun.environment),
+                              "plain": (self.minirun.start(), self.minirun.environment)}, share=0.05)
+        self.table.add("run -d -p 80 alpine sleep / run -d alpine sleep", times["published"], times["plain"], goal=1.5)
+        self.minirun.remove_all()
 
     def in_turn(self, rivals: dict[str, tuple[list[str], dict[str, str]]], share: float) -> dict[str, list[float]]:
         """Time each rival once in each round, after a round that does not count.
@@ -146,25 +176,6 @@ class Bench:
         self.minirun.close()
         if self.docker:
             self.docker.close()
-
-
-def milliseconds(argv: list[str], environment: dict[str, str]) -> float:
-    """Run a command and say how long that took, from the fork to the end of the wait.
-
-    Errors: RuntimeError when it fails: the time of a failure is no measurement.
-    """
-    with tempfile.TemporaryFile() as output:
-        actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
-                   (os.POSIX_SPAWN_DUP2, output.fileno(), 2)]
-        begun = time.perf_counter()
-        pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        took = (time.perf_counter() - begun) * 1000
-        if code:
-            output.seek(0)
-            complaint = output.read().decode(errors="replace")[-500:]
-            raise RuntimeError(f"{' '.join(argv[:4])}: exit code {code}: {complaint}")
-        return took
 
 
 def layer_archive(name: str) -> str:
@@ -194,7 +205,7 @@ def inside(words: argparse.Namespace) -> int:
     bench = Bench(words, Path(words.scratch))
     try:
         head = heading(bench)
-        bench.measure()
+        bench.measure(words.only)
     finally:
         bench.close()
     text = head + bench.table.text()
@@ -206,7 +217,8 @@ def inside(words: argparse.Namespace) -> int:
 def main() -> int:
     """Make the throw-away host, measure in it, and see that nothing is left."""
     parser = argparse.ArgumentParser(description="minirun beside runc and Docker")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and 10 containers instead of 50")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and containers")
+    parser.add_argument("--only", default="", choices=("starts", "crowds", "throughput"), help="one part of it")
     parser.add_argument("--minirun", default=str(Path(sys.executable).with_name("minirun")),
                         help="the launcher to measure (default: the one beside this Python)")
     parser.add_argument("--image", default="alpine", help="an image with one layer (default: alpine)")
@@ -221,7 +233,7 @@ def main() -> int:
     scratch = tempfile.mkdtemp(prefix="minirun-bench-", dir="/var/tmp")  # not /tmp, which may be in memory
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        with Host(environment={"PATH": f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}"}) as host:
+        with Host(outside=True, environment={"PATH": f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}"}) as host:
             bench = host.popen(sys.executable, *sys.argv, "--scratch", scratch)
             try:
                 return bench.wait(SECONDS + 60)

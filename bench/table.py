@@ -20,6 +20,15 @@ class Table:
         cells = (f"{median(ours):.1f} {unit}", f"{median(theirs):.1f} {unit}", f"{ratio:.2f}")
         self._line(what, cells, ratio, goal, "")
 
+    def add_rate(self, what: str, ours: list[float], theirs: list[float], *, unit: str, goal: float) -> None:
+        """One comparison in which more is better: the best of each, since what else the machine does only takes away.
+
+        Arguments: goal, the ratio that must be reached.
+        """
+        ratio = max(ours) / max(theirs)
+        self.lines.append((what, f"{max(ours):.1f} {unit}", f"{max(theirs):.1f} {unit}", f"{ratio:.2f}", f"≥ {goal:g}",
+                           "met" if ratio >= goal else "NOT MET"))
+
     def add_limit(self, what: str, ours: list[float], theirs: list[float], *, unit: str, goal: float) -> None:
         """One measurement with a limit of its own, with or without a rival."""
         value = median(ours)
