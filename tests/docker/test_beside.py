@@ -177,6 +177,55 @@ def test_minirun0_is_deleted_and_comes_back(shared):
     assert shared.pings(shared.minirun, "m1", OUTSIDE)
 
 
+def test_a_network_of_minirun_comes_and_goes(shared, still_works):
+    """It takes a subnet that neither has, and its rules come between nobody's."""
+    docker = shared.rules("DOCKER")
+    ok(shared.minirun("network", "create", "extra"))
+    assert shared.rules("DOCKER") == docker
+    subnet = ok(shared.minirun("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "extra"))
+    assert subnet not in (shared.subnet("docker0"), shared.subnet("minirun0"))
+    ok(shared.minirun("run", "--rm", "--network", "extra", "alpine", "ping", "-c", "1", "-W", "3", OUTSIDE))
+    ok(shared.docker("run", "--rm", "alpine", "ping", "-c", "1", "-W", "3", OUTSIDE))
+    ok(shared.minirun("network", "rm", "extra"))
+
+
+def test_reload(shared):
+    """What dockerd does to its own rules when it starts, done to ours: Docker's keep their order."""
+    docker, policy, before = shared.rules("DOCKER"), shared.policy(), shared.rules("MINIRUN")
+    ok(shared.minirun("network", "reload"))
+    assert (shared.rules("DOCKER"), shared.policy()) == (docker, policy)
+    assert sorted(shared.rules("MINIRUN")) == sorted(before)
+    assert shared.pings(shared.docker, "d1", OUTSIDE)
+    assert shared.pings(shared.minirun, "m1", OUTSIDE)
+
+
+def test_reset_takes_away_ours_alone(shared):
+    """Also forwarding and FORWARD's policy stay: Docker lives on them, whoever set them first."""
+    docker, policy, subnet = shared.rules("DOCKER"), shared.policy(), shared.subnet("docker0")
+    ok(shared.minirun("rm", "-f", "m1"))
+    shared.minirun("system", "reset-network")
+    assert "MINIRUN" not in shared.sh("iptables-save")
+    assert "minirun0" not in shared.sh("iptables-save; ip link")
+    assert (shared.rules("DOCKER"), shared.policy(), shared.subnet("docker0")) == (docker, policy, subnet)
+    assert shared.pings(shared.docker, "d1", OUTSIDE)
+    ok(shared.minirun("run", "-d", "--name", "m1", *SLEEP))
+    assert shared.rules("DOCKER") == docker
+    assert shared.pings(shared.minirun, "m1", OUTSIDE)
+
+
+def test_a_port_belongs_to_who_was_first(shared, still_works):
+    """Both words are Docker's. Nothing of the loser is left."""
+    for first, second in ((shared.docker, shared.minirun), (shared.minirun, shared.docker)):
+        ok(first("run", "-d", "--name", "p1", "-p", "8080:80", *SLEEP))
+        before = shared.sh("iptables-save | grep -v '^#' | sed 's/ *\\[[0-9]*:[0-9]*\\]//'")
+        lost = second("run", "-d", "--name", "p2", "-p", "8080:80", *SLEEP)
+        assert lost.code == 125
+        assert lost.err.strip().endswith("0.0.0.0:8080: bind: address already in use.")
+        assert shared.sh("iptables-save | grep -v '^#' | sed 's/ *\\[[0-9]*:[0-9]*\\]//'") == before
+        ok(second("rm", "-f", "p2"))
+        ok(first("rm", "-f", "p1"))
+
+
 # ---- what Docker does leaves minirun alone ---------------------------------------------------------------------
 
 def test_containers_of_docker_come_and_go(shared, still_works):
