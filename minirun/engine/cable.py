@@ -81,6 +81,9 @@ def reserve(container: Container, network: Network, wish: dict) -> dict:
     """
     record = container.record
     wishes.complete(record, network.name, wish)
+    if network.has_bridge:
+        networks.check_wish(network, wish["IPAMConfig"] or {})
+    wishes.check_addresses(wish["IPAMConfig"] or {})
     wanted = {**(wish["IPAMConfig"] or {}), "MacAddress": wishes.mac_of(record, network.name)}
     endpoint = networks.reserve(network, container.id, wanted)
     wish["NetworkID"] = network.id

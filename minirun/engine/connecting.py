@@ -71,22 +71,28 @@ def _plug(container: Container, network: Network, wish: dict) -> None:
         if network.name in note["Endpoints"]:
             raise EngineError(f"endpoint with name {container.name} already exists in network {network.name}")
         cable.write(container, {**note, "Pending": True})
-        endpoint = cable.reserve(container, network, wish)
+        try:
+            endpoint = cable.reserve(container, network, wish)
+        except BaseException:
+            cable.write(container, note)
+            raise
         cable.number(note, endpoint)
         note["Endpoints"][network.name] = endpoint
         cable.write(container, note)
+        moved = False
         try:
             pid = joining.pid_of(container)
             if endpoint["IPAddress"]:
                 networks.plug(network, endpoint, pid, default_route=False)
                 cable.write(container, note)  # the kernel may have given the device another number
                 before = [one for one in cable.ways_out(note) if one is not endpoint][:1]
+                moved = cable.ways_out(note)[:1] == [endpoint]
                 _move_way_out(container, note, pid, before)
                 etc_files.add_own_lines(container, endpoint)
             if wishes.is_user_defined(network.name):
                 etc_files.use_name_service(container)
         except BaseException as error:
-            _withdraw(container, note, network.name)
+            _withdraw(container, note, network.name, moved)
             if isinstance(error, KernelError) and not joining.pid_of(container):
                 raise _Ended from None
             raise
@@ -113,14 +119,14 @@ def _move_way_out(container: Container, note: dict, pid: int, before: list[dict]
             published.move(container, note, before[0] if before else None)
 
 
-def _withdraw(container: Container, note: dict, name: str) -> None:
-    """Give back what a failed connect has taken; the way out is where it was."""
+def _withdraw(container: Container, note: dict, name: str, moved: bool) -> None:
+    """Give back what a failed connect has taken. Arguments: moved, whether the way out had gone there already."""
     endpoint = note["Endpoints"].pop(name)
     if endpoint["IPAddress"]:
         networks.disconnect(places.run, endpoint, unplug=True)
-        pid, before = joining.pid_of(container), cable.ways_out(note)
-        if pid and before:
-            networks.set_default_route(pid, before[0])
+        pid = joining.pid_of(container)
+        if pid and moved:
+            _move_way_out(container, note, pid, before=[endpoint])
     cable.write(container, note)
 
 
@@ -168,6 +174,9 @@ def _unplug(container: Container, network: Network) -> None:
             pid = joining.pid_of(container)
             if pid:
                 _move_way_out(container, note, pid, before)
+            others = [one for one in note["Endpoints"].values() if one["GlobalIPv6Address"]]
+            if pid and endpoint["GlobalIPv6Address"] and not others:
+                networks.loopback_without_ipv6(pid)
             etc_files.remove_lines(container, names)
         cable.write(container, note)
 

@@ -56,6 +56,13 @@ def make(mode: str, endpoint: dict | None) -> dict[str, dict]:
     return {name: {**blank(), **(endpoint or {})}} if name else {}
 
 
+def check_addresses(address: dict) -> None:
+    """The addresses of a wish that comes by way of `network connect`. Errors: EngineError, with dockerd's bracket."""
+    for key, family in (("IPv4Address", _socket.AF_INET), ("IPv6Address", _socket.AF_INET6)):
+        if address.get(key) and not is_address(address[key], family):
+            raise EngineError(f"Invalid {key[:4]} address: {address[key]})")
+
+
 def is_address(text: str, family: int) -> bool:
     """Whether a text is an address of this family (AF_INET, AF_INET6)."""
     try:

@@ -152,6 +152,12 @@ def set_default_route(netns: str | int, endpoint: dict | None) -> None:
         veth.set_default_routes(opened, endpoint)
 
 
+def loopback_without_ipv6(netns: str | int) -> None:
+    """What is left of IPv6 in a running container that has come off its last network with IPv6: nothing."""
+    with Netns(_path_of(netns)) as opened:
+        veth.switch_off_ipv6_on_loopback(opened)
+
+
 def loopback_only(netns: str | int) -> None:
     """What --network none gives: a loopback that is on, no IPv6, nothing else."""
     with Netns(_path_of(netns)) as opened:

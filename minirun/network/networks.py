@@ -27,6 +27,7 @@ from minirun.network.endpoints import (
     connect,
     disconnect,
     loopback_only,
+    loopback_without_ipv6,
     plug,
     reserve,
     set_default_route,
@@ -47,8 +48,9 @@ DEFAULT = "bridge"
 PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
 
 __all__ = ["DEFAULT", "PATIENCE", "PREDEFINED", "Leftover", "Network", "check_wish", "clear", "clear_orphans",
-           "connect", "create", "disconnect", "ensure", "ensure_default", "every", "find", "leftovers", "loopback_only",
-           "orphans", "plug", "release_all", "reload", "remove", "reserve", "reset", "set_default_route"]
+           "connect", "create", "disconnect", "ensure", "ensure_default", "every", "find", "leftovers",
+           "loopback_only", "loopback_without_ipv6", "orphans", "plug", "release_all", "reload", "remove", "reserve",
+           "reset", "set_default_route"]
 
 
 class Network:

@@ -155,6 +155,12 @@ def _switch_on_ipv6(netns: Netns, eth: Link) -> None:
             procfs.write(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "0")
 
 
+def switch_off_ipv6_on_loopback(netns: Netns) -> None:
+    """The loopback loses ::1 with the last link that has an IPv6 address, as in Docker."""
+    with step("switch IPv6 off on the loopback"), inside(netns, CLONE_NEWNET):
+        procfs.write(f"/proc/sys/net/ipv6/conf/{LOOPBACK.name}/disable_ipv6", "1")
+
+
 def unplug(netlink: Socket, name: str) -> bool:
     """Pull a cable out by the name of its end on the host; False when it is gone already, or is no veth."""
     link = rtnetlink.find_link(netlink, name)

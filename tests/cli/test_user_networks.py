@@ -85,6 +85,8 @@ def test_a_network_is_made_listed_inspected_removed(minirun, host):
      "Error response from daemon: user specified IP address is supported on user defined networks only\n"),
     (["connect", "--alias", "x", "bridge", "c1"], 1, "Error response from daemon: network-scoped alias is supported "
                                                      "only for containers in user defined networks\n"),
+    (["connect", "--ip", "bad", "sub", "c1"], 1, "Error response from daemon: Invalid IPv4 address: bad)\n"),
+    (["connect", "--ip", "10.6.0.1", "sub", "c1"], 1, "Error response from daemon: Address already in use\n"),
     (["connect", "--driver-opt", "x", "bridge", "c1"], 1, "invalid key/value pair format in driver options\n"),
     (["connect", "--link", "a:b:c", "bridge", "c1"], 125, 'invalid argument "a:b:c" for "--link" flag: bad format for '
                                                           "links: a:b:c\nSee 'minirun network connect --help'.\n"),
@@ -112,6 +114,8 @@ def test_a_network_is_made_listed_inspected_removed(minirun, host):
 ])
 def test_what_is_refused(minirun, nets, words, code, text):
     nets("foo")
+    if "sub" in words:
+        nets("sub", subnet="10.6.0.0/24")
     container = minirun.begin("--network", "foo", *SLEEP)
     result = minirun("network", *words)
     assert (result.code, result.out, result.err.replace(container.id, "ID")) == (code, "", text)
@@ -188,8 +192,10 @@ def test_an_internal_network_is_the_last_way_out_and_a_dual_stacked_one_the_firs
     minirun.ok("network", "connect", "six", "c1")
     assert default_route(container)[1] == "eth2"
     assert default_route(container, "-6") == ("2001:db8:1::1", "eth2")
+    assert "::1" in container.sh("ip addr show dev lo")
     minirun.ok("network", "disconnect", "six", "c1")
     assert (default_route(container)[1], default_route(container, "-6")) == ("eth1", None)
+    assert "::1" not in container.sh("ip addr show dev lo")
     minirun.ok("network", "disconnect", "zz", "c1")
     assert default_route(container)[1] == "eth0"
 
