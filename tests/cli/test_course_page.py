@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from page import run_again, shape
+from console_page import run_again, shape
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "network-course.md"
 
