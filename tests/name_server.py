@@ -6,6 +6,7 @@
     servfail, refused, notimp, formerr                     a complaint
     nx, nxaa     no such name; the same from an authority  many         60 addresses
     trunc        60 addresses over TCP, cut over UDP       slow         after half a second
+    deep         no such name, but in a domain
     forged       answers with a wrong number, to another question and from another port, then the right one
 
 followed by a server's number, such a word is meant for that one alone: "servfail1" is "ok" for all others. It prints a
@@ -93,7 +94,7 @@ class Server:
         shown = "".join(letter if letter.isalnum() or letter in "._-" else "?" for letter in name) or "."
         print(protocol, shown, kind, struct.unpack_from(">H", message, 10)[0], flush=True)
         word, records = self.word(name), [address_record(f"192.0.2.{self.number}")]
-        flags = CODES.get(word, 0x8180)
+        flags = CODES["nxaa"] if name == "deep" else CODES.get(word, 0x8180)
         if word == "silent":
             return b""
         if word == "slow":

@@ -46,9 +46,15 @@ def plug_in(container: Container, pid: int, services: list[Service]) -> None:
         note["Endpoints"][network.name] = reserve(container, network, record["Networks"][network.name])
     for endpoint in ways_out(note):
         number(note, endpoint)
+    if any(map(wishes.is_user_defined, found)):
+        from minirun.engine import nameservice  # not before one is needed
+
+        note["Resolver"] = nameservice.wish(container)
     write(container, note)
     if mode != "host":
         _lay(container, note, found, pid)
+        if note["Resolver"]:
+            services.append(nameservice.start(container.run_directory, note, pid))
         if ways_out(note) and wishes.publishes(record):
             from minirun.engine import published  # few containers are reached from outside
 

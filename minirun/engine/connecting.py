@@ -8,7 +8,7 @@ asks the name service goes on asking it.
 
 from __future__ import annotations
 
-from minirun.engine import attachments, cable, etc_files, joining, places, watch, wire, wishes
+from minirun.engine import attachments, cable, etc_files, joining, nameservice, places, watch, wire, wishes
 from minirun.errors import EngineError, KernelError, NoSuchNetwork
 from minirun.network import networks
 from minirun.trace import step
@@ -89,7 +89,9 @@ def _plug(container: Container, network: Network, wish: dict) -> None:
                 moved = cable.ways_out(note)[:1] == [endpoint]
                 _move_way_out(container, note, pid, before)
                 etc_files.add_own_lines(container, endpoint)
-            if wishes.is_user_defined(network.name):
+            if wishes.is_user_defined(network.name) and not note["Resolver"]:
+                note["Resolver"] = nameservice.wish(container)  # its monitor starts it
+                cable.write(container, note)
                 etc_files.use_name_service(container)
         except BaseException as error:
             _withdraw(container, note, network.name, moved)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from minirun import store
-from minirun.engine import wishes
+from minirun.engine import places, wishes
 from minirun.errors import KernelError
 from minirun.network import dns
 
@@ -26,10 +26,9 @@ def write(container: Container, links: Iterable[tuple[str, str]] = ()) -> None:
     The container's own lines in hosts have its addresses, which it gets when it is plugged in (`cable`).
     Arguments: links, (address, names) of the containers that it is linked to.
     """
-    config, host_config = container.record["Config"], container.record["HostConfig"]
-    wanted = dns.Wishes(host_config["Dns"], host_config["DnsSearch"], host_config["DnsOptions"])
-    resolv_conf = dns.resolv_conf_of_host_network if host_config["NetworkMode"] == "host" else dns.resolv_conf
-    text = resolv_conf(dns.host_resolv_conf(), wanted)
+    config, mode = container.record["Config"], container.record["HostConfig"]["NetworkMode"]
+    resolv_conf = dns.resolv_conf_of_host_network if mode == "host" else dns.resolv_conf
+    text = resolv_conf(dns.host_resolv_conf(), resolver_wishes(container))
     if any(wishes.is_user_defined(name) for name in container.record["Networks"]):
         text = dns.resolv_conf_of_user_network(text)
     write_in_place(f"{container.directory}/resolv.conf", text)
@@ -49,20 +48,16 @@ def _hosts(container: Container, links: Iterable[tuple[str, str]]) -> str:
 
 def _host_gateway() -> str:
     """The address that --add-host NAME:host-gateway stands for: the host's own on the default bridge."""
-    from minirun.engine import places
     from minirun.network import networks  # seldom asked for
 
     return networks.ensure_default(places.run).bridge.gateway
 
 
-def upstream(container: Container) -> list[str]:
-    """The servers that a name service asks for what it does not know: what resolv.conf names, or would without it."""
-    servers = dns.nameservers(dns.read(f"{container.directory}/resolv.conf"))
-    if dns.NAME_SERVICE in servers:
-        host_config = container.record["HostConfig"]
-        wanted = dns.Wishes(host_config["Dns"], host_config["DnsSearch"], host_config["DnsOptions"])
-        servers = dns.nameservers(dns.resolv_conf(dns.host_resolv_conf(), wanted))
-    return [server for server in servers if ":" not in server]
+def resolver_wishes(container: Container) -> dns.Wishes:
+    """What --dns, --dns-search and --dns-option have said, or else the config file, each by itself."""
+    host_config, settings = container.record["HostConfig"], places.settings()
+    return dns.Wishes(host_config["Dns"] or settings.dns, host_config["DnsSearch"] or settings.dns_search,
+                      host_config["DnsOptions"] or settings.dns_opts)
 
 
 def use_name_service(container: Container) -> None:

@@ -63,6 +63,8 @@ def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) ->
 
     Arguments: code (int), how it ended; mounts (int), its mount namespace if it is held open, or -1.
     """
+    for service in relay.services:
+        service.stop()
     try:
         running.note_end(container, code)
     except MinirunError:

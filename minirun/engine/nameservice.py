@@ -23,13 +23,12 @@ from minirun.network.upstream import Server
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.register import Container
+    from minirun.engine.relay import Relay
 
 #: The kernel's clock for files moves in jiffies; what changed less than that (ns) ago may have changed again.
 JIFFY = 20_000_000
 #: The networks that are always there have no names.
 PREDEFINED = ("bridge", "host", "none")
-#: A monitor may need so many open files: a socket for each question that is sent on.
-OPEN_FILES = 4096
 
 
 class Names:
@@ -152,40 +151,48 @@ def _rank(endpoint: dict) -> tuple[bool, bool, str]:
     return "Internal" in endpoint, not endpoint.get("IPv6Gateway"), endpoint["Network"]
 
 
-def start(container: Container, pid: int) -> NameService:
-    """Give a container a name server. It is plugged into its networks already; its cable.json will say that it has one.
+# ---- one for a container ---------------------------------------------------------------------------------------
 
-    Arguments: pid (int), of its first process. Errors: MinirunError; what is left goes with the container's namespace.
+def wish(container: Container) -> dict:
+    """What a name server of a container must know, and what the container's cable.json says of it:
+
+    "Servers", [address, whether it is asked from the host's namespace]; "Ndots", whether somebody wished for that; and
+    its ports, "tcp" and "udp", which are 0 until there is one.
     """
+    from minirun.engine import etc_files
+    from minirun.network import dns
+
+    host, wishes = dns.host_resolv_conf(), etc_files.resolver_wishes(container)
+    return {"tcp": 0, "udp": 0, "Servers": dns.forwarders(host, wishes),
+            "Ndots": dns.has_ndots(dns.resolv_conf(host, wishes))}
+
+
+def start(run_directory: str, note: dict, pid: int) -> NameService:
+    """Give a container a name server, in its monitor.
+
+    Arguments: note, its cable.json, with a `wish` in it, which is completed and written; pid (int), of its first
+    process. Errors: MinirunError; what is left then goes with the container's namespace.
+    """
+    from minirun.kernel import process
     from minirun.network import redirect
 
     sockets = redirect.open_sockets(f"/proc/{pid}/ns/net")
-    path = f"{container.run_directory}/cable.json"
-    note = store.read(path)
-    udp, tcp = (sock.getsockname()[1] for sock in sockets)
-    note["Resolver"] = {"tcp": tcp, "udp": udp, **_settings(container)}
-    store.write(path, note)
-    _allow_open_files()
-    return NameService(sockets, container.run_directory, pid)
+    note["Resolver"]["udp"], note["Resolver"]["tcp"] = (sock.getsockname()[1] for sock in sockets)
+    store.write(f"{run_directory}/cable.json", note)
+    process.allow_open_files()  # each question that is sent on takes one
+    return NameService(sockets, run_directory, pid)
 
 
-def _settings(container: Container) -> dict:
-    """Whom it asks: "Servers", [address, whether it is asked from the host's namespace]; and "Ndots"."""
-    from minirun.network import dns
+def follow(relay: Relay, run_directory: str) -> None:
+    """In the monitor: give the container a name server if it now needs one. It keeps it, also on the default bridge."""
+    from minirun.engine import watch
 
-    host_config = container.record["HostConfig"]
-    wishes = dns.Wishes(host_config["Dns"], host_config["DnsSearch"], host_config["DnsOptions"])
-    host = dns.host_resolv_conf()
-    return {"Servers": dns.forwarders(host, wishes), "Ndots": dns.has_ndots(dns.resolv_conf(host, wishes))}
-
-
-def _allow_open_files() -> None:
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if any(isinstance(service, NameService) for service in relay.services):
+        return
+    with watch.plugging(run_directory):
+        note = watch.cable_of(run_directory)
+        if note["Resolver"]:
+            relay.services.append(start(run_directory, note, relay.pid))
 
 
 def taken_over(words: list[str]) -> NameService:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def follow(relay: Relay, run_directory: str) -> str:
     """Have all services do what is noted now. Returns: "" or what went wrong, for whoever has changed it."""
-    from minirun.engine import published
+    from minirun.engine import nameservice, published
 
     failures = []
-    for service in (published,):
+    for service in (published, nameservice):
         try:
             service.follow(relay, run_directory)
         except MinirunError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from minirun.engine import cable, places, watch
 from minirun.errors import EngineError, MinirunError
-from minirun.kernel import procfs, syscalls
+from minirun.kernel import process
 from minirun.network import networks, ports
 from minirun.network.ports import Wish
 from minirun.network.proxy import Proxy
@@ -65,17 +65,9 @@ def publish(container: Container, note: dict) -> Proxy:
     proxy = Proxy()
     for mapping, sock in zip(mappings, sockets, strict=True):
         proxy.open(sock.detach(), mapping)
-    _have_room()
+    process.allow_open_files()  # each connection through the proxy takes two
     return proxy
 
-
-def _have_room() -> None:
-    """Let this process open as many files as it may: each connection through the proxy takes two."""
-    for line in procfs.read("/proc/self/limits").splitlines():
-        if line.startswith("Max open files"):
-            soft, hard = line.split()[3:5]
-            if soft != hard and hard.isdigit():
-                syscalls.prlimit("nofile", int(hard), int(hard))
 
 
 def move(container: Container, note: dict, before: dict | None) -> None:

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
         fd: int
         """A descriptor that becomes readable when there is something to do; an epoll's own, mostly."""
-        deadline: float | None
-        """When to call `serve` although nothing is readable (as time.monotonic()), or None."""
+
+        @property
+        def deadline(self) -> float | None:
+            """When to call `serve` although nothing is readable (as time.monotonic()), or None."""
 
         def serve(self) -> None:
             """Do what there is to do, without ever waiting. It keeps its troubles to itself: the relay must go on."""
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
         def descriptors(self) -> list[int]:
             """What must stay open when it is idle."""
+
+        def stop(self) -> None:
+            """Close everything: the container has ended, and what is open would keep its network alive."""
 
         def words(self) -> list[str]:
             """What it must know to go on: words without a comma."""

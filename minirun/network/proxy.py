@@ -85,6 +85,11 @@ class Proxy:
         del self.doors[door.fd]
         door.close()
 
+    def stop(self) -> None:
+        """Let all ports go (see `engine.relay.Service`)."""
+        for door in list(self.doors.values()):
+            self.close(door)
+
     def serve(self) -> None:
         """Do what there is to do (see `engine.relay.Service`)."""
         for fd, events in self.epoll.poll(0, EVENTS):

@@ -95,9 +95,9 @@ class Resolver:
         """The two sockets."""
         return [self.datagrams.fileno(), self.connections.fileno()]
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Serve no more."""
-        self.upstream.close()
+        self.upstream.stop()
         for client in list(self.clients.values()):
             self._leave(client)
         for thing in (self.datagrams, self.connections, self.epoll):

@@ -108,7 +108,7 @@ class Upstream:
                 return
             self._give_up(question)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Forget all questions."""
         for question in list(self.waiting.values()):
             self._hang_up(question)

@@ -48,7 +48,7 @@ def serve(pid, servers, ndots):
     service = nameservice.NameService(sockets, PLACE, pid)
     copies = [os.dup(fd) for fd in service.descriptors()]
     words = [*map(str, copies), *service.words()[2:]]
-    service.close()
+    service.stop()
     service = nameservice.taken_over(words)
     assert service.idle()
     store.write_text("/run/serving", "")
