@@ -355,9 +355,10 @@ def test_who_goes_away_while_he_waits(names, reset):
 
 def test_a_crowd(names):
     """More than there is room for, and those who come later are not lost."""
-    crowd = [names.socket(socket.SOCK_STREAM, timeout=9) for _ in range(300)]
-    for sock in crowd:
-        sock.sendall(framed("u2"))
+    crowd = []
+    for _ in range(300):
+        crowd.append(names.socket(socket.SOCK_STREAM, timeout=9))
+        crowd[-1].sendall(framed("u2"))
     for sock in crowd:
         assert Answer(received(sock)).data == ["172.18.0.3"]
         sock.close()
