@@ -42,7 +42,7 @@ def open_sockets(netns: str) -> tuple[_socket.socket, _socket.socket]:
     Errors: KernelError; MinirunError when iptables complains.
     """
     with step("listen for questions about names"), namespaces.Opened(netns) as namespace:
-        datagrams, connections = _open(namespace, _socket.SOCK_DGRAM, 1) + _open(namespace, _socket.SOCK_STREAM, 1)
+        datagrams, connections = _open(namespace, [_socket.SOCK_DGRAM, _socket.SOCK_STREAM])
         for sock in (datagrams, connections):
             sock.bind((ADDRESS, 0))
         datagrams.setsockopt(_socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
@@ -56,11 +56,11 @@ def sockets_in(netns: str, kind: int, count: int) -> list[_socket.socket]:
     """So many (int) IPv4 sockets of a kind (int, SOCK_*) in a network namespace. Errors: OSError."""
     try:
         with namespaces.Opened(netns) as namespace:
-            return _open(namespace, kind, count)
+            return _open(namespace, [kind] * count)
     except KernelError as error:  # there is no such namespace any more, or too much is open
         raise OSError(error.errno, str(error)) from None
 
 
-def _open(namespace: namespaces.Opened, kind: int, count: int) -> list[_socket.socket]:
+def _open(namespace: namespaces.Opened, kinds: list[int]) -> list[_socket.socket]:
     with namespaces.inside(namespace, CLONE_NEWNET):
-        return [_socket.socket(_socket.AF_INET, kind | _FLAGS) for _ in range(count)]
+        return [_socket.socket(_socket.AF_INET, kind | _FLAGS) for kind in kinds]
