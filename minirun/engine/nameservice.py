@@ -66,6 +66,8 @@ class Names:
                 self.seen = changed if complete and time.time_ns() - changed > JIFFY else -1
         except FileNotFoundError:  # the network was taken away by force
             self._index({})
+        except OSError:  # too many files are open: what was known will do for now
+            self.seen = -1
 
     def _read(self) -> bool:
         """Read the directory. Returns: whether each address has an owner who has said how he is called."""
@@ -141,6 +143,8 @@ class NameService(Resolver):
                 self.seen = (found.st_ino, found.st_mtime_ns)
         except FileNotFoundError:  # the container is being taken down
             self.names = []
+        except (OSError, MinirunError):  # too many files are open, or this one is damaged: what was known will do
+            self.seen = (-1, -1)
         for names in self.names:
             names.refresh()
         return self.names

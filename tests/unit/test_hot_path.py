@@ -36,6 +36,7 @@ WAYS = {
             "runtime.init", "network.networks"],
     "exec": ["cli.execute", "engine.containers", "engine.execution"],
     "start": ["cli.lifecycle", "engine.containers", "engine.monitor"],
+    "run --network mine": ["engine.nameservice", "network.resolver", "network.redirect"],
     "stop": ["cli.lifecycle", "engine.containers", "engine.attach", "engine.signals"],
 }
 #: These do their whole work on an empty data root.

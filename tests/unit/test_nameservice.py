@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 
 import pytest
@@ -109,6 +110,20 @@ def test_a_network_that_is_gone(run, foo):
     assert foo("u1") == ["172.18.0.2"]
     store.remove_tree(run.directory)
     assert foo("u1") is None
+
+
+def test_without_a_descriptor_left_what_was_known_will_do(run, foo):
+    run.plug("1" * 64, ["u1"], "172.18.0.2")
+    assert foo("u1") == ["172.18.0.2"]
+    run.plug("2" * 64, ["u2"], "172.18.0.3")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        found = foo("u1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == ["172.18.0.2"]
+    assert foo("u2") == ["172.18.0.3"]
 
 
 # ---- who is asked for the rest ---------------------------------------------------------------------------------
