@@ -50,7 +50,7 @@ def address_record(address: str) -> bytes:
 
 class Server:
     def __init__(self, address: str, number: str) -> None:
-        self.number = number
+        self.number, self.printing = number, threading.Lock()
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)
         self.udp.bind((address, 53))
@@ -92,7 +92,8 @@ class Server:
         name, end = unpacked(message, 12)
         kind, = struct.unpack_from(">H", message, end)
         shown = "".join(letter if letter.isalnum() or letter in "._-" else "?" for letter in name) or "."
-        print(protocol, shown, kind, struct.unpack_from(">H", message, 10)[0], flush=True)
+        with self.printing:
+            print(protocol, shown, kind, struct.unpack_from(">H", message, 10)[0], flush=True)
         word, records = self.word(name), [address_record(f"192.0.2.{self.number}")]
         flags = CODES["nxaa"] if name == "deep" else CODES.get(word, 0x8180)
         if word == "silent":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import random
@@ -52,13 +53,13 @@ def serve(pid, servers, ndots):
     service = nameservice.taken_over(words)
     assert service.idle()
     store.write_text("/run/serving", "")
-    while True:
+    for turn in itertools.count():
         poller = poll()
         poller.register(service.fd, POLLIN)
         deadline = service.deadline
         poller.poll(None if deadline is None else 1000 * max(0, deadline - time.monotonic()) + 1)
         service.serve()
-        store.write_text("/run/idle", str(service.idle()))
+        store.write_text("/run/turns", f"{turn} {'idle' if service.idle() else 'busy'}")
 
 
 class Names:
@@ -125,9 +126,13 @@ class Names:
         except TimeoutError:
             return None
 
-    def cpu_time(self):
-        """Seconds of processor time that the name server has had."""
-        return sum(map(int, open(f"/proc/{self.server}/stat").read().rpartition(")")[2].split()[11:13])) / 100
+    def turns(self):
+        """How often the name server has had something to do."""
+        return int(self.host.run("cat", "/run/turns").stdout.split()[0])
+
+    def wait_until_idle(self):
+        """Wait until nobody waits for anything."""
+        self.host.wait_for(lambda: self.host.run("cat", "/run/turns").stdout.endswith("idle"), "an end", 20)
 
     def asked(self, number, name):
         """The next question for this name that a server was asked."""
@@ -271,12 +276,10 @@ def test_many_at_once(names):
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)
         for number in range(300):
             sock.send(query(f"slow.x{number}", number=number))
-        begun = time.monotonic()
-        assert names.ask("u2").data == ["172.18.0.3"]
-        assert time.monotonic() - begun < 0.4
+        assert names.ask("u2").data == ["172.18.0.3"]  # in three seconds, and one after the other they would take 150
         answers = [Answer(sock.recv(512)) for _ in range(300)]
     assert {answer.number: answer.question for answer in answers} == {n: f"slow.x{n}" for n in range(300)}
-    names.host.wait_for(lambda: names.host.run("cat", "/run/idle").stdout == "True", "the end of all questions")
+    names.wait_until_idle()
 
 
 def test_hostile_packets(names):
@@ -340,17 +343,18 @@ def test_who_says_nothing_is_let_go(names):
 
 @pytest.mark.parametrize("reset", [False, True])
 def test_who_goes_away_while_he_waits(names, reset):
+    names.wait_until_idle()
     sock = names.socket(socket.SOCK_STREAM)
     sock.sendall(framed("silent.x"))
     assert names.asked(1, "silent.x")
     if reset:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+    before = names.turns()
     assert names.ask("u2").data == ["172.18.0.3"]
-    before = names.cpu_time()
     time.sleep(1)
-    assert names.cpu_time() - before < 0.2  # nobody runs in circles
-    assert names.ask("u2").data == ["172.18.0.3"]
+    assert names.turns() - before < 10  # nobody runs in circles
+    names.wait_until_idle()
 
 
 def test_a_crowd(names):
