@@ -32,26 +32,40 @@ _GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2  # NFNL_SUBSYS_CTNETLINK and IPCTNL_M
 _NESTED = 0x8000
 _CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_ID, _CTA_ZONE, _CTA_FILTER = 1, 2, 12, 18, 25
 _CTA_TUPLE_IP, _CTA_IP_V4_SRC, _CTA_IP_V4_DST, _CTA_FILTER_ORIG_FLAGS, _CTA_FILTER_REPLY_FLAGS = 1, 1, 2, 1, 2
+#: The two sides of the answers, with conntrack's options for them.
+_SIDES = {_CTA_IP_V4_SRC: "--reply-src", _CTA_IP_V4_DST: "--reply-dst"}
+#: Up to so many entries are fetched rather than asked for one by one.
+FEW = 1000
 _HEADER = struct.pack("=BBH", _socket.AF_INET, 0, 0)  # nfgenmsg
 
 
 def forget(address: str) -> None:
     """Delete the entries of connections whose answers come from an address of a container, or go to it.
 
-    Where nothing has been tracked, this is a look at one number. Errors: KernelError.
+    Where nothing has been tracked, this is a look at one number. Else the kernel goes through its whole table, which
+    takes it some 10 ms for each question; so few entries are all looked at here. Errors: KernelError.
     """
     try:
-        if procfs.read(COUNT).strip() == "0":
-            return
+        tracked = int(procfs.read(COUNT))
     except KernelError:  # this kernel does not track connections
         return
+    if not tracked:
+        return
     packed = _socket.inet_pton(_socket.AF_INET, address)
+    questions = [_question(side, packed) for side in _SIDES] if tracked > FEW else [_everything()]
     with step("forget the connections of its address"), Socket("conntrack", NETLINK_NETFILTER) as netlink:
-        for side, option in ((_CTA_IP_V4_SRC, "--reply-src"), (_CTA_IP_V4_DST, "--reply-dst")):
-            for entry in netlink.ask(_question(side, packed)):
+        for question in questions:
+            for entry in netlink.ask(question):
                 found = attributes(entry, 4)
-                if _address(found[_CTA_TUPLE_REPLY], side) == packed:  # a kernel before 5.8 gives us all there are
-                    _delete(netlink, found, f"{option} {address}")
+                for side, option in _SIDES.items():  # a kernel before 5.8 gives us all there are in any case
+                    if _address(found[_CTA_TUPLE_REPLY], side) == packed:
+                        _delete(netlink, found, f"{option} {address}")
+                        break
+
+
+def _everything() -> Message:
+    """All entries there are."""
+    return Message("IPCTNL_MSG_CT_GET", _GET, NLM_F_REQUEST | NLM_F_DUMP, _HEADER)
 
 
 def _question(side: int, packed: bytes) -> Message:

@@ -180,12 +180,13 @@ def disconnect(run: str, endpoint: dict, *, unplug: bool = False) -> None:
     if not endpoint.get("HostInterface"):
         return
     directory, cable, owner = directory_of(run, endpoint), endpoint["HostInterface"], endpoint["ContainerID"]
-    if os.path.exists(f"{directory}/rules/{endpoint['EndpointID']}"):
+    ruled = os.path.exists(f"{directory}/rules/{endpoint['EndpointID']}")
+    if ruled:
         from minirun.network import firewall, rulebook
 
         with step("take its firewall rules away"), firewall.writing(run) as lock:
             rulebook.take_away(directory, endpoint, known=lock.known)
-    if endpoint["IPAddress"]:
+    if endpoint["IPAddress"] and (ruled or veth.has_spoken(cable)):
         conntrack.forget(endpoint["IPAddress"])  # before somebody else has the address
     try:
         with step("give the address back"), store.lock(f"{run}/networks/ifindex"):

@@ -69,6 +69,17 @@ def number_of(name: str) -> int:
         return 0
 
 
+def has_spoken(name: str) -> bool:
+    """Whether anything has come out of the container by this cable: who has not even answered ARP has no connection.
+
+    True when that cannot be told, since the cable is gone.
+    """
+    try:
+        return procfs.read(f"/sys/class/net/{name}/statistics/rx_packets").strip() != "0"
+    except KernelError:
+        return True
+
+
 def in_use(number: int, count: int) -> bool:
     """True when a device of the host has one of the `count` (int) numbers from `number` on."""
     for candidate in range(number, number + count):
