@@ -236,3 +236,15 @@ def test_somebody_watches_while_a_container_ends(minirun, host):
         watcher.send_signal(signal.SIGINT)
         watcher.wait(10)
     host.assert_clean()
+
+
+def test_a_new_container_inherits_no_connection(minirun, host, pair):
+    """c2's connections are forgotten before its address is another's; those of c1 with others stay."""
+    def flows(address: str) -> list[str]:
+        return [line for line in shown(host, "conntrack", "-L").splitlines() if f"={address} " in line]
+
+    shown(host, "conntrack", "-F")
+    pair[0].sh("ping -c 1 -W 2 172.17.0.3; ping -c 1 -W 2 198.51.100.1")
+    assert [len(flows(address)) for address in ("172.17.0.3", "198.51.100.1")] == [1, 1]
+    minirun.ok("rm", "-f", "c2")
+    assert [len(flows(address)) for address in ("172.17.0.3", "198.51.100.1")] == [0, 1]
