@@ -22,6 +22,8 @@ from minirun.network.upstream import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from minirun.engine.register import Container
     from minirun.engine.relay import Relay
 
@@ -120,8 +122,8 @@ class NameService(Resolver):
         self.seen = (-1, -1)
         self.names: list[Names] = []
         settings = store.read(f"{place}/cable.json")["Resolver"]
-        servers = [Server(address, on_host=on_host) for address, on_host in settings["Servers"]]
-        super().__init__(sockets, self._networks, servers, self._enter, settings["Ndots"])
+        self.servers = [Server(address, on_host=on_host) for address, on_host in settings["Servers"]]
+        super().__init__(sockets, self._networks, self.servers, self._enter, settings["Ndots"])
 
     def words(self) -> list[str]:
         """What it takes to make it anew. A path with commas comes in parts."""
@@ -140,6 +142,7 @@ class NameService(Resolver):
                 endpoints = store.read(f"{self.place}/cable.json")["Endpoints"].values()
                 self.names = [Names(self.run, endpoint) for endpoint in sorted(endpoints, key=_rank)
                               if endpoint["Network"] not in PREDEFINED]
+                self._look_for_a_way_out(endpoints)
                 self.seen = (found.st_ino, found.st_mtime_ns)
         except FileNotFoundError:  # the container is being taken down
             self.names = []
@@ -148,6 +151,11 @@ class NameService(Resolver):
         for names in self.names:
             names.refresh()
         return self.names
+
+    def _look_for_a_way_out(self, endpoints: Iterable[dict]) -> None:
+        """Who is on internal networks alone cannot leave them by a question either: the host asks nobody for him."""
+        inside = all("Internal" in endpoint for endpoint in endpoints)
+        self.upstream.servers = [server for server in self.servers if not (inside and server.on_host)]
 
 
 def _rank(endpoint: dict) -> tuple[bool, bool, str]:

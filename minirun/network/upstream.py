@@ -6,9 +6,8 @@ the last one says nothing, nothing is answered. Over which of UDP and TCP a ques
 answer that does not fit into a datagram is passed on cut, and whoever asked comes again over TCP.
 
 Those that the host's resolv.conf names on a loopback are on the host's; all others are asked from where the container
-is, along its routes and through its rules. Docker's internal networks let through questions to the host's loopback,
-too. Each question goes out of a port and with a number that nobody can guess, and only an answer from that server, to
-that port, with that number and to that question is one.
+is, along its routes and through its rules. Each question goes out of a port and with a number that nobody can guess,
+and only an answer from that server, to that port, with that number and to that question is one.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class Upstream:
 
     def __init__(self, servers: Sequence[Server], epoll: epoll,
                  enter: Callable[[int, int], list[_socket.socket]]) -> None:
-        self.servers, self.epoll, self.enter = list(servers)[:SERVERS], epoll, enter
+        self.servers, self.epoll, self.enter = list(servers), epoll, enter
         self.spare: list[_socket.socket] = []
         self.waiting: dict[int, Question] = {}  # by descriptor; who has waited longest is first
 
@@ -83,7 +82,7 @@ class Upstream:
 
     def ask(self, query: Query, stream: bool, reply: Callable[[bytes], None]) -> None:
         """Send a question on; `reply` is called with the answer, perhaps at once, or with b"" when there is none."""
-        self._try_next(Question(query, stream, reply, self.servers))
+        self._try_next(Question(query, stream, reply, self.servers[:SERVERS]))
 
     def serve(self, fd: int, events: int) -> None:
         """Something has happened to a socket of ours."""

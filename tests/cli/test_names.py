@@ -280,14 +280,18 @@ def test_a_loopback_server_of_ones_own_is_in_the_container(begin, servers):
     assert asked(u1, "ok.x") == "silence"
 
 
-def test_an_internal_network_reaches_the_hosts_loopback_server_only(minirun, network, servers):
-    """As in Docker 20.10."""
+def test_nothing_leaves_an_internal_network_by_way_of_a_question(minirun, network, servers):
+    """Not even to the server on the host's loopback, which Docker 20.10 asks (CVE-2024-29018)."""
     network("inn", "--internal")
     i1 = minirun.begin("--network", "inn", "alpine", "sleep", "300", name="i1")
     i2 = minirun.begin("--network", "inn", "--dns", "203.0.113.2", "alpine", "sleep", "300", name="i2")
-    assert asked(i1, "ok.x") == ["192.0.2.1"]
+    assert asked(i1, "ok.x") == "silence"
     assert asked(i2, "i1") == [address(i1, "inn")]
     assert asked(i2, "ok.x") == "silence"
+    minirun.ok("network", "connect", "bridge", "i1")  # now it has a way out
+    assert asked(i1, "ok.x") == ["192.0.2.1"]
+    minirun.ok("network", "disconnect", "bridge", "i1")
+    assert asked(i1, "ok.x") == "silence"
 
 
 @pytest.mark.parametrize(("options", "resolv"), [
