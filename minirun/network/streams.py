@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import _socket
 import posix as os
+import resource
 import time
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 
@@ -30,6 +31,8 @@ _MUCH = 1 << 20
 _ROUNDS, _NEWCOMERS = 16, 64
 #: So many empty pipes are kept.
 _SPARE = 16
+#: Open files of a connection at the most (two sockets, two pipes), and of the monitor besides.
+_FILES, _OWN_FILES = 6, 32
 #: Seconds after which it is tried again when there are too many open files.
 _PAUSE = 0.1
 #: As Go sets it for every connection: after 15 s without a word the kernel asks whether the other side is there.
@@ -135,6 +138,8 @@ class Streams:
     def __init__(self, events: epoll) -> None:
         self.epoll = events
         self.connections: dict[int, Connection] = {}
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.most = max(1, (files - _OWN_FILES) // _FILES)  # at a time; others wait at the door
         self.pipes = Pipes()
         self.unfinished: set[Connection] = set()  # moved on as far as was fair
         self.starved: set[Connection] = set()  # in want of a descriptor
@@ -144,16 +149,26 @@ class Streams:
         """Let in who waits at a door, and begin a connection to the container for each."""
         listener = door.socket()
         for _ in range(_NEWCOMERS):
+            if not self._has_room():
+                self._shut(door)
+                return
             try:
                 fd, _address = listener._accept()  # type: ignore[attr-defined]
             except (BlockingIOError, ConnectionError):  # nobody, or he has left again
                 return
-            except OSError:  # too many open files; he may wait at the door
-                self.epoll.unregister(door.fd)
-                self.shut.add(door)
+            except OSError:  # too many open files
+                self._shut(door)
                 return
             client = _socket.socket(listener.family, listener.type, listener.proto, fileno=fd)
             self._connect(door, client)
+
+    def _has_room(self) -> bool:
+        return len(self.connections) < 2 * self.most
+
+    def _shut(self, door: Door) -> None:
+        """Let nobody in: who comes waits at the door (the kernel keeps a queue)."""
+        self.epoll.unregister(door.fd)
+        self.shut.add(door)
 
     def _connect(self, door: Door, client: _socket.socket) -> None:
         server: _socket.socket | None = None
@@ -230,8 +245,9 @@ class Streams:
         starved, self.starved = self.starved, set()
         for connection in (*unfinished, *starved):
             self._move(connection)
-        for door in self.shut:
-            self.epoll.register(door.fd, EPOLLIN)
         wanting = bool(self.starved or self.shut)
-        self.shut.clear()
+        if self._has_room():
+            for door in self.shut:
+                self.epoll.register(door.fd, EPOLLIN)
+            self.shut.clear()
         return 0.0 if self.unfinished else time.monotonic() + _PAUSE if wanting else None
