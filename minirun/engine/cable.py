@@ -55,7 +55,7 @@ def plug_in(container: Container, pid: int, services: list[Service]) -> None:
         _lay(container, note, found, pid)
         if note["Resolver"]:
             services.append(nameservice.start(container.run_directory, note, pid))
-        if ways_out(note) and wishes.publishes(record):
+        if wishes.publishes(record) and any(map(watch.leads_out, ways_out(note)[:1])):
             from minirun.engine import published  # few containers are reached from outside
 
             services.append(published.publish(container, note))

@@ -92,7 +92,7 @@ def _publish(container: Container, note: dict, held: Collection[tuple]) -> tuple
     mappings: list[dict] = []
     sockets: list[_socket.socket] = []
     try:
-        for endpoint in cable.ways_out(note)[:1]:
+        for endpoint in filter(watch.leads_out, cable.ways_out(note)[:1]):
             network = networks.find(places.data, places.run, endpoint["NetworkID"], places.settings())
             mappings, sockets = ports.publish(network, endpoint, wishes(container.record), places.settings(), held)
     except MinirunError as error:

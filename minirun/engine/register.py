@@ -20,9 +20,6 @@ QUEUE = ".lock"
 #: What a directory is called whose container is gone, and one that has nobody in its queue yet.
 REMOVED, MAKING = ".removed-", ".making-"
 
-#: Network modes in which nothing is published.
-APART = ("none", "host", "container")
-
 #: What `every` could not read, for whoever wants to say so; `system check` has more to say about it.
 unreadable: list[str] = []
 
@@ -132,12 +129,12 @@ class Container:
         exposed = self.record["Config"].get("ExposedPorts")
         if not exposed:  # what is published is exposed as well
             return {}
-        mappings = watch.ports_of(self.run_directory)
-        if mappings is None or self.record["HostConfig"]["NetworkMode"].partition(":")[0] in APART:
+        cable = watch.cable_of(self.run_directory)
+        if cable["Ports"] is None or not any(map(watch.leads_out, cable["Endpoints"].values())):
             return {}
         from minirun.network import describe
 
-        return describe.ports(exposed, mappings)
+        return describe.ports(exposed, cable["Ports"])
 
     def watch(self) -> Watch | None:
         """Its monitor, or None when it has none."""

@@ -95,6 +95,11 @@ def ports_of(run_directory: str) -> list[dict] | None:
     return cable_of(run_directory)["Ports"]
 
 
+def leads_out(endpoint: dict) -> bool:
+    """Whether a network lets the world in and out: one that is internal does not, nor do `none` and `host`."""
+    return bool(endpoint.get("Gateway")) and "Internal" not in endpoint
+
+
 def plugging(run_directory: str) -> store.lock:
     """Queue up for changing what is plugged in: `with watch.plugging(...)`.
 

@@ -26,6 +26,10 @@ while data := sock.recv(65536): sys.stdout.write(data.decode())
 PEER = "read line; awk '$2 ~ /:0050$/ && $4 ~ /01|08/ {print $3}' /proc/net/tcp /proc/net/tcp6 | head -n 1"
 
 
+#: A server in a container. (One that does not read what it is told breaks its connections off.)
+SAYS_HI = ("nc", "-lk", "-p", "80", "-e", "sh", "-c", "read line; echo hi")
+
+
 def ask(host, address, port, text="hello\n", *, outside=False):
     run = host.outside_run if outside else host.run
     return run(sys.executable, "-c", ASK, address, str(port), text)
@@ -236,6 +240,67 @@ def test_tracked_connections_are_forgotten_at_the_end(minirun, host, web):
     assert answers_of("172.17.0.2") == ""
 
 
+# ---- with networks of one's own ---------------------------------------------------------------------------------
+
+def test_they_follow_the_way_out(new_host):
+    """The network whose name comes first has the way out, and with it the ports; one that may be any is another then.
+
+    The numbers are those that a real Docker gave in this order.
+    """
+    minirun = new_host.minirun
+    minirun.ok("network", "create", "aa")
+    minirun.begin("-p", "80", "-p", "8091:80", "alpine", *SAYS_HI, name="web")
+
+    def leads_to(address: str, port: int) -> None:
+        assert rules(new_host, "nat", "MINIRUN")[0].endswith(f"--dport 8091 -j DNAT --to-destination {address}:80")
+        assert minirun.ok("port", "web", "80") == f"0.0.0.0:8091\n:::8091\n0.0.0.0:{port}\n:::{port}"
+        assert len(rules(new_host, "nat", "MINIRUN")) == 2
+        assert len(rules(new_host, "filter", "MINIRUN")) == 1
+        for number in (port, 8091):
+            assert wait_for(lambda number=number: ask(new_host, "127.0.0.1", number).stdout, 5) == "hi\n"
+            assert ask(new_host, "203.0.113.1", number, outside=True).stdout == "hi\n"
+
+    leads_to("172.17.0.2", 32768)
+    minirun.ok("network", "connect", "aa", "web")
+    leads_to("172.18.0.2", 32769)
+    minirun.ok("network", "disconnect", "aa", "web")
+    leads_to("172.17.0.2", 32770)
+    minirun.ok("network", "disconnect", "bridge", "web")
+    assert minirun.ok("port", "web") == ""
+    assert minirun.ok("inspect", "-f", "{{json .NetworkSettings.Ports}}", "web") == "{}"
+    assert nothing_is_left(new_host)
+    minirun.ok("network", "connect", "aa", "web")
+    leads_to("172.18.0.2", 32771)
+    minirun.ok("rm", "-f", "web")
+    assert nothing_is_left(new_host)
+
+
+def test_a_network_without_a_way_out(minirun, host):
+    minirun.ok("network", "create", "--internal", "inside")
+    minirun.begin("--network", "inside", "-p", "8080:80", "alpine", "sleep", "100")
+    assert minirun.ok("ps", "--format", "{{.Ports}}") == ""
+    assert nothing_is_left(host)
+
+
+def test_without_a_userland_proxy(new_host, tmp_path):
+    """The rules do its work: a container reaches itself through its published port, and so does the host's loopback."""
+    config = tmp_path / "config.json"
+    config.write_text('{"userland-proxy": false}')
+    new_host.environment["MINIRUN_CONFIG"] = str(config)
+    minirun = new_host.minirun
+    minirun.begin("-p", "8080:80", "alpine", *SAYS_HI, name="web")
+    assert rules(new_host, "nat", "MINIRUN") == [
+        "-A MINIRUN -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"]
+    assert bound(new_host) == ["tcp 0.0.0.0:8080"]
+    assert minirun.ok("port", "web") == "80/tcp -> 0.0.0.0:8080"
+    assert wait_for(lambda: ask(new_host, "127.0.0.1", 8080).stdout, 5) == "hi\n"
+    assert minirun.ok("exec", "web", "sh", "-c", "echo hello | nc -w 3 203.0.113.1 8080") == "hi"
+    with listening(new_host, "127.0.0.1", 7070):
+        assert refused(minirun, new_host, "-p", "7070:80") == "listen tcp4 0.0.0.0:7070: bind: address already in use"
+    minirun.ok("rm", "-f", "web")
+    assert bound(new_host) == []
+
+
 # ---- what goes wrong ------------------------------------------------------------------------------------------------
 
 class listening:
@@ -380,6 +445,18 @@ def test_a_rule_that_somebody_has_deleted_is_not_missed(minirun, host, web):
     minirun.ok("rm", "-f", "web")
     assert nothing_is_left(host)
     host.run("iptables", "-t", "nat", "-A", "MINIRUN", "-i", "minirun0", "-j", "RETURN", check=True)
+
+
+def test_flushed_rules_come_back(minirun, host, web):
+    """With `network reload`, and with the next start."""
+    wanted = [rules(host, table, chain) for table, chain in
+              (("nat", "MINIRUN"), ("filter", "MINIRUN"), ("nat", "POSTROUTING"))]
+    for heal in (("network", "reload"), ("run", "--rm", "alpine", "true")):
+        host.run("sh", "-ec", "iptables -F MINIRUN; iptables -t nat -F", check=True)
+        minirun.ok(*heal)
+        assert [rules(host, table, chain) for table, chain in
+                (("nat", "MINIRUN"), ("filter", "MINIRUN"), ("nat", "POSTROUTING"))] == wanted
+        assert peer_of(ask(host, "203.0.113.1", 8080, outside=True).stdout) == "203.0.113.2"
 
 
 def test_at_rest_it_goes_on(minirun, host, web):
