@@ -86,9 +86,10 @@ def write(path: str, value: object, *, mode: int = 0o600, durable: bool = False)
 
 def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:
     """The same for text that is not JSON."""
-    new = f"{path}.new{os.getpid()}"
+    new, begun = f"{path}.new{os.getpid()}", False
     try:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        begun = True
         try:
             data = text.encode("utf-8", "surrogateescape")
             while data:
@@ -99,7 +100,8 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
             os.close(fd)
         os.rename(new, path)
     except OSError as reason:
-        discard(new)
+        if begun:
+            discard(new)
         raise KernelError(f"write {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
 
 

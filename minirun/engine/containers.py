@@ -112,7 +112,7 @@ def _settle_networks(record: dict, links: list[str]) -> None:
         from minirun.network import networks
 
         try:
-            name = networks.find(places.data, places.run, mode).name
+            name = networks.find(places.data, places.run, mode, places.settings()).name
         except NoSuchNetwork:
             return  # it may be there when the container is started
         record["Networks"] = {name: record["Networks"][mode]}

@@ -50,7 +50,7 @@ def _host_gateway() -> str:
     """The address that --add-host NAME:host-gateway stands for: the host's own on the default bridge."""
     from minirun.network import networks  # seldom asked for
 
-    return networks.ensure_default(places.run).bridge.gateway
+    return networks.ensure_default(places.run, places.data, places.settings()).bridge.gateway
 
 
 def resolver_wishes(container: Container) -> dns.Wishes:

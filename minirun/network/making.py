@@ -43,6 +43,8 @@ def create(place: Place, wish: dict) -> Network:
             foundation.lay([*present, network], place.settings, queue.fd, needed=[network])
             store.write(f"{place.data}/networks/{network.id}.json", record, durable=True)
         except BaseException:
+            if network.is_laid():  # and the disk below the data root takes no record of it
+                foundation.take_down(network, place.settings)
             store.remove_tree(network.directory)
             raise
     return network

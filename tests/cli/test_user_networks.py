@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from pathlib import Path
 
 import pytest
 from throwaway import wait_for
@@ -51,6 +52,12 @@ def hosts(container):
 
 def networks_of(minirun, name):
     return json.loads(minirun.ok("inspect", "-f", "{{json .NetworkSettings.Networks}}", name))
+
+
+def firewall(host):
+    """All rules, without the counters."""
+    lines = host.run("iptables-save", check=True).stdout.splitlines()
+    return [line for line in lines if line.startswith("-")]
 
 
 # ---- the verbs -----------------------------------------------------------------------------------------------------
@@ -121,6 +128,38 @@ def test_what_is_refused(minirun, nets, words, code, text):
     assert (result.code, result.out, result.err.replace(container.id, "ID")) == (code, "", text)
     assert list(networks_of(minirun, "c1")) == ["foo"]
     assert links(container) == ["eth0"]
+
+
+def test_a_data_root_that_takes_no_record(minirun, nets, host):
+    """The disk is full, or read-only: bridge and rules were there already, and are gone again."""
+    nets("foo")
+    links, rules, files = host.links(), firewall(host), sorted(host.run_directory.glob("minirun/networks/*"))
+    host.run("sh", "-euc", f"mount --bind {host.data} {host.data}; mount -o remount,ro,bind {host.data}", check=True)
+    try:
+        result = minirun("network", "create", "bar")
+    finally:
+        host.run("umount", "-l", str(host.data), check=True)
+    assert result.code == 1
+    assert re.fullmatch(r"minirun: .*/networks/[0-9a-f]{64}\.json: read-only file system\nhint: .*\n", result.err)
+    assert (host.links(), firewall(host)) == (links, rules)
+    assert {path.name for path in host.run_directory.glob("minirun/networks/*")} <= {path.name for path in files}
+
+
+def test_settings_count_for_every_start(new_host):
+    """Also for those that look for a network by the way: the host's address, a network that somebody has made."""
+    minirun = new_host.minirun
+    config = new_host.data / "config.json"
+    config.write_text('{"icc": false, "bip": "10.9.9.1/24"}')
+    given = ("--config-file", str(config))
+    gateway = ("--add-host", "gw:host-gateway", "alpine", "grep", "gw", "/etc/hosts")
+    assert minirun.ok(*given, "run", "--rm", *gateway) == "10.9.9.1\tgw"
+    minirun.ok(*given, "network", "create", "foo")
+    before = minirun.ok(*given, "network", "inspect", "bridge"), firewall(new_host)
+    assert "-A FORWARD -i minirun0 -o minirun0 -j DROP" in before[1]
+    minirun.ok(*given, "run", "--rm", *gateway)
+    minirun.ok(*given, "run", "--rm", "--network", "foo", "alpine", "true")
+    assert (minirun.ok(*given, "network", "inspect", "bridge"), firewall(new_host)) == before
+    assert not Path("/networks").exists()
 
 
 def test_filters(minirun, nets):
