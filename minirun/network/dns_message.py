@@ -178,7 +178,7 @@ def answer(query: Query, data: list[bytes], ttl: int, limit: int) -> bytes:
 
 def name(text: str) -> bytes:
     """A name of a host as it stands in a message. Errors: Malformed for one that is too long."""
-    labels = [label.encode() for label in text.split(".") if label]
+    labels = [label.encode(errors="surrogateescape") for label in text.split(".") if label]
     packed = b"".join(bytes([len(label)]) + label for label in labels if len(label) <= LABEL) + b"\0"
     if len(packed) > NAME or any(len(label) > LABEL for label in labels):
         raise Malformed

@@ -163,7 +163,6 @@ def apply(changes: Iterable[Change]) -> None:
 
 
 def _one_by_one(changes: list[Change]) -> None:
-    made: list[Change] = []
     try:
         for action, rule in changes:
             if action in ("-A", "-I", "-D") and says_yes(rule.argv("-C")) == (action != "-D"):
@@ -171,7 +170,6 @@ def _one_by_one(changes: list[Change]) -> None:
             if action == "-N" and says_yes(command("-t", rule.table, "-n", "-L", rule.chain)):
                 continue
             process.run(rule.argv(action))
-            made.append((action, rule))
     except BaseException:
         undo(changes)
         raise

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from minirun.network import dns_message
-from minirun.network.dns_message import AAAA, MX, PTR, A, Query
+from minirun.network.dns_message import AAAA, MX, PTR, A, Malformed, Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def answer(query: Query, networks: Sequence[Network], limit: int) -> bytes | Non
     elif query.type == PTR:
         if not query.text.lower().endswith((_IPV4, _IPV6)):
             return SILENCE
-        found = _pointers(query.text, networks)
+        try:
+            found = _pointers(query.text, networks)
+        except Malformed:  # names of containers and networks may be longer than DNS allows; Docker is silent then, too
+            return SILENCE
     return None if found is None else dns_message.answer(query, found, TTL, limit)
 
 

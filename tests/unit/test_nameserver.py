@@ -61,10 +61,10 @@ def test_ipv6():
     assert nameserver.addresses("nosuch", ALL, AAAA) is None
 
 
-def answer(name, kind):
+def answer(name, kind, networks=ALL):
     query = dns_message.read(struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + dns_message.name(name)
                              + struct.pack(">2H", kind, 1))
-    return nameserver.answer(query, ALL, 512)
+    return nameserver.answer(query, networks, 512)
 
 
 def test_an_answer_has_dockers_time_to_live():
@@ -94,6 +94,17 @@ def test_pointers(question, name):
 ])
 def test_pointers_that_somebody_else_may_know(question):
     assert answer(question, PTR) is None
+
+
+@pytest.mark.parametrize("name", ["u" * 64, "\u00e9" * 40, ".".join(["u" * 60] * 5)])
+@pytest.mark.parametrize("network", ["foo", "n" * 64])
+def test_no_answer_has_room_for_the_name_of_an_address(name, network):
+    networks = [Network(network, {}, pointers={v4(3): name})]
+    assert answer("3.0.18.172.in-addr.arpa", PTR, networks) == nameserver.SILENCE
+
+
+def test_a_network_may_be_called_anything():
+    assert b"\xff" in answer("3.0.18.172.in-addr.arpa", PTR, [Network("\udcff", {}, pointers={v4(3): "u2"})])
 
 
 @pytest.mark.parametrize("question", ["u2", "in-addr.arpa", "ip6.arpa"])
