@@ -126,6 +126,9 @@ def _from_mac(pool: ipam.Pool, mac: str) -> str:
 def plug(network: Network, endpoint: dict, netns: str | int, *, default_route: bool = True) -> None:
     """Lay the cable of a reserved endpoint.
 
+    One at a time: the kernel has one lock for all changes to networks (RTNL), and whoever writes to `disable_ipv6`
+    meanwhile does not wait for it but tries again and again, with a whole processor (addrconf_sysctl_disable).
+
     Arguments: netns, as for `connect`; default_route (bool), whether this network is the container's way out.
     Errors: KernelError; no cable is left then, but the address is still reserved.
     """
@@ -136,7 +139,8 @@ def plug(network: Network, endpoint: dict, netns: str | int, *, default_route: b
     with Netns(_path_of(netns)) as opened:
         while True:
             try:
-                veth.plug(network.bridge, endpoint, opened, default_route=default_route)
+                with store.lock(f"{network.run}/networks/rtnl"):
+                    veth.plug(network.bridge, endpoint, opened, default_route=default_route)
                 return
             except KernelError as error:
                 lost = error.errno in (errno.EBUSY, errno.EEXIST) and veth.in_use(endpoint["InterfaceIndex"], 2)
