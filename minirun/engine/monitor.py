@@ -49,8 +49,10 @@ def main(orders: Channel, client: _socket.socket) -> None:
     try:
         state, mounts, relay = start(container, client, order["wants"])
     except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits to hear of it)
-        running.take_down(container)
-        orders.send_error(as_minirun_error(error))
+        try:
+            running.take_down(container)
+        finally:
+            orders.send_error(as_minirun_error(error))
         return
     orders.send({"started": state.pid})
     orders.close()
@@ -69,9 +71,12 @@ def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) ->
         running.note_end(container, code)
     except MinirunError:
         pass  # a full disk: its end will not be on record, but who watches shall hear of it, and nothing stay behind
-    running.take_down(container)
-    remains = register.retire(container) if container.record["HostConfig"]["AutoRemove"] else ""
-    relay.farewell(code)
+    remains = ""
+    try:
+        running.take_down(container)
+        remains = register.retire(container) if container.record["HostConfig"]["AutoRemove"] else ""
+    finally:
+        relay.farewell(code)  # if something cannot be undone, the next command finds it; who watches hears of the end
     if mounts >= 0:
         os.close(mounts)
     if remains:

@@ -204,7 +204,7 @@ class Cgroup:
         """Remove the cgroup, and what the container made below it, from every tree; fine when it is gone already.
 
         A process that has just been killed holds its cgroup until it is through the kernel's exit path, so EBUSY is
-        waited out for a second.
+        waited out for as long as that may take on a slow machine.
         """
         for tree in self.trees:
             directory = self.directory(tree)
@@ -213,7 +213,7 @@ class Cgroup:
 
 
 def _remove_one(directory: str) -> None:
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 10
     while os.path.isdir(directory):
         try:
             syscalls.rmdir(directory)
