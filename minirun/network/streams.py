@@ -14,6 +14,7 @@ connection is moved on until nothing goes any more, or until others should have 
 from __future__ import annotations
 
 import _socket
+import fcntl
 import posix as os
 import resource
 import time
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 _EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 _FLAGS = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
-#: At most so much is moved at once; how much it is, is decided by the pipe.
-_MUCH = 1 << 20
+#: So many bytes a pipe takes, of 64 KiB that it has by itself: each turn costs the same, whatever it moves.
+_MUCH = 1 << 18
 #: So often a connection is moved on before others get their turn, and so many newcomers are let in.
 _ROUNDS, _NEWCOMERS = 16, 64
 #: So many empty pipes are kept.
@@ -112,9 +113,18 @@ class Pipes:
         self.spare: list[tuple[int, int]] = []
 
     def take(self) -> tuple[int, int]:
-        return self.spare.pop() if self.spare else os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        """An empty pipe. Errors: OSError when there are too many open files."""
+        if self.spare:
+            return self.spare.pop()
+        pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _MUCH)
+        except OSError:  # fs.pipe-max-size is less: then it goes in smaller pieces
+            return pipe
+        return pipe
 
     def give_back(self, pipe: tuple[int, int]) -> None:
+        """It is empty again."""
         if len(self.spare) < _SPARE:
             self.spare.append(pipe)
         else:
