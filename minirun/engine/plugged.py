@@ -23,4 +23,6 @@ def follow(relay: Relay, run_directory: str) -> str:
             service.follow(relay, run_directory)
         except MinirunError as error:
             failures.append(error.message)
+        except OSError as reason:  # of this process's own; the container goes on
+            failures.append(str(reason))
     return "; ".join(failures)

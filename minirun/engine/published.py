@@ -65,9 +65,7 @@ def publish(container: Container, note: dict) -> Proxy:
     proxy = Proxy()
     for mapping, sock in zip(mappings, sockets, strict=True):
         proxy.open(sock.detach(), mapping)
-    process.allow_open_files()  # each connection through the proxy takes two
     return proxy
-
 
 
 def move(container: Container, note: dict, before: dict | None) -> None:
@@ -89,6 +87,7 @@ def _publish(container: Container, note: dict, held: Collection[tuple]) -> tuple
     """Publish, and note it. Arguments: held, see `ports.publish`."""
     note["Ports"] = None  # what there is, is found by its owner
     cable.write(container, note)
+    process.allow_open_files()  # a port takes two, and each connection through the proxy two more
     mappings: list[dict] = []
     sockets: list[_socket.socket] = []
     try:

@@ -79,10 +79,13 @@ class Proxy:
 
     def close(self, door: Door) -> None:
         """Let a port go, and all who have come through it."""
+        shut = self.streams is not None and door in self.streams.shut
         for work in (self.streams, self.datagrams):
             if work:
                 work.leave(door)
         del self.doors[door.fd]
+        if door.served and not shut:
+            self.epoll.unregister(door.fd)  # by itself it goes with the last descriptor of its socket, not with this
         door.close()
 
     def stop(self) -> None:

@@ -228,6 +228,18 @@ for _ in range(20):
     assert host.outside_run(sys.executable, "-c", script, "203.0.113.1").stdout == "ping\n"
 
 
+def test_the_proxy_follows_again_and_again(minirun, host, web):
+    """Each time the way out moves, and back, within the same life of the monitor."""
+    minirun.ok("network", "create", "aa")  # before "bridge", so the way out goes there
+    for verb in ("connect", "disconnect") * 4:
+        minirun.ok("network", verb, "aa", "web")
+        assert wait_for(lambda: ask(host, "127.0.0.1", 8080).stdout, 5)
+    assert web.running()
+    minirun.ok("rm", "-f", "web")
+    minirun.ok("network", "rm", "aa")
+    assert nothing_is_left(host)
+
+
 def test_tracked_connections_are_forgotten_at_the_end(minirun, host, web):
     ask(host, "203.0.113.1", 8080, outside=True)
     ask(host, "203.0.113.1", 8080)
@@ -361,6 +373,16 @@ def test_addresses_that_are_not_here(minirun, host):
         "Error starting userland proxy: listen tcp4 192.0.2.9:7071: bind: cannot assign requested address")
     assert refused(minirun, host, "-p", "[2001:db8::9]:7071:80") == (
         "Error starting userland proxy: listen tcp6 [2001:db8::9]:7071: bind: cannot assign requested address")
+    assert nothing_is_left(host)
+
+
+def test_more_ports_than_a_program_may_open_files(minirun, host):
+    """600 ports are 1200 sockets; what a shell begins may have 1024 files open unless it asks for more."""
+    done = host.run("sh", "-c", 'ulimit -Sn 1024; exec "$@"', "sh", *minirun.words, "run", "-d", "--name", "c1",
+                    "-p", "10000-10599:10000-10599", "alpine", "sleep", "1000")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (len(bound(host)), len(rules(host, "nat", "MINIRUN"))) == (1200, 600)
+    minirun.ok("rm", "-f", "c1")
     assert nothing_is_left(host)
 
 
