@@ -81,7 +81,10 @@ def write(path: str, value: object, *, mode: int = 0o600, durable: bool = False)
     milliseconds): right for what a user would miss, wrong for what a reboot clears anyway.
     Errors: KernelError with the path, for a full or read-only disk.
     """
-    write_text(path, dumps(value), mode=mode, durable=durable)
+    text = dumps(value)
+    if not text.isascii():  # JSON is UTF-8: a byte that somebody has typed and that is not becomes U+FFFD, as in Docker
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    write_text(path, text, mode=mode, durable=durable)
 
 
 def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:

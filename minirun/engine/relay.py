@@ -225,7 +225,7 @@ class Relay:
 
             terminals.set_size(self.ends.master, *terminals.unpack_size(rest))
         elif word == b"n":
-            client.send(b"n" + self.changed().encode())
+            client.send(b"n" + self.changed().encode("utf-8", "replace"))
         elif word == b"s":
             try:
                 os.kill(self.pid, rest[0])  # our own child, not waited for yet: the pid cannot be anybody else's

@@ -64,7 +64,7 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
     pid, listener, *ends = map(int, words[:6])
     log = LogWriter(f"{data}/containers/{container_id}/{container_id}-json.log")
     relay = Relay(Ends.taken_over(*ends), log, listener)
-    relay.changed = lambda: _changed(relay, f"{run}/containers/{container_id}")
+    relay.changed = lambda: _changed(relay, container_id, data, run)
     for fd in (listener, *ends):
         if fd >= 0:
             os.set_inheritable(fd, False)
@@ -84,10 +84,12 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
     monitor.clean_up(register.Container(container_id), relay, code)
 
 
-def _changed(relay: Relay, run_directory: str) -> str:
-    from minirun.engine import plugged  # once in the life of a few containers
+def _changed(relay: Relay, container_id: str, data: str, run: str) -> str:
+    from minirun.engine import places, plugged  # once in the life of a few containers
 
-    return plugged.follow(relay, run_directory)
+    places.data, places.run = data, run
+    relay.rest = lambda relay: rest(container_id, relay)  # what this has loaded is put away again
+    return plugged.follow(relay, f"{run}/containers/{container_id}")
 
 
 def _service(module: str, words: list[str]) -> "Service":

@@ -68,7 +68,9 @@ def check_name(name: str, others: Sequence[dict]) -> None:
     """Names are not looked at, but for those that are taken."""
     if name in PREDEFINED:
         raise EngineError(f"operation is not permitted on predefined {name} network")
-    if not name or any(name == other["Name"] for other in others):
+    if not name.strip():
+        raise EngineError("invalid name:")
+    if any(name == other["Name"] for other in others):
         raise EngineError(f"network with name {name} already exists")
 
 

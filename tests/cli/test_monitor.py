@@ -68,6 +68,21 @@ def test_at_rest_it_takes_little_memory(minirun, host):
     assert wait_for(lambda: 0 < private() < 3072), f"{private()} KiB"
 
 
+def test_it_rests_again_after_a_connect(minirun, host):
+    """What follows the container's networks is much to load, and its memory is given back."""
+    minirun.ok("network", "create", "foo")
+    minirun.ok("run", "-d", "--name", "c1", "alpine", "sleep", "1000")
+    pid = monitor_of(minirun, host, "c1")
+    assert wait_for(lambda: is_at_rest(pid), AT_LAST)
+    for verb in ("connect", "disconnect", "connect"):
+        before = Path(f"/proc/{pid}/auxv").read_bytes()  # an executed program has its own random bytes somewhere else
+        minirun.ok("network", verb, "foo", "c1")
+        assert wait_for(lambda before=before: Path(f"/proc/{pid}/auxv").read_bytes() != before, AT_LAST)
+        assert minirun.ok("exec", "c1", "echo", "here") == "here"
+    assert is_at_rest(pid)
+    assert b"nameservice" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def test_a_program_of_another_kind(minirun, tmp_path):
     """What is executable and no program is found out by execve(2), when nobody but the container hears of it."""
     (tmp_path / "bad").write_bytes(b"\0\0no program")

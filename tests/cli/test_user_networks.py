@@ -118,6 +118,8 @@ def test_a_network_is_made_listed_inspected_removed(minirun, host):
      "multiple overlapping subnet configuration is not supported\n"),
     (["create", "--aux-address", "q=1.2.3.4", "x"], 1, "no matching subnet for aux-address 1.2.3.4\n"),
     (["create", "foo"], 1, "Error response from daemon: network with name foo already exists\n"),
+    (["create", ""], 1, "Error response from daemon: invalid name:\n"),
+    (["create", " "], 1, "Error response from daemon: invalid name:\n"),
 ])
 def test_what_is_refused(minirun, nets, words, code, text):
     nets("foo")
@@ -143,6 +145,19 @@ def test_a_data_root_that_takes_no_record(minirun, nets, host):
     assert re.fullmatch(r"minirun: .*/networks/[0-9a-f]{64}\.json: read-only file system\nhint: .*\n", result.err)
     assert (host.links(), firewall(host)) == (links, rules)
     assert {path.name for path in host.run_directory.glob("minirun/networks/*")} <= {path.name for path in files}
+
+
+def test_words_that_are_no_utf_8(minirun, host):
+    """What is written down can be read again: JSON has no word for such a byte, and Docker's has U+FFFD."""
+    minirun.ok("network", "create", "-o", "key=\udcff", "a\udcff")
+    assert minirun.ok("network", "ls", "--format", "{{.Name}}", "-f", "type=custom") == "a\ufffd"
+    minirun.begin("-e", "E=\udcfe", "-l", "l=\udcff", "--network", "a\ufffd", "--network-alias", "\udcff", *SLEEP)
+    minirun.ok("network", "create", "foo")
+    minirun.ok("network", "connect", "--alias", "\udcff", "foo", "c1")
+    assert minirun.ok("inspect", "-f", "{{index .Config.Labels \"l\"}}", "c1") == "\ufffd"
+    assert set(networks_of(minirun, "c1")) == {"a\ufffd", "foo"}
+    assert minirun.ok("exec", "c1", "sh", "-c", "echo $E") == "\ufffd"
+    minirun.ok("network", "disconnect", "a\ufffd", "c1")
 
 
 def test_settings_count_for_every_start(new_host):
