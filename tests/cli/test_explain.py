@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import re
 import shlex
 import shutil
@@ -33,10 +34,11 @@ MOUNT_WORDS = {"MS_RDONLY": "ro", "MS_NOSUID": "nosuid", "MS_NODEV": "nodev", "M
                "MS_STRICTATIME": "strictatime"}
 #: prctl(2) options that only ask, and one that gives a piece of memory a name.
 HARMLESS = ("PR_CAPBSET_READ", "PR_SET_VMA", "PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET")
-#: Types of requests to rtnetlink (linux/rtnetlink.h).
+#: Types of requests to rtnetlink (linux/rtnetlink.h), and to nfnetlink: subsystem << 8 | type.
 RTNETLINK = {16: "RTM_NEWLINK", 17: "RTM_DELLINK", 18: "RTM_GETLINK", 19: "RTM_SETLINK", 20: "RTM_NEWADDR",
              21: "RTM_DELADDR",
-             22: "RTM_GETADDR", 24: "RTM_NEWROUTE", 25: "RTM_DELROUTE", 26: "RTM_GETROUTE"}
+             22: "RTM_GETADDR", 24: "RTM_NEWROUTE", 25: "RTM_DELROUTE", 26: "RTM_GETROUTE",
+             0xa10: "NFT_MSG_GETGEN", 0x101: "IPCTNL_MSG_CT_GET", 0x102: "IPCTNL_MSG_CT_DELETE"}
 #: Whoever calls one of these in a start goes around the doors, which have no twin of it.
 NEVER = """chroot setuid setgid setreuid setregid setfsuid setfsgid move_mount open_tree fsopen fsmount fsconfig fspick
     mount_setattr setdomainname add_key request_key swapon acct reboot init_module finit_module delete_module
@@ -249,7 +251,7 @@ def netlink(text):
     for message in re.split(r"(?=\{nlmsg_len=)", text)[1:]:
         kind = re.search(r"nlmsg_type=([^, ]*)", message)[1]
         kind = RTNETLINK.get(int(kind, 16), kind) if kind.startswith("0x") else kind
-        if kind.startswith(("RTM_GET", "NFNL")):
+        if kind.startswith(("RTM_GET", "NFNL", "NFT_MSG_GET", "IPCTNL_MSG_CT_GET")):
             continue
         if raw := re.match(r'\{[^}]*\}, ("(?:\\x[0-9a-f]{2})*")', message):
             yield kind, raw_words(kind, unquoted(raw[1]).encode("utf-8", "surrogateescape"))
@@ -262,8 +264,53 @@ def netlink(text):
         yield kind, words
 
 
+def restored(script):
+    """What iptables-restore does with a script, one `iptables` line for each of its lines."""
+    table = ""
+    for line in script.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line != "COMMIT":
+            yield f"iptables --wait -t {table} {line}"
+
+
+def piped(lines):
+    """Told lines, in which `printf SCRIPT | nsenter ... iptables-restore` is what that does.
+
+    It is told before the way into the namespace and back, which is taken to begin the program there.
+    """
+    expanded, waiting, steps = [], [], 0
+    for line in lines:
+        if isinstance(line, str) and line.startswith("printf ") and "iptables-restore" in line:
+            words = shlex.split(line)
+            waiting, steps = list(restored("\n".join(words[2:words.index("|")]))), 2
+            continue
+        expanded.append(line)
+        steps -= isinstance(line, str) and line.startswith("setns")
+        if waiting and steps == 0:
+            expanded += waiting
+            waiting = []
+    return expanded + waiting
+
+
+def by_table(lines):
+    """iptables lines that follow each other, table by table as one iptables-restore does them."""
+    def table_of(line):
+        found = isinstance(line, str) and re.match(r"iptables --wait -t (\w+) -[ADINXFP] ", line)
+        return found[1] if found else ""
+
+    sorted_lines = []
+    for changes, run in itertools.groupby(lines, key=lambda line: bool(table_of(line))):
+        block = list(run)
+        tables = list(dict.fromkeys(map(table_of, block)))
+        sorted_lines += sorted(block, key=lambda line: tables.index(table_of(line))) if changes else block
+    return sorted_lines
+
+
 def raw_words(kind, body):
     """The words of a request out of its bytes (rtnetlink(7)): names, addresses, and whether a link goes up."""
+    if kind.startswith("IPCTNL_"):
+        return set()  # a tuple of addresses and ports, of which the told line has the container's
     size = {"LINK": 16, "ADDR": 8, "ROUTE": 12}[re.sub("RTM_NEW|RTM_SET|RTM_DEL", "", kind)]
     words = {"up"} if size == 16 and body[8] & 1 else set()
 
@@ -308,8 +355,8 @@ class Story:
         process = self.processes.get(call.pid)
         if process is None:
             process = self.processes[call.pid] = Process(call.pid)
-        if process.over:
-            return
+        if process.over or "ERESTART" in call.result:
+            return  # nothing was done: the kernel begins the call anew by itself, and strace sees it again
         if call.name in ("clone", "clone3", "fork", "vfork"):
             self.birth(process, call)
         elif call.name in ("execve", "execveat"):
@@ -352,7 +399,8 @@ class Story:
     def become(self, process, call):
         argv = [unquoted(word) for word in split_arguments(re.search(r"\[(.*?)\](?:, |$)", call.text, re.S)[1])]
         if process.spawned_by:
-            process.spawned_by.done.append(" ".join(argv))
+            if argv[0] != "iptables-restore":  # what it will do it is told through a pipe, see `wrote`
+                process.spawned_by.done.append(" ".join(argv))
         else:
             process.done.append(" ".join(["exec", *argv]))
         process.over = call.result in ("0", "?")
@@ -432,6 +480,8 @@ class Story:
 
     def wrote(self, process, call):
         number, path = call.descriptor()
+        if path.startswith("pipe:") and call.string(1).startswith("*"):
+            return list(restored(call.string(1)))
         if not path.startswith(("/proc/", "/sys/")):
             return None
         if call.name != "write":
@@ -443,7 +493,7 @@ def comparable(line, pid):
     """A told line as `Story` puts it: without quotes, and without what is said for people only."""
     line, _, call = line.rpartition("   # ")
     line = line.split("   # ")[0]
-    if call.startswith("RTM_"):
+    if call.startswith(("RTM_", "IPCTNL_")):
         return call, line
     if call == "setns(2)":
         return "setns " + " ".join(word.partition("=")[2].replace("/self/", f"/{pid}/")
@@ -452,6 +502,8 @@ def comparable(line, pid):
         return "bpftool cgroup attach"
     if line.startswith("setpriv"):
         line = line.replace("=", " ")
+    if line.startswith("printf "):
+        return line
     with contextlib.suppress(ValueError):  # a line that no shell can read stays as it is
         line = " ".join(shlex.split(line))
     return line
@@ -459,7 +511,8 @@ def comparable(line, pid):
 
 def differences(process):
     """What was told and what was done, where they are not the same; empty when they are."""
-    told, done = [comparable(line, process.pid) for line in process.told], list(process.done)
+    told = by_table(piped([comparable(line, process.pid) for line in process.told]))
+    done = by_table(process.done)
     for place, line in enumerate(told):
         if isinstance(line, tuple):  # an `ip` line has the words of its request, and more
             kind, text = line
@@ -540,6 +593,25 @@ def test_detached_with_limits_and_mounts(host, explained, tmp_path):
     told = "\n".join(everything_told(story))
     for word in ("67108864", f"{tmp_path}/shared", "/there", "/scratch"):
         assert word in told, word
+
+
+def test_a_published_port(host, explained):
+    check(story := explained(host, "run", "--rm", "-p", "8080:80", "alpine", "true"))
+    told = everything_told(story)
+    for rule in ("nat -A MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT",
+                 "nat -A POSTROUTING -s 172.17.0.2/32", "filter -A MINIRUN -d 172.17.0.2/32"):
+        assert any(rule in line for line in told), rule
+
+
+def test_a_network_with_names(minirun, host, explained):
+    """The rules of the name service are set in the container's namespace."""
+    minirun.ok("network", "create", "foo")
+    try:
+        check(story := explained(host, "run", "--rm", "--network", "foo", "alpine", "true"))
+    finally:
+        minirun.ok("network", "rm", "foo")
+    assert any(line.startswith("printf") and "nsenter" in line and "MINIRUN_OUTPUT" in line
+               for line in everything_told(story))
 
 
 @pytest.mark.parametrize("network", ["none", "host"])
