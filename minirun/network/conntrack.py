@@ -55,12 +55,23 @@ def forget(address: str) -> None:
     questions = [_question(side, packed) for side in _SIDES] if tracked > FEW else [_everything()]
     with step("forget the connections of its address"), Socket("conntrack", NETLINK_NETFILTER) as netlink:
         for question in questions:
-            for entry in netlink.ask(question):
+            for entry in _entries(netlink, question):
                 found = attributes(entry, 4)
                 for side, option in _SIDES.items():  # a kernel before 5.8 gives us all there are in any case
                     if _address(found[_CTA_TUPLE_REPLY], side) == packed:
                         _delete(netlink, found, f"{option} {address}")
                         break
+
+
+def _entries(netlink: Socket, question: Message) -> list[bytes]:
+    """What a question finds. A kernel that tracks but does not tell (no nf_conntrack_netlink) does not hold up an end;
+    Docker goes on then, too."""
+    try:
+        return netlink.ask(question)
+    except KernelError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return []
 
 
 def _everything() -> Message:
