@@ -169,9 +169,11 @@ def start(container: Container, attachment: Attachment | None = None) -> int:
     """
     starter, watcher = Starter(), None  # it needs some milliseconds to get ready, which are not lost
     with container.queue():
-        runs = container.status(queued=True).word == "running"
+        # The monitor of the run before this may be cleaning up still. Or one is bringing the container up whose starter
+        # was killed, who stood first in the queue: then it runs a moment later.
+        while not (runs := container.status(queued=True).word == "running") and container.watch():
+            await_monitor(container, 0.1)
         if not runs:
-            await_monitor(container)  # of the run before this: it may be cleaning up still
             watcher = _start(container, starter, attachment)
     if attachment is None:
         return 0

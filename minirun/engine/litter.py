@@ -86,10 +86,11 @@ def _remove_orphan(layout: Layout, path: str) -> None:
 
 def unfinished_writes() -> Iterator[Problem]:
     """Kind "write": new versions of files (see `store.write`) whose writer is gone."""
-    directories = [f"{places.data}/images", *(container.directory for container in containers())]
+    directories = [f"{places.data}/images", f"{places.data}/networks"]
+    directories += [container.directory for container in containers()]
     directories += [directory for container in containers()
                     for directory in (container.run_directory, running.state_directory(container))]
-    directories += [f"{places.run}/networks/{name}" for name in names(f"{places.run}/networks")]
+    directories += [path for path, _, _ in os.walk(f"{places.run}/networks")]
     for directory in directories:
         for name in names(directory):
             path = f"{directory}/{name}"

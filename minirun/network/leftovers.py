@@ -58,12 +58,11 @@ def leftovers(run: str, live_ids: Container[str]) -> list[Leftover]:
 
 
 def _rules(directory: str, live_ids: Container[str]) -> list[Leftover]:
-    names = store.names(f"{directory}/rules")
-    if not names:
+    if not store.names(f"{directory}/rules"):
         return []
     from minirun.network import rulebook
 
-    owners = [(f"{directory}/rules/{name}", rulebook.read(f"{directory}/rules/{name}")[0]) for name in names]
+    owners = [(path, rulebook.read(path)[0]) for path in rulebook.paths_in(directory)]
     return [Leftover(path, owner) for path, owner in owners if owner not in live_ids]
 
 

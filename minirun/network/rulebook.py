@@ -26,6 +26,11 @@ def path_of(directory: str, endpoint: dict) -> str:
     return f"{directory}/rules/{endpoint['EndpointID']}"
 
 
+def paths_in(directory: str) -> list[str]:
+    """All such files of a network, without those over whose writing somebody was killed (see `store.write`)."""
+    return [f"{directory}/rules/{name}" for name in store.names(f"{directory}/rules") if "." not in name]
+
+
 def make(directory: str, endpoint: dict, changes: list[Change], *, known: bool = False) -> None:
     """Add rules to those of an endpoint: each is appended or inserted unless it is there.
 
@@ -75,9 +80,7 @@ def _present(rules: Iterable[Rule]) -> list[Change]:
 
 def every(run: str) -> list[Change]:
     """The rules of all endpoints, oldest endpoint first."""
-    paths = []
-    for key in store.names(f"{run}/networks"):
-        paths += [f"{run}/networks/{key}/rules/{name}" for name in store.names(f"{run}/networks/{key}/rules")]
+    paths = [path for key in store.names(f"{run}/networks") for path in paths_in(f"{run}/networks/{key}")]
     return [change for path in sorted(paths, key=_age) for change in read(path)[1]]
 
 

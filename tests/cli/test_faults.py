@@ -157,6 +157,28 @@ def test_a_reboot(minirun, host):
     assert container.sh("ping -c 1 -W 2 172.17.0.1 | grep -c '1 packets received'") == "1"
 
 
+def test_somebody_is_killed_while_he_writes(minirun, host):
+    """A file is written under another name first; half of one harms nobody, and `system check` sees it."""
+    minirun.begin("-p", "8080:80", "alpine", "sleep", "1000")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    run = host.run_directory / "minirun/networks"
+    (rules,) = run.glob("bridge/rules/*")
+    halves = [Path(f"{path}.new{dead.pid}") for path in (
+        rules, run / "rules", run / "pool", run / "bridge/network.json", run / "ports/0.0.0.0/tcp/last",
+        host.data / "networks" / f"{'a' * 64}.json")]
+    for half in halves:
+        half.write_text('{"Own')
+    host.run("iptables", "-t", "nat", "-F", check=True)
+    minirun.ok("run", "--rm", "-p", "8081:80", "alpine", "true")
+    minirun.ok("network", "reload")
+    assert "dport 8080" in host.run("iptables", "-t", "nat", "-S", "MINIRUN").stdout
+    minirun.ok("rm", "-f", "c1")
+    told = minirun("system", "check", "--repair").out
+    assert [half for half in halves if half.exists() or half.name not in told] == []
+    assert "Nothing is left over." in minirun.ok("system", "check")
+
+
 # ---- a start ---------------------------------------------------------------------------------------------------
 
 def moments(duration):
@@ -191,6 +213,21 @@ def test_the_cli_is_killed_during_a_start(minirun, host, options):
         if found:
             minirun.ok("rm", *found)
         host.assert_clean()
+
+
+def test_the_cli_is_killed_during_a_start_and_somebody_starts_again(minirun, host):
+    """The monitor brings the container up all the same, and the second one does not wait for its end."""
+    process = minirun.popen("run", "--name", "c1", "alpine", "sleep", "1000")
+    (monitor,) = wait_for(lambda: ours(host, "minirun:monitor"), interval=0.0005)
+    os.kill(monitor, signal.SIGSTOP)
+    kill(process.pid)
+    process.communicate()
+    again = minirun.popen("start", "c1")
+    time.sleep(0.5)  # it looks, and sees a monitor
+    os.kill(monitor, signal.SIGCONT)
+    assert again.communicate(timeout=PATIENCE / 2) == ("c1\n", "")
+    assert again.returncode == 0
+    assert settle(host)["c1"].startswith("Up")
 
 
 def test_the_monitor_is_killed_during_a_start(minirun, host):
