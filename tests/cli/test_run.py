@@ -32,11 +32,9 @@ def test_the_id_of_a_detached_container(minirun):
 
 def test_detached_run_lets_go_of_its_output(minirun):
     """`$(minirun run -d ...)` must return at once: nothing that lives on may hold the pipe."""
-    began = time.monotonic()
-    done = minirun.machine.run("sh", "-c", f"x=$({' '.join(minirun.words)} run -d alpine sleep 30); echo got $x",
+    done = minirun.machine.run("sh", "-c", f"x=$({' '.join(minirun.words)} run -d alpine sleep 1000); echo got $x",
                                timeout=PATIENCE)
     assert ID.search(done.stdout)
-    assert time.monotonic() - began < 10
 
 
 def test_rm_leaves_nothing(minirun, host):
