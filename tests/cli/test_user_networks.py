@@ -303,11 +303,12 @@ def test_inspect_shows_both_sides(minirun, nets):
     foo = settings["Networks"]["foo"]
     (link,) = [link for link in inside(container, "addr") if link["ifname"] == "eth0"]
     assert (foo["IPAddress"], foo["MacAddress"]) == (link["addr_info"][0]["local"], link["address"])
+    assert foo["IPPrefixLen"] == link["addr_info"][0]["prefixlen"]
     assert foo["Aliases"] == ["db", container.id[:12], "hoho"]
     (network,) = json.loads(minirun.ok("network", "inspect", "foo"))
     assert network["Containers"] == {container.id: {
         "Name": "c1", "EndpointID": foo["EndpointID"], "MacAddress": foo["MacAddress"],
-        "IPv4Address": f"{foo['IPAddress']}/16", "IPv6Address": ""}}
+        "IPv4Address": f"{foo['IPAddress']}/{foo['IPPrefixLen']}", "IPv6Address": ""}}
     assert settings["SandboxKey"] == "/run/netns/c1"
     minirun.ok("stop", "-t", "0", "c1")
     after = networks_of(minirun, "c1")["foo"]
