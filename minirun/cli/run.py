@@ -24,6 +24,7 @@ def run(options: Options) -> int:
     starter = Starter()  # begun now, so that it loads what it needs while we load what we need
     from minirun.engine import containers
 
+    warn(options)
     try:
         return containers.run(options, starter)
     except NoSuchImage as error:
@@ -37,6 +38,7 @@ def create(options: Options) -> int:
     options.sig_proxy, options.detach_keys = True, ""
     from minirun.engine import containers
 
+    warn(options)
     try:
         print(containers.create(options).id)
     except NoSuchImage as error:
@@ -85,6 +87,17 @@ def complete(options: Options) -> None:
     if options.cidfile and os.path.lexists(options.cidfile):
         raise ClientError("container ID file found, make sure the other container isn't running or delete "
                           + options.cidfile)
+
+
+def warn(options: Options) -> None:
+    """Say what will not work, though it can be made."""
+    from minirun.engine import places
+
+    if not places.settings().ip_forward and options.network not in ("host", "none"):
+        from minirun.network import bridge as bridges
+
+        if not bridges.forwards():
+            print("WARNING: IPv4 forwarding is disabled. Networking will not work.", file=sys.stderr)
 
 
 def read_files(options: Options) -> None:

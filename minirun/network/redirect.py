@@ -15,8 +15,8 @@ from minirun.kernel.syscalls import CLONE_NEWNET
 from minirun.trace import step
 
 ADDRESS, PORT = "127.0.0.11", 53
-#: Waiting to be accepted.
-BACKLOG = 128
+#: Waiting to be accepted: as many as the kernel allows (net.core.somaxconn), as Go's programs have it.
+BACKLOG = 65535
 #: Bytes of datagrams that may wait for us; the kernel's default takes some 270 questions.
 BUFFER = 1 << 20
 _FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC

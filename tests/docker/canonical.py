@@ -9,7 +9,7 @@ different. What may be renamed has to have the form that Docker gives it, and to
     veth...       the host's end of a cable: veth and 7 hexadecimal digits
     MACs          of the host's veth ends, which the kernel makes up; of bridges, when they begin with 02:42; the
                   link-local addresses and bridge ids made of them. A container's MAC follows from its address: it stays
-    ports         those of 127.0.0.11, the name service inside a container
+    ports         those of 127.0.0.11, the name service inside a container; a client's own, when the kernel chose it
     docker0 ...   the names that tell the two engines apart, as whole words
     times         RFC 3339 in what commands print, timers of the kernel, states of a neighbour that only age
 """
@@ -29,10 +29,10 @@ TIMERS = frozenset(("hello_timer", "tcn_timer", "topology_change_timer", "gc_tim
 #: Docker's word, ours: as whole words only. com.docker.network... and host.docker.internal are the same for both.
 WORDS = tuple((re.compile(pattern, re.MULTILINE), ours) for pattern, ours in (
     (r"(?<![\w-])docker0(?![\w-])", "minirun0"),
-    (r"(?<![\w-])DOCKER(?=-USER\b|-ISOLATION-STAGE-[12]\b)", "MINIRUN"),
+    (r"(?<![\w-])DOCKER(?=-USER\b|-ISOLATION-STAGE-[12]\b|_OUTPUT\b|_POSTROUTING\b)", "MINIRUN"),
     (r"(?<![\w-])DOCKER(?![\w-])", "MINIRUN"),
     (r"^docker: ", "minirun: "),
-    (r"(?<=See ')docker(?= )", "minirun"),
+    (r"(?:(?<=See ')|(?<=Run ')|(?<=^\")|(?<=^Usage:  ))docker(?= )", "minirun"),
 ))
 
 
@@ -47,11 +47,15 @@ class Names:
         self.tokens: dict[str, str] = {}
         self.ids: dict[str, str] = {}
         self.counts: dict[str, int] = {}
+        self.ports: dict[str, dict[str, str]] = {}  # of the name service, in each container
         for section in sections:
             for found in re.findall(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])", section.text):
                 self.ids.setdefault(found[:12], f"id {len(self.ids) + 1}")
             if section.title.endswith(", host: ip -d -j link"):
                 self._links(json.loads(section.text or "[]"))
+            for port in re.findall(r"--to-destination 127\.0\.0\.11:(\d+)", section.text):
+                ports = self.ports.setdefault(place(section.title), {})
+                ports.setdefault(port, f"<dns port {len(ports) + 1}>")
         known = sorted(map(re.escape, self.tokens), key=len, reverse=True)
         self.known = re.compile(r"(?<![0-9a-z:])(?:" + "|".join(known) + r")(?![0-9a-f:])") if known else None
 
@@ -80,11 +84,21 @@ class Names:
             text = pattern.sub(ours, text)
         return text
 
+    def rename_ports(self, title: str, text: str) -> str:
+        """The text, with the ports of the name service renamed: in the rules, sockets and connections of its place."""
+        ports = self.ports.get(place(title), {})
+        return re.sub(r"(?<=127\.0\.0\.11:)\d+|(?<=sport[ =])\d+", lambda found: ports.get(found[0], found[0]), text)
+
     def _id(self, found: re.Match) -> str:
         number = self.ids.get(found[0][:12])
         if number is None:
             return found[0]
         return f"<{number}>" if len(found[0]) == 64 else f"<{number}, short>"
+
+
+def place(title: str) -> str:
+    """Where a section comes from: "host", the name of a container, or the step that said it."""
+    return title.partition(", ")[2].partition(":")[0] if title.startswith("look ") else title
 
 
 def forms_of(mac: str) -> dict[str, str]:
@@ -97,13 +111,15 @@ def forms_of(mac: str) -> dict[str, str]:
             "link-local": str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + eui64))}
 
 
-def canonical(sections: list[Section], words: Iterable[tuple[re.Pattern, str]] = ()) -> list[tuple[str, list[str]]]:
+def canonical(sections: list[Section], words: Iterable[tuple[re.Pattern, str]] = (),
+              start: int = 0) -> list[tuple[str, list[str]]]:
     """A transcript as (title, comparable lines).
 
-    Arguments: sections, the raw transcript; words, the spelling of one engine: (pattern, text) pairs.
+    Arguments: sections, the raw transcript; words, the spelling of one engine: (pattern, text) pairs; start (int), the
+    first section that is wanted. Names are those of the whole transcript in any case.
     """
     names = Names(sections, words)
-    return [(section.title, lines_of(section, names)) for section in sections]
+    return [(section.title, lines_of(section, names)) for section in sections[start:]]
 
 
 def lines_of(section: Section, names: Names) -> list[str]:
@@ -111,7 +127,8 @@ def lines_of(section: Section, names: Names) -> list[str]:
     text = section.text
     if section.form == "json":
         text = "\n".join(_flat(json.loads(text or "[]")))
-    lines = [_ageless(section.title, line) for line in _ports(names.rename(text)).split("\n")]
+    text = names.rename_ports(section.title, names.rename(text))
+    lines = [_ageless(section.title, line) for line in text.split("\n")]
     return sorted(lines) if section.form == "set" else lines
 
 
@@ -133,23 +150,14 @@ def _flat_value(path: str, value: object) -> Iterator[str]:
         yield f"{path} = {json.dumps(value)}"
 
 
-def _ports(text: str) -> str:
-    """Rename the two ports of the name service: the one after 127.0.0.11, wherever it stands."""
-    ports: dict[str, str] = {}
-    for port in re.findall(r"\b127\.0\.0\.11:(\d+)", text):
-        if port != "53":
-            ports.setdefault(port, f"<dns port {len(ports) + 1}>")
-    return re.sub(r"(?<=127\.0\.0\.11:)\d+|(?<=--sport )\d+",
-                  lambda found: ports.get(found[0], found[0]), text)
-
-
 def _ageless(title: str, line: str) -> str:
     """A line without what only the passing of time changes."""
     if title.endswith(": ip neigh"):
-        return re.sub(r" (REACHABLE|STALE|DELAY|PROBE)$", " <known>", line)
+        return re.sub(r" (REACHABLE|STALE|DELAY|PROBE) ?$", " <known>", line)
     if ": conntrack -L" in title:
-        line = re.sub(r"^(\w+ +\d+) \d+ ", r"\1 <seconds> ", line)
-        return re.sub(r"\bid=\d+", "id=<echo>", line)
+        line = re.sub(r"\bid=\d+", "id=<echo>", re.sub(r"^(\w+ +\d+) \d+ ", r"\1 <seconds> ", line))
+        chosen = re.search(r" sport=(\d+) ", line)  # by the kernel, out of net.ipv4.ip_local_port_range
+        return re.sub(rf"port={chosen[1]}\b", "port=<chosen>", line) if chosen and int(chosen[1]) >= 32768 else line
     if title.endswith(": sysctl -a -r ^net[.]"):
         return re.sub(r"^(net\.netfilter\.nf_conntrack_count = ).*", r"\1<n>", line)
     if " $ " in title:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from court import Court, Scenario
-from engines import Docker, Minirun, begin, missing
+from engines import Docker, Minirun, Twin, missing
 
 
 class Courts:
@@ -23,16 +24,15 @@ class Courts:
         self.court: Court | None = None
         self.number = 0
         self.hosts = contextlib.ExitStack()
+        self.of_itself = os.environ.get("MINIRUN_TWIN") == "docker"
 
     @contextlib.contextmanager
     def opened(self, scenario: Scenario) -> Iterator[Court]:
         """The two hosts for a scenario. When it fails they are closed: what they are in by then is nobody's affair."""
-        own = bool(scenario.fresh or scenario.before or scenario.settings)
+        own = scenario.on_its_own()
         if own or self.court is None:
             self.close()
-            self.court = self._open(scenario.settings or {}, scenario.before)
-        if not own and not self.court.used:
-            self.court.both("the first start", lambda twin: begin(twin, *twin.words, "run", "--rm", "alpine", "true"))
+            self.court = self._open(scenario)
         try:
             yield self.court
             if own:
@@ -44,11 +44,18 @@ class Courts:
             self.close()
             raise
 
-    def _open(self, settings: dict, before: str) -> Court:
+    def _open(self, scenario: Scenario) -> Court:
         self.number += 1
-        docker = Docker(self.scratch / "docker", self.archive, settings, before)
-        minirun = Minirun(self.program, self.scratch / f"minirun-{self.number}", self.store, settings, before)
-        return Court(self.hosts.enter_context(docker), self.hosts.enter_context(minirun))
+        settings = scenario.settings or {}
+        # As in minirun, containers do not depend on a daemon: they live on while it is started again.
+        docker = Docker(self.scratch / "docker", self.archive, {"live-restore": True, **settings}, scenario.before)
+        if self.of_itself:  # Docker against itself: a difference is the judge's fault, or Docker's mood
+            other: Twin = Docker(self.scratch / "other-docker", self.archive, docker.settings, scenario.before)
+        else:
+            other = Minirun(self.program, self.scratch / f"minirun-{self.number}", self.store, settings,
+                            scenario.before, untouched=scenario.first)
+        twins = [self.hosts.enter_context(twin) for twin in (docker, other)]
+        return Court(*twins)
 
     def close(self) -> None:
         """End both hosts, with all that is in them."""

@@ -4,9 +4,10 @@ A scenario is text, one step in a line, in Docker's words:
 
     run -d --name c1 alpine sleep 600    a command of the engine; exit code, output and errors are compared
     host $ iptables -S DOCKER-USER       a command of a shell on the host; docker0 and DOCKER... mean ours as well
-    outside $ nc -z 203.0.113.1 8080     likewise, in the outside world
+    outside $ talk 203.0.113.1 8080      likewise, in the outside world; talk is one of our tools
     c1 $ ping -c 1 172.17.0.1            likewise, in the network namespace of a container, with the host's tools
     look                                 everything is compared: see `looking`
+    look at rules in any order           likewise, where Docker itself makes them once in this, once in that order
     restart the engine                   dockerd is stopped and started again; minirun reloads its networks
 
 At the end of each scenario stands a look, whether it is written there or not.
@@ -24,77 +25,77 @@ from typing import NamedTuple
 from canonical import WORDS, canonical
 from engines import Docker, Done, Minirun, Twin, begin, finish
 from looking import Section, begin_look, finish_look
-from verdict import Canonical, Difference, differences
+from verdict import Difference, differences
 
 #: Seconds that the kernel and the engines have to come to rest before a look counts.
 PATIENCE = 4
+RESTART = "restart the engine"
 
 
 class Scenario(NamedTuple):
-    """What is done in both hosts; `meant`, the differences that have a reason; `waits`, for what minirun lacks yet.
+    """What is done in both hosts; `meant`, the differences that have a reason.
 
-    On hosts of its own, on which no engine has ever been: `fresh` (bool); `before`, a shell script for a host that is
-    to be found in another state; `settings` (dict) of the engine itself, with the keys of dockerd's daemon.json.
+    On hosts of its own: `first` (bool), dockerd was just started, and minirun was not used at all; `before`, a shell
+    script for a host that is to be found in another state; `settings` (dict) of the engine itself, with the keys of
+    dockerd's daemon.json.
     """
 
     name: str
     steps: str
     meant: tuple[Difference, ...] = ()
-    fresh: bool = False
+    first: bool = False
     before: str = ""
     settings: dict | None = None
-    waits: str = ""
+
+    def on_its_own(self) -> bool:
+        """Whether it wants hosts of its own: it finds them or leaves them in another state than the next one wants."""
+        return bool(self.first or self.before or self.settings or RESTART in self.lines())
 
     def lines(self) -> list[str]:
         """The steps, the last of which is a look."""
         steps = [line.strip() for line in self.steps.replace("\\\n", " ").strip().splitlines()]
         steps = [step for step in steps if step and not step.startswith("#")]
-        return steps if steps[-1] == "look" else [*steps, "look"]
+        return steps if steps[-1].startswith("look") else [*steps, "look"]
 
 
 class Court:
     """The two hosts, and what has happened in them in this scenario."""
 
-    def __init__(self, docker: Docker, minirun: Minirun) -> None:
-        self.twins: tuple[Twin, Twin] = (docker, minirun)
+    def __init__(self, docker: Twin, minirun: Twin) -> None:
+        self.twins = (docker, minirun)
         self.transcripts: tuple[list[Section], list[Section]] = ([], [])
-        self.used = False  # whether there has been a scenario before
 
     def hear(self, scenario: Scenario) -> list[str]:
         """Do all steps. Returns: what differs and is not meant to."""
-        self.transcripts, self.used = ([], []), True
+        self.transcripts = ([], [])
         for number, step in enumerate(scenario.lines(), 1):
-            if step == "look":
-                found = self.look(f"look {number}", scenario.meant)
-            elif step == "restart the engine":
+            if step.startswith("look"):
+                self.look(f"look {number}", scenario.meant, ordered=step == "look")
+            elif step == RESTART:
                 for twin in self.twins:
                     twin.restart()
             else:
                 self.both(f"{number} $ {step}", lambda twin, step=step: self.command(twin, step))
-        return found
+        return self.compare(scenario.meant)
 
-    def look(self, title: str, meant: tuple[Difference, ...] = ()) -> list[str]:
+    def look(self, title: str, meant: tuple[Difference, ...] = (), *, ordered: bool = True) -> None:
         """Look at both hosts, again and again for a while if they differ: the kernel takes things down at leisure."""
-        deadline = time.monotonic() + PATIENCE
-        before = tuple(map(list, self.transcripts))
+        deadline, tries, starts = time.monotonic() + PATIENCE, 0, [len(sections) for sections in self.transcripts]
         while True:
-            for twin_sections, old, begun in zip(
-                    self.transcripts, before, [begin_look(twin, title) for twin in self.twins], strict=True):
-                twin_sections[:] = [*old, *finish_look(begun)]
-            found = self.compare(meant)
-            here = [line for line in found if not line.startswith("meant,")]
-            if not here or time.monotonic() > deadline:
-                return found
+            begun = [begin_look(twin, title) for twin in self.twins]
+            for sections, start, one in zip(self.transcripts, starts, begun, strict=True):
+                seen = finish_look(one)
+                sections[start:] = seen if ordered else map(without_order, seen)
+            tries += 1
+            if not self.compare(meant, starts) or (time.monotonic() > deadline and tries > 3):
+                return
             time.sleep(0.1)
 
-    def compare(self, meant: tuple[Difference, ...] = ()) -> list[str]:
-        """What differs in all that has been said and seen so far."""
-        return differences(*self.canonical(), meant)
-
-    def canonical(self) -> tuple[Canonical, Canonical]:
-        """Both transcripts, made comparable."""
-        docker, minirun = self.transcripts
-        return canonical(docker, WORDS), canonical(minirun)
+    def compare(self, meant: tuple[Difference, ...] = (), starts: list[int] | None = None) -> list[str]:
+        """What differs in all that has been said and seen so far, or from these two sections on."""
+        words = [WORDS if isinstance(twin, Docker) else () for twin in self.twins]
+        docker, minirun = map(canonical, self.transcripts, words, starts or (0, 0))
+        return differences(docker, minirun, meant, all_of_it=not starts)
 
     def both(self, title: str, start: Callable[[Twin], subprocess.Popen]) -> None:
         """Begin a command on both sides, wait for both, and write down what they said."""
@@ -110,11 +111,14 @@ class Court:
             script = in_our_words(script)
         if place == "host":
             return begin(twin, "sh", "-c", script)
-        if place == "outside":
-            pid = twin.sh("cat /run/outside.pid")
-        else:
-            pid = twin.sh(f"{' '.join(twin.words)} inspect -f '{{{{.State.Pid}}}}' {place}").strip()
-        return begin(twin, "nsenter", f"--net=/proc/{pid}/ns/net", "sh", "-c", script)
+        find = "cat /run/outside.pid" if place == "outside" else (
+            f"{shlex.join(twin.words)} inspect -f '{{{{.State.Pid}}}}' {place}")
+        return begin(twin, "sh", "-c", f'exec nsenter --net=/proc/$({find})/ns/net sh -c "$0"', script)
+
+
+def without_order(section: Section) -> Section:
+    """The section; if it is a list of rules, one whose order does not count."""
+    return section._replace(form="set") if "tables -t " in section.title else section
 
 
 def said(title: str, done: Done) -> list[Section]:

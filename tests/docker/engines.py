@@ -17,13 +17,24 @@ from pathlib import Path
 from throwaway import Host, wait_for
 
 DOCKER, DOCKERD, CONTAINERD = "/usr/bin/docker", "/usr/sbin/dockerd", "/usr/bin/containerd"
-SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PATH = f"/usr/sbin:/usr/bin:/sbin:/bin:{Path(__file__).parent / 'tools'}"
 #: What both hosts have in /etc: the last two name servers are not for containers, the first is in the outside world.
 ETC = {
     "hosts": "127.0.0.1\tlocalhost\n203.0.113.1\ttwin.lab.example twin\n",
     "hostname": "twin\n",
     "resolv.conf": "search lab.example\nnameserver 203.0.113.2\noptions timeout:1 attempts:1\n",
 }
+
+#: What would otherwise be so or so, depending on when one looks.
+CALM = """
+    # Link-local addresses are in use at once, not after some seconds of listening.
+    sysctl -q -w net.ipv6.conf.default.dad_transmits=0 net.ipv6.conf.default.router_solicitation_delay=0
+    # The outside world asks for no routers, and nobody asks who it is.
+    nsenter --net=/proc/$(cat /run/outside.pid)/ns/net sysctl -q -w net.ipv6.conf.all.disable_ipv6=1
+    ip neigh add 203.0.113.2 lladdr 02:00:cb:00:71:02 dev wan0
+    # A ping is still remembered when a busy machine comes to look.
+    sysctl -e -q -w net.netfilter.nf_conntrack_icmp_timeout=300 net.netfilter.nf_conntrack_udp_timeout=300
+"""
 
 
 class Done:
@@ -69,12 +80,10 @@ class Twin(Host):
     def __enter__(self) -> Twin:
         super().__enter__()
         self.file("/run/etc/daemon.json", json.dumps(self.settings))
-        for name, text in ETC.items():
-            self.file(f"/run/etc/{name}", text)
-        self.sh(f"hostname twin; for name in {' '.join(ETC)}; do mount --bind /run/etc/$name /etc/$name; done; "
-                # Addresses that the kernel makes itself are in use at once, not after a second of listening.
-                "echo 0 > /proc/sys/net/ipv6/conf/default/dad_transmits; "
-                "mkdir -m 755 /run/netns; mount --bind /run/netns /run/netns; mount --make-shared /run/netns")
+        self.write_etc()
+        self.sh(f"hostname twin; for name in {' '.join(ETC)}; do mount --bind /run/etc/$name /etc/$name; done")
+        self.sh(CALM)
+        self.sh("mkdir -m 755 /run/netns; mount --bind /run/netns /run/netns; mount --make-shared /run/netns")
         self.sh(self.before)
         self.start()
         return self
@@ -84,6 +93,11 @@ class Twin(Host):
         done = finish(begin(self, "sh", "-euc", script))
         assert done.code == 0, f"{script}: {done}"
         return done.out
+
+    def write_etc(self) -> None:
+        """Give /etc its three files; they are mounted from below /run."""
+        for name, text in ETC.items():
+            self.file(f"/run/etc/{name}", text)
 
     def file(self, path: str, text: str) -> None:
         """Write a file below this host's own /run."""
@@ -102,19 +116,26 @@ class Twin(Host):
         raise NotImplementedError
 
     def clear(self) -> None:
-        """Remove all containers and all networks but the three that always are."""
+        """Remove all containers and all networks but the three that always are; what traffic and tests have left."""
         engine = " ".join(self.words)
         self.sh(f"ids=$({engine} ps -aq); [ -z \"$ids\" ] || {engine} rm -f $ids >/dev/null")
-        self.sh(f"names=$({engine} network ls -q --filter type=custom 2>/dev/null || true); "
+        self.sh(f"names=$({engine} network ls -q --filter type=custom); "
                 f"[ -z \"$names\" ] || {engine} network rm $names >/dev/null")
         self.sh("conntrack -F 2>/dev/null || true; ip neigh flush all")
+        self.write_etc()
 
 
 class Minirun(Twin):
-    """minirun, with a data root of its own that shares the image's files with the store that was made once."""
+    """minirun, with a data root of its own that shares the image's files with the store that was made once.
 
-    def __init__(self, program: list[str], data: Path, store: Path, settings: dict, before: str) -> None:
+    Argument: untouched (bool), the first command of a test is the first that the host sees; else the default bridge is
+    there already, as it is when dockerd was started.
+    """
+
+    def __init__(self, program: list[str], data: Path, store: Path, settings: dict, before: str, *,
+                 untouched: bool) -> None:
         super().__init__(data, settings, before)
+        self.untouched = untouched
         self.words = tuple(program)
         data.mkdir(mode=0o710)
         subprocess.run(["cp", "-al", store / "images", data / "images"], check=True)
@@ -125,6 +146,10 @@ class Minirun(Twin):
     def __exit__(self, *what: object) -> None:
         super().__exit__(*what)
         shutil.rmtree(self.data, ignore_errors=True)
+
+    def start(self) -> None:
+        if not self.untouched:
+            self.restart()
 
     def restart(self) -> None:
         self.sh(f"{' '.join(self.words)} network reload")
@@ -187,7 +212,7 @@ class Docker(Twin):
         self.start_daemon()
 
     def netns_file(self, name: str, key: str) -> str:
-        return key
+        return key or "/run/docker/netns/none"
 
 
 def missing() -> str:

@@ -24,7 +24,7 @@ NAMESPACE = (
     ("bridge fdb show | grep permanent", "set"),
     *((f"{program} -t {table} -S", "lines") for program in ("iptables", "ip6tables") for table in TABLES),
     ("sysctl -a -r ^net[.]", "set"),
-    ("ss -Hlntu", "set"),
+    ("ss -Hlntu | tr -s ' '", "set"),
     ("conntrack -L | grep -v dst=224.0.0.22", "set"),  # a link that came up tells its groups, when the kernel likes
 )
 #: The three files that Docker mounts over the image's.
@@ -53,31 +53,30 @@ class Running(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A look that is being taken: the commands run."""
+    """A look that is being taken: the command runs."""
 
     twin: Twin
     title: str
     running: list[Running]
-    processes: list[tuple[str, subprocess.Popen]]
+    process: subprocess.Popen
 
 
 def begin_look(twin: Twin, title: str) -> Begun:
-    """Begin to look: one shell for the host and one for each container, all at once."""
+    """Begin to look at a host and all of its containers."""
     running = containers(twin)
-    processes = [("host", begin(twin, "sh", "-c", _script()))]
-    processes += [(one.name, begin(twin, "sh", "-c", _script(one.pid))) for one in running]
-    return Begun(twin, title, running, processes)
+    script = "; ".join([_script(), *(_script(one.pid) for one in running), "true"])
+    return Begun(twin, title, running, begin(twin, "sh", "-c", script))
 
 
 def finish_look(begun: Begun) -> list[Section]:
     """The sections of a look that was begun."""
-    sections = []
-    for place, process in begun.processes:
-        done = finish(process)
-        assert done.code == 0, f"{begun.title}, {place}: {done}"
-        titles = [*NAMESPACE, *((file, "lines") for file in FILES if place != "host")]
-        for (what, form), text in zip(titles, done.out.split("\0")[1:], strict=True):
-            sections.append(Section(f"{begun.title}, {place}: {what}", form, text))
+    done = finish(begun.process)
+    assert done.code == 0, f"{begun.title}: {done}"
+    where = [("host", view) for view in NAMESPACE]
+    for one in begun.running:
+        where += [(one.name, view) for view in (*NAMESPACE, *((file, "lines") for file in FILES))]
+    sections = [Section(f"{begun.title}, {place}: {what}", form, text)
+                for (place, (what, form)), text in zip(where, done.out.split("\0")[1:], strict=True)]
     sections.append(Section(f"{begun.title}, host: netns files", "set", netns_files(begun.twin, begun.running)))
     return sections
 
@@ -86,19 +85,18 @@ def containers(twin: Twin) -> list[Running]:
     """The running containers, sorted by name."""
     engine = " ".join(twin.words)
     out = twin.sh(f"ids=$({engine} ps -q); [ -z \"$ids\" ] || {engine} inspect -f "
-                  f"'{{{{.Name}}}} {{{{.State.Pid}}}} {{{{.NetworkSettings.SandboxKey}}}}' $ids")
+                  f"'{{{{.Name}}}},{{{{.State.Pid}}}},{{{{.NetworkSettings.SandboxKey}}}}' $ids")
     return sorted(Running(name[1:], int(pid), twin.netns_file(name[1:], key))
-                  for name, pid, key in map(str.split, out.splitlines()))
+                  for name, pid, key in (line.split(",") for line in out.splitlines()))
 
 
 def _script(pid: int = 0) -> str:
     """A shell script that shows everything of this namespace, or of process `pid`'s, each part after a NUL."""
-    lines = [f"printf '\\0'; {command} 2>/dev/null" for command, _ in NAMESPACE]
+    lines = "; ".join(f"printf '\\0'; {command} 2>/dev/null" for command, _ in NAMESPACE)
     if not pid:
-        return "; ".join([*lines, "true"])
-    lines = ["nsenter --net=/proc/$pid/ns/net sh -c \"" + "; ".join(lines) + "\""]
-    lines += [f"printf '\\0'; cat /proc/$pid/root{file}" for file in FILES]
-    return "; ".join([f"pid={pid}", *lines, "true"])
+        return lines
+    files = "; ".join(f"printf '\\0'; cat /proc/{pid}/root{file}" for file in FILES)
+    return f'nsenter --net=/proc/{pid}/ns/net sh -c "{lines}"; {files}'
 
 
 def netns_files(twin: Twin, running: list[Running]) -> str:

@@ -48,8 +48,12 @@ def test_an_id_stands_for_itself(other):
 
 def test_a_bridge_has_the_name_of_its_network():
     seen = "ip link: br-{0}"
-    assert equal([text(ONE), text(seen.format(ONE[:12]))], [text(TWO), text(seen.format(TWO[:12]))])
-    assert not equal([text(ONE), text(seen.format(ONE[:12]))], [text(TWO), text(seen.format(ONE[:12]))])
+
+    def one(network: str, shown: str) -> list[Section]:
+        return [text(network), text(seen.format(shown[:12]), "2 $ ip: output")]
+
+    assert equal(one(ONE, ONE), one(TWO, TWO))
+    assert not equal(one(ONE, ONE), one(TWO, ONE))
 
 
 def test_cables_and_their_macs():
@@ -101,14 +105,34 @@ def test_forms_of_a_mac():
 
 
 def test_ports_of_the_name_service():
-    rules = ("-A DOCKER_OUTPUT -p tcp --dport 53 -j DNAT --to-destination 127.0.0.11:{0}\n"
-             "-A DOCKER_OUTPUT -p udp --dport 53 -j DNAT --to-destination 127.0.0.11:{1}\n"
-             "-A DOCKER_POSTROUTING -p tcp --sport {0} -j SNAT --to-source :53\n"
-             "-A DOCKER_POSTROUTING -p udp --sport {2} -j SNAT --to-source :53")
-    assert equal([text(rules.format(42819, 35711, 35711))], [text(rules.format(33333, 44444, 44444))])
-    assert not equal([text(rules.format(42819, 35711, 35711))], [text(rules.format(33333, 44444, 33333))])
+    rules = ("-A OUTPUT -p tcp --dport 53 -j DNAT --to-destination 127.0.0.11:{0}\n"
+             "-A OUTPUT -p udp --dport 53 -j DNAT --to-destination 127.0.0.11:{1}\n"
+             "-A POSTROUTING -p tcp --sport {0} -j SNAT --to-source :53\n"
+             "-A POSTROUTING -p udp --sport {2} -j SNAT --to-source :53")
+    flow = "udp 17 9 src=127.0.0.1 dst=127.0.0.11 sport=1 dport=53 src=127.0.0.11 dst=127.0.0.1 sport={0} dport=1"
+
+    def one(tcp: int, udp: int, source: int, flow_port: int) -> list[Section]:
+        return [text(rules.format(tcp, udp, source), "look 1, c1: iptables -t nat -S"),
+                text(f"udp UNCONN 127.0.0.11:{udp}", "look 1, c1: ss -Hlntu"),
+                text(flow.format(flow_port), "look 1, c1: conntrack -L")]
+
+    assert equal(one(42819, 35711, 35711, 35711), one(33333, 44444, 44444, 44444))
+    assert not equal(one(42819, 35711, 35711, 35711), one(33333, 44444, 33333, 44444))
+    assert not equal(one(42819, 35711, 35711, 35711), one(33333, 44444, 44444, 33333))
     assert not equal([text("--to-destination 172.17.0.2:80")], [text("--to-destination 172.17.0.2:81")])
-    assert not equal([text("--to-destination 127.0.0.11:53")], [text("--to-destination 127.0.0.11:54")])
+    assert not equal([text("127.0.0.11:53")], [text("127.0.0.11:54")])
+
+
+def test_a_port_that_the_kernel_chose():
+    flow = "tcp 6 9 src=172.17.0.1 dst=172.17.0.2 sport={0} dport={2} src=172.17.0.2 dst=172.17.0.1 sport=80 dport={1}"
+
+    def one(*ports: int) -> list[Section]:
+        return [text(flow.format(*ports), "look 1, host: conntrack -L")]
+
+    assert equal(one(40001, 40001, 80), one(50001, 50001, 80))
+    assert not equal(one(40001, 40001, 80), one(50001, 50002, 80))
+    assert not equal(one(40001, 40001, 32768), one(50001, 50001, 32769))
+    assert not equal(one(20001, 20001, 80), one(20002, 20002, 80))
 
 
 # ---- the engines' own words ------------------------------------------------------------------------------------
@@ -118,8 +142,10 @@ def test_ports_of_the_name_service():
     ("-N DOCKER-ISOLATION-STAGE-1\n-N DOCKER-USER", "-N MINIRUN-ISOLATION-STAGE-1\n-N MINIRUN-USER"),
     ("net.ipv4.conf.docker0.rp_filter = 0", "net.ipv4.conf.minirun0.rp_filter = 0"),
     ("docker: Error response.\nSee 'docker run --help'.", "minirun: Error response.\nSee 'minirun run --help'."),
+    ("Usage:  docker run X\n\nRun 'docker run --help'\n\"docker run\" requires",
+     "Usage:  minirun run X\n\nRun 'minirun run --help'\n\"minirun run\" requires"),
     ("host.docker.internal com.docker.network.bridge.name", "host.docker.internal com.docker.network.bridge.name"),
-    ("-N DOCKER_OUTPUT", "-N DOCKER_OUTPUT"),
+    ("-N DOCKER_OUTPUT", "-N MINIRUN_OUTPUT"),
 ])
 def test_words(docker, ours):
     assert equal([text(docker)], [text(ours)])
@@ -144,7 +170,7 @@ def test_ages():
     assert equal([text(line + "REACHABLE", neigh)], [text(line.replace("docker", "minirun") + "STALE", neigh)])
     assert not equal([text(line + "REACHABLE", neigh)], [text(line.replace("docker", "minirun") + "FAILED", neigh)])
     assert not equal([text(line + "STALE")], [text(line.replace("docker", "minirun") + "REACHABLE")])
-    flow = "tcp      6 {} TIME_WAIT src=172.17.0.2 dst=203.0.113.2 sport=4000{} dport=9000 [ASSURED] mark=0 use=1"
+    flow = "tcp      6 {} TIME_WAIT src=172.17.0.2 dst=203.0.113.2 sport=2000{} dport=9000 [ASSURED] mark=0 use=1"
     assert equal([text(flow.format(119, 1), conntrack)], [text(flow.format(7, 1), conntrack)])
     assert not equal([text(flow.format(119, 1), conntrack)], [text(flow.format(119, 2), conntrack)])
     count = "net.netfilter.nf_conntrack_{} = {}"

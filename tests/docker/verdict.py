@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 Canonical = list[tuple[str, list[str]]]
+MANY = 15
 
 
 class Difference(NamedTuple):
@@ -28,23 +29,25 @@ class Difference(NamedTuple):
             for pattern, lines in ((self.docker, docker), (self.minirun, minirun)))
 
 
-def differences(docker: Canonical, minirun: Canonical, meant: tuple[Difference, ...] = ()) -> list[str]:
+def differences(docker: Canonical, minirun: Canonical, meant: tuple[Difference, ...] = (), *,
+                all_of_it: bool = True) -> list[str]:
     """What differs and is not meant to, as lines to read; empty when the two are equal.
 
-    A difference that is meant and was not found is one too: the list of them would be out of date.
+    A difference that is meant and was not found is one too if this is all of a scenario: the list is out of date.
     """
-    found: list[str] = []
+    theirs, ours = dict(docker), dict(minirun)
+    assert (len(theirs), len(ours)) == (len(docker), len(minirun)), "two sections have one title"
+    found = [f"== only on {side}: {title}" for side, one, other in (("docker", theirs, ours), ("minirun", ours, theirs))
+             for title in one if title not in other]
     seen: set[Difference] = set()
-    if [title for title, _ in docker] != [title for title, _ in minirun]:
-        return ["not the same sections:", *_diff([title for title, _ in docker], [title for title, _ in minirun])]
-    for (title, theirs), (_, ours) in zip(docker, minirun, strict=True):
-        for left, right in _hunks(theirs, ours):
+    for title, lines in docker:
+        for left, right in _hunks(lines, ours[title]) if lines != ours.get(title, lines) else ():
             covering = next((one for one in meant if one.covers(title, left, right)), None)
             if covering:
                 seen.add(covering)
             else:
-                found += [f"== {title}", *(f"- {line}" for line in left), *(f"+ {line}" for line in right)]
-    return found + [f"meant, but not found: {one}" for one in meant if one not in seen]
+                found += [f"== {title}", *_shown("-", left), *_shown("+", right)]
+    return found + [f"meant, but not found: {one}" for one in meant if all_of_it and one not in seen]
 
 
 def _hunks(left: list[str], right: list[str]) -> list[tuple[list[str], list[str]]]:
@@ -52,5 +55,7 @@ def _hunks(left: list[str], right: list[str]) -> list[tuple[list[str], list[str]
     return [(left[a:b], right[c:d]) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
 
 
-def _diff(left: list[str], right: list[str]) -> list[str]:
-    return list(difflib.unified_diff(left, right, "docker", "minirun", lineterm="", n=1))
+def _shown(sign: str, lines: list[str]) -> list[str]:
+    """The lines of one side, with a sign; of many only the first."""
+    more = [f"{sign} ... and {len(lines) - MANY} more"] if len(lines) > MANY else []
+    return [f"{sign} {line}" for line in lines[:MANY]] + more
