@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from scenarios import SCENARIOS, Scenario
 
-pytestmark = pytest.mark.docker
+#: They take as long as half of all other tests, so they have a run of their own: `make test-twins`.
+pytestmark = [pytest.mark.docker, pytest.mark.twins]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])
