@@ -98,9 +98,10 @@ def remove_cgroup(name: str) -> None:
         directories = [Path(where) for where, _, _ in os.walk(top, topdown=False)]
         for directory in directories:
             while directory.is_dir() and time.monotonic() < deadline:
-                for pid in (directory / "cgroup.procs").read_text().split():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(int(pid), signal.SIGKILL)
+                with contextlib.suppress(OSError):  # whose it is may take it away at the same moment
+                    for pid in (directory / "cgroup.procs").read_text().split():
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(int(pid), signal.SIGKILL)
                 try:
                     directory.rmdir()
                 except OSError:

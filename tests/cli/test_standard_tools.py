@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -89,8 +90,9 @@ def test_which_processes_are_in_it_and_in_which_one_is_a_process(minirun, host, 
 def test_nsenter_and_lsns(host, pair):
     assert "inet 172.17.0.2/16" in shown(host, "nsenter", "--net=/run/netns/c1", "ip", "addr", "show", "eth0")
     listed = json.loads(shown(host, "lsns", "-t", "net", "-J", "-o", "NS,NPROCS,PID,NSFS,COMMAND"))["namespaces"]
-    by_file = {entry["nsfs"]: entry for entry in listed}
+    by_file = {file: entry for entry in listed for file in re.split("[,\n]", entry["nsfs"] or "")}
     for container in pair:
+        assert f"/run/netns/{container.name}" in by_file, listed
         entry = by_file[f"/run/netns/{container.name}"]
         assert (entry["ns"], entry["nprocs"], entry["pid"], entry["command"]) == (
             namespace(f"/proc/{container.pid}/ns/net"), 1, container.pid, "sleep 1000")

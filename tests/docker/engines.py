@@ -79,13 +79,17 @@ class Twin(Host):
 
     def __enter__(self) -> Twin:
         super().__enter__()
-        self.file("/run/etc/daemon.json", json.dumps(self.settings))
-        self.write_etc()
-        self.sh(f"hostname twin; for name in {' '.join(ETC)}; do mount --bind /run/etc/$name /etc/$name; done")
-        self.sh(CALM)
-        self.sh("mkdir -m 755 /run/netns; mount --bind /run/netns /run/netns; mount --make-shared /run/netns")
-        self.sh(self.before)
-        self.start()
+        try:
+            self.file("/run/etc/daemon.json", json.dumps(self.settings))
+            self.write_etc()
+            self.sh(f"hostname twin; for name in {' '.join(ETC)}; do mount --bind /run/etc/$name /etc/$name; done")
+            self.sh(CALM)
+            self.sh("mkdir -m 755 /run/netns; mount --bind /run/netns /run/netns; mount --make-shared /run/netns")
+            self.sh(self.before)
+            self.start()
+        except BaseException:  # nobody else ends a host that was never entered, and its dockerd holds the data root
+            self.__exit__()
+            raise
         return self
 
     def sh(self, script: str) -> str:

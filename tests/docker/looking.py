@@ -39,11 +39,6 @@ class Section(NamedTuple):
     text: str
 
 
-def look(twin: Twin, title: str) -> list[Section]:
-    """All that is compared, in one host at this moment."""
-    return finish_look(begin_look(twin, title))
-
-
 class Running(NamedTuple):
     """A running container: its first process, and the file on which its network namespace should be mounted."""
 

@@ -25,7 +25,7 @@ and docker0. A difference that is meant is listed with its scenario, as the line
 does not show is a failure too. `tests/docker/test_judge.py` makes two equal hosts differ on purpose, in one thing after
 the other, and wants each to be seen.
 
-What is done in each scenario stands in `tests/docker/scenarios.py`; this page is made of it (`tests/docker/page.py`).
+What is done in each scenario stands in `tests/docker/scenarios`; this page is made of it (`tests/docker/page.py`).
 """
 
 
