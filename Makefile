@@ -10,7 +10,7 @@ TESTS   ?= tests
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run alpine test test-vm test-twins lint course bench clean
+.PHONY: help run alpine test test-vm lint course bench clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -24,13 +24,10 @@ run: alpine ## a shell in an Alpine container; without a terminal, a short tour 
 	fi
 
 test: alpine .venv/tests ## all tests, as CI runs them; TESTS=tests/unit for some of them
-	@.venv/bin/pytest -m "not vm and not twins" $(TESTS)
+	@.venv/bin/pytest -m "not vm" -n 2 --dist loadfile $(TESTS)
 
 test-vm: alpine .venv/tests ## the tests on a machine with cgroup v2 alone; MINIRUN_VM says how to run one
 	@.venv/bin/pytest -m vm $(TESTS)
-
-test-twins: alpine .venv/tests ## all scenarios of the twin test against a real dockerd
-	@.venv/bin/pytest -m twins tests/docker
 
 lint: .venv/tests ## style and types
 	@.venv/bin/ruff check .

@@ -72,10 +72,13 @@ def number_of(name: str) -> int:
 def has_spoken(name: str) -> bool:
     """Whether anything has come out of the container by this cable: who has not even answered ARP has no connection.
 
-    True when that cannot be told, since the cable is gone.
+    True when that cannot be told, since the cable is gone, or about to go: what has come in here is counted by the
+    other end, and without one (iflink 0) the kernel says 0.
     """
+    directory = f"/sys/class/net/{name}"
     try:
-        return procfs.read(f"/sys/class/net/{name}/statistics/rx_packets").strip() != "0"
+        return (procfs.read(f"{directory}/statistics/rx_packets").strip() != "0"
+                or procfs.read(f"{directory}/iflink").strip() == "0")  # looked at last: an end that is gone stays gone
     except KernelError:
         return True
 

@@ -349,6 +349,7 @@ def test_forty_containers_at_once_on_three_networks(minirun, nets, host):
     """Starts, connects and ends, eight at a time: no rule, address or link is wrong afterwards."""
     nets("na", "nb", "nc")
     minirun.ok("run", "--rm", "alpine", "true")
+    wait_for(lambda: not any(name.startswith("veth") for name in host.links()))  # its cable goes when the kernel likes
     rules, links_before = host.run("iptables-save").stdout.count("\n"), set(host.links())
     numbers, failures = iter(range(40)), []
 

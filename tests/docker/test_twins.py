@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from scenarios import SCENARIOS, Scenario
 
-#: They take as long as half of all other tests, so they have a run of their own: `make test-twins`.
-pytestmark = [pytest.mark.docker, pytest.mark.twins]
+pytestmark = pytest.mark.docker
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])
