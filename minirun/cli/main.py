@@ -84,12 +84,30 @@ def _serve(words: list[str], asked: list[str]) -> int | None:
     if settings.version:
         print(version_line())
         return 0
+    if settings.words[:1] == ["run"]:
+        expect_a_start(settings)
     verb, rest = find(settings.words)
     options = grammar.read(verb, rest) if verb else None
     if verb is None or options is None:
         return None
     asked.append(verb.name)
     return act(settings, verb, options)
+
+
+def expect_a_start(settings: Options) -> None:
+    """Begin the container's monitor before the words of `run` are read: it takes longest to get ready (see `Starter`).
+
+    If there is something wrong with the words it ends with us, and has done nothing.
+    """
+    if settings.explain:
+        return  # it would not tell what it does
+    from minirun.engine import places, starter
+
+    try:
+        places.settle(settings.root, settings.exec_root, settings.config_file)
+    except MinirunError:
+        return  # `act` comes to the same, when the words have proved right
+    starter.begin()
 
 
 def find(words: list[str]) -> tuple[Verb | None, list[str]]:

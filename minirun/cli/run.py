@@ -19,14 +19,14 @@ def run(options: Options) -> int:
     wants_stdin = "stdin" in options.attach if options.attach else options.interactive
     if options.tty and wants_stdin and not options.detach and not os.isatty(0):
         raise ClientError("the input device is not a TTY", exit_code=1)
-    from minirun.engine.starter import Starter
+    from minirun.engine import starter
 
-    starter = Starter()  # begun now, so that it loads what it needs while we load what we need
+    monitor = starter.take()  # begun before what we need is loaded
     from minirun.engine import containers
 
     warn(options)
     try:
-        return containers.run(options, starter)
+        return containers.run(options, monitor)
     except NoSuchImage as error:
         raise _explained(error, options) from None
 

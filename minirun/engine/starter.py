@@ -1,8 +1,9 @@
 """The process that will be a container's monitor, begun before there is a container.
 
 A start has two halves that know nothing of each other: making the container (find the image, check the wishes, write
-record and config.json) and getting ready to run one (load the code that speaks to the kernel). They take about the same
-time, so they are done by two processes at once; then the first tells the second which container it is.
+record and config.json) and getting ready to run one (load the code that speaks to the kernel). The second takes longer,
+so it is begun as soon as the first word says `run`, by a process of its own, before the other words are read; then the
+first process tells the second which container it is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Starter:
         pid = os.fork()
         if pid == 0:
             try:
+                os.sched_yield()  # if we have taken the processor from our parent: he is about to give us another
                 trace.side = "monitor"
                 self.orders.close()
                 self.sock.close()
@@ -50,6 +52,19 @@ class Starter:
             self.orders.close()
 
 
+_begun: list[Starter] = []
+
+
+def begin() -> None:
+    """Begin one, since a container will most likely be started; `take` gets it."""
+    _begun.append(Starter())
+
+
+def take() -> Starter:
+    """The one that was begun, or else a new one."""
+    return _begun.pop() if _begun else Starter()
+
+
 def _let_it_begin(pid: int) -> None:
     """Let a new process begin at once, on a processor that we are not using.
 
@@ -59,8 +74,9 @@ def _let_it_begin(pid: int) -> None:
     """
     try:
         allowed = os.sched_getaffinity(0)
-        with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
-            here = int(file.read().rpartition(")")[2].split()[36])  # field 39, processor (proc(5))
+        fd = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)  # the first open() of a program takes a millisecond
+        here = int(os.read(fd, 4096).rpartition(b")")[2].split()[36])  # field 39, processor (proc(5))
+        os.close(fd)
         if len(allowed) > 1:
             os.sched_setaffinity(pid, allowed - {here})
             os.sched_setaffinity(pid, allowed)

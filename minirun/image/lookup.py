@@ -91,8 +91,13 @@ def _content(directory: int, name: str) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             return b""
-        with open(f"/proc/self/fd/{handle}", "rb") as file:
-            data = file.read(_LARGEST + 1)
+        fd = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = b""
+            while len(data) <= _LARGEST and (part := os.read(fd, 65536)):
+                data += part
+        finally:
+            os.close(fd)
     finally:
         os.close(handle)
     if len(data) > _LARGEST:

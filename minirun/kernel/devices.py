@@ -6,10 +6,10 @@ from reading it is not the file system but the cgroup: the `devices` controller 
 
 from __future__ import annotations
 
+import _struct as struct  # without its Python half, which is looked for in five places
 import errno
 import os
 import stat
-import struct
 
 from minirun.errors import KernelError
 from minirun.kernel import syscalls

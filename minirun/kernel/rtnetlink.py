@@ -8,8 +8,8 @@ can pack all of them take longer to import than a container takes to start.
 from __future__ import annotations
 
 import _socket
+import _struct as struct  # without its Python half, which is looked for in five places
 import errno
-import struct
 
 from minirun.errors import KernelError
 from minirun.kernel.namespaces import Opened as Netns

@@ -10,8 +10,8 @@ This speaks ctnetlink by itself, since it stands on the way of every `stop`: lin
 from __future__ import annotations
 
 import _socket
+import _struct as struct  # without its Python half, which is looked for in five places
 import errno
-import struct
 
 from minirun.errors import KernelError
 from minirun.kernel import procfs

@@ -15,9 +15,9 @@ needed later is imported at the top of this file, and the import system is taken
 from __future__ import annotations
 
 import _socket
+import _struct as struct  # without its Python half, which is looked for in five places
 import errno
 import os
-import struct
 import sys
 
 from minirun.errors import KernelError, MinirunError, as_minirun_error
