@@ -70,15 +70,20 @@ def number_of(name: str) -> int:
 
 
 def has_spoken(name: str) -> bool:
-    """Whether anything has come out of the container by this cable: who has not even answered ARP has no connection.
+    """Whether the container has spoken with anybody by this cable: who has not even asked or answered ARP has no
+    connection. True when that cannot be told, since the cable is gone.
 
-    True when that cannot be told, since the cable is gone, or about to go: what has come in here is counted by the
-    other end, and without one (iflink 0) the kernel says 0.
+    What has come out of it is counted by the other end, which may have gone already; then the kernel says 0, and
+    `iflink`, the number of the other end, is 0 as well. What has gone into it is counted on our side.
     """
-    directory = f"/sys/class/net/{name}"
+    def read(file: str) -> str:
+        return procfs.read(f"/sys/class/net/{name}/{file}").strip()
+
     try:
-        return (procfs.read(f"{directory}/statistics/rx_packets").strip() != "0"
-                or procfs.read(f"{directory}/iflink").strip() == "0")  # looked at last: an end that is gone stays gone
+        if read("statistics/rx_packets") != "0":
+            return True
+        # In this order: an end that is gone does not come back.
+        return read("iflink") == "0" and read("statistics/tx_packets") != "0"
     except KernelError:
         return True
 
