@@ -6,6 +6,7 @@ monitor, a process of its own; everything else is here, and is over when the com
 
 from __future__ import annotations
 
+import _signal as ossignal  # type: ignore[import-not-found]  # signal.py costs 4 ms, for `enum`
 import os
 
 from minirun import store
@@ -41,7 +42,11 @@ class Attachment:
     def __init__(self, *, stdin: bool, stdout: bool = True, stderr: bool = True, detach_keys: str = "",
                  signals: bool = True) -> None:
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
-        self.detach_keys, self.signals = detach_keys, signals
+        self.detach_keys, self.signals = b"", signals
+        if detach_keys:
+            from minirun.engine import attach  # else it is loaded while the container starts
+
+            self.detach_keys = attach.parse_keys(detach_keys)
 
     @property
     def flags(self) -> int:
@@ -52,9 +57,8 @@ class Attachment:
         """Who passes the streams on, over a socket on which the container's monitor listens or will listen."""
         from minirun.engine import attach
 
-        keys = attach.parse_keys(self.detach_keys) if self.detach_keys else attach.DETACH_KEYS
-        return attach.Watcher(sock, stdin=self.stdin, terminal=container.record["Config"]["Tty"], detach_keys=keys,
-                              signals=self.signals)
+        return attach.Watcher(sock, stdin=self.stdin, terminal=container.record["Config"]["Tty"],
+                              detach_keys=self.detach_keys or attach.DETACH_KEYS, signals=self.signals)
 
 
 # ---- making and removing ---------------------------------------------------------------------------------------
@@ -183,16 +187,25 @@ def start(container: Container, attachment: Attachment | None = None) -> int:
 def _start(container: Container, starter: Starter, attachment: Attachment | None) -> Watcher | None:
     """Start a container that does not run; the caller has its queue.
 
-    Returns: with an attachment, the watcher that its monitor already knows. It is there before the container is, so
-    a signal that we get in between is the container's, as soon as there is one.
+    Returns: with an attachment, the watcher that its monitor already knows. It is loaded while the container starts;
+    signals that we get meanwhile wait for it, since they are the container's.
     """
     from minirun.engine import bundle
-    from minirun.engine.attach import window_size
 
-    watcher = attachment.watcher(starter.sock, container) if attachment else None
+    size, watcher = None, None
+    if container.record["Config"]["Tty"]:
+        from minirun.engine.attach import window_size
+
+        size = window_size()
     try:
-        bundle.write(container, window_size() if container.record["Config"]["Tty"] else None)
-        starter.start(container.id, attachment.flags if attachment else 0)
+        bundle.write(container, size)
+        blocked = ossignal.pthread_sigmask(ossignal.SIG_BLOCK, ossignal.valid_signals() if attachment else ())
+        try:
+            starter.order(container.id, attachment.flags if attachment else 0)
+            watcher = attachment.watcher(starter.sock, container) if attachment else None
+        finally:
+            ossignal.pthread_sigmask(ossignal.SIG_SETMASK, blocked)
+        starter.wait()
     except MinirunError as error:
         if isinstance(error, ProgramError) and error.message.startswith(("exec: ", "chdir ")):
             error.message = CANNOT_START.format(error.message)

@@ -13,6 +13,7 @@ import os
 
 from minirun import trace
 from minirun.errors import MinirunError
+from minirun.kernel import scheduling
 from minirun.kernel.channel import Channel
 
 
@@ -28,24 +29,27 @@ class Starter:
         pid = os.fork()
         if pid == 0:
             try:
-                os.sched_yield()  # if we have taken the processor from our parent: he is about to give us another
+                scheduling.begin()
                 trace.side = "monitor"
                 self.orders.close()
                 self.sock.close()
                 _become_monitor(theirs, client)
             finally:
                 os._exit(1)  # never back into the code of the command that forked us
-        _let_it_begin(pid)
+        scheduling.let_begin(pid)
         theirs.close()
         client.close()
 
-    def start(self, container_id: str, wants: int) -> None:
-        """Start this container, whose bundle is written, with `.sock` attached if it wants to see something of it.
+    def order(self, container_id: str, wants: int) -> None:
+        """Have this container, whose bundle is written, started, with `.sock` attached if it wants to see anything.
 
-        Arguments: wants (int), `wire.WANTS_*`. Errors: whatever kept it from starting.
+        Arguments: wants (int), `wire.WANTS_*`.
         """
+        self.orders.send({"start": container_id, "wants": wants})
+
+    def wait(self) -> None:
+        """Wait until the container that was ordered has started. Errors: whatever kept it from starting."""
         try:
-            self.orders.send({"start": container_id, "wants": wants})
             if self.orders.receive() is None:
                 raise MinirunError("the container's monitor was killed before the container had started")
         finally:
@@ -63,25 +67,6 @@ def begin() -> None:
 def take() -> Starter:
     """The one that was begun, or else a new one."""
     return _begun.pop() if _begun else Starter()
-
-
-def _let_it_begin(pid: int) -> None:
-    """Let a new process begin at once, on a processor that we are not using.
-
-    A forked process is put into the queue of its parent's processor, and we are not about to wait: it would get its
-    turn after our time slice, some 3 ms later, even if another processor has nothing to do (sched(7)). To be shown the
-    door of ours moves it; after that it may be anywhere again.
-    """
-    try:
-        allowed = os.sched_getaffinity(0)
-        fd = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)  # the first open() of a program takes a millisecond
-        here = int(os.read(fd, 4096).rpartition(b")")[2].split()[36])  # field 39, processor (proc(5))
-        os.close(fd)
-        if len(allowed) > 1:
-            os.sched_setaffinity(pid, allowed - {here})
-            os.sched_setaffinity(pid, allowed)
-    except OSError:  # it has begun later then, and nothing else is different
-        return
 
 
 def _become_monitor(orders: Channel, client: _socket.socket) -> None:

@@ -11,7 +11,7 @@ import os
 
 from minirun import trace
 from minirun.errors import KernelError, MinirunError
-from minirun.kernel import namespaces, procfs, syscalls
+from minirun.kernel import namespaces, procfs, scheduling, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,10 +145,12 @@ def spawn(title: str, side: str, child: Callable[[], None], *, flags: int = 0, c
     """
     pid = syscalls.clone3(flags, cgroup)
     if pid:
+        scheduling.let_begin(pid)
         return pid
     code = 1
-    trace.side = side
     try:
+        scheduling.begin()
+        trace.side = side
         syscalls.prctl("SET_NAME", title)
         child()
         code = 0
