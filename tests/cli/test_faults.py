@@ -30,6 +30,13 @@ def alive(pid):
     return False
 
 
+def parent(pid):
+    """The pid of its parent; 0 when it is gone."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
 def ours(host, name):
     """The processes with this name that a test has started."""
     return [pid for pid, found in host.pids().items() if found.startswith(name) and pid not in host.pids_before]
@@ -218,7 +225,9 @@ def test_the_cli_is_killed_during_a_start(minirun, host, options):
 def test_the_cli_is_killed_during_a_start_and_somebody_starts_again(minirun, host):
     """The monitor brings the container up all the same, and the second one does not wait for its end."""
     process = minirun.popen("run", "--name", "c1", "alpine", "sleep", "1000")
-    (monitor,) = wait_for(lambda: ours(host, "minirun:monitor"), interval=0.0005)
+    # A child of the monitor has its name too, until it takes one of its own; the monitor is the command's child.
+    (monitor,) = wait_for(lambda: [pid for pid in ours(host, "minirun:monitor") if parent(pid) == process.pid],
+                          interval=0.0005)
     os.kill(monitor, signal.SIGSTOP)
     kill(process.pid)
     process.communicate()

@@ -244,7 +244,7 @@ def test_start_attached(engine, capsys):
     assert served(capsys, "start", "-ai", "a") == (3, "", "")
     (name, container, attachment), = engine.asked
     assert (name, container) == ("start", "a")
-    assert (attachment.stdin, attachment.stdout, attachment.detach_keys) == (True, True, "")
+    assert (attachment.stdin, attachment.stdout, attachment.detach_keys) == (True, True, b"")
     assert served(capsys, "start", "-a", "a", "b")[2] == "you cannot start and attach multiple containers at once\n"
     assert served(capsys, "start", "-a", "x") == (1, "", "Error: No such container: x\n")
 
