@@ -102,27 +102,37 @@ class Layout:
 
     def write(self, value: dict, media_type: str) -> dict:
         """Store a value as a JSON blob. Returns: its descriptor."""
-        text = store.dumps(value)
-        data = text.encode()
+        return self.put(store.dumps(value).encode(), media_type)
+
+    def put(self, data: bytes, media_type: str) -> dict:
+        """Store a few bytes as a blob. Returns: its descriptor."""
         digest = sha256(data)
         if not os.path.exists(self.blob(digest)):
-            store.write_text(self.blob(digest), text, mode=0o644, durable=True)
+            store.write_text(self.blob(digest), data.decode("utf-8", "surrogateescape"), mode=0o644, durable=True)
         return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
-    def adopt_blob(self, path: str, digest: str) -> None:
-        """Take a finished file of a draft in as a blob; one that is there already is as good."""
+    def adopt_blob(self, path: str, digest: str) -> bool:
+        """Take a finished file of a draft in as a blob; one that is there already is as good.
+
+        Returns: whether it was taken.
+        """
         if os.path.exists(self.blob(digest)):
             store.discard(path)
-        else:
-            os.rename(path, self.blob(digest))
+            return False
+        os.rename(path, self.blob(digest))
+        return True
 
-    def adopt_layer(self, tree: str, chain_id: str, facts: dict) -> None:
-        """Take a finished directory of a draft in as a layer, with the lock held; the first of two equal ones stays."""
+    def adopt_layer(self, tree: str, chain_id: str, facts: dict) -> bool:
+        """Take a finished directory of a draft in as a layer, with the lock held; the first of two equal ones stays.
+
+        Returns: whether it was taken.
+        """
         target = self.layer(chain_id)
         if os.path.isdir(target):
-            return
+            return False
         store.write(f"{target}.json", facts, mode=0o644)  # first: a layer that is there has its facts
         os.rename(tree, target)
+        return True
 
     def layer_facts(self, chain_id: str) -> dict:
         """What is known of an unpacked layer: {"diff_id" (str), "size" (int, bytes of its files)}; {} if it is not."""
@@ -156,7 +166,7 @@ class Layout:
         Arguments: kept_layers, chain ids that are needed although no image has them (containers whose image was
         removed by force).
         """
-        blobs, chains = self.mentioned(self.index())
+        blobs, chains = self.in_use()
         kept = {os.path.basename(self.layer(chain)) for chain in {*chains, *kept_layers}}
         found = self._dead_drafts()
         found += [f"{self.root}/layers/{name}" for name in os.listdir(f"{self.root}/layers")
@@ -170,9 +180,34 @@ class Layout:
                 found.append(path)
         return found
 
+    def need(self, draft: str, layers: Iterable[str], blobs: Iterable[str]) -> None:
+        """Say what the image in this draft needs of what is in its place already; call it with the lock held.
+
+        Arguments: layers, chain ids; blobs, digests.
+        """
+        store.write(f"{draft}/needed.json", {"layers": list(layers), "blobs": list(blobs)})
+
+    def needed(self, draft: str) -> dict:
+        """What `need` has said, of a draft whose maker lives; else nothing: {"layers": [...], "blobs": [...]}."""
+        try:
+            return {"layers": [], "blobs": []} if store.nobody_holds(draft) else store.read(f"{draft}/needed.json")
+        except FileNotFoundError:
+            return {"layers": [], "blobs": []}
+
+    def in_use(self) -> tuple[set[str], set[str]]:
+        """The digests of the blobs, and the chain ids of the layers, of all images, and of those on their way in."""
+        blobs, chains = self.mentioned(self.index())
+        for draft in self._drafts():
+            needed = self.needed(draft)
+            blobs |= set(needed["blobs"])
+            chains |= set(needed["layers"])
+        return blobs, chains
+
+    def _drafts(self) -> list[str]:
+        return [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp")]
+
     def _dead_drafts(self) -> list[str]:
-        drafts = [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp")]
-        return [draft for draft in drafts if store.nobody_holds(draft)]
+        return [draft for draft in self._drafts() if store.nobody_holds(draft)]
 
     def clear_drafts(self) -> None:
         """Remove what makers who were killed left behind; call it with the lock held."""

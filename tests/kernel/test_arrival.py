@@ -1,0 +1,105 @@
+"""An image of several layers on its way in: what is kept, what is taken back, what a sweep leaves alone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from minirun.errors import EngineError
+from minirun.image.arrival import Arrival
+from minirun.image.store import Images, parse_tag
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
+
+
+def layer(path: Path, *names: str) -> Path:
+    with tarfile.open(path, "w") as file:
+        for name in names:
+            file.addfile(tarfile.TarInfo(name), io.BytesIO(b""))
+    return path
+
+
+def digest(path: Path) -> str:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def config(*diff_ids: str) -> bytes:
+    return json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]},
+                       "rootfs": {"type": "layers", "diff_ids": list(diff_ids)}}).encode()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Images:
+    return Images(str(tmp_path / "images"))
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    return [layer(tmp_path / "1.tar", "bin/sh", "etc/motd"), layer(tmp_path / "2.tar", "etc/.wh.motd", "etc/new")]
+
+
+def add(arrival: Arrival, path: Path, **words: object) -> None:
+    with path.open("rb") as file:
+        arrival.add(file.fileno(), **words)
+
+
+def on_disk(images: Images) -> dict[str, list[str]]:
+    return {part: sorted(os.listdir(f"{images.layout.root}/{part}")) for part in ("blobs/sha256", "layers", "tmp")}
+
+
+def test_two_layers_and_two_names(images, two):
+    with Arrival(images.layout) as arrival:
+        for path in two:
+            assert not arrival.has(digest(path))
+            add(arrival, path, diff_id=digest(path))
+        image_id = arrival.finish(config(*map(digest, two)), [parse_tag("a:1"), parse_tag("b")])
+    image = images.find("a:1")
+    assert (image.id, image.names) == (image_id, ["a:1", "b:latest"])
+    assert [sorted(os.listdir(path)) for path in image.layers] == [["bin", "etc"], ["etc"]]
+    assert sorted(os.listdir(f"{image.layers[1]}/etc")) == ["motd", "new"]  # motd: a whiteout
+    assert images.find("b").manifest["layers"][0]["digest"] == digest(two[0])
+
+
+def test_what_is_here_is_not_unpacked_again(images, two):
+    test_two_layers_and_two_names(images, two)
+    before = on_disk(images)
+    with Arrival(images.layout) as arrival:
+        entries = images.find("b").manifest["layers"]
+        assert [arrival.has(digest(path), entry) for path, entry in zip(two, entries, strict=True)] == [True, True]
+        arrival.finish(config(*map(digest, two)), [parse_tag("c")])
+    assert on_disk(images) == before
+    assert images.find("c").id == images.find("b").id
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_the_second_layer_is_not_what_it_should_be(images, two, lasting):
+    with pytest.raises(EngineError, match="damaged"), Arrival(images.layout, lasting=lasting) as arrival:
+        add(arrival, two[0], diff_id=digest(two[0]))
+        add(arrival, two[1], diff_id=digest(two[0]))
+    left = on_disk(images)
+    assert (len(left["blobs/sha256"]), len(left["layers"]), left["tmp"]) == ((1, 2, []) if lasting else (0, 0, []))
+    assert images.every() == []
+
+
+def test_a_sweep_leaves_an_image_on_its_way_alone(images, two):
+    with Arrival(images.layout) as arrival:
+        add(arrival, two[0])
+        assert images.layout.sweep() == []
+        add(arrival, two[1])
+        arrival.finish(config(*map(digest, two)), [parse_tag("a")])
+    assert images.layout.sweep() == []
+    assert images.find("a").layers
+
+
+def test_what_lasts_belongs_to_nobody(images, two):
+    with pytest.raises(EngineError), Arrival(images.layout, lasting=True) as arrival:
+        add(arrival, two[0])
+        raise EngineError("interrupted")
+    (path, facts) = images.layout.sweep()
+    assert {path, facts} == {f"{images.layout.layer(digest(two[0]))}{end}" for end in ("", ".json")}
