@@ -6,7 +6,6 @@ monitor, a process of its own; everything else is here, and is over when the com
 
 from __future__ import annotations
 
-import _signal as ossignal  # type: ignore[import-not-found]  # signal.py costs 4 ms, for `enum`
 import os
 
 from minirun import store
@@ -150,19 +149,22 @@ def run(options: Options, starter: Starter) -> int:
 
     Arguments: starter, which gets ready while the container is made. Returns: its exit code, or 0 with -d.
     """
-    container = create(options)
     if options.detach:
+        container = create(options)
         try:
             with container.queue():
-                _start(container, starter, None)
+                _start(container, starter)
         finally:
             print(container.id, flush=True)  # noqa: T201 (also when the start fails, as Docker does)
         return 0
-    config = container.record["Config"]
-    attachment = Attachment(stdin=config["AttachStdin"], stdout=config["AttachStdout"], stderr=config["AttachStderr"],
-                            detach_keys=options.detach_keys, signals=options.sig_proxy)
-    with container.queue():
-        watcher = _start(container, starter, attachment)
+    with signals.held() as waiting:
+        container = create(options)
+        config = container.record["Config"]
+        attachment = Attachment(stdin=config["AttachStdin"], stdout=config["AttachStdout"],
+                                stderr=config["AttachStderr"], detach_keys=options.detach_keys,
+                                signals=options.sig_proxy)
+        with container.queue():
+            watcher = _start(container, starter, attachment, waiting)
     return _watch(watcher)
 
 
@@ -178,17 +180,19 @@ def start(container: Container, attachment: Attachment | None = None) -> int:
         while not (runs := container.status(queued=True).word == "running") and container.watch():
             await_monitor(container, 0.1)
         if not runs:
-            watcher = _start(container, starter, attachment)
+            with signals.held() as waiting:
+                watcher = _start(container, starter, attachment, waiting)
     if attachment is None:
         return 0
     return _watch(watcher or attachment.watcher(_connect(container, attachment), container))
 
 
-def _start(container: Container, starter: Starter, attachment: Attachment | None) -> Watcher | None:
+def _start(container: Container, starter: Starter, attachment: Attachment | None = None,
+           waiting: signals.held | None = None) -> Watcher | None:
     """Start a container that does not run; the caller has its queue.
 
-    Returns: with an attachment, the watcher that its monitor already knows. It is loaded while the container starts;
-    signals that we get meanwhile wait for it, since they are the container's.
+    Arguments: waiting, the signals that wait for the watcher.
+    Returns: with an attachment, the watcher that its monitor already knows. It is loaded while the container starts.
     """
     from minirun.engine import bundle
 
@@ -199,12 +203,11 @@ def _start(container: Container, starter: Starter, attachment: Attachment | None
         size = window_size()
     try:
         bundle.write(container, size)
-        blocked = ossignal.pthread_sigmask(ossignal.SIG_BLOCK, ossignal.valid_signals() if attachment else ())
-        try:
-            starter.order(container.id, attachment.flags if attachment else 0)
-            watcher = attachment.watcher(starter.sock, container) if attachment else None
-        finally:
-            ossignal.pthread_sigmask(ossignal.SIG_SETMASK, blocked)
+        starter.order(container.id, attachment.flags if attachment else 0)
+        if attachment:
+            watcher = attachment.watcher(starter.sock, container)
+        if waiting:
+            waiting.release()
         starter.wait()
     except MinirunError as error:
         if isinstance(error, ProgramError) and error.message.startswith(("exec: ", "chdir ")):

@@ -1,4 +1,7 @@
-"""Signals by name or number, as `kill -s`, `--stop-signal` and an image's STOPSIGNAL give them (signal(7))."""
+"""Signals by name or number, as `kill -s`, `--stop-signal` and an image's STOPSIGNAL give them; signals that wait.
+
+See signal(7).
+"""
 
 from __future__ import annotations
 
@@ -21,3 +24,20 @@ def number(word: str) -> int:
     if not 0 < value <= _signal.SIGRTMAX:
         raise BadParameter(f"Invalid signal: {word}")
     return value
+
+
+class held:
+    """Let the signals that we get wait, until `release` or the end of the block: they are meant for a container that is
+    about to be, and there is nobody yet to pass them on (`with signals.held() as waiting: ... waiting.release()`).
+    """
+
+    def __enter__(self) -> held:
+        self._before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+        return self
+
+    def release(self) -> None:
+        """Take them now."""
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._before)
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -270,10 +271,17 @@ def test_exec_says_it_on_standard_output(minirun, words, text):
 
 @pytest.fixture
 def nobody(minirun, host):
-    """The program, run by a user without any rights."""
+    """The program, run by a user without any rights; from a place that he can get at, for root's home is closed."""
+    prefix = Path(minirun.words[0]).parents[1]
+    program = Path(minirun.words[0]).relative_to(prefix)
+
     def call(*words):
-        return host.run("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *minirun.words, *words)
-    return call
+        return host.run("unshare", "--mount", "sh", "-euc", "mkdir -p -m 755 /run/program; "
+                        "mount --bind \"$0\" /run/program; "
+                        "exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"",
+                        str(prefix), f"/run/program/{program}", *minirun.words[1:], *words)
+    yield call
+    host.run("rmdir", "/run/program", check=True)
 
 
 @pytest.mark.parametrize("words", [["run", "--rm", "alpine", "true"], ["run", "-d", "alpine", "true"],

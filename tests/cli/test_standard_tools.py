@@ -89,13 +89,12 @@ def test_which_processes_are_in_it_and_in_which_one_is_a_process(minirun, host, 
 
 def test_nsenter_and_lsns(host, pair):
     assert "inet 172.17.0.2/16" in shown(host, "nsenter", "--net=/run/netns/c1", "ip", "addr", "show", "eth0")
-    def both() -> list[dict]:
-        """Their entries. lsns leaves out the rest when a process ends under its eyes as it walks through /proc."""
-        listed = json.loads(shown(host, "lsns", "-t", "net", "-J", "-o", "NS,NPROCS,PID,NSFS,COMMAND"))["namespaces"]
-        by_file = {file: entry for entry in listed for file in re.split("[,\n]", entry["nsfs"] or "")}
-        return [by_file[file] for container in pair if (file := f"/run/netns/{container.name}") in by_file]
-
-    for container, entry in zip(pair, wait_for(lambda: len(found := both()) == len(pair) and found), strict=True):
+    # -l: as a tree, a namespace stands below that of its parent process or does not, as the pids happen to be.
+    listed = json.loads(shown(host, "lsns", "-t", "net", "-l", "-J", "-o", "NS,NPROCS,PID,NSFS,COMMAND"))["namespaces"]
+    by_file = {file: entry for entry in listed for file in re.split("[,\n]", entry["nsfs"] or "")}
+    for container in pair:
+        assert f"/run/netns/{container.name}" in by_file, listed
+        entry = by_file[f"/run/netns/{container.name}"]
         assert (entry["ns"], entry["nprocs"], entry["pid"], entry["command"]) == (
             namespace(f"/proc/{container.pid}/ns/net"), 1, container.pid, "sleep 1000")
 

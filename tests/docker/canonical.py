@@ -11,6 +11,8 @@ different. What may be renamed has to have the form that Docker gives it, and to
                   link-local addresses and bridge ids made of them. A container's MAC follows from its address: it stays
     ports         those of 127.0.0.11, the name service inside a container; a client's own, when the kernel chose it
     docker0 ...   the names that tell the two engines apart, as whole words
+    numbers       by which the kernel calls a namespace or a bridge's port: the lowest that is free, and that depends on
+                  when it has taken down what is gone
     times         RFC 3339 in what commands print, timers of the kernel, states of a neighbour that only age
 """
 
@@ -26,6 +28,8 @@ from looking import Section
 #: Timers, which run while one looks.
 TIMERS = frozenset(("hello_timer", "tcn_timer", "topology_change_timer", "gc_timer", "message_age_timer",
                     "forward_delay_timer", "hold_timer"))
+#: Numbers that the kernel gives away: the end of a path in the JSON of iproute2.
+NUMBERS = ("link_netnsid", "info_slave_data id", "info_slave_data no", "info_slave_data designated_port")
 #: Docker's word, ours: as whole words only. com.docker.network... and host.docker.internal are the same for both.
 WORDS = tuple((re.compile(pattern, re.MULTILINE), ours) for pattern, ours in (
     (r"(?<![\w-])docker0(?![\w-])", "minirun0"),
@@ -147,7 +151,7 @@ def _flat_value(path: str, value: object) -> Iterator[str]:
         for number, item in enumerate(value):
             yield from _flat_value(f"{path}[{number}]", item)
     else:
-        yield f"{path} = {json.dumps(value)}"
+        yield f"{path} = " + ("<number>" if path.endswith(NUMBERS) else json.dumps(value))
 
 
 def _ageless(title: str, line: str) -> str:
