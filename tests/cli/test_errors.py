@@ -378,9 +378,7 @@ def test_without_overlayfs(new_host):
 def static_only(minirun, tmp_path):
     """An image of one static program: no /proc, no /etc, no /dev."""
     busybox = next((path for path in ("/usr/bin/busybox", "/bin/busybox") if os.path.exists(path)), None)
-    if not busybox or b"statically linked" not in subprocess.run(
-            ["file", "-L", busybox], capture_output=True, check=False).stdout \
-            and subprocess.run(["ldd", busybox], capture_output=True, check=False).returncode == 0:
+    if not busybox or subprocess.run(["ldd", busybox], capture_output=True, check=False).returncode == 0:
         pytest.skip("needs a static busybox")
     with tarfile.open(tmp_path / "rootfs.tar", "w") as tar:
         tar.add(busybox, "busybox")
