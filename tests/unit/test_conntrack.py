@@ -8,7 +8,7 @@ import pytest
 
 from minirun.errors import KernelError
 from minirun.kernel import procfs
-from minirun.network import conntrack
+from minirun.network import conntrack, veth
 
 
 @pytest.fixture
@@ -49,3 +49,20 @@ def test_another_error_is_one(refuses):
     refuses(errno.EPERM)
     with pytest.raises(KernelError):
         conntrack.forget("172.17.0.2")
+
+
+@pytest.mark.parametrize(("received", "other_end", "sent", "spoken"), [
+    ("3", "7", "0", True), ("0", "7", "2", False),  # noise of others went in, nothing came out
+    ("0", "0", "2", True), ("0", "0", "0", False),  # the other end, which has counted what came out, is gone already
+    (None, None, None, True)])
+def test_whether_a_container_has_spoken(monkeypatch, received, other_end, sent, spoken):
+    files = {"statistics/rx_packets": received, "iflink": other_end, "statistics/tx_packets": sent}
+
+    def read(path):
+        value = files[path.removeprefix("/sys/class/net/veth1234567/")]
+        if value is None:
+            raise KernelError("read", errno.ENOENT)
+        return f"{value}\n"
+
+    monkeypatch.setattr(procfs, "read", read)
+    assert veth.has_spoken("veth1234567") is spoken
