@@ -89,7 +89,7 @@ def _names(verb: Verb, name: str, given: list[str]) -> list[tuple[str, str]]:
         return [("host", "this machine"), ("pid:", "any process"), *_compared()]
     if name in ("run", "create", "exec") and given:
         return []  # from here on the words are the container's
-    if name in ("run", "create", "rmi", "images") or verb.name == "image rm":
+    if name in ("run", "create", "rmi", "images", "tag", "history", "save") or verb.name == "image rm":
         return _images()
     found = _containers(STATES[name]) if name in STATES and not verb.name.startswith("image") else []
     if verb.name in ("inspect", "image inspect"):

@@ -12,7 +12,7 @@ from minirun.errors import ClientError, EngineError, MinirunError, NoSuchImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.image.store import Image, Images
+    from minirun.image.store import Image, Images, User
 
 HEADS = {"ID": "IMAGE ID", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "CreatedSince": "CREATED",
          "CreatedAt": "CREATED AT", "Size": "SIZE", "Containers": "CONTAINERS", "VirtualSize": "SIZE",
@@ -49,6 +49,14 @@ def store() -> Images:
     from minirun.image.store import Images
 
     return Images(f"{places.data}/images")
+
+
+def find(word: str) -> Image:
+    """The image that a word means. Errors: NoSuchImage, EngineError: it is the daemon that reads this word."""
+    try:
+        return store().find(word)
+    except ClientError as error:
+        raise EngineError(error.message) from None
 
 
 def _chosen(options: Options) -> list[Image]:
@@ -123,7 +131,7 @@ def rmi(options: Options) -> int:
     failures = 0
     for word in options.images:
         try:
-            sys.stdout.write("".join(f"{line}\n" for line in store().remove(word, options.force, _users())))
+            sys.stdout.write("".join(f"{line}\n" for line in store().remove(word, options.force, users())))
         except NoSuchImage:
             print(f"Error: No such image: {word}", file=sys.stderr)
             failures += not options.force
@@ -133,7 +141,7 @@ def rmi(options: Options) -> int:
     return 1 if failures else 0
 
 
-def _users() -> list:
+def users() -> list[User]:
     """The containers, as far as images go."""
     from minirun.engine import register
     from minirun.image.store import User

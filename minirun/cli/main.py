@@ -21,7 +21,7 @@ VERBS = {
     "start": "lifecycle", "stop": "lifecycle", "restart": "lifecycle", "kill": "lifecycle", "wait": "lifecycle",
     "rm": "lifecycle",
     "ps": "ps", "logs": "logs", "inspect": "inspect", "port": "port",
-    "images": "images", "import": "images", "rmi": "images",
+    "images": "images", "import": "images", "rmi": "images", "tag": "image_upkeep", "history": "history",
     "version": "system", "info": "system", "completion": "completion", "compare": "compare",
 }
 
@@ -31,7 +31,7 @@ GROUPS = {
                                              "logs", "port")},
                   "ls": "ps", "list": "ps", "ps": "ps", "inspect": "container inspect"},
     "image": {"ls": "images", "list": "images", "import": "import", "rm": "rmi", "rmi": "rmi", "remove": "rmi",
-              "inspect": "image inspect"},
+              "inspect": "image inspect", "tag": "tag", "history": "history", "prune": "image prune"},
     "network": {word: f"network {word}" for word in ("connect", "create", "disconnect", "inspect", "ls", "prune",
                                                      "reload", "rm")}
                | {"list": "network ls", "remove": "network rm"},
@@ -39,7 +39,8 @@ GROUPS = {
 }
 
 #: The modules of the verbs that exist inside a group only.
-GROUP_VERBS = {"container inspect": "inspect", "image inspect": "inspect", "system check": "system",
+GROUP_VERBS = {"container inspect": "inspect", "image inspect": "inspect", "image prune": "image_upkeep",
+               "system check": "system",
                "system reset-network": "reset_network", **dict.fromkeys(GROUPS["network"].values(), "network")}
 
 #: Options before the verb.

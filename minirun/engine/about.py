@@ -89,33 +89,49 @@ def tree_size(path: str) -> int:
 
 def image(image: Image) -> dict:
     """An image as `docker image inspect` shows it."""
-    defaults = image.defaults
-    keys = ("Hostname", "Domainname", "User", "AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts", "Tty",
-            "OpenStdin", "StdinOnce", "Env", "Cmd", "Image", "Volumes", "WorkingDir", "Entrypoint", "OnBuild", "Labels",
-            "StopSignal", "Healthcheck", "Shell")
-    empty = {"Hostname": "", "Domainname": "", "User": "", "AttachStdin": False, "AttachStdout": False,
-             "AttachStderr": False, "Tty": False, "OpenStdin": False, "StdinOnce": False, "Image": "", "WorkingDir": ""}
-    optional = ("ExposedPorts", "StopSignal", "Healthcheck", "Shell")
-    history = image.config.get("history") or [{}]
+    config = image.config
+    steps = config.get("history") or [{}]
     return {
         "Id": image.id,
         "RepoTags": list(image.names),
         "RepoDigests": [],
         "Parent": "",
-        "Comment": history[-1].get("comment", ""),
+        "Comment": config.get("comment") or steps[-1].get("comment", ""),
         "Created": image.created,
-        "Container": "",
-        "DockerVersion": image.config.get("docker_version", ""),
-        "Author": image.config.get("author", ""),
-        "Config": {key: defaults.get(key, empty.get(key)) for key in keys if key not in optional or defaults.get(key)},
-        "Architecture": image.config.get("architecture", ""),
-        "Os": image.config.get("os", ""),
+        "Container": config.get("container", ""),
+        "ContainerConfig": _settings(config.get("container_config") or {}),
+        "DockerVersion": config.get("docker_version", ""),
+        "Author": config.get("author", ""),
+        "Config": _settings(image.defaults),
+        "Architecture": config.get("architecture", ""),
+        **({"Variant": config["variant"]} if config.get("variant") else {}),
+        "Os": config.get("os", ""),
         "Size": image.size,
         "VirtualSize": image.size,
-        "GraphDriver": {"Data": {"UpperDir": image.layers[-1]} if image.layers else {}, "Name": "overlay2"},
-        "RootFS": {"Type": "layers", "Layers": image.diff_ids},
+        "GraphDriver": {"Data": _directories(image), "Name": "overlay2"},
+        "RootFS": {"Type": "layers", **({"Layers": image.diff_ids} if image.diff_ids else {})},
         "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
     }
+
+
+#: Docker's order, and what stands there when an image says nothing; a key with `...` is left out then.
+_SETTINGS = {"Hostname": "", "Domainname": "", "User": "", "AttachStdin": False, "AttachStdout": False,
+             "AttachStderr": False, "ExposedPorts": ..., "Tty": False, "OpenStdin": False, "StdinOnce": False,
+             "Env": None, "Cmd": None, "Healthcheck": ..., "ArgsEscaped": ..., "Image": "", "Volumes": None,
+             "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": None, "StopSignal": ...,
+             "StopTimeout": ..., "Shell": ...}
+
+
+def _settings(given: dict) -> dict:
+    """What an image says about its containers, with all of Docker's keys."""
+    return {key: given.get(key, empty) for key, empty in _SETTINGS.items() if given.get(key) or empty is not ...}
+
+
+def _directories(image: Image) -> dict[str, str]:
+    """Where its files are: the highest layer, and those below it, the highest first."""
+    layers = image.layers[::-1]
+    below = {"LowerDir": ":".join(layers[1:])} if layers[1:] else {}
+    return {**below, "UpperDir": layers[0]} if layers else {}
 
 
 def _identity() -> str:

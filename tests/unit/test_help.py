@@ -60,7 +60,7 @@ def test_flags_are_sorted_and_hidden_ones_are_not_shown():
 
 
 @pytest.mark.parametrize("name", [
-    *"start stop restart kill wait ps logs inspect images info".split(),
+    *"start stop restart kill wait ps logs inspect images info tag history".split(), "image prune", "image inspect",
     *(f"network {word}" for word in "create ls inspect rm prune disconnect".split())])
 def test_our_options_read_like_those_of_docker_itself(name):
     docker = "/usr/bin/docker"
@@ -122,7 +122,7 @@ def test_h_is_an_old_way_to_ask_for_help(capsys):
                 "Usage:  minirun rm [OPTIONS] CONTAINER [CONTAINER...]\n\nRemove one or more containers\n"),
     (["nosuchcmd"], 1, "minirun: 'nosuchcmd' is not a minirun command.\nSee 'minirun --help'\n"),
     (["build", "."], 1, "minirun does not have 'build' yet\n"),
-    (["image", "prune"], 1, "minirun does not have 'image prune' yet\n"),
+    (["image", "build"], 1, "minirun does not have 'image build' yet\n"),
     (["help", "nosuch"], 1, "unknown help topic: nosuch\n"),
     (["--nosuchflag", "ps"], 125, "unknown flag: --nosuchflag\nSee 'minirun --help'.\n"),
 ])
