@@ -95,6 +95,7 @@ def start(container: Container, client: _socket.socket, wants: int) -> tuple[Sta
     relay = Relay(ends, LogWriter(container.log), wire.listen(container.run_directory),
                   rest=lambda relay: rest(container, relay, latest))
     relay.changed = lambda: changed(relay, container.run_directory)
+    relay.failed = lambda service, error: watch.note_failure(container.run_directory, service, error)
     state, mounts = running.bring_up(container, ends, relay.services)
     ends.settle(stdin=config["OpenStdin"] or config["Tty"])
     if wants:

@@ -97,7 +97,8 @@ class Relay:
     Arguments: ends; log or None; listener (int), a listening socket or -1; rest, called when it has been at work for a
     second and nothing is under way, in case there is a cheaper way to wait (it need not come back).
     `.services` may be added to and taken from at any time. `.changed` is called when somebody says that what is plugged
-    into the container is not what it was; it returns "" or what went wrong.
+    into the container is not what it was; it returns "" or what went wrong. `.failed` is called with a service that was
+    taken out because of an error that it did not expect, and that error.
     """
 
     def __init__(self, ends: Ends, log: LogWriter | None, listener: int = -1,
@@ -110,6 +111,7 @@ class Relay:
         self.outputs: dict[int, bytes] = {}
         self.services: list[Service] = []
         self.changed: Callable[[], str] = str
+        self.failed: Callable[[Service, Exception], object] = lambda _service, _error: None
 
     def add(self, fd: int, wants: int) -> None:
         """Attach a client, by its connected socket."""
@@ -173,7 +175,7 @@ class Relay:
         for service in list(self.services):
             late = service.deadline is not None and service.deadline <= now
             if ready.pop(service.fd, 0) or late:
-                service.serve()
+                self._have_serve(service)
         for fd, events in ready.items():
             if fd == self.listener:
                 self._welcome()
@@ -184,6 +186,15 @@ class Relay:
                     self._feed(b"")
                 if fd in self.outputs and events & (POLLIN | POLLHUP | POLLERR):
                     self._pass_on(fd)
+
+    def _have_serve(self, service: Service) -> None:
+        """Let a service work. What strangers send may bring it down; the container it serves goes on without it."""
+        try:
+            service.serve()
+        except Exception as error:  # noqa: BLE001 (a mistake of ours: it is noted, and `system check` tells of it)
+            self.services.remove(service)
+            self.failed(service, error)
+            service.stop()
 
     def _welcome(self) -> None:
         import _socket  # who waits for years need not have it loaded

@@ -65,6 +65,7 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
     log = LogWriter(f"{data}/containers/{container_id}/{container_id}-json.log")
     relay = Relay(Ends.taken_over(*ends), log, listener)
     relay.changed = lambda: _changed(relay, container_id, data, run)
+    relay.failed = lambda service, error: _failed(f"{run}/containers/{container_id}", service, error)
     for fd in (listener, *ends):
         if fd >= 0:
             os.set_inheritable(fd, False)
@@ -90,6 +91,12 @@ def _changed(relay: Relay, container_id: str, data: str, run: str) -> str:
     places.data, places.run = data, run
     relay.rest = lambda relay: rest(container_id, relay)  # what this has loaded is put away again
     return plugged.follow(relay, f"{run}/containers/{container_id}")
+
+
+def _failed(run_directory: str, service: object, error: Exception) -> None:
+    from minirun.engine import watch  # in the life of no container, we hope
+
+    watch.note_failure(run_directory, service, error)
 
 
 def _service(module: str, words: list[str]) -> "Service":

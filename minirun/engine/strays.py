@@ -12,6 +12,7 @@ import os
 
 from minirun import store
 from minirun.engine import places, running
+from minirun.engine import watch as watches
 from minirun.engine.finding import Problem, containers, ids, is_busy, is_new
 from minirun.engine.register import Container, exists
 from minirun.errors import KernelError, MinirunError
@@ -32,6 +33,14 @@ def dead_containers() -> Iterator[Problem]:
         if watch is not None and not watch.alive() and exists(container.id):
             what = f"container {container.id[:12]} ({container.name}): its monitor is dead"
             yield Problem("monitor", what, _clear_dead, container)
+
+
+def failed_services() -> Iterator[Problem]:
+    """Kind "service": what a monitor does not do any more for a container that runs (names, published ports)."""
+    for container in containers():
+        for line in watches.failures_of(container.run_directory):
+            yield Problem("service", f"container {container.id[:12]}: its monitor had to give up {line}", None,
+                          why="a mistake in minirun itself; the container runs on: restart it to have that again")
 
 
 def _clear_dead(container: Container) -> None:

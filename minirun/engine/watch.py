@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CABLE = "cable.json"
 #: The file that says that another container has joined the network namespace (see `joining`).
 JOINED = "joined"
+#: The file in which a monitor notes the services that it had to give up, a line for each.
+FAILURES = "failures"
 #: The directory, among what survives a reboot, that names those who have a link to a container (see `linking`).
 PARENTS = "parents"
 
@@ -106,3 +108,30 @@ def plugging(run_directory: str) -> store.lock:
     It keeps `network connect` apart from the end of the container. Errors: FileNotFoundError when that has come.
     """
     return store.lock(f"{run_directory}/{CABLE}.lock")
+
+
+def note_failure(run_directory: str, service: object, error: Exception) -> None:
+    """Note that a service of the monitor has come to an end by an error that it did not expect."""
+    place = error.__traceback__
+    while place and place.tb_next:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename.rpartition('/')[2]}:{place.tb_lineno}" if place else "nowhere"
+    line = f"{type(service).__name__}: {type(error).__name__}: {error} ({where})\n"
+    try:
+        fd = os.open(f"{run_directory}/{FAILURES}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.write(fd, line.encode("utf-8", "backslashreplace"))
+        os.close(fd)
+    except OSError:  # a full disk: nobody can be told, and the container is not to suffer for it
+        return
+
+
+def failures_of(run_directory: str) -> list[str]:
+    """What `note_failure` has noted; mostly nothing."""
+    try:
+        fd = os.open(f"{run_directory}/{FAILURES}", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    try:
+        return os.read(fd, 65536).decode("utf-8", "replace").splitlines()
+    finally:
+        os.close(fd)

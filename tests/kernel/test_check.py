@@ -68,6 +68,17 @@ def test_nothing_is_wrong_with_what_runs_and_what_rests(minirun, check):
     assert minirun.ok("exec", "c1", "hostname") == running.id[:12]
 
 
+def test_a_service_that_was_given_up(minirun, host, check):
+    container = minirun.begin("alpine", "sleep", "60")
+    note = host.run_directory / "minirun/containers" / container.id / "failures"
+    note.write_text("Resolver: KeyError: 'x' (resolver.py:1)\n")
+    assert check() == ["service"]
+    assert not check.good
+    assert check.problems[0][1].startswith(f"container {container.id[:12]}: ")
+    minirun.ok("restart", "-t", "0", "c1")
+    assert check() == []
+
+
 def test_a_killed_monitor(minirun, host, check):
     container = minirun.begin("alpine", "sleep", "60")
     pid = container.pid

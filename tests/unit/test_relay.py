@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from minirun.engine import resting
+from minirun.engine import resting, watch
 from minirun.engine.ends import Ends
 from minirun.engine.relay import Relay
 
@@ -118,3 +118,37 @@ def test_a_service_goes_through_an_exec(bell, monkeypatch):
     again = resting._service(module, words.split(","))
     assert again.bell == bell.bell
     assert again is not bell
+
+
+def test_a_service_that_fails_is_taken_out_and_the_rest_goes_on(bell, tmp_path):
+    class Broken:
+        deadline = time.monotonic() + 0.05
+        stopped = False
+
+        def __init__(self) -> None:
+            self.fd = os.eventfd(0)
+
+        def serve(self) -> None:
+            raise KeyError("what a stranger sent")
+
+        def idle(self) -> bool:
+            return True
+
+        def stop(self) -> None:
+            self.stopped = True
+            os.close(self.fd)
+
+    broken = Broken()
+    relay = relay_of(broken, bell)
+    relay.failed = lambda service, error: watch.note_failure(str(tmp_path), service, error)
+
+    def ring() -> None:
+        time.sleep(0.3)
+        os.write(bell.write, b"!")
+        time.sleep(0.2)
+        os._exit(7)
+
+    assert relay.run(child(ring)) == 7
+    assert (relay.services, broken.stopped, bell.rung) == ([bell], True, 1)
+    (line,) = watch.failures_of(str(tmp_path))
+    assert line.startswith("Broken: KeyError: 'what a stranger sent' (test_relay.py:")
