@@ -72,6 +72,13 @@ class Program:
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         return self.machine.popen(*self.words, *words, **options)
 
+    def raw(self, *words: str) -> bytes:
+        """Its output as it is; it must end with 0 and say nothing on standard error."""
+        process = self.popen(*words, text=False)
+        out, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, err) == (0, b"")
+        return out
+
     def begin(self, *words: str, name: str = "c1") -> Container:
         """Start a container with -d; it is found by name."""
         return Container(self, name, self.ok("run", "-d", "--name", name, *words))

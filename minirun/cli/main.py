@@ -21,6 +21,7 @@ VERBS = {
     "start": "lifecycle", "stop": "lifecycle", "restart": "lifecycle", "kill": "lifecycle", "wait": "lifecycle",
     "rm": "lifecycle",
     "ps": "ps", "logs": "logs", "inspect": "inspect", "port": "port",
+    "diff": "changes", "export": "changes", "commit": "changes",
     "images": "images", "import": "images", "rmi": "images", "tag": "image_upkeep", "history": "history",
     "version": "system", "info": "system", "completion": "completion", "compare": "compare",
 }
@@ -28,7 +29,7 @@ VERBS = {
 #: Docker's management commands: group → word → the verb that it stands for.
 GROUPS = {
     "container": {**{name: name for name in ("run", "create", "exec", "start", "stop", "restart", "kill", "wait", "rm",
-                                             "logs", "port")},
+                                             "logs", "port", "diff", "export", "commit")},
                   "ls": "ps", "list": "ps", "ps": "ps", "inspect": "container inspect"},
     "image": {"ls": "images", "list": "images", "import": "import", "rm": "rmi", "rmi": "rmi", "remove": "rmi",
               "inspect": "image inspect", "tag": "tag", "history": "history", "prune": "image prune"},

@@ -18,12 +18,12 @@ _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link
 
 #: Docker's other commands.
 COMMANDS = frozenset("""
-attach build commit cp diff events export load login logout pause pull push rename save search stats
+attach build cp events load login logout pause pull push rename save search stats
 top unpause update builder config context manifest node plugin secret service stack swarm trust volume
 """.split())
 #: And those of its groups.
 GROUP_COMMANDS = {
-    "container": frozenset("attach commit cp diff export pause prune rename stats top unpause update".split()),
+    "container": frozenset("attach cp pause prune rename stats top unpause update".split()),
     "image": frozenset("build load pull push save".split()),
     "network": frozenset(),
     "system": frozenset("df events prune".split()),

@@ -14,6 +14,7 @@ from minirun import store
 from minirun.engine import places, running
 from minirun.engine import watch as watches
 from minirun.engine.finding import Problem, containers, ids, is_busy, is_new
+from minirun.engine.pausing import freezer_of
 from minirun.engine.register import Container, exists
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import cgroups, procfs
@@ -46,6 +47,24 @@ def failed_services() -> Iterator[Problem]:
 def _clear_dead(container: Container) -> None:
     with container.queue():
         running.clear_dead(container)
+
+
+def frozen_containers() -> Iterator[Problem]:
+    """Kind "frozen": containers that stand still though nobody works on them: `commit` was killed (see `pausing`)."""
+    for container in containers():
+        if container.watch() is None:
+            continue
+        try:
+            freezer = freezer_of(container)
+        except MinirunError:  # a machine without one
+            return
+        if freezer.is_frozen() and not is_busy(container):
+            yield Problem("frozen", f"container {container.id[:12]} ({container.name}) is frozen", _thaw, container)
+
+
+def _thaw(container: Container) -> None:
+    with container.queue():
+        freezer_of(container).thaw()
 
 
 def run_directories() -> Iterator[Problem]:

@@ -91,15 +91,7 @@ class Beneath:
 
     def open(self, parts: Parts) -> int:
         """A new descriptor (O_PATH) of the directory `parts`, which must exist; the caller closes it."""
-        handle, how = os.dup(self.root), _CONFINED
-        for piece in _pieces(parts):
-            try:
-                deeper = syscalls.openat2(handle, os.fsdecode(piece), _DIRECTORY, 0, how)
-            finally:
-                os.close(handle)
-            # Only the first piece may have links in it: a later one would take a directory in the middle for `/`.
-            handle, how = deeper, _STRICT
-        return handle
+        return open_directory(self.root, parts, links=True)
 
     def set_times(self) -> None:
         """Set the directories' times, at the end, because filling a directory changes it.
@@ -144,6 +136,23 @@ class Beneath:
             os.chown(by_descriptor(handle), status.st_uid, status.st_gid)
             self.times[parts] = status.st_mtime_ns
         os.chmod(by_descriptor(handle), mode)
+
+
+def open_directory(root: int, parts: Parts, *, links: bool = False) -> int:
+    """A new descriptor (O_PATH) of a directory beneath the open directory `root`, however deep; the caller closes it.
+
+    Arguments: links (bool), follow links on the way, with `root` for `/`; else they end it.
+    Errors: KernelError, of which ENOENT, ENOTDIR and ELOOP say that there is no such directory.
+    """
+    handle, how = os.dup(root), _CONFINED if links else _STRICT
+    for piece in _pieces(parts):
+        try:
+            deeper = syscalls.openat2(handle, os.fsdecode(piece), _DIRECTORY, 0, how)
+        finally:
+            os.close(handle)
+        # Only the first piece may have links in it: a later one would take a directory in the middle for `/`.
+        handle, how = deeper, _STRICT
+    return handle
 
 
 def by_descriptor(fd: int) -> str:

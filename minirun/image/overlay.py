@@ -60,8 +60,9 @@ def options(layers: Sequence[str], container: str, volatile: bool = False) -> li
              f"upperdir={escaped(f'{container}/upper')}", f"workdir={escaped(f'{container}/work')}",
              # A kernel may have these on by default. With an index, an upper directory can be used with one set of
              # layers only, and some file systems cannot have one; metacopy would have files in upper/ without their
-             # content, which no other program could read.
-             "index=off", "metacopy=off"]
+             # content, which no other program could read; and a directory that was moved would leave its content in
+             # the layers below, under a name that only the kernel could follow.
+             "index=off", "metacopy=off", "redirect_dir=off"]
     if volatile:
         words.append("volatile")
     if len(",".join(words).encode()) > _OPTIONS_MAX:

@@ -46,6 +46,7 @@ def test_the_mount_is_an_oci_mount_with_the_top_layer_first(image: list[str], co
             f"workdir={container}/work",
             "index=off",
             "metacopy=off",
+            "redirect_dir=off",
         ],
     }
 
