@@ -124,7 +124,8 @@ def _config(image: Image, container: Container, settings: dict, diff_ids: list[s
     seconds, ns = divmod(time.time_ns(), 1_000_000_000)
     machine = {key: image.config[key] for key in ("architecture", "os", "variant", "os.version") if key in image.config}
     return {"created": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z", **machine,
-            "config": settings, "container": container.id, "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+            "config": settings, "container": container.id, "container_config": container.record["Config"],
+            "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
             "history": list(image.config.get("history") or [])}
 
 
