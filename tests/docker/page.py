@@ -22,9 +22,10 @@ the state afterwards, line by line, on the host and in the network namespace of 
 
 Renamed is only what must differ: random ids, names of cables and MACs, each by one name wherever it stands, DOCKER and
 docker0, and numbers that the kernel gives to namespaces and to ports of a bridge. Where Docker itself makes rules once
-in this order and once in that, because they come out of a map of Go's, their order does not count. A difference that is meant is listed with its scenario, as the lines of both sides; one that is listed and
-does not show is a failure too. `tests/docker/test_judge.py` makes two equal hosts differ on purpose, in one thing after
-the other, and wants each to be seen.
+in this order and once in that, because they come out of a map of Go's, their order does not count. A difference that is
+meant is listed with its scenario, as the lines of both sides; one that is listed and does not show is a failure too.
+`tests/docker/test_judge.py` makes two equal hosts differ on purpose, in one thing after the other, and wants each to be
+seen.
 
 What is done in each scenario stands in `tests/docker/scenarios`; this page is made of it (`tests/docker/page.py`).
 """
