@@ -15,7 +15,7 @@ STATES = {
     "exec": ("running",), "wait": ("running", "paused", "restarting"),
     "restart": (), "rm": (), "logs": (), "inspect": (),
 }
-FILES = ("env-file", "label-file", "cidfile", "volume")
+FILES = ("input", "output", "env-file", "label-file", "cidfile", "volume")
 CHOICES = {"pull": ("missing", "never"),
            "attach": ("stdin", "stdout", "stderr"), "type": ("container", "image", "network"), "driver": ("bridge",),
            "signal": ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH")}

@@ -23,6 +23,7 @@ VERBS = {
     "ps": "ps", "logs": "logs", "inspect": "inspect", "port": "port",
     "diff": "changes", "export": "changes", "commit": "changes",
     "images": "images", "import": "images", "rmi": "images", "tag": "image_upkeep", "history": "history",
+    "load": "archives",
     "version": "system", "info": "system", "completion": "completion", "compare": "compare",
 }
 
@@ -32,7 +33,7 @@ GROUPS = {
                                              "logs", "port", "diff", "export", "commit")},
                   "ls": "ps", "list": "ps", "ps": "ps", "inspect": "container inspect"},
     "image": {"ls": "images", "list": "images", "import": "import", "rm": "rmi", "rmi": "rmi", "remove": "rmi",
-              "inspect": "image inspect", "tag": "tag", "history": "history", "prune": "image prune"},
+              "inspect": "image inspect", "tag": "tag", "history": "history", "load": "load", "prune": "image prune"},
     "network": {word: f"network {word}" for word in ("connect", "create", "disconnect", "inspect", "ls", "prune",
                                                      "reload", "rm")}
                | {"list": "network ls", "remove": "network rm"},

@@ -18,13 +18,13 @@ _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link
 
 #: Docker's other commands.
 COMMANDS = frozenset("""
-attach build cp events load login logout pause pull push rename save search stats
+attach build cp events login logout pause pull push rename save search stats
 top unpause update builder config context manifest node plugin secret service stack swarm trust volume
 """.split())
 #: And those of its groups.
 GROUP_COMMANDS = {
     "container": frozenset("attach cp pause prune rename stats top unpause update".split()),
-    "image": frozenset("build load pull push save".split()),
+    "image": frozenset("build pull push save".split()),
     "network": frozenset(),
     "system": frozenset("df events prune".split()),
 }

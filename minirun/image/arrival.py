@@ -15,6 +15,7 @@ from minirun import store
 from minirun.errors import EngineError, KernelError
 from minirun.image import layers, overlay
 from minirun.image import layout as oci
+from minirun.image.config import check as check_config
 from minirun.image.digests import chain_ids
 from minirun.image.names import named, with_entry
 from minirun.image.stream import Stream
@@ -24,6 +25,7 @@ from minirun.trace import step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from io import RawIOBase
 
     from minirun.image.reference import Reference
 
@@ -78,18 +80,18 @@ class Arrival:
             self._came(diff_id, descriptor)
         return True
 
-    def add(self, fd: int, *, diff_id: str = "", descriptor: dict | None = None, keep_blob: bool = True,
+    def add(self, source: int | RawIOBase, *, diff_id: str = "", descriptor: dict | None = None, keep_blob: bool = True,
             passed: Callable[[int], None] | None = None) -> None:
         """Unpack the next layer, lowest first.
 
-        Arguments: fd (int), its archive, open for reading; diff_id (str), that its tar must have, if that is known;
-        descriptor (dict), whose digest its bytes must have, if that is known; keep_blob (bool), keep the archive as
-        well; passed, called with the number of bytes each time some were read.
+        Arguments: source, its archive, a descriptor or an object with `readinto`; diff_id (str), that its tar must
+        have, if that is known; descriptor (dict), whose digest its bytes must have, if that is known; keep_blob
+        (bool), keep the archive as well; passed, called with the number of bytes each time some were read.
         Errors: EngineError for a bad archive, or one that is not what it should be; KernelError for a full disk.
         """
         with step("unpack the layer"):
             tree, blob = f"{self.draft}/tree", f"{self.draft}/blob"
-            stream, size = self._unpack(fd, tree, blob if keep_blob else "", passed)
+            stream, size = self._unpack(source, tree, blob if keep_blob else "", passed)
             arrived = {"mediaType": stream.media_type, "digest": stream.digest, "size": stream.size}
             self._check(arrived, stream.diff_id, diff_id, descriptor)
             with self.layout.lock():
@@ -109,6 +111,7 @@ class Arrival:
         as its digest wants it; without one, it is written here for the layers that have come; media_type (str), its.
         """
         document: dict = store.loads(config.decode())  # type: ignore[assignment]
+        check_config(document)
         with self.layout.lock(), _disk():
             overlay.ensure_init_layer([self.layout.layer(chain) for chain in chain_ids(self.diff_ids)])
             image = self.layout.put(config, oci.CONFIG)
@@ -122,13 +125,14 @@ class Arrival:
             self.layout.replace_index(entries)
         return image["digest"]
 
-    def _unpack(self, fd: int, tree: str, blob: str, passed: Callable[[int], None] | None) -> tuple[Stream, int]:
+    def _unpack(self, source: int | RawIOBase, tree: str, blob: str,
+                passed: Callable[[int], None] | None) -> tuple[Stream, int]:
         chains = chain_ids(self.diff_ids)
         with _disk():
             store.make_directory(tree, 0o755)
             copy = os.open(blob, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644) if blob else -1
             try:
-                stream = Stream(fd, copy, passed)
+                stream = Stream(source, copy, passed)
                 size = layers.unpack(stream.entries(), tree, [self.layout.layer(chain) for chain in reversed(chains)])
                 stream.drain()
                 # A rename may reach the disk before the files it is about (ext4 writes contents late): after a power

@@ -32,6 +32,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 #: What a descriptor in the index may be for it to be an image; Docker's own schema 2 comes from other tools.
 MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 class progress:
     """Show the way of the bytes on stderr: `with progress("Importing", fd) as passed: ... passed(4096)`.
 
-    Arguments: title (str); fd (int), what is read: if it is a file, its size is the whole. Nothing is shown when
-    stderr is not a terminal.
+    Arguments: title (str); fd (int), what is read: if it is a file, its size is the whole; hidden (bool), show
+    nothing. Nothing is shown either when stderr is not a terminal.
     """
 
-    def __init__(self, title: str, fd: int) -> None:
-        self.title = title
+    def __init__(self, title: str, fd: int, *, hidden: bool = False) -> None:
+        self.title, self.hidden = title, hidden
         status = os.fstat(fd)
         self.total = status.st_size if stat.S_ISREG(status.st_mode) else None
         self._bar: Progress | None = None
 
     def __enter__(self) -> Callable[[int], None] | None:
-        if not sys.stderr.isatty():
+        if self.hidden or not sys.stderr.isatty():
             return None
         # 60 ms of imports that a pipe need not pay
         from rich.console import Console

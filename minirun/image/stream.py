@@ -33,6 +33,9 @@ HEADER_MAX = 16 * 1024 * 1024
 #: How a compressed stream begins.
 MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd"))
 
+#: The compressions that the OCI has a media type for.
+MEDIA_TYPES = {"gzip": oci.LAYER_GZIP, "zstd": oci.LAYER_ZSTD}
+
 TRUNCATED = "unexpected EOF"
 INVALID = "archive/tar: invalid tar header"
 
@@ -41,22 +44,22 @@ class Tap(io.RawIOBase):
     """Bytes that pass: counted, digested, and copied to a file when `copy` is a descriptor.
 
     Arguments: source, an object with `readinto`; head (bytes), what was read from it already; passed, called with
-    the number of bytes each time some have passed.
+    the number of bytes each time some have passed; digesting (bool), whether the digest will be asked for.
     """
 
     def __init__(self, source: io.RawIOBase | io.BufferedIOBase, head: bytes = b"",
-                 passed: Callable[[int], None] | None = None) -> None:
+                 passed: Callable[[int], None] | None = None, *, digesting: bool = True) -> None:
         self.source = source
         self.head = head
         self.passed = passed
         self.copy = -1
         self.size = 0
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if digesting else None
 
     @property
     def digest(self) -> str:
         """The digest of all that has passed: "sha256:..."."""
-        return f"sha256:{self._hash.hexdigest()}"
+        return f"sha256:{self._hash.hexdigest()}" if self._hash else ""
 
     def readable(self) -> bool:
         return True
@@ -68,7 +71,8 @@ class Tap(io.RawIOBase):
             view[:count], self.head = self.head[:count], self.head[count:]
         else:
             count = self.source.readinto(view) or 0
-        self._hash.update(view[:count])
+        if self._hash:
+            self._hash.update(view[:count])
         self.size += count
         rest = view[:count]
         while self.copy >= 0 and rest:
@@ -81,25 +85,23 @@ class Tap(io.RawIOBase):
 class Stream:
     """A layer archive that is being read.
 
-    Arguments: fd (int), open for reading; blob (int), descriptor of the file that becomes the blob, or -1 for none;
-    passed, called with the number of source bytes that were read.
+    Arguments: source, a descriptor open for reading, or an object with `readinto`; blob (int), descriptor of the file
+    that becomes the blob, or -1 for none; passed, called with the number of source bytes that were read.
     Attributes once `drain` has returned: diff_id, digest (of the blob), size (of the blob), media_type.
     Errors: EngineError for a compression that is not known.
     """
 
-    def __init__(self, fd: int, blob: int = -1, passed: Callable[[int], None] | None = None) -> None:
-        source = io.FileIO(fd, closefd=False)
-        head = b""
-        while len(head) < 6 and (more := source.read(6 - len(head))):  # a pipe may hand over single bytes
-            head += more
-        compression = next((name for magic, name in MAGIC if head.startswith(magic)), "")
-        arriving = Tap(source, head, passed)
+    def __init__(self, source: int | io.RawIOBase, blob: int = -1,
+                 passed: Callable[[int], None] | None = None) -> None:
+        raw = io.FileIO(source, closefd=False) if isinstance(source, int) else source
+        head, compression = recognise(raw)
+        arriving = Tap(raw, head, passed)
         self._plain = Tap(_decompressor(compression, arriving)) if compression else arriving
         # The blob is kept as it came if the OCI has a media type for it, so that it keeps its digest on the way
         # through us; xz and bzip2 have none, their layers are kept as the plain tar.
-        self._stored = arriving if compression == "gzip" else self._plain
+        self._stored = arriving if compression in MEDIA_TYPES else self._plain
         self._stored.copy = blob
-        self.media_type = oci.LAYER_GZIP if compression == "gzip" else oci.LAYER
+        self.media_type = MEDIA_TYPES.get(compression, oci.LAYER)
         self._reader = io.BufferedReader(self._plain, CHUNK)
 
     def entries(self) -> Entries:
@@ -137,7 +139,7 @@ class Entries:
     encoding = "utf-8"
     errors = "surrogateescape"
 
-    def __init__(self, reader: io.BufferedReader[Tap]) -> None:
+    def __init__(self, reader: io.BufferedReader[Any]) -> None:
         self._reader = reader
         self._position = 0
         self._header_bytes = 0
@@ -207,6 +209,32 @@ class Entries:
                 raise EngineError(TRUNCATED)
 
 
+def recognise(source: io.RawIOBase) -> tuple[bytes, str]:
+    """The first bytes of a stream, and how it is compressed by them: "" or a name in MAGIC."""
+    head = b""
+    while len(head) < 6 and (more := source.read(6 - len(head))):  # a pipe may hand over single bytes
+        head += more
+    return head, next((name for magic, name in MAGIC if head.startswith(magic)), "")
+
+
+def decompress(source: io.RawIOBase, to: int, passed: Callable[[int], None] | None = None) -> None:
+    """Write the plain bytes of a stream that may be compressed to a file.
+
+    Arguments: to (int), the file's descriptor; passed, called with the number of source bytes that were read.
+    Errors: EngineError when the compressed stream is damaged or cut short.
+    """
+    head, compression = recognise(source)
+    plain: Any = Tap(source, head, passed, digesting=False)
+    if compression:
+        plain = _decompressor(compression, plain)
+    buffer = memoryview(bytearray(CHUNK))
+    with _decompression():
+        while count := plain.readinto(buffer):
+            rest = buffer[:count]
+            while rest:
+                rest = rest[os.write(to, rest):]
+
+
 def _decompressor(compression: str, source: Tap) -> io.BufferedIOBase:
     buffered = io.BufferedReader(source, CHUNK)
     if compression == "gzip":
@@ -221,11 +249,16 @@ def _decompressor(compression: str, source: Tap) -> io.BufferedIOBase:
         import bz2
 
         return bz2.BZ2File(buffered)
-    raise EngineError(f"{compression} cannot be read yet", hint=f"decompress it first: {compression} -dc FILE | ...")
+    try:
+        from compression import zstd  # type: ignore[import-not-found]  # Python 3.14
+    except ImportError:
+        # not `zstandard`, which takes a stream that was cut short for one that is whole
+        from backports import zstd
+    return zstd.ZstdFile(buffered)
 
 
 class _decompression:
-    """Puts what the four decompressors raise into one line: `with _decompression(): ...`."""
+    """Puts what the decompressors raise into one line: `with _decompression(): ...`."""
 
     def __enter__(self) -> None:
         return
@@ -233,6 +266,7 @@ class _decompression:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, EOFError):
             raise EngineError(TRUNCATED) from None
-        # zlib and lzma have errors of their own; gzip and bz2 raise OSError without an errno
-        if type(error).__name__ in ("error", "LZMAError") or (isinstance(error, OSError) and not error.errno):
+        # zlib, lzma and zstd have errors of their own; gzip and bz2 raise OSError without an errno
+        named = type(error).__name__ in ("error", "LZMAError", "ZstdError")
+        if named or (isinstance(error, OSError) and not error.errno):
             raise EngineError(f"the compressed data is damaged: {str(error).lower()}") from None

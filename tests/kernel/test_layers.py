@@ -351,7 +351,7 @@ def test_a_file_that_was_archived_twice(unpack: Callable[..., Path]) -> None:
     assert (unpack(tar(entry("a", data=b"1"), hard("a", "./a"))) / "a").read_bytes() == b"1"
 
 
-@pytest.mark.parametrize("program", ["gzip", "xz", "bzip2"])
+@pytest.mark.parametrize("program", ["gzip", "xz", "bzip2", "zstd"])
 def test_compressed_layers(unpack: Callable[..., Path], program: str) -> None:
     data = subprocess.run(
         [program, "-c"], input=tar(entry("a", data=b"1" * 1_000_000)), check=True, capture_output=True
@@ -359,8 +359,11 @@ def test_compressed_layers(unpack: Callable[..., Path], program: str) -> None:
     assert (unpack(data) / "a").stat().st_size == 1_000_000
 
 
-def test_zstd_says_what_to_do(unpack: Callable[..., Path]) -> None:
-    assert refused(unpack, b"\x28\xb5\x2f\xfd" + b"x" * 100) == "zstd cannot be read yet"
+def test_a_zstd_layer_that_is_damaged_or_cut_short(unpack: Callable[..., Path]) -> None:
+    assert refused(unpack, b"\x28\xb5\x2f\xfd" + b"x" * 100).startswith("the compressed data is damaged: ")
+    whole = subprocess.run(["zstd", "-c"], input=tar(entry("a", data=os.urandom(300_000))), check=True,
+                           capture_output=True).stdout
+    assert refused(unpack, whole[:-2]) in ("unexpected EOF", "unpack a: unexpected EOF")
 
 
 # ---- whiteouts -----------------------------------------------------------------------------------------------------
