@@ -97,10 +97,18 @@ def _rows(image: Image, options: Options) -> list[dict[str, str]]:
         "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
     }
     names = [name for name in image.names if _is_wanted(name, options.reference)]
-    rows = [{**row, "Repository": name.rpartition(":")[0], "Tag": name.rpartition(":")[2]} for name in names]
+    rows = [{**row, **_named(name)} for name in names]
     if not image.names and not options.reference:
         rows.append({**row, "Repository": "<none>", "Tag": "<none>"})
     return rows
+
+
+def _named(name: str) -> dict[str, str]:
+    """The columns of a name: "alpine:3.20", or "alpine@sha256:..." of an image that was pulled by its digest."""
+    repository, at, digest = name.partition("@")
+    if at:
+        return {"Repository": repository, "Tag": "<none>", "Digest": digest}
+    return {"Repository": name.rpartition(":")[0], "Tag": name.rpartition(":")[2]}
 
 
 def _is_wanted(name: str, reference: str) -> bool:

@@ -14,17 +14,18 @@ oom-kill-disable pid= platform= privileged runtime=
 storage-opt= userns= uts= volume-driver= volumes-from=
 """
 _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link", "import": "platform=",
+          "pull": "a,all-tags disable-content-trust", "push": "a,all-tags disable-content-trust",
           "start": "checkpoint= checkpoint-dir=", "version": "kubeconfig=", "connect": "link-local-ip="}
 
 #: Docker's other commands.
 COMMANDS = frozenset("""
-attach build cp events login logout pause pull push rename save search stats
+attach build cp events pause rename save search stats
 top unpause update builder config context manifest node plugin secret service stack swarm trust volume
 """.split())
 #: And those of its groups.
 GROUP_COMMANDS = {
     "container": frozenset("attach cp pause prune rename stats top unpause update".split()),
-    "image": frozenset("build pull push save".split()),
+    "image": frozenset("build save".split()),
     "network": frozenset(),
     "system": frozenset("df events prune".split()),
 }

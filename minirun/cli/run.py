@@ -25,10 +25,13 @@ def run(options: Options) -> int:
     from minirun.engine import containers
 
     warn(options)
+    if options.pull == "always":
+        _pull(options.image)
     try:
         return containers.run(options, monitor)
     except NoSuchImage as error:
-        raise _explained(error, options) from None
+        _fetch(error, options)
+    return containers.run(options, monitor)
 
 
 def create(options: Options) -> int:
@@ -39,20 +42,28 @@ def create(options: Options) -> int:
     from minirun.engine import containers
 
     warn(options)
+    if options.pull == "always":
+        _pull(options.image)
     try:
         print(containers.create(options).id)
     except NoSuchImage as error:
-        raise _explained(error, options) from None
+        _fetch(error, options)
+        print(containers.create(options).id)
     return 0
 
 
-def _explained(error: NoSuchImage, options: Options) -> NoSuchImage:
-    """What Docker says before it pulls an image, and what to do as long as minirun cannot pull."""
-    if options.pull != "never":
-        image = error.message.removeprefix("No such image: ")
-        print(f"Unable to find image '{image}' locally", file=sys.stderr)
-        error.hint = f"minirun does not pull images yet: `minirun import FILE {image}` makes one of a tar"
-    return error
+def _fetch(error: NoSuchImage, options: Options) -> None:
+    """Have a missing image come, if that is wanted; else the error stands."""
+    if options.pull != "missing":
+        raise error from None
+    print(f"Unable to find image '{error.message.removeprefix('No such image: ')}' locally", file=sys.stderr)
+    _pull(options.image)
+
+
+def _pull(image: str) -> None:
+    from minirun.cli import registry  # most images are here
+
+    registry.pull_missing(image)
 
 
 def complete(options: Options) -> None:
@@ -68,8 +79,6 @@ def complete(options: Options) -> None:
     run_network.settle(options)
     if options.pull not in ("always", "missing", "never"):
         raise ClientError(f"invalid pull option: '{options.pull}': must be one of \"always\", \"missing\" or \"never\"")
-    if options.pull == "always":
-        raise UsageError("minirun does not have --pull always yet")
     if options.restart not in ("", "no"):
         raise UsageError("minirun does not have --restart yet")
     if options.mac_address and not _is_mac(options.mac_address):

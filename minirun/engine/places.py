@@ -3,7 +3,8 @@
 Each can be moved, so that several minirun live side by side: by flag (--root, --exec-root), by environment
 (MINIRUN_ROOT, MINIRUN_EXEC_ROOT) or in the config file ({"data-root": "...", "exec-root": "..."}, the keys of Docker's
 daemon.json). The first of these that says something holds. The config file itself is /etc/minirun/config.json, unless
---config-file or MINIRUN_CONFIG names another one; what else is in it is for the networks (`settings`).
+--config-file or MINIRUN_CONFIG names another one; what else is in it is for the networks (`settings`) and for
+registries (`engine.registries`).
 """
 
 from __future__ import annotations
@@ -61,6 +62,13 @@ def settings() -> Settings:
             error.args = (error.message,)
             raise
     return _settings
+
+
+def registry_settings() -> dict[str, list[str]]:
+    """What the config file says about registries, by its keys. Errors: as `settings`."""
+    settings()  # which checks the whole file
+    words = _read(_config())
+    return {key: words[key] for key in ("insecure-registries", "registry-mirrors") if key in words}
 
 
 def _config() -> str:

@@ -35,7 +35,8 @@ class Arrival:
 
     Arguments: layout, where to; lasting (bool), layers that have come stay when the rest fails, for the next attempt.
     Attributes: draft (str), a directory to put things into on their way, gone at the end; diff_ids and descriptors
-    (lists), of the layers that have come so far, lowest first.
+    (lists), of the layers that have come so far, lowest first; notes (dict), annotations for the image's entry in the
+    index.
     """
 
     def __init__(self, layout: oci.Layout, *, lasting: bool = False) -> None:
@@ -44,6 +45,8 @@ class Arrival:
         self._new_blobs: list[str] = []
         self.diff_ids: list[str] = []
         self.descriptors: list[dict] = []
+        self.notes: dict[str, str] = {}
+        self._adopted: list[str] = []
         self._draft = layout.draft()
 
     def __enter__(self) -> Arrival:
@@ -79,6 +82,23 @@ class Arrival:
                 return False
             self._came(diff_id, descriptor)
         return True
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether a blob whose layer comes later is here already; then it stays. Other threads may be at work here."""
+        with self.layout.lock():
+            if not os.path.exists(self.layout.blob(digest)):
+                return False
+            self._adopted.append(digest)
+            self._need()
+        return True
+
+    def adopt(self, path: str, digest: str) -> None:
+        """Take a finished file in as a blob; its layer comes later. Other threads may be at work here."""
+        with self.layout.lock():
+            self._adopted.append(digest)
+            self._need()
+            if self.layout.adopt_blob(path, digest):
+                self._new_blobs.append(digest)
 
     def add(self, source: int | RawIOBase, *, diff_id: str = "", descriptor: dict | None = None, keep_blob: bool = True,
             passed: Callable[[int], None] | None = None) -> None:
@@ -118,6 +138,8 @@ class Arrival:
             manifest = manifest or store.dumps({"schemaVersion": 2, "mediaType": oci.MANIFEST, "config": image,
                                                 "layers": self.descriptors}).encode()
             entry = self.layout.put(manifest, media_type)
+            if self.notes:
+                entry["annotations"] = dict(self.notes)
             entry["platform"] = {key: document[key] for key in ("architecture", "os", "variant") if document.get(key)}
             entries = self.layout.index()
             for name in names:
@@ -153,7 +175,11 @@ class Arrival:
         """Write down that the layer is needed, before it is where a sweep could find it; the lock is held."""
         self.diff_ids.append(diff_id)
         self.descriptors += [descriptor] if descriptor else []
-        self.layout.need(self.draft, chain_ids(self.diff_ids), [one["digest"] for one in self.descriptors])
+        self._need()
+
+    def _need(self) -> None:
+        blobs = [*self._adopted, *(one["digest"] for one in self.descriptors)]
+        self.layout.need(self.draft, chain_ids(self.diff_ids), blobs)
 
 
 class _disk:

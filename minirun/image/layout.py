@@ -7,6 +7,7 @@
     layers/<chain id>.json     ours: what is known of the layer: {"diff_id", "size"}
     layers/<chain id>-init/    ours: Docker's "-init" layer, see minirun.image.overlay
     tmp/<draft>/               ours: what is being made; held by flock, so that what its maker left behind is known
+    tmp/download-<digest>      ours: a blob on its way; one that was cut short goes on from there, for a day
     lock                       ours: whoever changes the index or the layers queues up here
 
 `skopeo copy oci:DIR:alpine:latest ...` reads it, and may write into it. The index is the only list: what is not in it
@@ -38,6 +39,9 @@ MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 
 #: A blob that no image mentions is left alone for this long: another tool may be about to mention it.
 GRACE_SECONDS = 3600
+#: And half a download for so long: whoever pulls again has fetched the beginning already.
+RESUME_SECONDS = 24 * 3600
+DOWNLOAD = "download-"
 
 
 class Layout:
@@ -169,7 +173,7 @@ class Layout:
         """
         blobs, chains = self.in_use()
         kept = {os.path.basename(self.layer(chain)) for chain in {*chains, *kept_layers}}
-        found = self._dead_drafts()
+        found = self._dead_drafts() + self._dead_downloads()
         found += [f"{self.root}/layers/{name}" for name in os.listdir(f"{self.root}/layers")
                   if name.removesuffix(".json").removesuffix("-init") not in kept]
         longest_ago = time.time() - GRACE_SECONDS
@@ -205,15 +209,26 @@ class Layout:
         return blobs, chains
 
     def _drafts(self) -> list[str]:
-        return [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp")]
+        return [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp") if not name.startswith(DOWNLOAD)]
+
+    def download(self, digest: str) -> str:
+        """Where a blob is on its way in."""
+        reference.check_digest(digest)
+        return f"{self.root}/tmp/{DOWNLOAD}{digest.partition(':')[2]}"
+
+    def _dead_downloads(self) -> list[str]:
+        downloads = [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp") if name.startswith(DOWNLOAD)]
+        return [path for path in downloads if store.nobody_holds(path)]
 
     def _dead_drafts(self) -> list[str]:
         return [draft for draft in self._drafts() if store.nobody_holds(draft)]
 
     def clear_drafts(self) -> None:
         """Remove what makers who were killed left behind; call it with the lock held."""
-        for draft in self._dead_drafts():
-            store.remove_tree(draft)
+        longest_ago = time.time() - RESUME_SECONDS
+        for path in self._dead_drafts() + [path for path in self._dead_downloads()
+                                           if os.stat(path).st_mtime < longest_ago]:
+            store.remove_tree(path)
 
     def sweep(self, kept_layers: Iterable[str] = ()) -> list[str]:
         """Remove all orphans. Returns: their paths."""

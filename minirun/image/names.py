@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FAMILIAR_NAME = "org.opencontainers.image.ref.name"
 FULL_NAME = "io.containerd.image.name"
+#: Ours: the digest that the name pointed at when the image was pulled, which may be that of an index of platforms.
+PULLED = "minirun.pulled.digest"
 
 
 def full_name(entry: dict) -> str:

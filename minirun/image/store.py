@@ -14,7 +14,7 @@ from minirun.errors import EngineError, NoSuchImage
 from minirun.image import layout as oci
 from minirun.image import reference
 from minirun.image.digests import chain_ids
-from minirun.image.names import full_name, named, names_of, with_entry, without_name
+from minirun.image.names import PULLED, full_name, named, names_of, with_entry, without_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ class Images:
             wanted = name.familiar
             full, repository = name.full, f"{name.name}:"
             for entry in entries:
-                if name.digest and entry["digest"] == name.digest and full_name(entry).startswith(repository):
+                came_by = (entry["digest"], (entry.get("annotations") or {}).get(PULLED))
+                if name.digest and name.digest in came_by and full_name(entry).startswith(repository):
                     return entry["digest"], False
                 if full_name(entry) == full:
                     return entry["digest"], True

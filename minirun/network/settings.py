@@ -32,8 +32,8 @@ KEYS: dict[str, tuple[str, type, object]] = {
     "mtu": ("mtu", int, 1500),
     "userland-proxy": ("userland_proxy", bool, True),
 }
-#: Keys of the config file that others read: where things are.
-ELSEWHERE = ("data-root", "exec-root")
+#: Keys of the config file that others read: where things are, and what is about registries.
+ELSEWHERE = {"data-root": str, "exec-root": str, "insecure-registries": list, "registry-mirrors": list}
 _KINDS = {str: "a string", list: "a list", bool: "true or false", int: "a number"}
 
 
@@ -76,10 +76,10 @@ class Settings:
             raise MinirunError("the following directives don't match any configuration option: " + ", ".join(strange),
                                hint="minirun knows: " + ", ".join(sorted([*KEYS, *ELSEWHERE])))
         for key, value in data.items():
-            kind = KEYS[key][1] if key in KEYS else str
+            kind = KEYS[key][1] if key in KEYS else ELSEWHERE[key]
             if not isinstance(value, kind) or kind is int and isinstance(value, bool):
                 raise MinirunError(f"{key}: expected {_KINDS[kind]}")
-        for key in ("dns", "dns-opts", "dns-search"):
+        for key in ("dns", "dns-opts", "dns-search", "insecure-registries", "registry-mirrors"):
             if not all(isinstance(word, str) for word in data.get(key, ())):
                 raise MinirunError(f"{key}: expected a list of strings")
         for pool in data.get("default-address-pools", ()):

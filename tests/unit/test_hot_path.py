@@ -43,7 +43,8 @@ WAYS = {
 ERRANDS = [["ps"], ["ps", "-a", "-q"], ["stop", "nosuch"], ["start", "nosuch"], ["kill", "nosuch"], ["wait", "nosuch"],
            ["rm", "-f", "nosuch"], ["logs", "nosuch"], ["exec", "nosuch", "true"], ["inspect", "nosuch"],
            ["run", "-it", "--rm", "-m", "64m", "--cpus", "0.5", "-e", "A=1", "-v", "/a:/b", "--mount",
-            "type=bind,src=/a,dst=/b", "-l", "x=y", "--name", "n", "--network", "none", "-d", "nosuch", "true"],
+            "type=bind,src=/a,dst=/b", "-l", "x=y", "--name", "n", "--network", "none", "--pull", "never", "-d",
+            "nosuch", "true"],
            ["container", "ls"], ["images"]]
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import minirun.engine
-from minirun.cli import main, ps, run, system
+from minirun.cli import main, ps, registry, run, system
 from minirun.cli.grammar import read
 from minirun.engine import about, containers, register, times
 from minirun.engine import logs as engine_logs
@@ -329,11 +329,14 @@ def test_an_image_that_is_not_here(capsys, monkeypatch):
     def none(*_):
         raise NoSuchImage("x:latest")
 
+    asked: list[str] = []
     monkeypatch.setattr(containers, "run", none)
+    monkeypatch.setattr(registry, "pull_missing", asked.append)
     code, out, err = served(capsys, "run", "x")
     assert (code, out) == (125, "")
     text = "minirun: Error response from daemon: No such image: x:latest.\nSee 'minirun run --help'.\n"
-    assert err.startswith(f"Unable to find image 'x:latest' locally\n{text}hint: ")
+    assert err == f"Unable to find image 'x:latest' locally\n{text}"
+    assert asked == ["x"]
     assert served(capsys, "run", "--pull", "never", "x")[2] == text
 
 

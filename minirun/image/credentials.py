@@ -1,0 +1,169 @@
+"""Names and passwords for registries, where Docker's client keeps them: `docker login` and `minirun login` are one.
+
+    $DOCKER_CONFIG/config.json, ~/.docker/config.json    what `login` writes: {"auths": {HOST: {"auth": base64}}}
+    $REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json   Podman's and skopeo's
+
+The first file may leave a host, or all of them, to a helper: a program docker-credential-NAME that reads a host on its
+standard input and prints JSON (github.com/docker/docker-credential-helpers). Podman's files have the same form, and
+keys that may go on after the host: "registry.example/team".
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+
+from minirun import store
+from minirun.errors import ClientError, MinirunError
+from minirun.image.registry import HUB, Credentials
+from minirun.kernel import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Under which name Docker Hub's password is kept.
+HUB_KEY = "https://index.docker.io/v1/"
+#: What a helper has instead of a user's name when the secret is a token.
+TOKEN_USER = "<token>"
+
+
+def find(domain: str) -> Credentials:
+    """What is known for a registry; empty credentials if nothing is. Arguments: domain (str), of a reference."""
+    key = key_of(domain)
+    config = _read(path())
+    helper = _helper(config, key)
+    if helper:
+        found = _ask_helper(helper, key)
+        if found:
+            return found
+    for document in (config, *map(_read, _other_paths())):
+        auths = document.get("auths")
+        for known, entry in (auths if isinstance(auths, dict) else {}).items():
+            if isinstance(entry, dict) and _host(known) == _host(key):
+                found = _decoded(entry)
+                if found:
+                    return found
+    return Credentials()
+
+
+def key_of(domain: str) -> str:
+    """Under which name a registry's password is kept. Arguments: domain (str), "docker.io", "host:5000"."""
+    return HUB_KEY if domain == HUB else domain
+
+
+def path() -> str:
+    """The file that `login` writes."""
+    directory = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    return f"{directory}/config.json"
+
+
+def keep(domain: str, credentials: Credentials) -> str:
+    """Write credentials down. Returns: the path of the file if they lie there in plain text, else "".
+
+    Errors: MinirunError for a file that is not JSON or cannot be written, or a helper that fails.
+    """
+    key, config = key_of(domain), _read(path())
+    helper = _helper(config, key)
+    if helper:
+        words = {"ServerURL": key, "Username": credentials.user, "Secret": credentials.password}
+        process.run([f"docker-credential-{helper}", "store"], stdin=store.dumps(words), environment=dict(os.environ))
+        _auths(config)[key] = {}
+        _write(config)
+        return ""
+    pair = f"{credentials.user}:{credentials.password}".encode()
+    _auths(config)[key] = {"auth": base64.b64encode(pair).decode()}
+    _write(config)
+    return path()
+
+
+def forget(domain: str) -> bool:
+    """Remove a registry's credentials. Returns: whether there were any."""
+    key, config = key_of(domain), _read(path())
+    helper = _helper(config, key)
+    if helper:
+        process.run([f"docker-credential-{helper}", "erase"], stdin=key, check=False, environment=dict(os.environ))
+    gone = [known for known in _auths(config) if _host(known) == _host(key)]
+    for known in gone:
+        del config["auths"][known]
+    if gone:
+        _write(config)
+    return bool(gone or helper)
+
+
+def _helper(config: dict, key: str) -> str:
+    helpers = config.get("credHelpers")
+    name = (helpers if isinstance(helpers, dict) else {}).get(key) or config.get("credsStore") or ""
+    if not isinstance(name, str) or "/" in name:
+        raise MinirunError(f"{path()}: a credential helper is a word")
+    return name
+
+
+def _ask_helper(helper: str, key: str) -> Credentials:
+    """What a helper knows. Errors: MinirunError when it is not there; one that knows nothing is no error."""
+    result = process.run([f"docker-credential-{helper}", "get"], stdin=key, check=False, environment=dict(os.environ))
+    if result.code != 0:
+        if "credentials not found" in result.out:
+            return Credentials()
+        complaint = (result.out or result.err).strip().partition("\n")[0]
+        raise ClientError(f"error getting credentials - docker-credential-{helper}: {complaint}", exit_code=1)
+    try:
+        answer: Any = store.loads(result.out)
+        user, secret = answer["Username"], answer["Secret"]
+    except (ValueError, KeyError, TypeError):
+        raise ClientError(f"error getting credentials - docker-credential-{helper}: not what is expected",
+                          exit_code=1) from None
+    return Credentials(identity=secret) if user == TOKEN_USER else Credentials(user, secret)
+
+
+def _decoded(entry: dict) -> Credentials:
+    if isinstance(entry.get("identitytoken"), str) and entry["identitytoken"]:
+        return Credentials(identity=entry["identitytoken"])
+    try:
+        user, _, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
+    except (ValueError, TypeError):
+        return Credentials()
+    return Credentials(user or entry.get("username") or "", password.rstrip("\0") or entry.get("password") or "")
+
+
+def _host(key: str) -> str:
+    """The host that a key means: old files have "https://host/v1/" for "host"."""
+    host = key.partition("://")[2] if "://" in key else key
+    host = host.partition("/")[0]
+    return "index.docker.io" if host in ("docker.io", "registry-1.docker.io") else host
+
+
+def _auths(config: dict) -> dict:
+    if not isinstance(config.get("auths"), dict):
+        config["auths"] = {}
+    return config["auths"]
+
+
+def _other_paths() -> list[str]:
+    """Where Podman and skopeo keep theirs (containers-auth.json(5))."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or "/run/containers/0"
+    return [found for found in (os.environ.get("REGISTRY_AUTH_FILE"), f"{runtime}/containers/auth.json",
+                                "/run/containers/0/auth.json",
+                                os.path.expanduser("~/.config/containers/auth.json")) if found]
+
+
+def _read(file: str) -> dict:
+    try:
+        document = store.read(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except PermissionError:
+        raise MinirunError(f"{file}: permission denied") from None
+    except UnicodeDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise MinirunError(f"{file}: expected a JSON object")
+    return document
+
+
+def _write(config: dict) -> None:
+    """Write Docker's client's file, as it writes it: for its owner alone, and with tabs."""
+    import json  # store writes one line, and people edit this file
+
+    store.make_directory(os.path.dirname(path()))
+    store.write_text(os.path.realpath(path()), json.dumps(config, indent="\t"))

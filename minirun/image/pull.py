@@ -1,0 +1,214 @@
+"""`docker pull`: from a name to an image that is here.
+
+    ask the registry what the name points at      a manifest, or an index of one manifest for each platform
+    read the config                               it says which layers the image has, as tars
+    fetch the layers that are not here            three at a time (`download`)
+    unpack them, lowest first, and let it exist   `arrival`
+
+Whatever has come stays, even if the rest fails: the next attempt goes on from there. The image itself is there as a
+whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun.errors import EngineError, NoSuchImage
+from minirun.image import manifests, reference
+from minirun.image.arrival import Arrival
+from minirun.image.connection import Connection, Unreachable
+from minirun.image.download import Downloads
+from minirun.image.names import PULLED, named, with_entry
+from minirun.image.reference import Reference
+from minirun.image.registry import HUB, Credentials, Denied, Registry
+from minirun.image.store import Images
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Witness:
+    """Who is told how a pull goes on; this one keeps it to himself. Several threads may call."""
+
+    def say(self, line: str) -> None:
+        """A line of Docker's."""
+
+    def layer(self, digest: str, word: str) -> None:
+        """What has become of a layer: "Pulling fs layer", "Pull complete" ..."""
+
+    def passed(self, digest: str, count: int, total: int) -> None:
+        """So many bytes of a layer are here."""
+
+
+class Source:
+    """Where images come from and go to.
+
+    Arguments: insecure (list of str), see `connection.is_insecure`; mirrors (list of str), URLs that are asked for
+    Docker Hub's images first; credentials, gives those for a domain.
+    """
+
+    def __init__(self, insecure: Sequence[str], mirrors: Sequence[str],
+                 credentials: Callable[[str], Credentials]) -> None:
+        self.connection = Connection(list(insecure))
+        self.mirrors, self.credentials = list(mirrors), credentials
+
+    def registries(self, name: Reference, actions: str = "pull") -> list[Registry]:
+        """Whom to ask for an image, one after the other; a mirror is not told who we are."""
+        mirrors = self.mirrors if name.domain == HUB and actions == "pull" else []
+        return [*(Registry(self.connection, name, Credentials(), actions, mirror.rstrip("/")) for mirror in mirrors),
+                Registry(self.connection, name, self.credentials(name.domain), actions)]
+
+
+class Pulled:
+    """What came of it: `.id`, the image; `.new` (bool), whether the name points at another image than before."""
+
+    def __init__(self, image_id: str, new: bool) -> None:
+        self.id, self.new = image_id, new
+
+
+def pull(images: Images, source: Source, name: Reference, platform: str, witness: Witness) -> Pulled:
+    """Have an image come.
+
+    Arguments: name, with a tag or a digest; platform (str), "linux/arm64", "" for this machine's. Errors: EngineError
+    in the words of Docker's daemon; nothing new is listed then.
+    """
+    wanted = manifests.platform(platform)
+    registries = source.registries(name)
+    for registry in registries:
+        try:
+            return _pull_from(registry, images, name, wanted, witness)
+        except (Denied, Unreachable):
+            if registry is registries[-1]:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _pull_from(registry: Registry, images: Images, name: Reference, wanted: manifests.Platform,
+               witness: Witness) -> Pulled:
+    registry.ping()
+    what = name.digest or name.tag
+    before = _id(images, name)
+    try:
+        # HEAD first: Docker Hub counts what is got, and what we have by this digest need not come again.
+        digest = name.digest or registry.digest(what)
+        known = _known(images, name, digest, wanted)
+        if known is None:
+            data, media_type, digest = registry.manifest(digest or what)
+    except Denied as error:
+        raise _worded(error, name) from None
+    witness.say(f"{name.full if name.digest else name.tag}: Pulling from {name.path}")
+    if known is not None:
+        image_id = images.layout.read(known["digest"])["config"]["digest"]
+        if before != image_id:
+            _give_name(images, known, name)
+    else:
+        document, kind = manifests.read(data, media_type)
+        if kind in manifests.INDEXES:
+            chosen = manifests.choose(document, wanted, name.familiar)
+            data, media_type, _ = registry.manifest(chosen["digest"])
+            document, kind = manifests.read(data, media_type or chosen["mediaType"])
+            if kind in manifests.INDEXES:
+                raise EngineError(f"invalid manifest: {chosen['digest']} is an index within an index")
+        image_id = _Coming(registry, images, witness).take((data, document, kind), name, digest)
+    witness.say(f"Digest: {digest}")
+    new = before != image_id
+    witness.say(f"Status: {'Downloaded newer image' if new else 'Image is up to date'} for {name.familiar}")
+    has = images.layout.read(image_id)
+    if not wanted.fits(has):
+        witness.say(f"WARNING: image with reference {name.familiar} was found but does not match the specified "
+                    f"platform: wanted {wanted}, actual: {has.get('os')}/{has.get('architecture')}")
+    return Pulled(image_id, new)
+
+
+class _Coming:
+    """An image on its way from a registry."""
+
+    def __init__(self, registry: Registry, images: Images, witness: Witness) -> None:
+        self.registry, self.images, self.witness = registry, images, witness
+
+    def take(self, manifest: tuple[bytes, dict, str], name: Reference, digest: str) -> str:
+        """Fetch, unpack, and let it exist. Returns: the image's id."""
+        data, document, kind = manifest
+        config_bytes = self._config(document["config"])
+        config = manifests.read_config(config_bytes, document)
+        with Arrival(self.images.layout, lasting=True) as arrival:
+            arrival.notes = {PULLED: digest}
+            layers = list(zip(config["rootfs"]["diff_ids"], document["layers"], strict=True))
+            while layers and arrival.has(*layers[0]):
+                self.witness.layer(layers.pop(0)[1]["digest"], "Already exists")
+            with Downloads(self.registry, arrival, self.witness) as downloads:
+                self._layers(arrival, downloads, layers)
+            return arrival.finish(config_bytes, [name], data, kind)
+
+    def _layers(self, arrival: Arrival, downloads: Downloads, layers: list[tuple[str, dict]]) -> None:
+        promises = {}
+        for _, descriptor in layers:
+            self.witness.layer(descriptor["digest"], "Pulling fs layer")
+        for place, (_, descriptor) in enumerate(layers):
+            digest = descriptor["digest"]
+            if place >= 3:
+                self.witness.layer(digest, "Waiting")
+            if digest not in promises:  # one blob may be two layers
+                promises[digest] = downloads.begin(descriptor)
+        for diff_id, descriptor in layers:
+            path = promises[descriptor["digest"]].result()
+            if not arrival.has(diff_id, descriptor):  # another pull may have been quicker
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    arrival.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False)
+                finally:
+                    os.close(fd)
+            self.witness.layer(descriptor["digest"], "Pull complete")
+
+    def _config(self, descriptor: dict) -> bytes:
+        if descriptor["size"] > manifests.LARGEST:
+            raise EngineError(f"the image's config is larger than {manifests.LARGEST} bytes")
+        return self.registry.small_blob(descriptor)
+
+
+def _known(images: Images, name: Reference, digest: str, wanted: manifests.Platform) -> dict | None:
+    """The entry of an image that came by this digest, whole and for the wanted platform; None if there is none."""
+    for entry in images.layout.index():
+        came_by = (entry.get("annotations") or {}).get(PULLED)
+        if digest and (entry["digest"] == digest
+                       or came_by == digest and wanted.fits(entry.get("platform") or {})):
+            return entry
+    return None
+
+
+def _give_name(images: Images, entry: dict, name: Reference) -> None:
+    """Point a name at an image that is here under another one."""
+    with images.layout.lock():
+        entries = images.layout.index()
+        if not any(other["digest"] == entry["digest"] for other in entries):
+            raise NoSuchImage(name.familiar)  # removed a moment ago
+        images.layout.replace_index(with_entry(entries, named(entry, name)))
+
+
+def _id(images: Images, name: Reference) -> str:
+    """The id of the image that has this name, or came by this digest; "" if none has."""
+    try:
+        return images.find(name.full).id
+    except NoSuchImage:
+        return ""
+
+
+def _worded(error: Denied, name: Reference) -> EngineError:
+    """Docker's daemon has words of its own for an image that is not there, or not for us."""
+    whole = {"DENIED": f"pull access denied for {name.familiar_name}, repository does not exist or may require 'docker "
+                       "login'",
+             "MANIFEST_UNKNOWN": f"manifest for {name.familiar} not found",
+             "NAME_UNKNOWN": f"repository {name.familiar_name} not found"}
+    if error.code in whole:
+        return Denied(f"{whole[error.code]}: {error.message}", error.status, error.code)
+    if error.status == 404 and not error.code:  # a web server that hands out files
+        return Denied(f"{whole['MANIFEST_UNKNOWN']}: manifest unknown: manifest unknown", 404, "MANIFEST_UNKNOWN")
+    return error
+
+
+def parse(word: str) -> Reference:
+    """The name that a word of the command line stands for; a digest wins over a tag, as in Docker."""
+    name = reference.parse(word)
+    return Reference(name.domain, name.path, "", name.digest) if name.digest else name.with_tag()
+

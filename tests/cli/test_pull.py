@@ -1,0 +1,317 @@
+"""`pull`, and `run --pull`: from a real docker-registry, and from one that misbehaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from conftest import Machine, Program
+from registries import DOCKER, OCI, Fake, Image, Real, digest, index
+from throwaway import wait_for
+
+SIZE = 300_000
+
+
+def layers(*names: str, size: int = SIZE) -> list[dict[str, bytes]]:
+    """A layer for each name, with a file that cannot be compressed."""
+    return [{name: os.urandom(size)} for name in names]
+
+
+@pytest.fixture(autouse=True)
+def fresh(minirun: Program) -> Iterator[None]:
+    """The next test gets the host without the images of this one."""
+    yield
+    names = minirun.ok("images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}").splitlines()
+    ids = {line.split()[0] for line in names if line.split()[1] != "alpine"}
+    if ids:
+        assert minirun("rmi", "-f", *ids).code == 0
+
+
+@pytest.fixture
+def registry(host, tmp_path):
+    with Real(host, tmp_path).running() as registry:
+        yield registry
+
+
+@pytest.fixture
+def fake(host, tmp_path):
+    with Fake(host, tmp_path / "fake").running() as fake:
+        yield fake
+
+
+def entries(host: Machine) -> list[dict]:
+    return json.loads((host.data / "images/index.json").read_text())["manifests"]
+
+
+def left_over(host: Machine) -> list[str]:
+    return sorted(path.name for path in (host.data / "images/tmp").iterdir())
+
+
+def short(blob: str) -> str:
+    return blob.removeprefix("sha256:")[:12]
+
+
+# ---- a real registry ----
+
+@pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
+def test_pull_prints_what_docker_prints(minirun, host, registry, docker):
+    image = Image(*layers("a", "b"), docker=docker)
+    registry.put(image, "some/thing:1")
+    name = f"{registry.name}/some/thing:1"
+    lines = minirun.ok("pull", name).splitlines()
+    a, b = map(short, image.layers)
+    assert lines[:3] == ["1: Pulling from some/thing", f"{a}: Pulling fs layer", f"{b}: Pulling fs layer"]
+    assert sorted(lines[3:9]) == sorted(f"{layer}: {word}" for layer in (a, b)
+                                        for word in ("Verifying Checksum", "Download complete", "Pull complete"))
+    assert lines[9:] == [f"Digest: {image.digest}", f"Status: Downloaded newer image for {name}", name]
+    assert minirun.ok("pull", name).splitlines() == [
+        "1: Pulling from some/thing", f"Digest: {image.digest}", f"Status: Image is up to date for {name}", name]
+    assert minirun.ok("pull", "-q", name) == name
+    assert minirun.ok("images", "-q", "--no-trunc", name) == image.id
+    assert left_over(host) == []
+
+
+def test_the_tag_is_latest_and_layers_that_are_here_stay(minirun, registry):
+    base = layers("a")
+    registry.put(Image(*base), "x:base")
+    minirun.ok("pull", f"{registry.name}/x:base")
+    image = Image(*base, *layers("b"))
+    registry.put(image, "x")
+    lines = minirun.ok("pull", f"{registry.name}/x").splitlines()
+    assert lines[:4] == ["Using default tag: latest", "latest: Pulling from x",
+                         f"{short(image.layers[0])}: Already exists", f"{short(image.layers[1])}: Pulling fs layer"]
+
+
+def test_pull_by_digest(minirun, registry):
+    image = Image(*layers("a"))
+    registry.put(image, "x:1")
+    name = f"{registry.name}/x@{image.digest}"
+    lines = minirun.ok("pull", name).splitlines()
+    assert (lines[0], lines[-1]) == (f"{name}: Pulling from x", name)
+    assert minirun.ok("images", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}", f"{registry.name}/x@*").split() \
+        == [f"{registry.name}/x", "<none>", image.digest]
+    assert minirun.ok("pull", name).splitlines()[-2] == f"Status: Image is up to date for {name}"
+    assert minirun.ok("create", "--network", "none", name, "true")
+
+
+def test_what_is_pulled_runs(minirun, host, registry):
+    done = host.run("skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false",
+                    f"oci:{host.data}/images:alpine:latest", f"docker://{registry.name}/alpine")
+    assert done.returncode == 0, done.stderr
+    result = minirun("run", "--rm", f"{registry.name}/alpine", "echo", "hello")
+    assert (result.code, result.out) == (0, "hello\n")
+    lines = result.err.splitlines()
+    assert lines[:2] == [f"Unable to find image '{registry.name}/alpine:latest' locally",
+                         "latest: Pulling from alpine"]
+    assert lines[-1] == f"Status: Downloaded newer image for {registry.name}/alpine:latest"
+    result = minirun("run", "--rm", "--pull", "always", f"{registry.name}/alpine", "echo", "hello")
+    assert (result.code, result.out) == (0, "hello\n")
+    assert result.err.splitlines()[-1] == f"Status: Image is up to date for {registry.name}/alpine:latest"
+    assert minirun.ok("run", "--rm", f"{registry.name}/alpine", "echo", "hello") == "hello"
+
+
+@pytest.mark.parametrize(("word", "text"), [
+    ("127.0.0.1:9/x", 'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused'),
+    ("127.0.0.1:5000/no", "manifest for 127.0.0.1:5000/no:latest not found: manifest unknown: manifest unknown"),
+    (f"127.0.0.1:5000/no@sha256:{'1' * 64}",
+     f"manifest for 127.0.0.1:5000/no@sha256:{'1' * 64} not found: manifest unknown: manifest unknown"),
+])
+def test_what_cannot_be_pulled(minirun, registry, word, text):
+    result = minirun("pull", word)
+    assert (result.code, result.err) == (1, f"Error response from daemon: {text}\n")
+    result = minirun("run", word, "true")
+    assert (result.code, result.out) == (125, "")
+    assert f"minirun: Error response from daemon: {text}.\nSee 'minirun run --help'.\n" in result.err
+    assert ("hint: no registry can be reached; without one, rootfs/alpine" in result.err) == ("refused" in text)
+
+
+def test_never_means_never(minirun, registry):
+    registry.put(Image(*layers("a")), "x")
+    result = minirun("run", "--pull", "never", f"{registry.name}/x", "true")
+    assert (result.code, result.err) == (125, f"minirun: Error response from daemon: No such image: {registry.name}/"
+                                              "x:latest.\nSee 'minirun run --help'.\n")
+
+
+# ---- one that misbehaves ----
+
+@pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
+def test_an_index_leads_to_the_image_for_the_platform(minirun, fake, docker):
+    here, there = Image(*layers("a")), Image(*layers("b"), architecture="riscv64")
+    for image in (here, there):
+        fake.put(image, "unused")
+    data = index(here.descriptor("amd64"), there.descriptor("riscv64"), docker=docker)
+    for name in ("many", digest(data)):
+        (fake.directory / "manifests" / name).write_bytes(data)
+    name = f"{fake.name}/x:many"
+    assert f"Digest: {digest(data)}" in minirun.ok("pull", "--platform", "linux/riscv64", name)
+    assert minirun.ok("images", "-q", "--no-trunc", name) == there.id
+    assert "Downloaded newer image" in minirun.ok("pull", "--platform", "linux/amd64", name)
+    assert minirun.ok("images", "-q", "--no-trunc", name) == here.id
+    assert "up to date" in minirun.ok("pull", "--platform", "amd64", name)
+    result = minirun("pull", "--platform", "linux/s390x", name)
+    assert result.err == ("Error response from daemon: no matching manifest for linux/s390x in the manifest list "
+                          f"entries\nhint: {name} is there for linux/amd64, linux/riscv64\n")
+    assert minirun.ok("pull", "--platform", "linux/amd64", f"{fake.name}/x@{digest(data)}")
+    assert minirun.ok("create", "--network", "none", f"{fake.name}/x@{digest(data)}")
+
+
+def test_a_line_that_breaks_is_resumed(minirun, fake):
+    image = Image(*layers("a", "b"))
+    fake.put(image)
+    fake.mood(cut=100_000, fail=1)
+    minirun.ok("pull", f"{fake.name}/x")
+    for layer in image.layers:
+        ranges = [line["range"] for line in fake.log(layer)]
+        assert "bytes=100000-" in ranges and ranges.count(None) <= 2
+    assert minirun.ok("images", "-q", "--no-trunc", f"{fake.name}/x") == image.id
+
+
+def test_after_kill_9_it_goes_on_where_it_was(minirun, host, fake):
+    image = Image(*layers("a"))
+    fake.put(image)
+    fake.mood(slow=30)
+    pull = minirun.popen("pull", f"{fake.name}/x")
+    download = host.data / "images/tmp" / f"download-{image.layers[0][7:]}"
+    assert wait_for(lambda: download.exists() and download.stat().st_size > SIZE // 3)
+    pull.send_signal(signal.SIGKILL)
+    pull.wait()
+    have = download.stat().st_size
+    assert minirun.ok("images", "-q", f"{fake.name}/x") == ""
+    fake.mood()
+    minirun.ok("pull", f"{fake.name}/x")
+    assert fake.log(image.layers[0])[-1]["range"] == f"bytes={have}-"
+    assert left_over(host) == []
+
+
+def test_what_kill_9_leaves_is_found(minirun, host, fake):
+    image = Image(*layers("a"))
+    fake.put(image)
+    fake.mood(slow=30)
+    pull = minirun.popen("pull", f"{fake.name}/x")
+    download = host.data / "images/tmp" / f"download-{image.layers[0][7:]}"
+    assert wait_for(lambda: download.exists() and download.stat().st_size > SIZE // 3)
+    assert download.name not in minirun("system", "check", "--repair").out
+    pull.send_signal(signal.SIGKILL)
+    pull.wait()
+    assert download.name in minirun("system", "check", "--repair").out
+    assert left_over(host) == []
+
+
+def test_two_pulls_at_once_fetch_each_layer_once(minirun, host, fake):
+    image = Image(*layers("a", "b"))
+    fake.put(image)
+    fake.mood(slow=1)
+    pulls = [minirun.popen("pull", f"{fake.name}/x") for _ in range(2)]
+    for pull in pulls:
+        out, err = pull.communicate(timeout=60)
+        assert (pull.returncode, err) == (0, ""), out
+    assert [len(fake.log(layer)) for layer in image.layers] == [1, 1]
+    assert left_over(host) == []
+
+
+def test_a_redirect_takes_no_token_along(minirun, host, fake, tmp_path):
+    image = Image(*layers("a"))
+    fake.put(image)
+    with Fake(host, tmp_path / "other", 5002).running() as other:
+        other.put(image)
+        fake.mood(token=f"http://{fake.name}/token", away=f"http://{other.name}")
+        minirun.ok("pull", f"{fake.name}/x")
+        assert {line["authorization"] for line in other.log()} == {None}
+    assert "Bearer secret-token" in {line["authorization"] for line in fake.log("blobs")}
+    (asked,) = fake.log("/token")
+    assert asked["query"] == "scope=repository%3Ax%3Apull&service=the%2C+registry"
+
+
+def test_a_redirect_leads_to_no_file(minirun, fake):
+    fake.put(Image(*layers("a")))
+    fake.mood(away="file:///etc")
+    result = minirun("pull", f"{fake.name}/x")
+    assert result.code == 1 and "refusing to go on to 'file:///etc/blobs/" in result.err
+
+
+def test_too_many_requests(minirun, fake):
+    fake.put(Image(*layers("a")))
+    fake.mood(busy=3600)
+    result = minirun("pull", "-q", f"{fake.name}/x")
+    assert (result.code, result.err) == (1, "Error response from daemon: toomanyrequests: slow down\n"
+                                            "hint: the registry takes requests again in 3600 seconds\n")
+
+
+def spoil_layer(fake: Fake, image: Image) -> None:
+    (fake.directory / "blobs" / image.layers[0]).write_bytes(image.blobs[image.layers[0]][:-1] + b"!")
+
+
+def lengthen_layer(fake: Fake, image: Image) -> None:
+    (fake.directory / "blobs" / image.layers[0]).write_bytes(image.blobs[image.layers[0]] + b"!" * 1_000_000)
+
+
+def spoil_config(fake: Fake, image: Image) -> None:
+    (fake.directory / "blobs" / image.id).write_bytes(image.config.replace(b"linux", b"Linux"))
+
+
+def lie_about_the_type(fake: Fake, _image: Image) -> None:
+    fake.mood(type=f"{OCI}index.v1+json")
+
+
+def be_two_things(fake: Fake, image: Image) -> None:
+    image.document["manifests"] = []
+    fake.put(image)
+
+
+def say_another_layer(fake: Fake, image: Image) -> None:
+    other = Image({"other": b""})
+    image.document["layers"] = other.document["layers"]
+    image.blobs |= other.blobs
+    fake.put(image)
+
+
+def have_a_layer_too_many(fake: Fake, image: Image) -> None:
+    image.document["layers"] *= 2
+    fake.put(image)
+
+
+def be_huge(fake: Fake, image: Image) -> None:
+    image.document["padding"] = "x" * (5 << 20)
+    fake.put(image)
+
+
+def leave_the_house(fake: Fake, image: Image) -> None:
+    image.document["config"]["digest"] = "sha256:../../../../etc/passwd"
+    fake.put(image)
+
+
+def be_old(fake: Fake, image: Image) -> None:
+    image.document = {"schemaVersion": 1, "fsLayers": [], "mediaType": f"{DOCKER}distribution.manifest.v1+json"}
+    fake.put(image)
+
+
+@pytest.mark.parametrize(("lie", "text"), [
+    (spoil_layer, "filesystem layer verification failed for digest "),
+    (lengthen_layer, "is larger than the manifest says"), (spoil_config, "filesystem layer verification failed for"),
+    (lie_about_the_type, "invalid manifest: it says that it is "), (be_two_things, "invalid manifest: a "),
+    (say_another_layer, "its content is not what the image's config says"),
+    (have_a_layer_too_many, "do not have the same number of layers"), (be_huge, "is larger than 4194304 bytes"),
+    (leave_the_house, "invalid manifest: invalid checksum digest"), (be_old, "schema 1"),
+], ids=lambda value: getattr(value, "__name__", ""))
+def test_a_liar_is_not_believed(minirun: Program, host: Machine, fake: Fake, lie, text) -> None:
+    image = Image(*layers("a"))
+    fake.put(image)
+    before = entries(host)
+    lie(fake, image)
+    result = minirun("pull", "-q", f"{fake.name}/x")
+    assert result.code == 1 and text in result.err and len(result.err.splitlines()) == 1, result
+    assert entries(host) == before
+    assert [name for name in left_over(host) if not name.startswith("download-")] == []
+
+
+def test_ctrl_c_ends_it(minirun, fake):
+    fake.put(Image(*layers("a")))
+    fake.mood(slow=50)
+    pull: subprocess.Popen = minirun.popen("pull", f"{fake.name}/x")
+    assert wait_for(lambda: fake.log("blobs/")[1:])
+    pull.send_signal(signal.SIGINT)
+    assert pull.wait(timeout=20) == 130

@@ -1,0 +1,107 @@
+"""A registry that misbehaves as it is told: what a real one does only on a bad day.
+
+    python3 tests/fake_registry.py PORT DIRECTORY
+
+It hands out what lies in DIRECTORY (manifests/NAME, blobs/sha256:...) and reads DIRECTORY/mood.json at each request:
+
+    {"fail": N}         the first N requests for blobs end with 503
+    {"cut": N}          a blob's answer breaks off after N bytes, once for each blob
+    {"busy": SECONDS}   each request is answered with 429 and Retry-After
+    {"away": URL}       blobs are redirected to URL/blobs/...
+    {"token": URL}      who has no token gets a challenge that sends him to URL
+    {"slow": SECONDS}   a pause in the middle of each blob that is no config
+    {"type": TEXT}      the media type of manifests
+
+What was asked is written to DIRECTORY/log, a JSON line for each request. /token gives tokens.
+"""
+
+import json
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PORT, TOP = int(sys.argv[1]), Path(sys.argv[2])
+SEEN: dict[str, int] = {}
+LOCK = threading.Lock()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def first(self, what: str, times: int) -> bool:
+        """Whether this has happened fewer than so many times."""
+        with LOCK:
+            SEEN[what] = SEEN.get(what, 0) + 1
+            return SEEN[what] <= times
+
+    def do_GET(self) -> None:
+        mood = json.loads((TOP / "mood.json").read_text()) if (TOP / "mood.json").exists() else {}
+        path, _, query = self.path.partition("?")
+        with LOCK, (TOP / "log").open("a") as log:
+            log.write(json.dumps({"method": self.command, "path": path, "query": query, "time": time.time(),
+                                  "range": self.headers.get("Range"),
+                                  "authorization": self.headers.get("Authorization")}) + "\n")
+        if path == "/token":
+            self.reply(200, b'{"token": "secret-token"}')
+        elif "busy" in mood:
+            self.reply(429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}',
+                       Retry_After=str(mood["busy"]))
+        elif "token" in mood and self.headers.get("Authorization") != "Bearer secret-token" and path[:4] == "/v2/":
+            self.reply(401, WWW_Authenticate=f'Bearer realm="{mood["token"]}",service="the, registry"')
+        elif path == "/v2/":
+            self.reply(200, b"{}")
+        elif "/blobs/" in path:
+            self.blob(path.rpartition("/")[2], mood)
+        elif (file := TOP / "manifests" / path.rpartition("/")[2]).exists():
+            data = file.read_bytes()
+            self.reply(200, data, Content_Type=mood.get("type") or json.loads(data)["mediaType"])
+        else:
+            self.reply(404, b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}')
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def blob(self, digest: str, mood: dict) -> None:
+        if "away" in mood:
+            self.reply(307, Location=f"{mood['away']}/blobs/{digest}")
+            return
+        if self.first("fail", mood.get("fail", 0)):
+            self.reply(503)
+            return
+        data = (TOP / "blobs" / digest).read_bytes()
+        begin = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        data = data[begin:]
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if "cut" in mood and len(data) > mood["cut"] and self.first(digest, 1):
+            self.wfile.write(data[:mood["cut"]])
+            self.close_connection = True
+            return
+        half = len(data) // 2
+        self.wfile.write(data[:half])
+        self.wfile.flush()
+        time.sleep(mood.get("slow", 0) if half > 1000 else 0)
+        self.wfile.write(data[half:])
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
+    print("ready", flush=True)
+    server.serve_forever()

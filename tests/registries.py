@@ -1,0 +1,156 @@
+"""Registries in a throw-away host, and small images to put into them."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from throwaway import Host, wait_for
+
+FAKE = Path(__file__).with_name("fake_registry.py")
+OCI = "application/vnd.oci.image."
+DOCKER = "application/vnd.docker."
+CONFIG = """
+version: 0.1
+log: {level: error}
+storage: {filesystem: {rootdirectory: %s}}
+http: {addr: 127.0.0.1:%s}
+"""
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+class Image:
+    """An image of small layers. `.blobs` {digest: bytes}, `.manifest` (bytes), `.digest`, `.id`, `.layers` (digests).
+
+    Arguments: files, for each layer {name: content}; docker (bool), Docker's media types instead of the OCI's; words,
+    what else is in its config.
+    """
+
+    def __init__(self, *files: dict[str, bytes], docker: bool = False, **words: object) -> None:
+        tars = [_tar(layer) for layer in files]
+        packed = [gzip.compress(tar, 1, mtime=0) for tar in tars]
+        self.diff_ids, self.layers = [digest(tar) for tar in tars], [digest(blob) for blob in packed]
+        self.config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]},
+                                  "rootfs": {"type": "layers", "diff_ids": self.diff_ids}, **words}).encode()
+        self.id = digest(self.config)
+        self.blobs = {digest(blob): blob for blob in [self.config, *packed]}
+        self.type = f"{DOCKER}distribution.manifest.v2+json" if docker else f"{OCI}manifest.v1+json"
+        config = f"{DOCKER}container.image.v1+json" if docker else f"{OCI}config.v1+json"
+        layer = f"{DOCKER}image.rootfs.diff.tar.gzip" if docker else f"{OCI}layer.v1.tar+gzip"
+        self.document = {
+            "schemaVersion": 2, "mediaType": self.type,
+            "config": {"mediaType": config, "digest": self.id, "size": len(self.config)},
+            "layers": [{"mediaType": layer, "digest": digest(blob), "size": len(blob)} for blob in packed]}
+
+    @property
+    def manifest(self) -> bytes:
+        return json.dumps(self.document).encode()
+
+    @property
+    def digest(self) -> str:
+        return digest(self.manifest)
+
+    def descriptor(self, architecture: str) -> dict:
+        """What an index says of it."""
+        return {"mediaType": self.type, "digest": self.digest, "size": len(self.manifest),
+                "platform": {"os": "linux", "architecture": architecture}}
+
+
+def index(*descriptors: dict, docker: bool = False) -> bytes:
+    """An index of several platforms."""
+    kind = f"{DOCKER}distribution.manifest.list.v2+json" if docker else f"{OCI}index.v1+json"
+    return json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": list(descriptors)}).encode()
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return data.getvalue()
+
+
+class Real:
+    """Debian's docker-registry in a host: `.name` "127.0.0.1:5000". Images come by `put`, which skopeo does."""
+
+    def __init__(self, host: Host, directory: Path, port: int = 5000, more: str = "") -> None:
+        self.host, self.name, self.directory = host, f"127.0.0.1:{port}", directory
+        self.config = directory / f"registry-{port}.yml"
+        self.config.write_text(CONFIG % (directory / "registry", port) + more)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Real]:
+        with self.host.popen("docker-registry", "serve", str(self.config), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            try:
+                assert wait_for(lambda: _listens(self.host, self.name)), "docker-registry does not start"
+                yield self
+            finally:
+                server.kill()
+
+    def put(self, image: Image, name: str, *credentials: str) -> None:
+        """Have skopeo bring an image."""
+        place = self.directory / "for-skopeo"
+        place.mkdir(exist_ok=True)
+        (place / "version").write_text("Directory Transport Version: 1.1\n")
+        (place / "manifest.json").write_bytes(image.manifest)
+        for blob, data in image.blobs.items():
+            (place / blob.partition(":")[2]).write_bytes(data)
+        done = self.host.run("skopeo", "copy", "--insecure-policy", "--preserve-digests", "--dest-tls-verify=false",
+                             *credentials, f"dir:{place}", f"docker://{self.name}/{name}")
+        assert done.returncode == 0, done.stderr
+
+
+class Fake:
+    """tests/fake_registry.py in a host: `.name`, `.directory`; what was asked is in `.log()`."""
+
+    def __init__(self, host: Host, directory: Path, port: int = 5001) -> None:
+        self.host, self.directory, self.port, self.name = host, directory, port, f"127.0.0.1:{port}"
+        for part in ("manifests", "blobs"):
+            (directory / part).mkdir(parents=True)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Fake]:
+        with self.host.popen(sys.executable, str(FAKE), str(self.port), str(self.directory),
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
+            try:
+                assert server.stdout and server.stdout.readline() == "ready\n"
+                yield self
+            finally:
+                server.kill()
+
+    def put(self, image: Image, tag: str = "latest") -> None:
+        """Have an image in it."""
+        for name in (tag, image.digest):
+            (self.directory / "manifests" / name).write_bytes(image.manifest)
+        for blob, data in image.blobs.items():
+            (self.directory / "blobs" / blob).write_bytes(data)
+
+    def mood(self, **words: object) -> None:
+        """How it behaves from now on."""
+        (self.directory / "mood.json").write_text(json.dumps(words))
+
+    def log(self, part: str = "") -> list[dict]:
+        """What was asked, of those paths that have `part` in them."""
+        file = self.directory / "log"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [line for line in map(json.loads, lines) if part in line["path"]]
+
+
+def _listens(host: Host, name: str) -> bool:
+    port = f"{int(name.rpartition(':')[2]):04X}"
+    lines = Path(f"/proc/{host.pid}/net/tcp").read_text().splitlines()
+    return any(f":{port} 00000000:0000 0A" in line for line in lines)
