@@ -65,9 +65,7 @@ def commit(container: Container, wish: Commit) -> str:
     Errors: NoSuchImage when the container's own image is gone; EngineError for a bad change; KernelError for a full
     disk. Nothing is left behind then, and the container runs.
     """
-    # None is Go's way to have nothing; the instructions add to what is there.
-    before = {key: value for key, value in container.record["Config"].items() if value is not None}
-    settings = instructions.apply(before, wish.changes)
+    settings = _settings(container, wish.changes)
     images = Images(f"{places.data}/images")
     image = _image_of(images, container)
     with Arrival(images.layout) as arrival:
@@ -110,6 +108,17 @@ def _still_there(container: Container) -> None:
     """Who is removed while he is read seems to have fewer files, and must not pass for whole."""
     if not register.exists(container.id):
         raise NoSuchContainer(container.id)
+
+
+def _settings(container: Container, changes: Sequence[str]) -> dict:
+    """The container's Config after some instructions; what these have emptied is as before (Docker's `merge`)."""
+    config = container.record["Config"]
+    # None is Go's way to have nothing; the instructions add to what is there.
+    settings = instructions.apply({key: value for key, value in config.items() if value is not None}, changes)
+    if not settings.get("Entrypoint"):
+        settings["Cmd"] = settings.get("Cmd") or config["Cmd"]
+        settings["Entrypoint"] = config["Entrypoint"]
+    return settings
 
 
 def _image_of(images: Images, container: Container) -> Image:

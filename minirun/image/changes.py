@@ -33,7 +33,7 @@ def apply(settings: dict, changes: Sequence[str]) -> dict:
             continue
         if word not in INSTRUCTIONS:
             raise EngineError(f"{word} is not a valid change command")
-        if not rest:
+        if not rest and word not in ("cmd", "entrypoint"):
             raise EngineError(f"{word.upper()} requires at least one argument")
         INSTRUCTIONS[word](result, rest)
         if word == "entrypoint" and not has_cmd:
@@ -47,7 +47,7 @@ def _cmd(settings: dict, rest: str) -> None:
 
 
 def _entrypoint(settings: dict, rest: str) -> None:
-    settings["Entrypoint"] = _argv(rest)
+    settings["Entrypoint"] = (rest and _argv(rest)) or None
 
 
 def _env(settings: dict, rest: str) -> None:
@@ -126,7 +126,7 @@ INSTRUCTIONS: dict[str, Callable[[dict, str], None]] = {
 def _argv(rest: str) -> list[str]:
     """The exec form, a JSON list, as it is; everything else is a line for the shell."""
     listed = _json_list(rest)
-    return [*SHELL, rest] if listed is None else listed
+    return [*SHELL, *([rest] if rest else [])] if listed is None else listed
 
 
 def _json_list(rest: str) -> list[str] | None:

@@ -47,7 +47,7 @@ def test_an_instruction_changes_its_part(lines: list[str], expected: dict) -> No
     [
         ("BOGUS x", "bogus is not a valid change command"),
         ("RUN x", "run is not a valid change command"),
-        ("CMD", "CMD requires at least one argument"),
+        ("LABEL", "LABEL requires at least one argument"),
         ("ENV A", "ENV must have two arguments"),
         ("ENV A=1 B", 'Syntax error - can\'t find = in "B". Must be of the form: name=value'),
         ("ENV =1", "ENV names can not be blank"),
