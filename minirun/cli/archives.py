@@ -1,4 +1,4 @@
-"""`load`: images that travel as files."""
+"""`save load`: images that travel as files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from minirun.cli.grammar import Option, Options, Verb
 from minirun.cli.images import store
 from minirun.cli.kinds import BOOL, STRING
 from minirun.errors import ClientError, EngineError
+
+
+def save(options: Options) -> int:
+    """Write images as a tar, to standard output or to a file that is there when it is whole."""
+    from minirun.cli import output
+    from minirun.image import save as image
+
+    output.check(options.output, "failed to save image")
+    images = store()
+    chosen = image.choose(images, options.images)
+    output.write(options.output, lambda fd: image.save(images, chosen, fd))
+    return 0
 
 
 def load(options: Options) -> int:
@@ -24,6 +36,9 @@ def load(options: Options) -> int:
 
 
 VERBS = {
+    "save": Verb("save", "Save one or more images to a tar archive (streamed to STDOUT by default)",
+                 "[OPTIONS] IMAGE [IMAGE...]", save, takes=("images+",), options=(
+        Option("output", STRING, "Write to a file, instead of STDOUT", short="o"),)),
     "load": Verb("load", "Load an image from a tar archive or STDIN", "[OPTIONS]", load, options=(
         Option("input", STRING, "Read from tar archive file, instead of STDIN", short="i"),
         Option("quiet", BOOL, "Suppress the load output", short="q"))),

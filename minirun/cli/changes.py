@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 
 from minirun.cli.grammar import Option, Options, Verb
@@ -28,41 +26,13 @@ def diff(options: Options) -> int:
 
 def export(options: Options) -> int:
     """Write a container's files as a tar, to standard output or to a file that is there when it is whole."""
+    from minirun.cli import output
     from minirun.engine import committing
 
-    if options.output:
-        _check_output(options.output)
-    elif os.isatty(1):
-        raise ClientError("cowardly refusing to save to a terminal. Use the -o flag or redirect", exit_code=1)
+    output.check(options.output, "failed to export container")
     container = _find(options.container)
-    if not options.output:
-        committing.export(container, 1)
-        return 0
-    draft = os.path.join(os.path.dirname(options.output), f".minirun_temp_{os.urandom(5).hex()}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        committing.export(container, fd)
-        os.rename(draft, options.output)
-    except BaseException:
-        os.unlink(draft)
-        raise
-    finally:
-        os.close(fd)
+    output.write(options.output, lambda fd: committing.export(container, fd))
     return 0
-
-
-def _check_output(path: str) -> None:
-    """Refuse what cannot become a file. Errors: ClientError in the words of Docker's client."""
-    directory = os.path.dirname(path.rstrip("/"))
-    reason = ""
-    if directory and not os.path.isdir(directory):
-        reason = f'directory "{directory}" does not exist'
-    elif os.path.isdir(path) or path.endswith("/"):
-        reason = f'"{path}" is a directory'
-    elif os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        reason = f'"{path}" must be a directory or a regular file: got a device'
-    if reason:
-        raise ClientError(f"failed to export container: invalid output path: {reason}", exit_code=1)
 
 
 def commit(options: Options) -> int:

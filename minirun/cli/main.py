@@ -23,7 +23,7 @@ VERBS = {
     "ps": "ps", "logs": "logs", "inspect": "inspect", "port": "port",
     "diff": "changes", "export": "changes", "commit": "changes",
     "images": "images", "import": "images", "rmi": "images", "tag": "image_upkeep", "history": "history",
-    "load": "archives",
+    "save": "archives", "load": "archives",
     "pull": "registry", "push": "registry", "login": "registry", "logout": "registry",
     "version": "system", "info": "system", "completion": "completion", "compare": "compare",
 }
@@ -34,8 +34,8 @@ GROUPS = {
                                              "logs", "port", "diff", "export", "commit")},
                   "ls": "ps", "list": "ps", "ps": "ps", "inspect": "container inspect"},
     "image": {"ls": "images", "list": "images", "import": "import", "rm": "rmi", "rmi": "rmi", "remove": "rmi",
-              "inspect": "image inspect", "tag": "tag", "history": "history", "load": "load", "prune": "image prune",
-              "pull": "pull", "push": "push"},
+              "inspect": "image inspect", "tag": "tag", "history": "history", "save": "save", "load": "load",
+              "prune": "image prune", "pull": "pull", "push": "push"},
     "network": {word: f"network {word}" for word in ("connect", "create", "disconnect", "inspect", "ls", "prune",
                                                      "reload", "rm")}
                | {"list": "network ls", "remove": "network rm"},

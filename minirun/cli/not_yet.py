@@ -19,13 +19,13 @@ _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link
 
 #: Docker's other commands.
 COMMANDS = frozenset("""
-attach build cp events pause rename save search stats
+attach build cp events pause rename search stats
 top unpause update builder config context manifest node plugin secret service stack swarm trust volume
 """.split())
 #: And those of its groups.
 GROUP_COMMANDS = {
     "container": frozenset("attach cp pause prune rename stats top unpause update".split()),
-    "image": frozenset("build save".split()),
+    "image": frozenset("build".split()),
     "network": frozenset(),
     "system": frozenset("df events prune".split()),
 }

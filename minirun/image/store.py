@@ -186,12 +186,12 @@ class Images:
     def _delete(self, entries: list[dict], gone: set[str], image_id: str, users: Sequence[User]) -> list[str]:
         """Remove an image and what nobody else needs: first from the list, then from the disk."""
         rest = [entry for entry in entries if entry["digest"] not in gone]
-        kept_blobs, kept_chains = self.layout.mentioned(rest)
         blobs, _ = self.layout.mentioned([{"digest": digest} for digest in gone])
         chains = chain_ids(self.layout.read(image_id)["rootfs"]["diff_ids"])
+        self.layout.replace_index(rest)
+        kept_blobs, kept_chains = self.layout.in_use()  # also by an image that is on its way in, or out
         for user in users:
             kept_chains |= set(chains if user.image == image_id else user.layers)
-        self.layout.replace_index(rest)
         lines = [f"Deleted: {image_id}"]
         for chain in reversed(chains):
             if chain not in kept_chains:

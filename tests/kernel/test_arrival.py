@@ -103,3 +103,21 @@ def test_what_lasts_belongs_to_nobody(images, two):
         raise EngineError("interrupted")
     (path, facts) = images.layout.sweep()
     assert {path, facts} == {f"{images.layout.layer(digest(two[0]))}{end}" for end in ("", ".json")}
+
+
+def test_a_removal_leaves_an_image_on_its_way_what_it_needs(images, two):
+    """The image that brought the layers goes between the moment they are found here and the one they are used."""
+    digests = [digest(path) for path in two]
+    with Arrival(images.layout) as arrival:
+        for path in two:
+            add(arrival, path)
+        descriptors = arrival.descriptors
+        arrival.finish(config(*digests), [parse_tag("first")])
+    with Arrival(images.layout) as arrival:
+        assert all(arrival.has(*pair) for pair in zip(digests, descriptors))
+        assert images.remove("first")[0] == "Untagged: first:latest"
+        other = json.dumps({**json.loads(config(*digests)), "author": "me"}).encode()
+        arrival.finish(other, [parse_tag("second")])
+    image = images.find("second")
+    assert all(map(os.path.isdir, image.layers))
+    assert all(os.path.exists(images.layout.blob(blob["digest"])) for blob in image.manifest["layers"])

@@ -60,7 +60,7 @@ def test_flags_are_sorted_and_hidden_ones_are_not_shown():
 
 
 @pytest.mark.parametrize("name", [
-    *"start stop restart kill wait ps logs inspect images info tag history load".split(),
+    *"start stop restart kill wait ps logs inspect images info tag history load save".split(),
     "image prune", "image inspect",
     *(f"network {word}" for word in "create ls inspect rm prune disconnect".split())])
 def test_our_options_read_like_those_of_docker_itself(name):
