@@ -124,10 +124,12 @@ def _is_wanted(name: str, reference: str) -> bool:
 def import_(options: Options) -> int:
     """Make an image of a tar with a root file system, and print its id."""
     source, name = options.source[0], (options.source + [""])[1]
-    if source.startswith(("http://", "https://")):
-        raise ClientError("minirun does not import from a URL yet: fetch the file first", exit_code=1)
     from minirun.image import archive
 
+    if source.startswith(("http://", "https://")):
+        from minirun.image.fetch import Fetched
+
+        source = Fetched(source, lambda url: print(f"Downloading from {url}", flush=True))
     print(archive.import_tar(store(), source, name, options.message, options.change))
     return 0
 

@@ -18,33 +18,56 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from minirun.image.fetch import Fetched
+
 
 #: The OCI's (Go's) names of what uname(2) calls the machine.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386", "i386": "386"}
 
 
-def import_tar(images: Images, source: str, reference: str = "", message: str = "",
+def import_tar(images: Images, source: str | Fetched, reference: str = "", message: str = "",
                changes: Sequence[str] = ()) -> str:
     """Make an image of one layer from a tar of a root file system.
 
-    Arguments: images, where to; source (str), a path, or "-" for stdin: a tar, plain or gzip, xz, bzip2; reference
-    (str), its name, "" for none; message (str), its comment, Docker's "Imported from -" if empty; changes, Dockerfile
-    instructions that say how it is to be run (see minirun.image.changes).
+    Arguments: images, where to; source, a path, "-" for stdin, or a URL (see `fetch`): a tar, plain or compressed;
+    reference (str), its name, "" for none; message (str), its comment, if empty "Imported from -" or from the URL;
+    changes, Dockerfile instructions that say how it is to be run (see minirun.image.changes).
     Returns: the image's id, "sha256:...".
     Errors: ClientError for a source that cannot be opened or a bad name; EngineError for a bad tar or change;
     KernelError for a full disk. Nothing is left behind then.
     """
     name = parse_tag(reference) if reference else None
     settings = change_words.apply({}, changes)
-    fd = _open(source)
-    try:
-        with Arrival(images.layout) as arrival, progress("Importing", fd) as passed:
-            arrival.add(fd, passed=passed)
-            config = _config(settings, arrival.diff_ids[0], message or "Imported from -")
-            return arrival.finish(store.dumps(config).encode(), [name])
-    finally:
-        if source != "-":
-            os.close(fd)
+    archive = _File(source) if isinstance(source, str) else source
+    with archive, Arrival(images.layout) as arrival, progress("Importing", archive.fd) as passed:
+        try:
+            arrival.add(archive.fd, passed=passed)
+        except EngineError:
+            archive.check()  # which may know better why the archive is damaged
+            raise
+        archive.check()
+        config = _config(settings, arrival.diff_ids[0], message or f"Imported from {archive.source}")
+        return arrival.finish(store.dumps(config).encode(), [name])
+
+
+class _File:
+    """A file, or standard input ("-"): what `fetch.Fetched` is for a URL."""
+
+    source = "-"  # of a file, too: Docker's daemon knows no more of it than that the client has sent it
+
+    def __init__(self, path: str) -> None:
+        self.path, self.fd = path, -1
+
+    def __enter__(self) -> _File:
+        self.fd = _open(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd:
+            os.close(self.fd)
+
+    def check(self) -> None:
+        """A file ends where it ends."""
 
 
 def unpack_blobs(layout: oci.Layout, manifest: dict, diff_ids: Sequence[str]) -> None:
