@@ -7,14 +7,17 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from throwaway import Host, wait_for
 
+#: Bytes of a layer of `layers`.
+SIZE = 300_000
 FAKE = Path(__file__).with_name("fake_registry.py")
 OCI = "application/vnd.oci.image."
 DOCKER = "application/vnd.docker."
@@ -28,6 +31,29 @@ http: {addr: 127.0.0.1:%s}
 
 def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def layers(*names: str) -> list[dict[str, bytes]]:
+    """A layer for each name, with a file that cannot be compressed."""
+    return [{name: os.urandom(SIZE)} for name in names]
+
+
+def short(blob: str) -> str:
+    """A digest as Docker shows it."""
+    return blob.removeprefix("sha256:")[:12]
+
+
+def forget_images(minirun: Callable) -> None:
+    """Remove all images but alpine: hosts go from test to test."""
+    lines = minirun.ok("images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}").splitlines()  # type: ignore[attr-defined]
+    kept = {line.split()[0] for line in lines if line.split()[1] == "alpine"}
+    for line in lines:
+        name = line.split()
+        if name[0] not in kept:
+            minirun("rmi", "-f", name[0])
+        elif name[1] != "alpine":
+            tags = minirun.ok("images", "--format", "{{.Repository}}:{{.Tag}}", name[1]).split()  # type: ignore[attr-defined]
+            minirun("rmi", "-f", *tags)
 
 
 class Image:

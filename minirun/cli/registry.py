@@ -159,7 +159,7 @@ def _ask(server: str):  # type: ignore[no-untyped-def]  # Credentials, which is 
     from minirun.image.registry import Credentials
 
     if not (os.isatty(0) and os.isatty(1)):
-        raise ClientError("Cannot perform an interactive login from a non TTY device", exit_code=1)
+        raise ClientError("Error: Cannot perform an interactive login from a non TTY device", exit_code=1)
     user = input(f"Username for {server}: ").strip()
     if not user:
         raise ClientError("username is required", exit_code=1)
@@ -168,7 +168,7 @@ def _ask(server: str):  # type: ignore[no-untyped-def]  # Credentials, which is 
 
 def _secret() -> str:
     if not os.isatty(0):
-        raise ClientError("Cannot perform an interactive login from a non TTY device", exit_code=1)
+        raise ClientError("Error: Cannot perform an interactive login from a non TTY device", exit_code=1)
     from getpass import getpass
 
     password = getpass("Password: ")

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 from conftest import Machine, Program
-from registries import DOCKER, OCI, Fake, Image, Real, digest, index
+from registries import DOCKER, OCI, SIZE, Fake, Image, Real, digest, forget_images, index, layers, short
 from throwaway import wait_for
-
-SIZE = 300_000
-
-
-def layers(*names: str, size: int = SIZE) -> list[dict[str, bytes]]:
-    """A layer for each name, with a file that cannot be compressed."""
-    return [{name: os.urandom(size)} for name in names]
 
 
 @pytest.fixture(autouse=True)
 def fresh(minirun: Program) -> Iterator[None]:
     """The next test gets the host without the images of this one."""
     yield
-    names = minirun.ok("images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}").splitlines()
-    ids = {line.split()[0] for line in names if line.split()[1] != "alpine"}
-    if ids:
-        assert minirun("rmi", "-f", *ids).code == 0
+    forget_images(minirun)
 
 
 @pytest.fixture
@@ -49,10 +38,6 @@ def entries(host: Machine) -> list[dict]:
 
 def left_over(host: Machine) -> list[str]:
     return sorted(path.name for path in (host.data / "images/tmp").iterdir())
-
-
-def short(blob: str) -> str:
-    return blob.removeprefix("sha256:")[:12]
 
 
 # ---- a real registry ----

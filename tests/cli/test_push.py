@@ -1,0 +1,153 @@
+"""`push`, `login`, `logout`: to a real docker-registry, with and without a password."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Program
+from registries import Fake, Image, Real, forget_images, layers, short
+
+#: What `htpasswd -B` makes of "secret"; it takes the strength 4, or each request would take a third of a second.
+HTPASSWD = "me:$2b$04$luu2JNtd4sx/uF1Ah5XGQO0B/E9YEFZ1EKYUFQiakII9JDM.6jBd.\n"
+LOCKED = "auth: {htpasswd: {realm: test, path: %s}}\n"
+
+
+@pytest.fixture(autouse=True)
+def fresh(minirun: Program) -> Iterator[None]:
+    """The next test gets the host without the images of this one."""
+    yield
+    forget_images(minirun)
+
+
+@pytest.fixture
+def registry(host, tmp_path):
+    with Real(host, tmp_path).running() as registry:
+        yield registry
+
+
+@pytest.fixture
+def locked(host, tmp_path):
+    """A registry that wants a password; the client's files are in a directory of the test's own."""
+    (tmp_path / "htpasswd").write_text(HTPASSWD)
+    host.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
+    with Real(host, tmp_path, 5003, LOCKED % (tmp_path / "htpasswd")).running() as registry:
+        yield registry
+    del host.environment["DOCKER_CONFIG"]
+
+
+def test_push_prints_what_docker_prints(minirun, host, registry, tmp_path):
+    image = Image(*layers("a", "b"))
+    with Fake(host, tmp_path / "fake").running() as fake:
+        fake.put(image)
+        minirun.ok("pull", f"{fake.name}/x")
+    name = f"{registry.name}/some/thing"
+    minirun.ok("tag", f"{fake.name}/x", name)
+    a, b = map(short, image.diff_ids)
+    lines = minirun.ok("push", name).splitlines()
+    assert lines[:4] == ["Using default tag: latest", f"The push refers to repository [{name}]",
+                         f"{b}: Preparing", f"{a}: Preparing"]
+    assert sorted(lines[4:6]) == sorted([f"{a}: Pushed", f"{b}: Pushed"])
+    assert lines[6:] == [f"latest: digest: {image.digest} size: {len(image.manifest)}"]
+    assert sorted(minirun.ok("push", f"{name}:latest").splitlines()[3:5]) == sorted(
+        f"{layer}: Layer already exists" for layer in (a, b))
+    assert minirun.ok("push", "-q", name) == f"{name}:latest"
+    done = host.run("skopeo", "inspect", "--tls-verify=false", f"docker://{name}")
+    assert json.loads(done.stdout)["Digest"] == image.digest, done.stderr
+
+
+def test_an_imported_image_is_one_that_skopeo_takes(minirun, host, registry, tmp_path):
+    minirun.ok("tag", "alpine", f"{registry.name}/alpine:1")
+    minirun.ok("push", "-q", f"{registry.name}/alpine:1")
+    done = host.run("skopeo", "copy", "--insecure-policy", "--src-tls-verify=false",
+                    f"docker://{registry.name}/alpine:1", f"dir:{tmp_path}/copy")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(Path(tmp_path / "copy/manifest.json").read_text())
+    assert manifest["config"]["digest"] == minirun.ok("images", "-q", "--no-trunc", "alpine")
+
+
+@pytest.mark.parametrize(("words", "out", "err"), [
+    (["nosuch"], "Using default tag: latest\nThe push refers to repository [docker.io/library/nosuch]\n",
+     "An image does not exist locally with the tag: nosuch\n"),
+    ([f"127.0.0.1:9/x@sha256:{'1' * 64}"], "", "cannot push a digest reference\n"),
+    (["-a", "x"], "", "minirun does not have --all-tags yet\nSee 'minirun push --help'.\n"),
+])
+def test_what_cannot_be_pushed(minirun, words, out, err):
+    result = minirun("push", *words)
+    assert (result.out, result.err) == (out, err)
+    assert result.code == (125 if "-a" in words else 1)
+
+
+def test_push_to_nobody(minirun):
+    minirun.ok("tag", "alpine", "127.0.0.1:9/x:1")
+    result = minirun("push", "127.0.0.1:9/x:1")
+    assert (result.code, result.err) == (
+        1, 'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused\n')
+
+
+def test_who_has_no_password_stays_outside(minirun: Program, locked: Real, tmp_path: Path) -> None:
+    image = Image(*layers("a"))
+    locked.put(image, "x:1", "--dest-creds=me:secret")
+    name = f"{locked.name}/x:1"
+    where = f"http://{locked.name}/v2/x/manifests/1"
+    result = minirun("pull", name)
+    assert (result.code, result.err) == (
+        1, f'Error response from daemon: Head "{where}": no basic auth credentials\n')
+    wrong = minirun("login", "-u", "me", "-p", "bad", locked.name)
+    assert (wrong.code, wrong.out) == (1, "")
+    assert wrong.err == ("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n"
+                         "Error response from daemon: "
+                         f"login attempt to http://{locked.name}/v2/ failed with status: 401 Unauthorized\n")
+    assert not (tmp_path / "docker").exists()
+
+
+def test_login_lets_in_until_logout(minirun: Program, locked: Real, tmp_path: Path) -> None:
+    image = Image(*layers("a"))
+    locked.put(image, "x:1", "--dest-creds=me:secret")
+    done = minirun("login", "-u", "me", "--password-stdin", locked.name, input="secret\n")
+    assert (done.code, done.out) == (0, "Login Succeeded\n")
+    assert done.err.startswith(f"WARNING! Your password will be stored unencrypted in {tmp_path}/docker/config.json.")
+    assert json.loads((tmp_path / "docker/config.json").read_text()) == {
+        "auths": {locked.name: {"auth": "bWU6c2VjcmV0"}}}
+    assert minirun("login", locked.name).out == "Authenticating with existing credentials...\nLogin Succeeded\n"
+    minirun.ok("pull", "-q", f"{locked.name}/x:1")
+    minirun.ok("tag", f"{locked.name}/x:1", f"{locked.name}/y")
+    assert minirun.ok("push", "-q", f"{locked.name}/y") == f"{locked.name}/y:latest"
+    assert minirun.ok("logout", locked.name) == f"Removing login credentials for {locked.name}"
+    result = minirun("push", f"{locked.name}/y")
+    assert (result.code, result.err) == (1, "no basic auth credentials\n")
+
+
+def test_skopeos_password_will_do(minirun: Program, locked: Real, tmp_path: Path) -> None:
+    image = Image(*layers("a"))
+    locked.put(image, "x:1", "--dest-creds=me:secret")
+    (tmp_path / "auth.json").write_text(json.dumps({"auths": {locked.name: {"auth": "bWU6c2VjcmV0"}}}))
+    result = minirun("pull", "-q", f"{locked.name}/x:1", REGISTRY_AUTH_FILE=str(tmp_path / "auth.json"))
+    assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (["-u", "me", "-p", "x", "--password-stdin"], "--password and --password-stdin are mutually exclusive\n"),
+    (["--password-stdin"], "Must provide --username with --password-stdin\n"),
+    (["-u", "me"], "Error: Cannot perform an interactive login from a non TTY device\n"),
+    ([], "Error: Cannot perform an interactive login from a non TTY device\n"),
+])
+def test_words_that_do_not_fit(minirun, tmp_path, words, text):
+    result = minirun("login", *words, "127.0.0.1:9", DOCKER_CONFIG=str(tmp_path))
+    assert (result.code, result.err.splitlines(keepends=True)[-1]) == (1, text)
+
+
+def test_a_mirror_is_asked_first(minirun: Program, host, tmp_path: Path) -> None:
+    image = Image(*layers("a"))
+    with Fake(host, tmp_path / "fake").running() as fake:
+        fake.put(image)
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps({"registry-mirrors": [f"http://{fake.name}"]}))
+        assert minirun.ok("--config-file", str(config), "pull", "-q", "nobody/has-it") == \
+            "docker.io/nobody/has-it:latest"
+        assert {line["path"].split("/")[2:4] == ["nobody", "has-it"] for line in fake.log("blobs")} == {True}
+    config.write_text(json.dumps({"registry-mirrors": ["ftp://x"]}))
+    result = minirun("--config-file", str(config), "pull", "x")
+    assert result.code == 1 and "invalid mirror: 'ftp://x'" in result.err

@@ -1,0 +1,257 @@
+"""The pure parts of pull and push: challenges, manifests, platforms, addresses, what failures are called."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirun.errors import EngineError, MinirunError
+from minirun.image import challenge, connection, credentials, manifests
+from minirun.image.registry import Credentials
+
+OCI, LIST = manifests.oci.MANIFEST, manifests.INDEXES[1]
+DIGEST = f"sha256:{'a' * 64}"
+
+
+def descriptor(**words: object) -> dict:
+    return {"mediaType": OCI, "digest": DIGEST, "size": 3, **words}
+
+
+# ---- challenges ----
+
+@pytest.mark.parametrize(("header", "expected"), [
+    ('Basic realm="a b"', [("basic", {"realm": "a b"})]),
+    ('Bearer realm="https://x/t?a=b",service="s, t",scope="repository:x:pull,push"',
+     [("bearer", {"realm": "https://x/t?a=b", "service": "s, t", "scope": "repository:x:pull,push"})]),
+    ('Basic realm="a", Bearer realm="b", service=s', [("basic", {"realm": "a"}),
+                                                     ("bearer", {"realm": "b", "service": "s"})]),
+    (r'Bearer realm="say \"no\" \\", error="x"', [("bearer", {"realm": 'say "no" \\', "error": "x"})]),
+    ("Negotiate", [("negotiate", {})]), ("", []), ("=,=", []), ('"Basic"', []), ('Bearer realm="never ends',
+                                                                                [("bearer", {"realm": "never ends"})]),
+    ("BEARER REALM=x,realm=y", [("bearer", {"realm": "x"})]),
+])
+def test_challenges(header, expected):
+    assert [(one.scheme, one.parameters) for one in challenge.parse(header)] == expected
+
+
+@given(st.text(alphabet='ab=",\\ \t', max_size=40))
+def test_any_header_can_be_read(header):
+    for one in challenge.parse(header):
+        assert one.scheme and not set(one.scheme) & set(' \t,="')
+
+
+@given(st.dictionaries(st.sampled_from(["realm", "service", "scope"]), st.text(max_size=20), min_size=1))
+def test_what_is_quoted_comes_back(parameters):
+    words = []
+    for name, value in parameters.items():
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        words.append(f'{name}="{escaped}"')
+    (one,) = challenge.parse("Bearer " + ", ".join(words))
+    assert one.parameters == parameters
+
+
+# ---- manifests ----
+
+def manifest(**words: object) -> dict:
+    return {"schemaVersion": 2, "mediaType": OCI, "config": descriptor(), "layers": [descriptor()], **words}
+
+
+def test_a_manifest():
+    document = manifest()
+    assert manifests.read(json.dumps(document).encode(), OCI) == (document, OCI)
+    del document["mediaType"]  # the OCI lets it out
+    assert manifests.read(json.dumps(document).encode(), f"{OCI}; charset=utf-8")[1] == OCI
+
+
+@pytest.mark.parametrize(("document", "kind"), [
+    (manifest(), LIST), (manifest(), manifests.oci.MANIFESTS[1]), (manifest(manifests=[]), OCI),
+    (manifest(mediaType=LIST), LIST), (manifest(layers={}), OCI), (manifest(layers=[3]), OCI),
+    (manifest(layers=[descriptor(digest="sha256:../../etc")]), OCI), (manifest(layers=[descriptor(size=-1)]), OCI),
+    (manifest(layers=[descriptor(size=True)]), OCI), (manifest(layers=[descriptor(digest="md5:" + "a" * 32)]), OCI),
+    (manifest(layers=[descriptor(digest="sha512:" + "a" * 128)]), OCI), (manifest(config=None), OCI),
+    (manifest(schemaVersion=1), OCI), (manifest(mediaType="text/plain"), "text/plain"), (manifest(mediaType=3), OCI),
+    ({"schemaVersion": 2, "mediaType": LIST, "manifests": [], "layers": []}, LIST),
+    ({"schemaVersion": 2, "mediaType": LIST, "manifests": [descriptor(platform=3)]}, LIST), ([], OCI), (3, OCI),
+])
+def test_what_is_no_manifest(document, kind):
+    with pytest.raises(EngineError):
+        manifests.read(json.dumps(document).encode(), kind)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_refused_in_one_way(data):
+    with pytest.raises(EngineError):
+        manifests.read(data, OCI)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just(DIGEST),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+                        st.sampled_from(["digest", "size", "platform", "mediaType", "os"]), inner, max_size=4)),
+       st.sampled_from(["config", "layers", "manifests", "mediaType", "schemaVersion"]))
+def test_any_document_is_read_or_refused(value, key):
+    for document in (manifest(), {"schemaVersion": 2, "mediaType": LIST, "manifests": [descriptor()]}):
+        document[key] = value
+        try:
+            read, kind = manifests.read(json.dumps(document).encode(), "")
+            if kind in manifests.INDEXES:
+                manifests.choose(read, manifests.platform("linux/s390x"), "x")
+        except EngineError:
+            pass
+
+
+def test_a_document_that_is_too_deep():
+    with pytest.raises(EngineError):
+        manifests.read(b'{"a":' * 100_000, OCI)
+
+
+# ---- platforms ----
+
+@pytest.mark.parametrize(("word", "shown"), [
+    ("linux/amd64", "linux/amd64"), ("arm64", "linux/arm64"), ("aarch64", "linux/arm64"), ("linux/arm/v7",
+                                                                                         "linux/arm/v7"),
+    ("Linux/x86_64", "linux/amd64"), ("linux/arm64/v8", "linux/arm64"), ("windows/amd64", "windows/amd64"),
+])
+def test_platforms(word, shown):
+    assert str(manifests.platform(word)) == shown
+
+
+@pytest.mark.parametrize(("word", "text"), [
+    ("bogus", '"bogus": unknown operating system or architecture: invalid argument'),
+    ("linux/bogus/x/y", '"linux/bogus/x/y": cannot parse platform specifier: invalid argument'),
+])
+def test_what_is_no_platform(word, text):
+    with pytest.raises(EngineError) as caught:
+        manifests.platform(word)
+    assert str(caught.value) == text
+
+
+def test_the_first_that_fits_is_chosen():
+    index = {"manifests": [descriptor(size=size, platform={"os": "linux", **words}) for size, words in enumerate([
+        {"architecture": "unknown", "os": "unknown"}, {"architecture": "arm", "variant": "v6"},
+        {"architecture": "arm", "variant": "v7"}, {"architecture": "arm64", "variant": "v8"}])]}
+    assert manifests.choose(index, manifests.platform("linux/arm"), "x")["size"] == 1
+    assert manifests.choose(index, manifests.platform("linux/arm/v7"), "x")["size"] == 2
+    assert manifests.choose(index, manifests.platform("arm64"), "x")["size"] == 3
+    with pytest.raises(EngineError, match="^no matching manifest for linux/386 in the manifest list") as caught:
+        manifests.choose(index, manifests.platform("linux/386"), "x")
+    assert caught.value.hint == "x is there for linux/arm/v6, linux/arm/v7, linux/arm64/v8"
+
+
+# ---- addresses and failures ----
+
+@pytest.mark.parametrize(("host", "insecure", "answer"), [
+    ("127.0.0.1:5000", [], True), ("localhost", [], True), ("[::1]:5000", [], True), ("127.9.9.9", [], True),
+    ("example.org:5000", [], False), ("example.org:5000", ["example.org:5000"], True),
+    ("example.org:5000", ["example.org"], True), ("10.1.2.3:5000", ["10.0.0.0/8"], True),
+    ("11.1.2.3:5000", ["10.0.0.0/8"], False), ("localhost.example.org", [], False),
+])
+def test_who_may_be_spoken_to_in_plain_text(host, insecure, answer):
+    assert connection.is_insecure(host, insecure) is answer
+
+
+@pytest.mark.parametrize(("url", "before"), [
+    ("file:///etc/passwd", "https://a/"), ("http://a/", "https://a/"), ("https:///x", "https://a/"),
+    ("ftp://a/", "http://a/"), ("https://[", "https://a/"), ("", "https://a/"),
+])
+def test_where_nobody_is_sent(url, before):
+    with pytest.raises(EngineError, match="refusing to go on"):
+        connection.check_url(url, before)
+
+
+def test_a_proxy_is_not_for_the_loopback_network(monkeypatch):
+    for name, value in (("http_proxy", "proxy:3128"), ("https_proxy", "http://u:p@proxy:3128"),
+                        ("no_proxy", ".example.org")):
+        monkeypatch.setenv(name, value)
+    assert connection._proxy("http", "127.0.0.1", "127.0.0.1:5000") == ""
+    assert connection._proxy("http", "localhost", "localhost") == ""
+    assert connection._proxy("http", "a.example.org", "a.example.org:5000") == ""
+    assert connection._proxy("http", "example.com", "example.com") == "http://proxy:3128"
+    assert connection._proxy("https", "example.com", "example.com") == "http://u:p@proxy:3128"
+
+
+@pytest.mark.parametrize(("word", "least", "most"), [
+    ("7", 7, 7), ("", 0, 0), ("soon", 0, 0), ("-3", 0, 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+    ("Wed, 21 Oct 2065 07:28:00 GMT", 1e8, 1e10),
+])
+def test_when_to_come_again(word, least, most):
+    assert least <= connection.seconds(word) <= most
+
+
+def test_failures_have_gos_words():
+    def text(reason: Exception) -> str:
+        return connection.unreachable("GET", "https://x.example/v2/", reason).message.partition(": ")[2]
+
+    refused = urllib3.exceptions.ProtocolError("Connection broken", ConnectionResetError(104, "reset"))
+    assert text(refused) == "dial tcp x.example:443: connect: connection reset by peer"
+    assert text(urllib3.exceptions.ReadTimeoutError(None, "", "")) == "dial tcp x.example:443: i/o timeout"  # type: ignore[arg-type]
+    assert text(urllib3.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED")) == \
+        "x509: certificate of x.example cannot be verified"
+
+
+# ---- credentials ----
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path
+
+
+def known(domain: str) -> tuple[str, str, str]:
+    found = credentials.find(domain)
+    return found.user, found.password, found.identity
+
+
+def test_what_is_kept_is_found_and_forgotten(home):
+    assert known("h:5000") == ("", "", "")
+    (home / "docker").mkdir()
+    (home / "docker/config.json").write_text('{"psFormat": "x"}')
+    assert credentials.keep("h:5000", Credentials("me", "pa:ss")) == str(home / "docker/config.json")
+    credentials.keep("docker.io", Credentials("hub", "x"))
+    document = json.loads((home / "docker/config.json").read_text())
+    assert document == {"psFormat": "x", "auths": {"h:5000": {"auth": base64.b64encode(b"me:pa:ss").decode()},
+                                                   "https://index.docker.io/v1/": {"auth": "aHViOng="}}}
+    assert (home / "docker/config.json").stat().st_mode & 0o777 == 0o600
+    assert (known("h:5000"), known("docker.io"), known("h")) == (("me", "pa:ss", ""), ("hub", "x", ""), ("", "", ""))
+    credentials.forget("h:5000")
+    assert known("h:5000") == ("", "", "")
+
+
+def test_other_files_and_forms(home):
+    (home / "auth.json").write_text(json.dumps({"auths": {
+        "a.example": {"auth": base64.b64encode(b"u:p").decode()}, "https://b.example/v1/": {"identitytoken": "tok"},
+        "c.example": {"auth": "!!!"}, "d.example": 3}}))
+    assert known("a.example") == ("u", "p", "")
+    assert known("b.example") == ("", "", "tok")
+    assert known("c.example") == known("d.example") == ("", "", "")
+
+
+def test_a_helper_is_asked(home):
+    (home / "docker").mkdir()
+    (home / "docker/config.json").write_text('{"credHelpers": {"a.example": "mine"}, "credsStore": "other"}')
+    for name, script in (("mine", f"""read host; echo "$1 $host" >> {home}/asked
+                                      echo '{{"Username": "u", "Secret": "s"}}'"""),
+                         ("other", "echo credentials not found in native keychain; exit 1")):
+        (home / f"docker-credential-{name}").write_text(f"#!/bin/sh\n{script}\n")
+        (home / f"docker-credential-{name}").chmod(0o755)
+    assert known("a.example") == ("u", "s", "")
+    assert (home / "asked").read_text() == "get a.example\n"
+    assert known("b.example") == ("", "", "")
+    assert credentials.keep("a.example", Credentials("u", "new")) == ""
+    assert "new" not in (home / "docker/config.json").read_text()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"credsStore": "../x"}'])
+def test_a_file_that_makes_no_sense(home, text):
+    (home / "docker").mkdir()
+    (home / "docker/config.json").write_text(text)
+    with pytest.raises(MinirunError):
+        credentials.find("a.example")
