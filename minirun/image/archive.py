@@ -11,6 +11,7 @@ from minirun.errors import ClientError, EngineError
 from minirun.image import changes as change_words
 from minirun.image import layout as oci
 from minirun.image.arrival import Arrival
+from minirun.image.manifests import ARCHITECTURES
 from minirun.image.progress import progress
 from minirun.image.store import Images, parse_tag
 
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from minirun.image.fetch import Fetched
-
-
-#: The OCI's (Go's) names of what uname(2) calls the machine.
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386", "i386": "386"}
 
 
 def import_tar(images: Images, source: str | Fetched, reference: str = "", message: str = "",

@@ -13,7 +13,6 @@ import os
 import ssl
 import time
 from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
 
@@ -193,6 +192,8 @@ def unreachable(method: str, url: str, reason: Exception) -> Unreachable:
 
 def _context(host: str, insecure: bool) -> ssl.SSLContext:
     if insecure:
+        # It need not be said at each request: whoever wrote the config file knows it, or it is this machine.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the 20 ms of the system's authorities
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -214,6 +215,10 @@ def _context(host: str, insecure: bool) -> ssl.SSLContext:
 
 def _proxy(scheme: str, name: str, host: str) -> str:
     """The proxy that the environment names for a host ("" for none); never for the loopback network, as in Go."""
+    if not any(variable.lower().endswith("_proxy") for variable in os.environ):
+        return ""
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # 20 ms
+
     proxies = getproxies_environment()
     if scheme not in proxies or name == "localhost" or name.startswith("127.") or name == "::1":
         return ""

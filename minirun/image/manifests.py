@@ -16,8 +16,9 @@ from minirun import store
 from minirun.errors import EngineError, MinirunError
 from minirun.image import layout as oci
 from minirun.image import reference
-from minirun.image.archive import ARCHITECTURES
 
+#: The OCI's (Go's) names of what uname(2) calls the machine.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386", "i386": "386"}
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 #: What we can read, as the header Accept says it.
 ACCEPTED = ", ".join((*oci.MANIFESTS, *INDEXES))

@@ -15,9 +15,7 @@ import os
 
 from minirun.errors import EngineError, NoSuchImage
 from minirun.image import manifests, reference
-from minirun.image.arrival import Arrival
 from minirun.image.connection import Connection, Unreachable
-from minirun.image.download import Downloads
 from minirun.image.names import PULLED, named, with_entry
 from minirun.image.reference import Reference
 from minirun.image.registry import HUB, Credentials, Denied, Registry
@@ -26,6 +24,9 @@ from minirun.image.store import Images
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from minirun.image.arrival import Arrival
+    from minirun.image.download import Downloads
 
 
 class Witness:
@@ -129,6 +130,9 @@ class _Coming:
 
     def take(self, manifest: tuple[bytes, dict, str], name: Reference, digest: str) -> str:
         """Fetch, unpack, and let it exist. Returns: the image's id."""
+        from minirun.image.arrival import Arrival  # 40 ms, with the next, that an image that is here need not pay
+        from minirun.image.download import Downloads
+
         data, document, kind = manifest
         config_bytes = self._config(document["config"])
         config = manifests.read_config(config_bytes, document)
