@@ -8,6 +8,7 @@ import sys
 
 from minirun import __version__
 from minirun.engine import places, register
+from minirun.image.names import digests_of
 from minirun.image.store import Images
 
 TYPE_CHECKING = False
@@ -93,8 +94,8 @@ def image(image: Image) -> dict:
     steps = config.get("history") or [{}]
     return {
         "Id": image.id,
-        "RepoTags": list(image.names),
-        "RepoDigests": [],
+        "RepoTags": [name for name in image.names if "@" not in name],
+        "RepoDigests": digests_of(image.layout.index(), image.digest),
         "Parent": "",
         "Comment": config.get("comment") or steps[-1].get("comment", ""),
         "Created": image.created,

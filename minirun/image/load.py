@@ -1,4 +1,4 @@
-"""`docker load`: the images in an archive that `docker save`, skopeo, podman, buildx or umoci wrote.
+"""`docker load`: the images in an archive that `docker save`, skopeo or another tool wrote.
 
     docker-archive     manifest.json: [{"Config": name, "RepoTags": [...], "Layers": [names, lowest first]}]
     oci-archive        index.json: descriptors of manifests, which have descriptors of config and layers; all of them

@@ -67,3 +67,16 @@ def without_name(entries: list[dict], name: reference.Reference) -> list[dict]:
 def names_of(entries: Iterable[dict], digests: Sequence[str] | set[str]) -> list[str]:
     """The familiar names that point at manifests with these digests."""
     return [familiar_name(entry) for entry in entries if entry["digest"] in digests and full_name(entry)]
+
+
+def digests_of(entries: Iterable[dict], digest: str) -> list[str]:
+    """Under which repositories and digests a manifest was pulled: "alpine@sha256:...", Docker's RepoDigests.
+
+    Arguments: digest (str), of the manifest.
+    """
+    found = []
+    for entry in entries:
+        pulled = (entry.get("annotations") or {}).get(PULLED)
+        if entry["digest"] == digest and pulled and full_name(entry):
+            found.append(f"{reference.parse(full_name(entry)).familiar_name}@{pulled}")
+    return list(dict.fromkeys(found))

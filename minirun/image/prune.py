@@ -31,7 +31,8 @@ def prune(images: Images, users: Callable[[], Sequence[User]], *, everything: bo
         if image.id in used or image.names and not everything or not wanted(image):
             continue
         sizes = {chain: images.layout.layer_facts(chain).get("size", 0) for chain in image.chain_ids}
-        for word in image.names or [image.id]:
+        # Tags first: a name that is a digest takes the image with it, if no tag is left to keep it.
+        for word in sorted(image.names, key=lambda name: "@" in name) or [image.id]:
             try:
                 gone = images.remove(word, users=users())
             except EngineError:  # somebody needs it now, or has removed it

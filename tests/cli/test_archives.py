@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docker"))
 
 from engines import Docker, missing
+from throwaway import wait_for
 
 
 @pytest.fixture
@@ -52,6 +53,44 @@ def test_load_does_not_read_a_directory(minirun, tmp_path):
 def test_load_does_not_wait_for_a_terminal(minirun):
     done = on_a_terminal(minirun, "load")
     assert (done.returncode, done.stdout.strip()) == (1, "requested load from stdin, but stdin is empty")
+
+
+def test_load_from_a_pipe(minirun, tmp_path):
+    minirun.ok("save", "-o", str(tmp_path / "a.tar"), "alpine")
+    minirun.ok("rmi", "alpine")
+    words = " ".join((*minirun.words, "load"))
+    for tool in ("cat", "gzip -1c", "zstd -c"):
+        done = minirun.machine.run("sh", "-c", f"{tool} {tmp_path}/a.tar | {words}")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "Loaded image: alpine:latest\n", "")
+    done = minirun.machine.run("sh", "-c", f"gzip -1c {tmp_path}/a.tar | head -c 100000 | {words}")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, "", "Error processing tar file(exit status 1): unexpected EOF\n")
+
+
+def test_a_load_that_is_killed_leaves_nothing(minirun, tmp_path):
+    minirun.ok("save", "-o", str(tmp_path / "a.tar"), "alpine")
+    minirun.ok("rmi", "alpine")
+    images = minirun.machine.data / "images"
+    loading = minirun.popen("load", stdin=subprocess.PIPE)
+    loading.stdin.buffer.write((tmp_path / "a.tar").read_bytes()[:5_000_000])
+    loading.stdin.buffer.flush()
+    assert wait_for(lambda: [path for path in images.glob("tmp/*/archive") if path.stat().st_size > 4_000_000])
+    loading.kill()
+    loading.communicate()
+    assert minirun.ok("images", "-q") == ""
+    assert list(images.glob("tmp/*"))
+    minirun.ok("system", "check", "--repair")
+    assert list(images.glob("tmp/*")) == []
+    assert minirun.ok("load", "-i", str(tmp_path / "a.tar")) == "Loaded image: alpine:latest"
+
+
+def test_load_shows_its_way_on_a_terminal_only(minirun, tmp_path):
+    minirun.ok("save", "-o", str(tmp_path / "a.tar"), "alpine")
+    minirun.ok("rmi", "alpine")
+    shown = on_a_terminal(minirun, f"load -i {tmp_path}/a.tar").stdout
+    assert "Loading" in shown and "Loaded image: alpine:latest" in shown
+    minirun.ok("rmi", "alpine")
+    assert on_a_terminal(minirun, f"load -q -i {tmp_path}/a.tar").stdout.strip() == "Loaded image: alpine:latest"
 
 
 # ---- save --------------------------------------------------------------------------------------------------------

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from minirun.engine import about
 from minirun.errors import EngineError
 from minirun.image.arrival import Arrival
+from minirun.image.names import PULLED
 from minirun.image.store import Images, parse_tag
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
@@ -121,3 +123,13 @@ def test_a_removal_leaves_an_image_on_its_way_what_it_needs(images, two):
     image = images.find("second")
     assert all(map(os.path.isdir, image.layers))
     assert all(os.path.exists(images.layout.blob(blob["digest"])) for blob in image.manifest["layers"])
+
+
+def test_what_an_image_was_pulled_by(images, two):
+    index = f"sha256:{'a' * 64}"
+    with Arrival(images.layout) as arrival:
+        add(arrival, two[0])
+        arrival.notes[PULLED] = index
+        arrival.finish(config(digest(two[0])), [parse_tag("host:5000/a:1"), parse_tag("host:5000/a:2")])
+    shown = about.image(images.find("host:5000/a:1"))
+    assert (shown["RepoTags"], shown["RepoDigests"]) == (["host:5000/a:1", "host:5000/a:2"], [f"host:5000/a@{index}"])
