@@ -8,13 +8,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from conftest import Machine, Program
 from registries import DOCKER, OCI, SIZE, Fake, Image, Real, digest, forget_images, index, layers, short
 from throwaway import wait_for
 
 
 @pytest.fixture(autouse=True)
-def fresh(minirun: Program) -> Iterator[None]:
+def fresh(minirun) -> Iterator[None]:
     """The next test gets the host without the images of this one."""
     yield
     forget_images(minirun)
@@ -32,11 +31,11 @@ def fake(host, tmp_path):
         yield fake
 
 
-def entries(host: Machine) -> list[dict]:
+def entries(host) -> list[dict]:
     return json.loads((host.data / "images/index.json").read_text())["manifests"]
 
 
-def left_over(host: Machine) -> list[str]:
+def left_over(host) -> list[str]:
     return sorted(path.name for path in (host.data / "images/tmp").iterdir())
 
 
@@ -282,7 +281,7 @@ def be_old(fake: Fake, image: Image) -> None:
     (have_a_layer_too_many, "do not have the same number of layers"), (be_huge, "is larger than 4194304 bytes"),
     (leave_the_house, "invalid manifest: invalid checksum digest"), (be_old, "schema 1"),
 ], ids=lambda value: getattr(value, "__name__", ""))
-def test_a_liar_is_not_believed(minirun: Program, host: Machine, fake: Fake, lie, text) -> None:
+def test_a_liar_is_not_believed(minirun, host, fake, lie, text):
     image = Image(*layers("a"))
     fake.put(image)
     before = entries(host)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Program
 from registries import Fake, Image, Real, forget_images, layers, short
 
 #: What `htpasswd -B` makes of "secret"; it takes the strength 4, or each request would take a third of a second.
@@ -16,7 +15,7 @@ LOCKED = "auth: {htpasswd: {realm: test, path: %s}}\n"
 
 
 @pytest.fixture(autouse=True)
-def fresh(minirun: Program) -> Iterator[None]:
+def fresh(minirun) -> Iterator[None]:
     """The next test gets the host without the images of this one."""
     yield
     forget_images(minirun)
@@ -87,7 +86,7 @@ def test_push_to_nobody(minirun):
         1, 'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused\n')
 
 
-def test_who_has_no_password_stays_outside(minirun: Program, locked: Real, tmp_path: Path) -> None:
+def test_who_has_no_password_stays_outside(minirun, locked, tmp_path):
     image = Image(*layers("a"))
     locked.put(image, "x:1", "--dest-creds=me:secret")
     name = f"{locked.name}/x:1"
@@ -103,7 +102,7 @@ def test_who_has_no_password_stays_outside(minirun: Program, locked: Real, tmp_p
     assert not (tmp_path / "docker").exists()
 
 
-def test_login_lets_in_until_logout(minirun: Program, locked: Real, tmp_path: Path) -> None:
+def test_login_lets_in_until_logout(minirun, locked, tmp_path):
     image = Image(*layers("a"))
     locked.put(image, "x:1", "--dest-creds=me:secret")
     done = minirun("login", "-u", "me", "--password-stdin", locked.name, input="secret\n")
@@ -120,7 +119,7 @@ def test_login_lets_in_until_logout(minirun: Program, locked: Real, tmp_path: Pa
     assert (result.code, result.err) == (1, "no basic auth credentials\n")
 
 
-def test_skopeos_password_will_do(minirun: Program, locked: Real, tmp_path: Path) -> None:
+def test_skopeos_password_will_do(minirun, locked, tmp_path):
     image = Image(*layers("a"))
     locked.put(image, "x:1", "--dest-creds=me:secret")
     (tmp_path / "auth.json").write_text(json.dumps({"auths": {locked.name: {"auth": "bWU6c2VjcmV0"}}}))
@@ -139,7 +138,7 @@ def test_words_that_do_not_fit(minirun, tmp_path, words, text):
     assert (result.code, result.err.splitlines(keepends=True)[-1]) == (1, text)
 
 
-def test_a_mirror_is_asked_first(minirun: Program, host, tmp_path: Path) -> None:
+def test_a_mirror_is_asked_first(minirun, host, tmp_path):
     image = Image(*layers("a"))
     with Fake(host, tmp_path / "fake").running() as fake:
         fake.put(image)
@@ -153,7 +152,7 @@ def test_a_mirror_is_asked_first(minirun: Program, host, tmp_path: Path) -> None
     assert result.code == 1 and "invalid mirror: 'ftp://x'" in result.err
 
 
-def test_a_certificate_that_nobody_vouches_for(minirun: Program, host, tmp_path: Path) -> None:
+def test_a_certificate_that_nobody_vouches_for(minirun, host, tmp_path):
     made = host.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                     "-days", "2", "-subj", "/CN=lab", "-addext", "subjectAltName=IP:203.0.113.1",
                     "-keyout", f"{tmp_path}/key", "-out", f"{tmp_path}/crt")
