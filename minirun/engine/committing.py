@@ -16,6 +16,7 @@ from minirun.engine import bundle, places, register
 from minirun.errors import KernelError, NoSuchContainer, NoSuchImage
 from minirun.image import changes as instructions
 from minirun.image import difference, overlay, writer
+from minirun.image import layout as oci
 from minirun.image.arrival import Arrival
 from minirun.image.store import Images
 from minirun.trace import step
@@ -73,19 +74,31 @@ def commit(container: Container, wish: Commit) -> str:
             for diff_id, descriptor in zip(image.diff_ids, image.manifest["layers"], strict=True):
                 if not arrival.has(diff_id, descriptor):
                     raise NoSuchImage(image.id)
-        archive = f"{arrival.draft}/layer.tar"
-        with step("make a layer of what the container has written"), _writing(archive):
-            fd = os.open(archive, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            if written := _write_layer(container, wish.pause, fd):
-                os.lseek(fd, 0, os.SEEK_SET)
-                arrival.add(fd)
-        finally:
-            os.close(fd)
+        with step("make a layer of what the container has written"):
+            written = _add_layer(arrival, container, wish.pause)
         config = _config(image, container, settings, arrival.diff_ids)
         config["history"] += [_history(container, wish, config["created"], empty=not written)]
         config |= {"author": wish.author} if wish.author else {}
         return arrival.finish(store.dumps(config).encode("utf-8", "replace"), [wish.name])
+
+
+def _add_layer(arrival: Arrival, container: Container, pause: bool) -> bool:
+    """Write the container's layer and take it in. Returns: whether there is anything in it."""
+    archive = f"{arrival.draft}/layer.tar"
+    with _writing(archive):
+        fd = os.open(archive, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        if not _write_layer(container, pause, fd):
+            return False
+        size = os.lseek(fd, 0, os.SEEK_END)
+        os.lseek(fd, 0, os.SEEK_SET)
+        arrival.add(fd, keep_blob=False)
+        digest = arrival.diff_ids[-1]  # of a plain tar, which is its own blob
+        arrival.adopt(archive, digest)
+        arrival.descriptors.append({"mediaType": oci.LAYER, "digest": digest, "size": size})
+    finally:
+        os.close(fd)
+    return True
 
 
 def _write_layer(container: Container, pause: bool, fd: int) -> bool:
