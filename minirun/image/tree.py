@@ -154,16 +154,23 @@ class Tree:
     def _directory(self, level: Level, layer: int) -> int:
         """A descriptor of a level's directory in one of its layers, good until another level is visited; -1: gone."""
         if level.parts != self._open_parts:
+            above = self._open if level.parts[:-1] == self._open_parts else {}
+            near = {number: self._opened(handle, level.parts[-1:]) for number, handle in above.items()
+                    if number in level.layers and handle >= 0}  # from where we are it is one step
             self._leave()
-            self._open_parts = level.parts
+            self._open, self._open_parts = near, level.parts
         if layer not in self._open:
-            try:
-                self._open[layer] = open_directory(self._roots[layer], level.parts)
-            except KernelError as error:
-                if error.errno not in _GONE:
-                    raise
-                self._open[layer] = -1
+            self._open[layer] = self._opened(self._roots[layer], level.parts)
         return self._open[layer]
+
+    @staticmethod
+    def _opened(start: int, parts: Parts) -> int:
+        try:
+            return open_directory(start, parts)
+        except KernelError as error:
+            if error.errno not in _GONE:
+                raise
+            return -1
 
     def _leave(self) -> None:
         for handle in self._open.values():
