@@ -10,19 +10,25 @@ from minirun.errors import KernelError
 
 
 class LogWriter:
-    """Write a container's output to its log. Arguments: path (str), made when it is missing, else continued.
+    """Write a container's output to its log.
+
+    Arguments: path (str), made when it is missing, else continued; fd (int), the log that another process had open.
+    `.fd` is the open file, -1 after its end.
 
     A disk that is full must not stop the container, nor leave half a record: such records are dropped, `.lost` counts
     them and `.error` says why. Errors: KernelError when the log cannot be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fd: int = -1) -> None:
         self.lost = 0
         self.error = ""
         self._streams = {"stdout": Lines(), "stderr": Lines()}
+        self.fd = fd
+        if fd >= 0:
+            return
         try:
             # O_APPEND: a second writer or a log rotation by truncation never leaves a hole
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         except OSError as reason:
             from minirun.store import disk_hint  # a monitor that rests has no other use for it
 
@@ -38,11 +44,11 @@ class LogWriter:
 
     def close(self) -> None:
         """End both streams and close the file; safe to do twice."""
-        if self._fd >= 0:
+        if self.fd >= 0:
             self.end("stdout")
             self.end("stderr")
-            os.close(self._fd)
-            self._fd = -1
+            os.close(self.fd)
+            self.fd = -1
 
     def _write(self, stream: str, pieces: list[tuple[bytes, str]]) -> None:
         if not pieces:
@@ -50,14 +56,14 @@ class LogWriter:
         data = "".join([record(stream, piece, moment) for piece, moment in pieces]).encode()
         written = 0
         try:
-            written = os.write(self._fd, data)
+            written = os.write(self.fd, data)
             self.error = "" if written == len(data) else "the disk is full"
         except OSError as reason:
             self.error = os.strerror(reason.errno or 0).lower()
         if written != len(data):
             self.lost += len(pieces)
             if written:  # take the half batch back: a reader must find whole lines only
-                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+                os.ftruncate(self.fd, os.fstat(self.fd).st_size - written)
 
     @property
     def idle(self) -> bool:

@@ -5,7 +5,7 @@ have used, so after a quiet second the monitor executes a fresh interpreter in i
 is, with its pid, its child and its open files; only its memory is new, and half as much. When the container has ended,
 the modules for cleaning up are loaded again.
 
-    python3 -IS -c AGAIN HOME ID DATA-ROOT EXEC-ROOT PID LISTENER STDIN STDOUT STDERR MASTER
+    python3 -IS -c AGAIN HOME ID DATA-ROOT EXEC-ROOT PID LISTENER LOG STDIN STDOUT STDERR MASTER
                          [CLIENT:WANTS ...] [SERVICE=WORD,... ...]
 
 where HOME is the directory that holds our package, and numbers of open files follow the pid, -1 where there is none;
@@ -37,7 +37,8 @@ def rest(container_id: str, relay: Relay) -> None:
     if trace.listening():
         return  # whoever listens would hear no more
     ends = relay.ends
-    descriptors = [relay.listener, ends.stdin, ends.stdout, ends.stderr, ends.master]
+    # The log is passed on, not opened anew: its directory may have been removed, and the container is to go on.
+    descriptors = [relay.listener, relay.log.fd if relay.log else -1, ends.stdin, ends.stdout, ends.stderr, ends.master]
     clients = [f"{client.fd}:{client.wants}" for client in relay.clients.values()]
     services = [f"{type(service).__module__}={','.join(service.words())}" for service in relay.services]
     words = [container_id, places.data, places.run, str(relay.pid), *map(str, descriptors), *clients, *services]
@@ -61,15 +62,14 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
 
     with open("/proc/self/comm", "w", encoding="ascii") as comm:
         comm.write("minirun:monitor")
-    pid, listener, *ends = map(int, words[:6])
-    log = LogWriter(f"{data}/containers/{container_id}/{container_id}-json.log")
-    relay = Relay(Ends.taken_over(*ends), log, listener)
+    pid, listener, log, *ends = map(int, words[:7])
+    relay = Relay(Ends.taken_over(*ends), LogWriter("", log) if log >= 0 else None, listener)
     relay.changed = lambda: _changed(relay, container_id, data, run)
     relay.failed = lambda service, error: _failed(f"{run}/containers/{container_id}", service, error)
-    for fd in (listener, *ends):
+    for fd in (listener, log, *ends):
         if fd >= 0:
             os.set_inheritable(fd, False)
-    for word in words[6:]:
+    for word in words[7:]:
         module, equals, rest = word.partition("=")
         if equals:
             relay.services.append(_service(module, rest.split(",")))

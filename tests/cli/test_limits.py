@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from throwaway import wait_for
 
 HOG = "dd if=/dev/zero of=/dev/shm/x bs=1M count=60 2>/dev/null"  # pages of a tmpfs count as the container's memory
 
@@ -82,7 +83,7 @@ def test_every_process_is_in_every_cgroup(minirun, host):
 
     assert len(container.cgroups()) == len(cgroup_trees())
     for directory in container.cgroups():
-        assert len((directory / "cgroup.procs").read_text().split()) == 2, directory
+        assert wait_for(lambda: len((directory / "cgroup.procs").read_text().split()) == 2), directory  # noqa: B023
 
 
 def test_out_of_memory(minirun):

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from throwaway import wait_for
@@ -212,6 +213,8 @@ def test_a_record_that_is_lost(minirun, host, check):
     container = minirun.begin("alpine", "sleep", "60")
     monitor, pid = container.monitor(), container.pid
     subprocess.run(["rm", "-r", host.data / "containers" / container.id], check=True)
+    # Not even when the monitor goes to its rest, for which it executes a fresh interpreter.
+    assert wait_for(lambda: b"go_on" in Path(f"/proc/{monitor}/cmdline").read_bytes())
     assert check(repair=True) == ["name", "run"]
     assert container.running() and str(pid) in check.problems[0][3]
     os.kill(monitor, signal.SIGKILL)
