@@ -27,7 +27,7 @@ def check(document: object) -> None:
     _check_moment(config.get("created"), "created")
     for number, step in enumerate(_of(config.get("history"), list, "history")):
         name = f"history[{number}]"
-        _of(step, dict, name)
+        _has(step, dict, name)
         for key in ("created_by", "comment", "author"):
             _of(step.get(key), str, f"{name}.{key}")
         _of(step.get("empty_layer"), bool, f"{name}.empty_layer")
@@ -42,11 +42,11 @@ def _check_settings(settings: dict, name: str) -> None:
         _of(settings.get(key), str, f"{name}.{key}")
     for key in ("Env", "Cmd", "Entrypoint", "Shell", "OnBuild"):
         for word in _of(settings.get(key), list, f"{name}.{key}"):
-            _of(word, str, f"{name}.{key}")
+            _has(word, str, f"{name}.{key}")
     for key in ("Volumes", "ExposedPorts", "Labels", "Healthcheck"):
         _of(settings.get(key), dict, f"{name}.{key}")
     for label, value in (settings.get("Labels") or {}).items():
-        _of(value, str, f"{name}.Labels[{label}]")
+        _has(value, str, f"{name}.Labels[{label}]")
 
 
 def _check_moment(value: object, name: str) -> None:
@@ -59,14 +59,13 @@ def _check_moment(value: object, name: str) -> None:
 
 
 def _of(value: object, kind: type, name: str) -> Any:
+    """A value of a kind; nothing, or Go's null, is an empty one."""
     if value is None:
         return kind()
-    if not isinstance(value, kind):
-        raise EngineError(f"invalid image config: {shown(name)} is not of type {kind.__name__}")
+    _has(value, kind, name)
     return value
 
 
-def _short(name: str) -> str:
-    from minirun.image.layers import shown
-
-    return shown(name)
+def _has(value: object, kind: type, name: str) -> None:
+    if not isinstance(value, kind):
+        raise EngineError(f"invalid image config: {shown(name)} is not of type {kind.__name__}")

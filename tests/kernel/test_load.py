@@ -20,7 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from minirun.engine import about
 from minirun.errors import MinirunError
 from minirun.image import bundle, load
 from minirun.image.store import Images
@@ -274,6 +277,8 @@ HOSTILE = {
     "an environment of numbers": (settings_with(config={"Env": [1]}), "config.Env is not of type str"),
     "labels in a list": (settings_with(config={"Labels": ["a"]}), "config.Labels is not of type dict"),
     "a story of words": (settings_with(history=["x"]), "history[0] is not of type dict"),
+    "a story of nothing": (settings_with(history=[None]), "history[0] is not of type dict"),
+    "a label of nothing": (settings_with(config={"Labels": {"a": None}}), "config.Labels[a] is not of type str"),
     "a config that is a list": (docker(LAYER, settings=b"[]"), "it is not an object"),
     "a config in depth": (docker(LAYER, settings=b"[" * 100_000), "it is not JSON"),
     "a manifest that is no JSON": (tar(("manifest.json", b"{")), "it is not JSON"),
@@ -339,3 +344,41 @@ def test_a_member_in_a_file_that_shrinks(tmp_path: Path) -> None:
         os.truncate(path, 1000)
         with pytest.raises(MinirunError, match="unexpected EOF"):
             io.BufferedReader(table.part("a")).read()
+
+
+JUNK = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(
+    inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["mediaType", "digest", "size", "platform", "annotations", "os", "architecture", "created", "Labels"]), inner,
+        max_size=3), max_leaves=6)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from(["Config", "RepoTags", "Layers", "manifest", "index", "config", "settings", "layers"]),
+       value=JUNK)
+def test_any_value_in_any_place_is_taken_or_refused(images: Images, take_in: Callable, key: str, value: object) -> None:
+    archive = {"manifest": lambda: oci(LAYER, config=value), "index": lambda: oci(LAYER, index={"manifests": [value]}),
+               "layers": lambda: oci(LAYER, layers=value), "settings": lambda: settings_with(config=value),
+               "config": lambda: settings_with(**(value if isinstance(value, dict) else {"history": value})),
+               }.get(key, lambda: docker(LAYER, **{key: value}))()
+    listed_or_refused(images, take_in, archive)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(form=st.sampled_from([docker(LAYER), oci(LAYER)]), changes=st.lists(
+    st.tuples(st.integers(0, 6000), st.binary(min_size=1, max_size=4)), min_size=1, max_size=4))
+def test_any_damage_is_survived(images: Images, take_in: Callable, form: bytes, changes: list) -> None:
+    archive = bytearray(form)
+    for place, data in changes:
+        archive[place:place + len(data)] = data
+    listed_or_refused(images, take_in, bytes(archive))
+
+
+def listed_or_refused(images: Images, take_in: Callable, archive: bytes) -> None:
+    """What came in can be listed and described; what did not has one line to say why."""
+    try:
+        take_in(archive)
+    except MinirunError as error:
+        assert "\n" not in str(error)
+    for image in images.every():
+        about.image(image)
+    assert on_disk(images)["tmp"] == []
