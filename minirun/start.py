@@ -22,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-LARGEST = 1 << 16  # no module of ours is compiled to as much
 PACKAGES = frozenset(("minirun.cli", "minirun.engine", "minirun.image", "minirun.kernel", "minirun.lecture",
                       "minirun.network", "minirun.runtime"))
 
@@ -46,12 +45,13 @@ class Ours:
             fd = os.open(cached := f"{directory}/__pycache__/{stem}{cls.suffix}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
-        compiled = os.read(fd, LARGEST)  # so little that no memory is mapped for it
+        size = os.fstat(fd).st_size
+        compiled = os.read(fd, size)  # not more than that, and not kept for long: a monitor would live with the holes
         os.close(fd)
         # A compiled file begins with: what Python made it, flags (0: known by time and size), source's time and size.
         words = (0, int(source.st_mtime), source.st_size)
         head = MAGIC_NUMBER + b"".join((word & 0xFFFFFFFF).to_bytes(4, "little") for word in words)
-        if compiled[:16] != head or len(compiled) == LARGEST:
+        if compiled[:16] != head or len(compiled) != size:
             return None
         spec = ModuleSpec(name, cls, origin=f"{place}.py",  # type: ignore[arg-type]
                           is_package=package, loader_state=compiled)
@@ -69,7 +69,9 @@ class Ours:
         """Run the module's code."""
         spec = module.__spec__
         compiled, spec.loader_state = spec.loader_state, None  # type: ignore[union-attr]
-        exec(marshal.loads(memoryview(compiled)[16:]), module.__dict__)
+        code = marshal.loads(memoryview(compiled)[16:])
+        del compiled
+        exec(code, module.__dict__)
 
 
 class AskSite:
