@@ -6,7 +6,10 @@ All here are pure functions from text to text, but for `read`.
 
 from __future__ import annotations
 
-import posix as os  # os without its Python half: a monitor at rest may have this module
+import errno
+
+from minirun.errors import KernelError
+from minirun.kernel import procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,16 +35,11 @@ RESOLVED = "/run/systemd/resolve/resolv.conf"
 def read(path: str) -> str:
     """The text of a file; "" when it is not there."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # the first open() of a program takes a millisecond
-    except FileNotFoundError:
+        return procfs.read(path)  # not open(), whose first call takes a millisecond
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
         return ""
-    try:
-        parts = []
-        while part := os.read(fd, 65536):
-            parts.append(part)
-    finally:
-        os.close(fd)
-    return b"".join(parts).decode("utf-8", "surrogateescape")
 
 
 def host_resolv_conf(path: str = "/etc/resolv.conf", resolved: str = RESOLVED) -> str:

@@ -8,6 +8,7 @@ A command is begun in both hosts before the first is waited for (`begin`, then `
 
 from __future__ import annotations
 
+import abc
 import json
 import os
 import shutil
@@ -63,7 +64,7 @@ def finish(process: subprocess.Popen, seconds: float = 90) -> Done:
     return Done(process.returncode, out, err)
 
 
-class Twin(Host):
+class Twin(Host, abc.ABC):
     """A throw-away host with an engine on it.
 
     `.words`, the command line of its client. Arguments: data (Path), the data root; settings (dict), what is in the
@@ -115,9 +116,9 @@ class Twin(Host):
     def restart(self) -> None:
         """What an administrator does to have all networks set anew: Docker is restarted, minirun reloads."""
 
+    @abc.abstractmethod
     def netns_file(self, name: str, key: str) -> str:
         """The file on which the network namespace of container `name` should be mounted; `key`, its SandboxKey."""
-        raise NotImplementedError
 
     def clear(self) -> None:
         """Remove all containers and all networks but the three that always are; what traffic and tests have left."""
