@@ -79,7 +79,8 @@ def push(options: Options) -> int:
         print(f"The push refers to repository [{name.name}]", flush=True)
     try:
         with Quiet() if options.quiet else witness(sys.stdout) as told:
-            pushing.push(store().find(name.familiar), registries.source(), name, told)
+            images = store()
+            pushing.push(images, images.find(name.familiar), registries.source(), name, told)
     except NoSuchImage:
         raise ClientError(f"An image does not exist locally with the tag: {name.familiar_name}", exit_code=1) from None
     except EngineError as error:  # Docker's client gets it in the stream of progress, and adds nothing

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 FAMILIAR_NAME = "org.opencontainers.image.ref.name"
 FULL_NAME = "io.containerd.image.name"
-#: Ours: the digest that the name pointed at when the image was pulled, which may be that of an index of platforms.
+#: Ours: the digest that the name had in its registry when the image was pulled or pushed; it may be that of an index of
+#: platforms.
 PULLED = "minirun.pulled.digest"
 
 
@@ -37,9 +38,11 @@ def familiar_name(entry: dict) -> str:
 
 
 def named(entry: dict, name: reference.Reference | None) -> dict:
-    """The descriptor with another name, or with none."""
+    """The descriptor with another name, or with none. In another repository it has no digest yet."""
+    before = full_name(entry)
+    moved = bool(name and before) and reference.parse(before).name != name.name  # type: ignore[union-attr]
     notes = {key: value for key, value in (entry.get("annotations") or {}).items()
-             if key not in (FAMILIAR_NAME, FULL_NAME)}
+             if key not in (FAMILIAR_NAME, FULL_NAME) and not (moved and key == PULLED)}
     if name:
         notes |= {FAMILIAR_NAME: name.familiar, FULL_NAME: name.full}
     return {**{key: value for key, value in entry.items() if key != "annotations"},

@@ -102,7 +102,7 @@ def _pull_from(registry: Registry, images: Images, name: Reference, wanted: mani
     if known is not None:
         image_id = images.layout.read(known["digest"])["config"]["digest"]
         if before != image_id:
-            _give_name(images, known, name)
+            _give_name(images, known, name, digest)
     else:
         document, kind = manifests.read(data, media_type)
         if kind in manifests.INDEXES:
@@ -181,13 +181,15 @@ def _known(images: Images, name: Reference, digest: str, wanted: manifests.Platf
     return None
 
 
-def _give_name(images: Images, entry: dict, name: Reference) -> None:
+def _give_name(images: Images, entry: dict, name: Reference, digest: str) -> None:
     """Point a name at an image that is here under another one."""
     with images.layout.lock():
         entries = images.layout.index()
         if not any(other["digest"] == entry["digest"] for other in entries):
             raise NoSuchImage(name.familiar)  # removed a moment ago
-        images.layout.replace_index(with_entry(entries, named(entry, name)))
+        new = named(entry, name)
+        new["annotations"][PULLED] = digest
+        images.layout.replace_index(with_entry(entries, new))
 
 
 def _id(images: Images, name: Reference) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from registries import Fake, Image, Real, forget_images, layers, short
+from throwaway import wait_for
 
 #: What `htpasswd -B` makes of "secret"; it takes the strength 4, or each request would take a third of a second.
 HTPASSWD = "me:$2b$04$luu2JNtd4sx/uF1Ah5XGQO0B/E9YEFZ1EKYUFQiakII9JDM.6jBd.\n"
@@ -173,3 +177,75 @@ def test_a_certificate_that_nobody_vouches_for(minirun, host, tmp_path):
         forget_images(minirun)
         result = minirun("pull", "-q", f"{registry.name}/x", SSL_CERT_FILE=f"{tmp_path}/crt")
         assert (result.code, result.err) == (0, "")
+
+
+def manifest_in(host, registry, name: str, tag: str = "latest") -> dict:
+    """A manifest as the registry has it."""
+    done = host.run("curl", "-s", "-H", "Accept: application/vnd.oci.image.manifest.v1+json",
+                    f"http://{registry.name}/v2/{name}/manifests/{tag}")
+    return json.loads(done.stdout)
+
+
+def test_what_was_made_here_travels_compressed(minirun, host, registry):
+    name = f"{registry.name}/made"
+    minirun.ok("run", "--name", "maker", "alpine", "sh", "-c", "echo hello > /etc/hello")
+    image_id = minirun.ok("commit", "maker", name)
+    minirun.ok("rm", "maker")
+    minirun.ok("push", "-q", name)
+    manifest = manifest_in(host, registry, "made")
+    assert [layer["mediaType"] for layer in manifest["layers"]] == 2 * ["application/vnd.oci.image.layer.v1.tar+gzip"]
+    assert manifest["config"]["digest"] == image_id
+    # the digest it has there is told here, as after a pull; and it is all here under that digest
+    [digest] = json.loads(minirun.ok("image", "inspect", "-f", "{{json .RepoDigests}}", name))
+    assert minirun.ok("run", "--rm", name, "cat", "/etc/hello") == "hello"
+    done = host.run("skopeo", "inspect", "--tls-verify=false", f"docker://{digest}")
+    assert done.returncode == 0, done.stderr
+    assert "Image is up to date" in minirun.ok("pull", name)
+
+
+def test_what_is_packed_is_packed_once_and_the_plain_form_goes(minirun, host, registry):
+    blobs = host.data / "images/blobs/sha256"
+    minirun.ok("run", "--name", "maker", "alpine", "touch", "/one")
+    minirun.ok("commit", "maker", f"{registry.name}/one")
+    minirun.ok("commit", "maker", f"{registry.name}/two")
+    minirun.ok("rm", "maker")
+    minirun.ok("push", "-q", f"{registry.name}/one")
+    before = set(blobs.iterdir())
+    minirun.ok("push", "-q", f"{registry.name}/two")
+    new = set(blobs.iterdir()) - before
+    assert [json.loads(path.read_text())["layers"] for path in new] == [
+        manifest_in(host, registry, "two")["layers"]]  # nothing but the manifest
+    assert not minirun.ok("system", "check")
+
+
+def test_a_push_that_is_killed_while_it_packs_changes_nothing(minirun, host, registry, tmp_path):
+    name = f"{registry.name}/large"
+    (tmp_path / "large").write_bytes(os.urandom(50_000_000))
+    host.run("tar", "cf", tmp_path / "large.tar", "-C", tmp_path, "large", check=True)
+    minirun.ok("import", str(tmp_path / "large.tar"), name)
+    index = host.data / "images/index.json"
+    before = index.read_text()
+    pushing = minirun.popen("push", name)
+    drafts = host.data / "images/tmp"
+    assert wait_for(lambda: any(path.stat().st_size > 100_000 for path in drafts.glob("draft-*/*")))
+    pushing.kill()
+    pushing.communicate()
+    assert index.read_text() == before
+    minirun.ok("push", "-q", name)
+    assert not list(drafts.glob("draft-*"))
+    [layer] = manifest_in(host, registry, "large")["layers"]
+    assert layer["mediaType"].endswith("+gzip")
+    packed = (host.data / "images/blobs" / layer["digest"].replace(":", "/")).read_bytes()
+    diff_id = f"sha256:{hashlib.sha256(gzip.decompress(packed)).hexdigest()}"
+    assert json.loads(minirun.ok("image", "inspect", "-f", "{{json .RootFS.Layers}}", name)) == [diff_id]
+
+
+def test_another_repository_has_no_digest_before_it_is_pushed_to(minirun, host, registry):
+    Real.put(registry, Image(*layers("a")), "x:1")
+    minirun.ok("pull", "-q", f"{registry.name}/x:1")
+    minirun.ok("tag", f"{registry.name}/x:1", f"{registry.name}/y")
+    digests = json.loads(minirun.ok("image", "inspect", "-f", "{{json .RepoDigests}}", f"{registry.name}/y"))
+    assert [digest.partition("@")[0] for digest in digests] == [f"{registry.name}/x"]
+    minirun.ok("push", "-q", f"{registry.name}/y")
+    digests = json.loads(minirun.ok("image", "inspect", "-f", "{{json .RepoDigests}}", f"{registry.name}/y"))
+    assert [digest.partition("@")[0] for digest in digests] == [f"{registry.name}/x", f"{registry.name}/y"]
