@@ -40,7 +40,7 @@ def pull_missing(word: str) -> None:
     from minirun.cli.pull_progress import witness
     from minirun.engine import registries
     from minirun.image import pull as pulling
-    from minirun.image.connection import Unreachable
+    from minirun.image.failures import Unreachable
 
     name = pulling.parse(word)
     try:
@@ -68,7 +68,7 @@ def push(options: Options) -> int:
     from minirun.engine import registries
     from minirun.image import push as pushing
     from minirun.image import reference
-    from minirun.image.registry import NO_CREDENTIALS
+    from minirun.image.entrance import NO_CREDENTIALS
 
     asked = reference.parse(options.name)
     if asked.digest:
@@ -95,7 +95,8 @@ def login(options: Options) -> int:
     """See whether a registry takes a name and a password, and write them down."""
     from minirun.engine import registries
     from minirun.image import credentials, reference
-    from minirun.image.registry import Credentials, Registry
+    from minirun.image.entrance import Credentials
+    from minirun.image.registry import Registry
 
     domain, shown = _server(options.server)
     user, password = _name_and_password(options)
@@ -157,7 +158,7 @@ def _name_and_password(options: Options) -> tuple[str, str]:
 
 
 def _ask(server: str):  # type: ignore[no-untyped-def]  # Credentials, which is loaded when somebody logs in
-    from minirun.image.registry import Credentials
+    from minirun.image.entrance import Credentials
 
     if not (os.isatty(0) and os.isatty(1)):
         raise ClientError("Error: Cannot perform an interactive login from a non TTY device", exit_code=1)

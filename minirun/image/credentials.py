@@ -15,7 +15,8 @@ import os
 
 from minirun import store
 from minirun.errors import ClientError, MinirunError
-from minirun.image.registry import HUB, Credentials
+from minirun.image.entrance import Credentials
+from minirun.image.registry import HUB
 from minirun.kernel import process
 
 TYPE_CHECKING = False

@@ -19,7 +19,8 @@ from urllib3.exceptions import HTTPError
 
 from minirun import store
 from minirun.errors import EngineError, KernelError
-from minirun.image.connection import ATTEMPTS, PAUSE, unreachable
+from minirun.image.connection import ATTEMPTS, PAUSE
+from minirun.image.failures import unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import urllib3
 
 from minirun.errors import EngineError
-from minirun.image.connection import Connection, unreachable
+from minirun.image.connection import Connection
+from minirun.image.failures import unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Fetched:
         self._failure: Exception | None = None
 
     def __enter__(self) -> Fetched:
-        self._answer = Connection([]).request("GET", self.source, self._headers, attempts=1)
+        self._answer = Connection([], attempts=1).request("GET", self.source, self._headers)
         if self._answer.status >= 400:
             raise EngineError(f"failed to GET {self.source} with status {self._answer.status} {self._answer.reason}")
         self.begins(self.source)

@@ -15,10 +15,13 @@ import os
 
 from minirun.errors import EngineError, NoSuchImage
 from minirun.image import manifests, reference
-from minirun.image.connection import Connection, Unreachable
+from minirun.image.answers import Denied
+from minirun.image.connection import Connection
+from minirun.image.entrance import Credentials
+from minirun.image.failures import Unreachable
 from minirun.image.names import PULLED, named, with_entry
 from minirun.image.reference import Reference
-from minirun.image.registry import HUB, Credentials, Denied, Registry
+from minirun.image.registry import HUB, Registry
 from minirun.image.store import Images
 
 TYPE_CHECKING = False
@@ -45,7 +48,7 @@ class Witness:
 class Source:
     """Where images come from and go to.
 
-    Arguments: insecure (list of str), see `connection.is_insecure`; mirrors (list of str), URLs that are asked for
+    Arguments: insecure (list of str), see `addresses.is_insecure`; mirrors (list of str), URLs that are asked for
     Docker Hub's images first; credentials, gives those for a domain.
     """
 

@@ -207,7 +207,7 @@ def test_a_redirect_takes_no_token_along(minirun, host, fake, tmp_path):
         assert {line["authorization"] for line in other.log()} == {None}
     assert "Bearer secret-token" in {line["authorization"] for line in fake.log("blobs")}
     (asked,) = fake.log("/token")
-    assert asked["query"] == "scope=repository%3Ax%3Apull&service=the%2C+registry"
+    assert asked["query"] == "service=the%2C+registry&scope=repository%3Ax%3Apull"
 
 
 def test_a_redirect_leads_to_no_file(minirun, fake):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirun.errors import EngineError, MinirunError
-from minirun.image import challenge, connection, credentials, manifests
-from minirun.image.registry import Credentials
+from minirun.image import addresses, challenge, connection, credentials, failures, manifests
+from minirun.image.entrance import Credentials
 
 OCI, LIST = manifests.oci.MANIFEST, manifests.INDEXES[1]
 DIGEST = f"sha256:{'a' * 64}"
@@ -151,7 +151,7 @@ def test_the_first_that_fits_is_chosen():
     ("11.1.2.3:5000", ["10.0.0.0/8"], False), ("localhost.example.org", [], False),
 ])
 def test_who_may_be_spoken_to_in_plain_text(host, insecure, answer):
-    assert connection.is_insecure(host, insecure) is answer
+    assert addresses.is_insecure(host, insecure) is answer
 
 
 @pytest.mark.parametrize(("url", "before"), [
@@ -160,18 +160,18 @@ def test_who_may_be_spoken_to_in_plain_text(host, insecure, answer):
 ])
 def test_where_nobody_is_sent(url, before):
     with pytest.raises(EngineError, match="refusing to go on"):
-        connection.check_url(url, before)
+        addresses.check_url(url, before)
 
 
 def test_a_proxy_is_not_for_the_loopback_network(monkeypatch):
     for name, value in (("http_proxy", "proxy:3128"), ("https_proxy", "http://u:p@proxy:3128"),
                         ("no_proxy", ".example.org")):
         monkeypatch.setenv(name, value)
-    assert connection._proxy("http", "127.0.0.1", "127.0.0.1:5000") == ""
-    assert connection._proxy("http", "localhost", "localhost") == ""
-    assert connection._proxy("http", "a.example.org", "a.example.org:5000") == ""
-    assert connection._proxy("http", "example.com", "example.com") == "http://proxy:3128"
-    assert connection._proxy("https", "example.com", "example.com") == "http://u:p@proxy:3128"
+    assert addresses.proxy("http", "127.0.0.1", "127.0.0.1:5000") == ""
+    assert addresses.proxy("http", "localhost", "localhost") == ""
+    assert addresses.proxy("http", "a.example.org", "a.example.org:5000") == ""
+    assert addresses.proxy("http", "example.com", "example.com") == "http://proxy:3128"
+    assert addresses.proxy("https", "example.com", "example.com") == "http://u:p@proxy:3128"
 
 
 @pytest.mark.parametrize(("word", "least", "most"), [
@@ -184,7 +184,7 @@ def test_when_to_come_again(word, least, most):
 
 def test_failures_have_gos_words():
     def text(reason: Exception) -> str:
-        return connection.unreachable("GET", "https://x.example/v2/", reason).message.partition(": ")[2]
+        return failures.unreachable("GET", "https://x.example/v2/", reason).message.partition(": ")[2]
 
     refused = urllib3.exceptions.ProtocolError("Connection broken", ConnectionResetError(104, "reset"))
     assert text(refused) == "dial tcp x.example:443: connect: connection reset by peer"

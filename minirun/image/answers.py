@@ -1,0 +1,84 @@
+"""What a registry answers: a body, of a size that was agreed on, or a refusal.
+
+A refusal is JSON (OCI distribution-spec, "Error Codes"), and what becomes of it are the words of Docker's client:
+
+    {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}     manifest unknown: manifest unknown
+"""
+
+from __future__ import annotations
+
+from urllib3.exceptions import HTTPError
+
+from minirun import store
+from minirun.errors import EngineError
+from minirun.image.connection import seconds
+from minirun.image.failures import unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    import urllib3
+
+#: The most bytes of an answer that is no manifest and no blob.
+WORDS_MAX = 1024 * 1024
+
+
+class Denied(EngineError):
+    """A registry does not let us in, or has no such thing for us. `.status` (int), `.code` (str, the registry's)."""
+
+    def __init__(self, message: str, status: int = 401, code: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status, self.code = status, code
+
+
+def read(answer: urllib3.BaseHTTPResponse, url: str, most: int = WORDS_MAX) -> bytes:
+    """The body of an answer, at most so many bytes. Arguments: url (str), what was asked for.
+
+    Errors: EngineError for a larger one; Unreachable when it breaks off.
+    """
+    data = b""
+    try:
+        while len(data) <= most and (part := answer.read(most + 1 - len(data))):
+            data += part
+        if len(data) > most:
+            answer.close()
+            raise EngineError(f"the registry's answer is larger than {most} bytes")
+        return data
+    except HTTPError as reason:
+        raise unreachable("GET", url, reason) from None
+    finally:
+        answer.release_conn()
+
+
+def done(answer: urllib3.BaseHTTPResponse) -> None:
+    """Let the connection serve again: what it has still to say does not matter."""
+    answer.drain_conn()
+    answer.release_conn()
+
+
+def refusal(answer: urllib3.BaseHTTPResponse, data: bytes) -> Denied:
+    """What a registry has to say against it. Arguments: data, the body of its answer."""
+    code = message = hint = ""
+    try:
+        document: Any = store.loads(data.decode())
+        first = (document.get("errors") or [{}])[0]
+        code, message = str(first.get("code", "")), str(first.get("message", ""))
+        message = message or str(document.get("details") or document.get("error") or "")
+    except (ValueError, AttributeError, TypeError, IndexError, RecursionError):
+        pass  # no JSON: the status has to do
+    status = answer.status
+    if status == 429:
+        code, message = code or "TOOMANYREQUESTS", message or "Rate exceeded"
+        wait = seconds(answer.headers.get("Retry-After") or answer.headers.get("RateLimit-Reset") or "")
+        hint = f"the registry takes requests again in {int(wait)} seconds" if wait else ""
+    if not code and status == 401:
+        code, message = "UNAUTHORIZED", "authentication required"
+    if not code:
+        return Denied(f"received unexpected HTTP status: {status} {answer.reason or ''}".rstrip(), status)
+    text = f"{code.lower().replace('_', ' ')}: {_one_line(message)}"
+    return Denied(text, status, code, hint)
+
+
+def _one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:500]
