@@ -34,7 +34,7 @@ lint: .venv/tests ## style and types
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 
-course: .venv/tests ## docs/network-course.md: run its commands again and write down what they print
+course: .venv/tests ## docs/network-course.md and docs/images.md: run their commands again, write down what they print
 	@MINIRUN_WRITE_PAGE=1 .venv/bin/pytest -q tests/cli/test_course_page.py
 
 bench: alpine ## timings against runc and docker, side by side

@@ -89,6 +89,8 @@ def _run_block(block: str, shell: Shell) -> str:
 #: What differs from run to run, and what stands for it.
 CHANGING = [
     (r"\b[0-9a-f]{64}\b", "ID"),
+    (r"^[0-9a-f]{12}$", "SHORT-ID"),
+    (r"(\"size\":|\bsize: )\d+", r"\1SIZE"),  # a digest that has no zero byte compresses to another length
     (r"\bveth[0-9a-f]{7}\b", "VETH"),
     (r"\b8000\.[0-9a-f]{12}\b", "BRIDGE-ID"),
     (r"\b(?!ff:ff|02:42:ac:11)(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b", "MAC"),
