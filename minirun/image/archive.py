@@ -9,7 +9,6 @@ import time
 from minirun import store
 from minirun.errors import ClientError, EngineError
 from minirun.image import changes as change_words
-from minirun.image import layout as oci
 from minirun.image.arrival import Arrival
 from minirun.image.manifests import ARCHITECTURES
 from minirun.image.progress import progress
@@ -65,26 +64,6 @@ class _File:
 
     def check(self) -> None:
         """A file ends where it ends."""
-
-
-def unpack_blobs(layout: oci.Layout, manifest: dict, diff_ids: Sequence[str]) -> None:
-    """Unpack the layers of an image that another tool put into the layout; those that are unpacked stay.
-
-    Arguments: manifest (dict), the image's; diff_ids, from its config, lowest first.
-    Errors: EngineError when a blob is not what its digest or the config says.
-    """
-    if len(diff_ids) != len(manifest["layers"]):
-        raise EngineError("invalid image: its config and its manifest do not have the same number of layers")
-    with Arrival(layout) as arrival:
-        for diff_id, descriptor in zip(diff_ids, manifest["layers"], strict=True):
-            if arrival.has(diff_id):
-                continue
-            fd = _open(layout.blob(descriptor["digest"]))
-            try:
-                with progress("Unpacking", fd) as passed:
-                    arrival.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False, passed=passed)
-            finally:
-                os.close(fd)
 
 
 def _open(source: str) -> int:

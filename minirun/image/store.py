@@ -66,9 +66,9 @@ class Image:
         """
         directories = [self.layout.layer(chain) for chain in self.chain_ids]
         if not all(map(os.path.isdir, directories)):
-            from minirun.image import archive  # reads tars: the way of an image that was not made by us
+            from minirun.image import unpacking  # reads tars, which an image that is unpacked need not pay for
 
-            archive.unpack_blobs(self.layout, self.manifest, self.diff_ids)
+            unpacking.unpack_blobs(self.layout, self.manifest, self.diff_ids)
         return directories
 
     @property
