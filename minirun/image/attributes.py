@@ -40,9 +40,12 @@ def mtime_ns(entry: tarfile.TarInfo) -> int:
 
 
 def xattrs(entry: tarfile.TarInfo) -> dict[str, bytes]:
-    """The extended attributes of an entry, without those that would speak to overlayfs."""
+    """The extended attributes of an entry, without those that would speak to overlayfs.
+
+    A PAX header without a value takes a header back (POSIX, pax), so that an empty attribute cannot be told.
+    """
     return {key[len(XATTR):]: value.encode("utf-8", "surrogateescape") for key, value in entry.pax_headers.items()
-            if key.startswith(XATTR) and not key[len(XATTR):].startswith(OVERLAY_XATTRS)}
+            if value and key.startswith(XATTR) and not key[len(XATTR):].startswith(OVERLAY_XATTRS)}
 
 
 def owner(entry: tarfile.TarInfo) -> tuple[int, int]:

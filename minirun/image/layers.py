@@ -87,7 +87,7 @@ class _Layer:
         if not parts:
             if not entry.isdir():
                 raise EngineError("the layer's root can only be a directory")
-            return self._fill_directory(self.ways.root, b".", parts, entry)
+            return  # `/` is root's and 0755, as with Docker: what was archived may be somebody's home directory
         parent, name = self.ways.parent_of(parts), parts[-1]
         if name.startswith(WHITEOUT):
             self._whiteout(parent, name)
@@ -99,7 +99,7 @@ class _Layer:
             self._hard_link(parent, parts, entry)
         else:
             self._special(parent, name, entry)
-        return None
+        return
 
     # ---- one method for each kind of entry ---------------------------------------------------------------------
 
@@ -148,6 +148,8 @@ class _Layer:
             raise EngineError("a hard link to a directory")
         directory = self.ways.open(source[:-1])
         try:
+            if stat.S_ISDIR(os.stat(source[-1], dir_fd=directory, follow_symlinks=False).st_mode):
+                raise EngineError("a hard link to a directory")
             _make(parent, parts[-1], lambda: os.link(
                 source[-1], parts[-1], src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False))
         finally:

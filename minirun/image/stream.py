@@ -144,8 +144,13 @@ class Entries:
         self._position = 0
         self._header_bytes = 0
         self.offset = 0  # where the next header begins; set by tarfile
-        self.pax_headers: dict[str, str] = {}
         self.fileobj = self
+
+    @property
+    def pax_headers(self) -> dict[str, str]:
+        """What global PAX headers say of all entries to come: nothing. `git archive` puts its commit there, and Docker
+        passes over them; whoever may write one could give every file another name or size."""
+        return {}
 
     def tell(self) -> int:
         return self._position
