@@ -11,6 +11,7 @@ It hands out what lies in DIRECTORY (manifests/NAME, blobs/sha256:...) and reads
     {"token": URL}      who has no token gets a challenge that sends him to URL
     {"slow": SECONDS}   a pause in the middle of each blob that is no config
     {"type": TEXT}      the media type of manifests
+    {"page": N}         tags are listed N at a time
 
 What was asked is written to DIRECTORY/log, a JSON line for each request. /token gives tokens.
 """
@@ -66,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, b"{}")
         elif "/blobs/" in path:
             self.blob(path.rpartition("/")[2], mood)
+        elif path.endswith("/tags/list"):
+            self.tags(query, mood.get("page", 0))
         elif (file := TOP / "manifests" / path.rpartition("/")[2]).exists():
             data = file.read_bytes()
             self.reply(200, data, Content_Type=mood.get("type") or json.loads(data)["mediaType"])
@@ -74,6 +77,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.do_GET()
+
+    def tags(self, query: str, page: int) -> None:
+        tags = sorted(path.name for path in (TOP / "manifests").iterdir() if ":" not in path.name)
+        last = dict(word.partition("=")[::2] for word in query.split("&")).get("last", "")
+        rest = [tag for tag in tags if tag > last]
+        shown = rest[:page or None]
+        link = f'<{self.path.partition("?")[0]}?last={shown[-1]}&n={page}>; rel="next"' if shown != rest else ""
+        self.reply(200, json.dumps({"name": "x", "tags": shown}).encode(), **({"Link": link} if link else {}))
 
     def blob(self, digest: str, mood: dict) -> None:
         if "away" in mood:

@@ -130,7 +130,7 @@ def import_(options: Options) -> int:
         from minirun.image.fetch import Fetched
 
         source = Fetched(source, lambda url: print(f"Downloading from {url}", flush=True))
-    print(archive.import_tar(store(), source, name, options.message, options.change))
+    print(archive.import_tar(store(), source, name, options.message, options.change, options.platform))
     return 0
 
 
@@ -171,7 +171,8 @@ VERBS = {
     "import": Verb("import", "Import the contents from a tarball to create a filesystem image",
                    "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", import_, takes=("source+",), options=(
         Option("change", LIST, "Apply Dockerfile instruction to the created image", short="c"),
-        Option("message", STRING, "Set commit message for imported image", short="m"))),
+        Option("message", STRING, "Set commit message for imported image", short="m"),
+        Option("platform", STRING, "Set platform if server is multi-platform capable"))),
     "rmi": Verb("rmi", "Remove one or more images", "[OPTIONS] IMAGE [IMAGE...]", rmi, takes=("images+",), options=(
         Option("force", BOOL, "Force removal of the image", short="f"),
         Option("no-prune", BOOL, "Do not delete untagged parents"))),

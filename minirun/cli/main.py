@@ -24,7 +24,7 @@ VERBS = {
     "diff": "changes", "export": "changes", "commit": "changes",
     "images": "images", "import": "images", "rmi": "images", "tag": "image_upkeep", "history": "history",
     "save": "archives", "load": "archives",
-    "pull": "registry", "push": "registry", "login": "registry", "logout": "registry",
+    "pull": "registry", "push": "registry", "login": "login", "logout": "login",
     "version": "system", "info": "system", "completion": "completion", "compare": "compare",
 }
 

@@ -10,11 +10,10 @@ blkio-weight= blkio-weight-device= cgroup-parent= cgroupns= cpu-count= cpu-perce
 device= device-cgroup-rule= device-read-bps= device-read-iops= device-write-bps= device-write-iops= gpus=
 health-cmd= health-interval= health-retries= health-start-period= health-timeout= init io-maxbandwidth= io-maxiops=
 ipc= isolation= kernel-memory= link-local-ip= log-driver= log-opt= memory-swappiness= no-healthcheck
-oom-kill-disable pid= platform= privileged runtime=
+oom-kill-disable pid= privileged runtime=
 storage-opt= userns= uts= volume-driver= volumes-from=
 """
-_FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link", "import": "platform=",
-          "pull": "a,all-tags disable-content-trust", "push": "a,all-tags disable-content-trust",
+_FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link",
           "start": "checkpoint= checkpoint-dir=", "version": "kubeconfig=", "connect": "link-local-ip="}
 
 #: Docker's other commands.

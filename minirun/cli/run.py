@@ -8,12 +8,13 @@ import sys
 from minirun.cli import run_network
 from minirun.cli.grammar import Options, Verb
 from minirun.cli.run_options import CREATE, RUN
-from minirun.errors import ClientError, NoSuchImage, UsageError
+from minirun.errors import ClientError, EngineError, NoSuchImage, UsageError
 
 
 def run(options: Options) -> int:
     """Run a command in a new container; the exit code is the command's."""
     complete(options)
+    _check_wishes(options, None)
     if options.detach and options.attach:
         raise ClientError("Conflicting options: -a and -d", exit_code=1)
     wants_stdin = "stdin" in options.attach if options.attach else options.interactive
@@ -26,44 +27,65 @@ def run(options: Options) -> int:
 
     warn(options)
     if options.pull == "always":
-        _pull(options.image)
+        _pull(options, None)
     try:
         return containers.run(options, monitor)
     except NoSuchImage as error:
-        _fetch(error, options)
+        _fetch(error, options, None)
     return containers.run(options, monitor)
 
 
 def create(options: Options) -> int:
     """Make a container and print its ID."""
     complete(options)
+    _check_wishes(options, 1)
     options.detach = False  # the engine reads one set of options for both verbs
     options.sig_proxy, options.detach_keys = True, ""
     from minirun.engine import containers
 
     warn(options)
     if options.pull == "always":
-        _pull(options.image)
+        _pull(options, 1)
     try:
         print(containers.create(options).id)
     except NoSuchImage as error:
-        _fetch(error, options)
+        _fetch(error, options, 1)
         print(containers.create(options).id)
     return 0
 
 
-def _fetch(error: NoSuchImage, options: Options) -> None:
+def _check_wishes(options: Options, exit_code: int | None) -> None:
+    """What is wished of the image. Arguments: exit_code (int), of the verb; None for `run`'s, which says "See ..."."""
+    if options.platform:
+        from minirun.image import platforms  # few ask for one
+
+        try:
+            platforms.parse(options.platform)
+        except EngineError as error:
+            raise ClientError(f"error parsing specified platform: {error.message}", exit_code=exit_code) from None
+    if not options.disable_content_trust:
+        from minirun.cli import registry
+
+        registry.check_trust(options, exit_code)
+
+
+def _fetch(error: NoSuchImage, options: Options, exit_code: int | None) -> None:
     """Have a missing image come, if that is wanted; else the error stands."""
     if options.pull != "missing":
         raise error from None
-    print(f"Unable to find image '{error.message.removeprefix('No such image: ')}' locally", file=sys.stderr)
-    _pull(options.image)
+    word = error.message.removeprefix("No such image: ")
+    if word == error.message:  # it is here, for another platform
+        from minirun.image import reference
+
+        word = reference.parse(options.image).with_tag().familiar
+    print(f"Unable to find image '{word}' locally", file=sys.stderr)
+    _pull(options, exit_code)
 
 
-def _pull(image: str) -> None:
+def _pull(options: Options, exit_code: int | None) -> None:
     from minirun.cli import registry  # most images are here
 
-    registry.pull_missing(image)
+    registry.pull_missing(options.image, options.platform, exit_code)
 
 
 def complete(options: Options) -> None:

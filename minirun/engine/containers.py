@@ -7,6 +7,7 @@ monitor, a process of its own; everything else is here, and is over when the com
 from __future__ import annotations
 
 import os
+import sys
 
 from minirun import store
 from minirun.engine import names, places, signals, wire, wishes
@@ -28,6 +29,8 @@ __all__ = ["Attachment", "Container", "Status", "create", "every", "execute", "f
 #: The layers of software through which Docker hears that a program cannot be started; scripts know the words.
 CANNOT_START = ("failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
                 "process: {}: unknown")
+#: What uname(2) calls most machines, and what images for them say.
+USUAL = {"x86_64": "amd64", "aarch64": "arm64"}
 SIGKILL = 9
 STOP_SECONDS = 10  # Docker's patience between the stop signal and SIGKILL
 
@@ -74,6 +77,10 @@ def create(options: Options) -> Container:
 
     with step("find the image"):
         image = Images(f"{places.data}/images").find(options.image)
+        if options.platform or image.config.get("architecture") != USUAL.get(os.uname().machine):
+            from minirun.image import platforms  # most images are for this machine
+
+            sys.stderr.write(platforms.check(image.config, options.platform, options.image))
     container = Container(os.urandom(32).hex())
     with step("make the container's record"):
         name = names.check(options.name) if options.name else ""

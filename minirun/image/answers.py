@@ -80,5 +80,26 @@ def refusal(answer: urllib3.BaseHTTPResponse, data: bytes) -> Denied:
     return Denied(text, status, code, hint)
 
 
+def strings(data: bytes, key: str) -> list[str]:
+    """The list of words under a key of a JSON object. Errors: EngineError for anything else."""
+    try:
+        document: Any = store.loads(data.decode())
+        words = document.get(key) or []
+    except (ValueError, AttributeError, RecursionError):
+        words = None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise EngineError(f"the registry's answer has no list of {key}")
+    return words
+
+
+def next_page(answer: urllib3.BaseHTTPResponse) -> str:
+    """Where a list goes on (RFC 8288): `Link: </v2/x/tags/list?last=b>; rel="next"`; "" at its end."""
+    for link in (answer.headers.get("Link") or "").split(","):
+        target, _, words = link.strip().partition(">")
+        if target.startswith("<") and 'rel="next"' in words.replace("'", '"').replace("rel=next", 'rel="next"'):
+            return target[1:]
+    return ""
+
+
 def _one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)[:500]

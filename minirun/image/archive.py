@@ -9,8 +9,8 @@ import time
 from minirun import store
 from minirun.errors import ClientError, EngineError
 from minirun.image import changes as change_words
+from minirun.image import platforms
 from minirun.image.arrival import Arrival
-from minirun.image.manifests import ARCHITECTURES
 from minirun.image.progress import progress
 from minirun.image.store import Images, parse_tag
 
@@ -21,19 +21,23 @@ if TYPE_CHECKING:
     from minirun.image.fetch import Fetched
 
 
-def import_tar(images: Images, source: str | Fetched, reference: str = "", message: str = "",
-               changes: Sequence[str] = ()) -> str:
+def import_tar(images: Images, source: str | Fetched, reference: str = "", message: str = "",  # noqa: PLR0913 (the words of a command line)
+               changes: Sequence[str] = (), platform: str = "") -> str:
     """Make an image of one layer from a tar of a root file system.
 
     Arguments: images, where to; source, a path, "-" for stdin, or a URL (see `fetch`): a tar, plain or compressed;
     reference (str), its name, "" for none; message (str), its comment, if empty "Imported from -" or from the URL;
-    changes, Dockerfile instructions that say how it is to be run (see minirun.image.changes).
+    changes, Dockerfile instructions that say how it is to be run (see minirun.image.changes); platform (str),
+    "linux/arm64", "" for this machine's.
     Returns: the image's id, "sha256:...".
     Errors: ClientError for a source that cannot be opened or a bad name; EngineError for a bad tar or change;
     KernelError for a full disk. Nothing is left behind then.
     """
     name = parse_tag(reference) if reference else None
     settings = change_words.apply({}, changes)
+    runs_on = platforms.parse(platform)
+    if runs_on.os != "linux":
+        raise EngineError("operating system is not supported")
     archive = _File(source) if isinstance(source, str) else source
     with archive, Arrival(images.layout) as arrival, progress("Importing", archive.fd) as passed:
         try:
@@ -42,7 +46,7 @@ def import_tar(images: Images, source: str | Fetched, reference: str = "", messa
             archive.check()  # which may know better why the archive is damaged
             raise
         archive.check()
-        config = _config(settings, arrival.diff_ids[0], message or f"Imported from {archive.source}")
+        config = _config(settings, runs_on, arrival.diff_ids[0], message or f"Imported from {archive.source}")
         return arrival.finish(store.dumps(config).encode(), [name])
 
 
@@ -76,11 +80,11 @@ def _open(source: str) -> int:
         raise ClientError(f"open {source}: {os.strerror(reason.errno or errno.EIO).lower()}") from None
 
 
-def _config(settings: dict, diff_id: str, comment: str) -> dict:
+def _config(settings: dict, runs_on: platforms.Platform, diff_id: str, comment: str) -> dict:
     """The OCI image config: from its digest the image has its id (OCI image-spec, config.md)."""
     seconds, ns = divmod(time.time_ns(), 1_000_000_000)
     created = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z"
-    machine = os.uname().machine
-    return {"created": created, "architecture": ARCHITECTURES.get(machine, machine), "os": "linux", "config": settings,
+    variant = {"variant": runs_on.variant} if runs_on.variant else {}
+    return {"created": created, "architecture": runs_on.architecture, "os": runs_on.os, **variant, "config": settings,
             "rootfs": {"type": "layers", "diff_ids": [diff_id]},
             "history": [{"created": created, "comment": comment.encode("utf-8", "replace").decode()}]}

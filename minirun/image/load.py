@@ -16,7 +16,7 @@ import os
 from minirun import store
 from minirun.errors import ClientError, EngineError, NoSuchImage
 from minirun.image import layout as oci
-from minirun.image import manifests, names, reference
+from minirun.image import manifests, names, platforms, reference
 from minirun.image.arrival import Arrival
 from minirun.image.bundle import Bundle
 from minirun.image.config import check as check_config
@@ -135,9 +135,9 @@ def _oci(bundle: Bundle) -> Iterator[Packed]:
     index, _ = manifests.read(bundle.read("index.json"), manifests.INDEXES[0])
     for entry in _for_us(index):
         descriptor = entry
-        if entry["mediaType"] in manifests.INDEXES:
-            inner, _ = manifests.read(bundle.blob(entry), entry["mediaType"])
-            descriptor = manifests.choose(inner, manifests.platform(), names.familiar_name(entry) or "the image")
+        while descriptor["mediaType"] in manifests.INDEXES:  # each names the next by its digest: there is no circle
+            inner, _ = manifests.read(bundle.blob(descriptor), descriptor["mediaType"])
+            descriptor = manifests.choose(inner, platforms.parse(), names.familiar_name(entry) or "the image")
         data = bundle.blob(descriptor)
         manifest, media_type = manifests.read(data, descriptor["mediaType"])
         if manifest["config"].get("mediaType") not in CONFIGS:
@@ -155,7 +155,7 @@ def _oci(bundle: Bundle) -> Iterator[Packed]:
 def _for_us(index: dict) -> list[dict]:
     """Its images, without those that say they are for another platform; one that is alone may be for any."""
     entries = [entry for entry in index["manifests"] if entry.get("mediaType") in (*oci.MANIFESTS, *manifests.INDEXES)]
-    here = manifests.platform()
+    here = platforms.parse()
     fitting = [entry for entry in entries if not entry.get("platform") or here.fits(entry["platform"])]
     for entry in entries:
         if not isinstance(entry.get("annotations") or {}, dict) or not all(

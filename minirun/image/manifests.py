@@ -10,63 +10,20 @@ would be two images with one digest.
 
 from __future__ import annotations
 
-import os
-
 from minirun import store
 from minirun.errors import EngineError, MinirunError
 from minirun.image import layout as oci
 from minirun.image import reference
 
-#: The OCI's (Go's) names of what uname(2) calls the machine.
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386", "i386": "386"}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.image.platforms import Platform
+
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 #: What we can read, as the header Accept says it.
 ACCEPTED = ", ".join((*oci.MANIFESTS, *INDEXES))
 #: The most bytes of a manifest or a config: what the distribution specification lets a registry refuse.
 LARGEST = 4 * 1024 * 1024
-#: Operating systems and architectures that a platform's single word may be.
-_SYSTEMS = ("linux", "windows", "darwin", "freebsd")
-_SAME = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "armel": "arm", "i386": "386"}
-_KNOWN = frozenset("386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x".split())
-
-
-class Platform:
-    """What an image runs on: `.os`, `.architecture`, `.variant` (str; "" for any variant)."""
-
-    def __init__(self, system: str, architecture: str, variant: str = "") -> None:
-        self.os, self.architecture, self.variant = system, architecture, variant
-
-    def __str__(self) -> str:
-        return "/".join(word for word in (self.os, self.architecture, self.variant) if word)
-
-    def fits(self, other: dict) -> bool:
-        """Whether a platform in an index (OCI image-spec, image-index.md) is this one."""
-        return (other.get("os"), other.get("architecture")) == (self.os, self.architecture) and (
-            not self.variant or other.get("variant", "") in ("", self.variant))
-
-
-def platform(word: str = "") -> Platform:
-    """The platform that a word stands for, "linux/arm64/v8" or "arm64"; without a word, this machine's.
-
-    Errors: EngineError in the words of containerd/platforms.
-    """
-    machine = os.uname().machine
-    here = ARCHITECTURES.get(machine, machine)
-    if not word:
-        return Platform("linux", here)
-    parts = word.lower().split("/")
-    if len(parts) > 3:
-        raise EngineError(f'"{word}": cannot parse platform specifier: invalid argument')
-    if len(parts) == 1:
-        if parts[0] in _SYSTEMS:
-            return Platform(parts[0], here)
-        if _SAME.get(parts[0], parts[0]) not in _KNOWN:
-            raise EngineError(f'"{word}": unknown operating system or architecture: invalid argument')
-        return Platform("linux", _SAME.get(parts[0], parts[0]))
-    architecture, variant = _SAME.get(parts[1], parts[1]), (parts + [""])[2]
-    if (architecture, variant) == ("arm64", "v8"):
-        variant = ""  # the only one that there was for long: indexes leave it out, or not
-    return Platform(parts[0], architecture, variant)
 
 
 def read(data: bytes, media_type: str) -> tuple[dict, str]:
@@ -99,9 +56,17 @@ def read(data: bytes, media_type: str) -> tuple[dict, str]:
 
 
 def choose(index: dict, wanted: Platform, name: str) -> dict:
-    """The descriptor of the manifest for a platform. Errors: EngineError in Docker's words when there is none."""
+    """The descriptor of the manifest for a platform, or of an index within the index that may name it.
+
+    Errors: EngineError in Docker's words when there is none.
+    """
+    ranks = [(wanted.rank(descriptor.get("platform") or {}), descriptor) for descriptor in index["manifests"]]
+    fitting = [(rank, descriptor) for rank, descriptor in ranks
+               if rank is not None and descriptor.get("mediaType") in (*oci.MANIFESTS, *INDEXES)]
+    if fitting:
+        return min(fitting, key=lambda one: one[0])[1]
     for descriptor in index["manifests"]:
-        if wanted.fits(descriptor.get("platform") or {}) and descriptor.get("mediaType") in oci.MANIFESTS:
+        if not descriptor.get("platform") and descriptor.get("mediaType") in INDEXES:
             return descriptor
     raise EngineError(f"no matching manifest for {wanted} in the manifest list entries",
                       hint=f"{name} is there for " + ", ".join(_platforms(index) or ["no platform"]))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from minirun.errors import EngineError, NoSuchImage
-from minirun.image import manifests, reference
+from minirun.image import manifests, platforms, reference
 from minirun.image.answers import Denied
 from minirun.image.connection import Connection
 from minirun.image.entrance import Credentials
@@ -30,10 +30,16 @@ if TYPE_CHECKING:
 
     from minirun.image.arrival import Arrival
     from minirun.image.download import Downloads
+    from minirun.image.platforms import Platform
 
 
 class Witness:
-    """Who is told how a pull goes on; this one keeps it to himself. Several threads may call."""
+    """Who is told how a pull goes on; this one keeps it to himself. Several threads may call.
+
+    Attribute: begun (bool), whether a registry was found that has the image.
+    """
+
+    begun = False
 
     def say(self, line: str) -> None:
         """A line of Docker's."""
@@ -77,19 +83,47 @@ def pull(images: Images, source: Source, name: Reference, platform: str, witness
     Arguments: name, with a tag or a digest; platform (str), "linux/arm64", "" for this machine's. Errors: EngineError
     in the words of Docker's daemon; nothing new is listed then.
     """
-    wanted = manifests.platform(platform)
+    return _from_somebody(source, name, witness, lambda registry: _pull_from(registry, images, name, platform, witness))
+
+
+def pull_all(images: Images, source: Source, name: Reference, platform: str, witness: Witness) -> Pulled:
+    """Have all images of a repository come, one for each tag. Arguments and errors: as for `pull`, name without a tag.
+
+    Returns: the last of them, new if one of them was.
+    """
+    def from_one(registry: Registry) -> Pulled:
+        registry.ping()
+        try:
+            tags = registry.tags()
+        except Denied as error:
+            raise _worded(error, name) from None
+        last = Pulled("", new=False)
+        for tag in tags:
+            came = _pull_from(registry, images, Reference(name.domain, name.path, tag), platform, witness)
+            last = Pulled(came.id, last.new or came.new)
+        return last
+
+    return _from_somebody(source, name, witness, from_one)
+
+
+def _from_somebody(source: Source, name: Reference, witness: Witness,
+                   take: Callable[[Registry], Pulled]) -> Pulled:
+    """Ask one registry after the other until one of them has it."""
     registries = source.registries(name)
     for registry in registries:
         try:
-            return _pull_from(registry, images, name, wanted, witness)
+            pulled = take(registry)
         except (Denied, Unreachable):
             if registry is registries[-1]:
                 raise
+            continue
+        witness.say(f"Status: {'Downloaded newer image' if pulled.new else 'Image is up to date'} for {name.familiar}")
+        return pulled
     raise AssertionError("unreachable")
 
 
-def _pull_from(registry: Registry, images: Images, name: Reference, wanted: manifests.Platform,
-               witness: Witness) -> Pulled:
+def _pull_from(registry: Registry, images: Images, name: Reference, platform: str, witness: Witness) -> Pulled:
+    wanted = platforms.parse(platform)
     registry.ping()
     what = name.digest or name.tag
     before = _id(images, name)
@@ -102,27 +136,34 @@ def _pull_from(registry: Registry, images: Images, name: Reference, wanted: mani
     except Denied as error:
         raise _worded(error, name) from None
     witness.say(f"{name.full if name.digest else name.tag}: Pulling from {name.path}")
+    witness.begun = True
     if known is not None:
         image_id = images.layout.read(known["digest"])["config"]["digest"]
         if before != image_id:
             _give_name(images, known, name, digest)
     else:
-        document, kind = manifests.read(data, media_type)
-        if kind in manifests.INDEXES:
-            chosen = manifests.choose(document, wanted, name.familiar)
-            data, media_type, _ = registry.manifest(chosen["digest"])
-            document, kind = manifests.read(data, media_type or chosen["mediaType"])
-            if kind in manifests.INDEXES:
-                raise EngineError(f"invalid manifest: {chosen['digest']} is an index within an index")
-        image_id = _Coming(registry, images, witness).take((data, document, kind), name, digest)
+        manifest = _for_platform(registry, data, media_type, wanted, name)
+        image_id = _Coming(registry, images, witness).take(manifest, name, digest)
     witness.say(f"Digest: {digest}")
-    new = before != image_id
-    witness.say(f"Status: {'Downloaded newer image' if new else 'Image is up to date'} for {name.familiar}")
     has = images.layout.read(image_id)
-    if not wanted.fits(has):
+    if platform and not wanted.fits(has):
         witness.say(f"WARNING: image with reference {name.familiar} was found but does not match the specified "
-                    f"platform: wanted {wanted}, actual: {has.get('os')}/{has.get('architecture')}")
-    return Pulled(image_id, new)
+                    f"platform: wanted {wanted}, actual: {platforms.of(has)}")
+    return Pulled(image_id, before != image_id)
+
+
+def _for_platform(registry: Registry, data: bytes, media_type: str, wanted: Platform,
+                  name: Reference) -> tuple[bytes, dict, str]:
+    """A manifest as it came: itself, or the one that it names for a platform if it is an index.
+
+    Returns: its bytes, what they say, its media type.
+    """
+    document, kind = manifests.read(data, media_type)
+    while kind in manifests.INDEXES:  # each names the next by its digest: there is no circle
+        chosen = manifests.choose(document, wanted, name.familiar)
+        data, media_type, _ = registry.manifest(chosen["digest"])
+        document, kind = manifests.read(data, media_type or chosen["mediaType"])
+    return data, document, kind
 
 
 class _Coming:
@@ -174,7 +215,7 @@ class _Coming:
         return self.registry.small_blob(descriptor)
 
 
-def _known(images: Images, name: Reference, digest: str, wanted: manifests.Platform) -> dict | None:
+def _known(images: Images, name: Reference, digest: str, wanted: Platform) -> dict | None:
     """The entry of an image that came by this digest, whole and for the wanted platform; None if there is none."""
     for entry in images.layout.index():
         came_by = (entry.get("annotations") or {}).get(PULLED)

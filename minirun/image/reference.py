@@ -106,7 +106,7 @@ def parse(word: str) -> Reference:
     path, colon, tag = rest.partition(":")
     if not _is_domain(domain) or not all(map(_is_component, path.split("/"))):
         raise ClientError(INVALID)
-    if (colon and not _is_tag(tag)) or (at and not _looks_like_digest(digest)):
+    if (colon and not is_tag(tag)) or (at and not _looks_like_digest(digest)):
         raise ClientError(INVALID)
     if len(domain) + 1 + len(path) > NAME_MAX:
         raise ClientError(TOO_LONG)
@@ -181,7 +181,8 @@ def _is_component(text: str) -> bool:
     return True
 
 
-def _is_tag(tag: str) -> bool:
+def is_tag(tag: str) -> bool:
+    """Whether a word may be a tag."""
     return 0 < len(tag) <= TAG_MAX and tag[0] not in ".-" and _TAG.issuperset(tag)
 
 

@@ -2,6 +2,7 @@
 
     GET  /v2/                                  is there a registry, and how does one get in? (see `entrance`)
     GET  /v2/NAME/manifests/TAG or DIGEST      what the image is made of (HEAD: only its digest)
+    GET  /v2/NAME/tags/list                    which tags there are, a page at a time
     GET  /v2/NAME/blobs/DIGEST                 a config or a layer, or the rest of one (Range)
     POST /v2/NAME/blobs/uploads/               here comes a blob; the answer says where to PUT it
     PUT  /v2/NAME/manifests/TAG                and this is the image
@@ -18,7 +19,7 @@ from minirun.image.answers import Denied
 from minirun.image.digests import sha256
 from minirun.image.entrance import Credentials, Entrance
 from minirun.image.failures import Unreachable
-from minirun.image.reference import check_digest
+from minirun.image.reference import check_digest, is_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Docker Hub: the name in references, and the host that answers.
 HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
+#: The most tags that a repository may have when all of them are wanted.
+TAGS_MAX = 100_000
 
 
 class Registry:
@@ -106,6 +109,25 @@ class Registry:
         answers.done(answer)
         digest = answer.headers.get("Docker-Content-Digest") or ""
         return digest if answer.status == 200 and _is_digest(digest) else ""
+
+    def tags(self) -> list[str]:
+        """All tags, in the registry's order. Errors: Denied; EngineError for more than anybody reads."""
+        found: list[str] = []
+        url = f"{self.base}/v2/{self.path}/tags/list"
+        while url:
+            answer = self._request("GET", url, {}, None)
+            data = self._read(answer, manifests.LARGEST)
+            if answer.status != 200:
+                raise answers.refusal(answer, data)
+            page = answers.strings(data, "tags")
+            found += [tag for tag in page if is_tag(tag)]
+            if len(found) > TAGS_MAX:
+                raise EngineError(f"{self.path} has more than {TAGS_MAX} tags")
+            target = answers.next_page(answer) if page else ""  # who gives nothing has nothing more
+            url, before = urljoin(url, target) if target else "", url
+            if url:
+                check_url(url, before)
+        return found
 
     def small_blob(self, descriptor: dict) -> bytes:
         """A config. Errors: EngineError when it is too large, or not what its digest says."""

@@ -118,6 +118,12 @@ class Images:
                 images[image.id].names += image.names
         return sorted(images.values(), key=lambda image: image.created.rstrip("Z"), reverse=True)
 
+    def tags(self, repository: reference.Reference) -> list[reference.Reference]:
+        """All names that images have in a repository, in order."""
+        begin = f"{repository.name}:"
+        return [reference.parse(name) for name in sorted({full_name(entry) for entry in self.layout.index()})
+                if name.startswith(begin)]
+
     def tag(self, word: str, name: str) -> None:
         """Point one more name at an image; if another image has it, that one loses it.
 

@@ -5,30 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 
 import pytest
-from registries import DOCKER, OCI, SIZE, Fake, Image, Real, digest, forget_images, index, layers, short
+from registries import DOCKER, OCI, SIZE, Fake, Image, digest, index, layers, short
 from throwaway import wait_for
 
-
-@pytest.fixture(autouse=True)
-def fresh(minirun) -> Iterator[None]:
-    """The next test gets the host without the images of this one."""
-    yield
-    forget_images(minirun)
-
-
-@pytest.fixture
-def registry(host, tmp_path):
-    with Real(host, tmp_path).running() as registry:
-        yield registry
-
-
-@pytest.fixture
-def fake(host, tmp_path):
-    with Fake(host, tmp_path / "fake").running() as fake:
-        yield fake
+pytestmark = pytest.mark.usefixtures("forgets")
 
 
 def entries(host) -> list[dict]:
@@ -137,10 +119,86 @@ def test_an_index_leads_to_the_image_for_the_platform(minirun, fake, docker):
     assert minirun.ok("images", "-q", "--no-trunc", name) == here.id
     assert "up to date" in minirun.ok("pull", "--platform", "amd64", name)
     result = minirun("pull", "--platform", "linux/s390x", name)
-    assert result.err == ("Error response from daemon: no matching manifest for linux/s390x in the manifest list "
-                          f"entries\nhint: {name} is there for linux/amd64, linux/riscv64\n")
+    assert (result.code, result.out) == (1, "many: Pulling from x\n")
+    assert result.err == ("no matching manifest for linux/s390x in the manifest list entries\n"
+                          f"hint: {name} is there for linux/amd64, linux/riscv64\n")
     assert minirun.ok("pull", "--platform", "linux/amd64", f"{fake.name}/x@{digest(data)}")
     assert minirun.ok("create", "--network", "none", f"{fake.name}/x@{digest(data)}")
+
+
+def test_a_manifest_in_an_index_in_an_index(minirun, fake):
+    image, attestation = Image(*layers("a")), Image(*layers("b"), architecture="unknown", os="unknown")
+    for one in (image, attestation):
+        fake.put(one, "unused")
+    unknown = {**attestation.descriptor("unknown"), "platform": {"os": "unknown", "architecture": "unknown"}}
+    inner = index(unknown, image.descriptor("amd64"))
+    outer = index({"mediaType": f"{OCI}index.v1+json", "digest": digest(inner), "size": len(inner)})
+    for name, data in (("outer", outer), (digest(outer), outer), (digest(inner), inner)):
+        (fake.directory / "manifests" / name).write_bytes(data)
+    assert f"Digest: {digest(outer)}" in minirun.ok("pull", f"{fake.name}/x:outer")
+    assert minirun.ok("images", "-q", "--no-trunc", f"{fake.name}/x:outer") == image.id
+    result = minirun("run", "--network", "none", "--platform", "linux/s390x", f"{fake.name}/x:outer", "true")
+    assert (result.code, result.err) == (125, (
+        f"Unable to find image '{fake.name}/x:outer' locally\nouter: Pulling from x\n"
+        "minirun: no matching manifest for linux/s390x in the manifest list entries.\nSee 'minirun run --help'.\n"
+        f"hint: {fake.name}/x:outer is there for linux/amd64\n"))
+
+
+def test_an_image_for_another_machine(minirun, registry):
+    registry.put(Image(*layers("a"), architecture="arm64"), "arm:1")
+    name = f"{registry.name}/arm:1"
+    minirun.ok("pull", "-q", name)
+    assert "WARNING" in minirun.ok("pull", "--platform", "amd64", name)
+    result = minirun("create", "--network", "none", name, "true")
+    assert result.code == 0
+    assert result.err == ("WARNING: The requested image's platform (linux/arm64) does not match the detected host "
+                          "platform (linux/amd64) and no specific platform was requested\n")
+    assert minirun.ok("create", "--network", "none", "--platform", "linux/arm64/v8", name, "true")
+    mismatch = (f"Error response from daemon: image with reference {name} was found but does not match the specified "
+                "platform: wanted linux/amd64, actual: linux/arm64")
+    result = minirun("create", "--network", "none", "--platform", "amd64", name, "true")
+    lines = result.err.splitlines()
+    assert (result.code, lines[0], lines[-1]) == (1, f"Unable to find image '{name}' locally", mismatch)
+    result = minirun("run", "--network", "none", "--platform", "amd64", "--pull", "never", name, "true")
+    assert (result.code, result.err) == (125, f"minirun: {mismatch}.\nSee 'minirun run --help'.\n")
+    text = 'error parsing specified platform: "bogus": unknown operating system or architecture: invalid argument'
+    result = minirun("create", "--platform", "bogus", name)
+    assert (result.code, result.err) == (1, f"{text}\n")
+    result = minirun("run", "--platform", "bogus", name)
+    assert (result.code, result.err) == (125, f"minirun: {text}.\nSee 'minirun run --help'.\n")
+
+
+def test_pull_of_all_tags(minirun, registry):
+    images = {tag: Image({tag: tag.encode() * 1000}) for tag in "abc"}
+    for tag, image in images.items():
+        registry.put(image, f"many:{tag}")
+    name = f"{registry.name}/many"
+    lines = minirun.ok("pull", "-a", name).splitlines()
+    assert lines[-2:] == [f"Status: Downloaded newer image for {name}", name]
+    places = {tag: lines.index(f"{tag}: Pulling from many") for tag in images}
+    for tag, image in images.items():
+        assert lines[places[tag] + 5] == f"Digest: {image.digest}"
+    minirun.ok("rmi", f"{name}:c")
+    assert minirun.ok("pull", "-a", name).splitlines()[-2] == f"Status: Downloaded newer image for {name}"
+    lines = minirun.ok("pull", "-a", name).splitlines()
+    assert lines[-2:] == [f"Status: Image is up to date for {name}", name] and len(lines) == 8
+    assert minirun.ok("pull", "-a", "-q", name) == name
+    result = minirun("pull", "-a", f"{name}:a")
+    assert (result.code, result.err) == (1, "tag can't be used with --all-tags/-a\n")
+    result = minirun("pull", "-a", f"{registry.name}/none")
+    assert (result.code, result.err) == (
+        1, f"Error response from daemon: repository {registry.name}/none not found: name unknown: repository name not "
+           "known to registry\n")
+
+
+def test_the_tags_come_in_pages(minirun, fake):
+    tags = [f"v{number}" for number in range(5)]
+    for tag in tags:
+        fake.put(Image({"a": b""}), tag)
+    fake.mood(page=2)
+    lines = minirun.ok("pull", "-a", f"{fake.name}/x").splitlines()
+    assert [line.partition(":")[0] for line in lines if ": Pulling from" in line] == tags
+    assert [line["query"] for line in fake.log("tags/list")] == ["", "last=v1&n=2", "last=v3&n=2"]
 
 
 def test_a_line_that_breaks_is_resumed(minirun, fake):

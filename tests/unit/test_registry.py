@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirun.errors import EngineError, MinirunError
-from minirun.image import addresses, challenge, connection, credentials, failures, manifests
+from minirun.image import addresses, challenge, connection, credentials, failures, manifests, platforms
 from minirun.image.entrance import Credentials
 
 OCI, LIST = manifests.oci.MANIFEST, manifests.INDEXES[1]
@@ -99,7 +99,7 @@ def test_any_document_is_read_or_refused(value, key):
         try:
             read, kind = manifests.read(json.dumps(document).encode(), "")
             if kind in manifests.INDEXES:
-                manifests.choose(read, manifests.platform("linux/s390x"), "x")
+                manifests.choose(read, platforms.parse("linux/s390x"), "x")
         except EngineError:
             pass
 
@@ -112,12 +112,12 @@ def test_a_document_that_is_too_deep():
 # ---- platforms ----
 
 @pytest.mark.parametrize(("word", "shown"), [
-    ("linux/amd64", "linux/amd64"), ("arm64", "linux/arm64"), ("aarch64", "linux/arm64"), ("linux/arm/v7",
-                                                                                         "linux/arm/v7"),
-    ("Linux/x86_64", "linux/amd64"), ("linux/arm64/v8", "linux/arm64"), ("windows/amd64", "windows/amd64"),
+    ("linux/amd64", "linux/amd64"), ("arm64", "linux/arm64"), ("aarch64", "linux/arm64"),
+    ("Linux/x86_64", "linux/amd64"), ("linux/arm", "linux/arm/v7"), ("linux/arm/v7", "linux/arm/v7"), ("linux/armel", "linux/arm/v6"),
+    ("linux/arm64/v8", "linux/arm64"), ("windows/amd64", "windows/amd64"),
 ])
 def test_platforms(word, shown):
-    assert str(manifests.platform(word)) == shown
+    assert str(platforms.parse(word)) == shown
 
 
 @pytest.mark.parametrize(("word", "text"), [
@@ -126,7 +126,7 @@ def test_platforms(word, shown):
 ])
 def test_what_is_no_platform(word, text):
     with pytest.raises(EngineError) as caught:
-        manifests.platform(word)
+        platforms.parse(word)
     assert str(caught.value) == text
 
 
@@ -134,12 +134,32 @@ def test_the_first_that_fits_is_chosen():
     index = {"manifests": [descriptor(size=size, platform={"os": "linux", **words}) for size, words in enumerate([
         {"architecture": "unknown", "os": "unknown"}, {"architecture": "arm", "variant": "v6"},
         {"architecture": "arm", "variant": "v7"}, {"architecture": "arm64", "variant": "v8"}])]}
-    assert manifests.choose(index, manifests.platform("linux/arm"), "x")["size"] == 1
-    assert manifests.choose(index, manifests.platform("linux/arm/v7"), "x")["size"] == 2
-    assert manifests.choose(index, manifests.platform("arm64"), "x")["size"] == 3
+    for word, size in (("linux/arm", 2), ("linux/arm/v7", 2), ("linux/arm/v6", 1), ("linux/arm/v8", 2),
+                       ("linux/arm/v5", 1)):
+        assert manifests.choose(index, platforms.parse(word), "x")["size"] == size
+    assert manifests.choose(index, platforms.parse("arm64"), "x")["size"] == 3
     with pytest.raises(EngineError, match="^no matching manifest for linux/386 in the manifest list") as caught:
-        manifests.choose(index, manifests.platform("linux/386"), "x")
+        manifests.choose(index, platforms.parse("linux/386"), "x")
     assert caught.value.hint == "x is there for linux/arm/v6, linux/arm/v7, linux/arm64/v8"
+
+
+def test_an_index_within_an_index_is_looked_into_when_nothing_else_fits():
+    inner = {"mediaType": LIST, "digest": DIGEST, "size": 7}
+    arm = descriptor(platform={"os": "linux", "architecture": "arm64"})
+    index = {"manifests": [inner, arm]}
+    assert manifests.choose(index, platforms.parse("arm64"), "x") is arm
+    assert manifests.choose(index, platforms.parse("amd64"), "x") is inner
+
+
+@pytest.mark.parametrize(("has", "wanted", "text"), [
+    ({"os": "linux", "architecture": "arm64", "variant": "v8"}, "", "WARNING: The requested image's platform "
+     "(linux/arm64) does not match the detected host platform (linux/amd64) and no specific platform was requested\n"),
+    ({"os": "linux", "architecture": "amd64"}, "", ""), ({"os": "linux", "architecture": "amd64"}, "amd64", ""),
+    ({"os": "linux", "architecture": "arm", "variant": "v6"}, "linux/arm", ""),
+])
+def test_what_there_is_to_say_about_an_image(has, wanted, text, monkeypatch):
+    monkeypatch.setattr(platforms, "parse", lambda word="", parse=platforms.parse: parse(word or "linux/amd64"))
+    assert platforms.check(has, wanted, "x") == text
 
 
 # ---- addresses and failures ----

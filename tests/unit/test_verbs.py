@@ -329,14 +329,14 @@ def test_an_image_that_is_not_here(capsys, monkeypatch):
     def none(*_):
         raise NoSuchImage("x:latest")
 
-    asked: list[str] = []
+    asked: list[tuple] = []
     monkeypatch.setattr(containers, "run", none)
-    monkeypatch.setattr(registry, "pull_missing", asked.append)
+    monkeypatch.setattr(registry, "pull_missing", lambda *what: asked.append(what))
     code, out, err = served(capsys, "run", "x")
     assert (code, out) == (125, "")
     text = "minirun: Error response from daemon: No such image: x:latest.\nSee 'minirun run --help'.\n"
     assert err == f"Unable to find image 'x:latest' locally\n{text}"
-    assert asked == ["x"]
+    assert asked == [("x", "", None)]
     assert served(capsys, "run", "--pull", "never", "x")[2] == text
 
 
