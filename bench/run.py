@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 import crowd  # noqa: E402
+import images  # noqa: E402
 import throughput  # noqa: E402
 from rivals import SLEEP, SYSTEM_PATH, Docker, Minirun, Missing, Runc, milliseconds  # noqa: E402
 from table import Table  # noqa: E402
@@ -55,7 +56,7 @@ class Bench:
 
     def measure(self, only: str) -> None:
         """All measurements, or the part that is named `only`; in an order in which none needs another's clean-up."""
-        for part in (self.starts, self.crowds, self.throughput):
+        for part in (self.starts, self.crowds, self.images, self.throughput):
             if only in ("", part.__name__):
                 part()
 
@@ -73,6 +74,14 @@ class Bench:
         if self.docker:
             crowd.compare_crowds(self.table, self.minirun, self.docker, 24 if self.quick else 100)
         crowd.compare_late_starts(self.table, self.minirun, 50 if self.quick else 300)
+
+    def images(self) -> None:
+        """How images come, and what it takes to know that they are here."""
+        if self.docker:
+            try:
+                images.Images(self.table, (self.minirun, self.docker), self.scratch, self.quick, self.in_turn).compare()
+            except Missing as reason:
+                self.table.notes.append(f"left out, not on this machine: {reason}")
 
     def throughput(self) -> None:
         """What goes through the cables."""
@@ -223,7 +232,7 @@ def main() -> int:
     """Make the throw-away host, measure in it, and see that nothing is left."""
     parser = argparse.ArgumentParser(description="minirun beside runc and Docker")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and containers")
-    parser.add_argument("--only", default="", choices=("starts", "crowds", "throughput"), help="one part of it")
+    parser.add_argument("--only", default="", choices=("starts", "crowds", "images", "throughput"), help="one part of it")
     parser.add_argument("--minirun", default=str(Path(sys.executable).with_name("minirun")),
                         help="the launcher to measure (default: the one beside this Python)")
     parser.add_argument("--image", default="alpine", help="an image with one layer (default: alpine)")
