@@ -33,7 +33,8 @@ class Image:
         self.place, self.megabytes = place, megabytes
         place.mkdir()
         with ProcessPoolExecutor(2) as workers:
-            made = list(workers.map(_write_layer, [place] * layers, range(layers), [(megabytes << 20) // layers] * layers))
+            size = (megabytes << 20) // layers
+            made = list(workers.map(_write_layer, [place] * layers, range(layers), [size] * layers))
         self.files = sum(count for count, _, _ in made)
         config = self._blob(json.dumps({
             "architecture": "amd64", "os": "linux", "created": "2026-01-01T00:00:00Z", "config": {"Cmd": ["sh"]},

@@ -232,7 +232,8 @@ def main() -> int:
     """Make the throw-away host, measure in it, and see that nothing is left."""
     parser = argparse.ArgumentParser(description="minirun beside runc and Docker")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and containers")
-    parser.add_argument("--only", default="", choices=("starts", "crowds", "images", "throughput"), help="one part of it")
+    parser.add_argument("--only", default="", choices=("starts", "crowds", "images", "throughput"),
+                        help="one part of it")
     parser.add_argument("--minirun", default=str(Path(sys.executable).with_name("minirun")),
                         help="the launcher to measure (default: the one beside this Python)")
     parser.add_argument("--image", default="alpine", help="an image with one layer (default: alpine)")

@@ -87,14 +87,13 @@ def _fits(image: Image, name: str, value: str, every: list[Image]) -> bool:
 def _rows(image: Image, options: Options) -> list[dict[str, str]]:
     from minirun.engine import times
 
-    created = times.read(image.created) // times.SECOND
+    created, size = times.read(image.created) // times.SECOND, decimal_size(image.size)
     row = {
         "ID": image.id if options.no_trunc else image.id.removeprefix("sha256:")[:12],
         "Digest": "<none>",
         "CreatedSince": duration(time.time() - created) + " ago",
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created)),
-        "Size": decimal_size(image.size), "VirtualSize": decimal_size(image.size),
-        "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
+        "Size": size, "VirtualSize": size, "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
     }
     names = [name for name in image.names if _is_wanted(name, options.reference)]
     rows = [{**row, **_named(name)} for name in names]

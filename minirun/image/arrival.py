@@ -17,7 +17,7 @@ from minirun.image import layers, overlay
 from minirun.image import layout as oci
 from minirun.image.config import check as check_config
 from minirun.image.digests import chain_ids
-from minirun.image.names import named, with_entry
+from minirun.image.names import CREATED, ID, NEVER, SIZE, named, with_entry
 from minirun.image.stream import Stream
 from minirun.kernel import process
 from minirun.trace import step
@@ -133,13 +133,15 @@ class Arrival:
         document: dict = store.loads(config.decode())  # type: ignore[assignment]
         check_config(document)
         with self.layout.lock(), _disk():
-            overlay.ensure_init_layer([self.layout.layer(chain) for chain in chain_ids(self.diff_ids)])
+            chains = chain_ids(self.diff_ids)
+            overlay.ensure_init_layer([self.layout.layer(chain) for chain in chains])
             image = self.layout.put(config, oci.CONFIG)
             manifest = manifest or store.dumps({"schemaVersion": 2, "mediaType": oci.MANIFEST, "config": image,
                                                 "layers": self.descriptors}).encode()
             entry = self.layout.put(manifest, media_type)
-            if self.notes:
-                entry["annotations"] = dict(self.notes)
+            size = sum(self.layout.layer_facts(chain)["size"] for chain in chains)
+            entry["annotations"] = {**self.notes, ID: image["digest"], CREATED: document.get("created") or NEVER,
+                                    SIZE: str(size)}
             entry["platform"] = {key: document[key] for key in ("architecture", "os", "variant") if document.get(key)}
             entries = self.layout.index()
             for name in names:

@@ -1,4 +1,4 @@
-"""Which names point at which images: pure functions on the descriptors of index.json.
+"""Which names point at which images, and what lists show of them: pure functions on the descriptors of index.json.
 
 A name is kept in the two annotations that are customary: `org.opencontainers.image.ref.name`, the familiar form
 ("alpine:3.20"), for which skopeo looks, and `io.containerd.image.name`, the full one.
@@ -18,6 +18,11 @@ FULL_NAME = "io.containerd.image.name"
 #: Ours: the digest that the name had in its registry when the image was pulled or pushed; it may be that of an index of
 #: platforms.
 PULLED = "minirun.pulled.digest"
+#: What `images` shows, so that a list reads one file and not several for each image. All of it follows from what the
+#: descriptor's digest stands for, and never changes: this is no cache that could be out of date.
+ID, CREATED, SIZE = "minirun.image.id", "org.opencontainers.image.created", "minirun.image.size"
+#: When an image was made that does not say it: the first moment that Go's time.Time can name.
+NEVER = "0001-01-01T00:00:00Z"
 
 
 def full_name(entry: dict) -> str:
@@ -33,8 +38,7 @@ def full_name(entry: dict) -> str:
 
 def familiar_name(entry: dict) -> str:
     """The name in a descriptor as people write it: "alpine:latest"."""
-    full = full_name(entry)
-    return reference.parse(full).familiar if full else ""
+    return reference.familiar(full_name(entry))
 
 
 def named(entry: dict, name: reference.Reference | None) -> dict:
@@ -70,6 +74,15 @@ def without_name(entries: list[dict], name: reference.Reference) -> list[dict]:
 def names_of(entries: Iterable[dict], digests: Sequence[str] | set[str]) -> list[str]:
     """The familiar names that point at manifests with these digests."""
     return [familiar_name(entry) for entry in entries if entry["digest"] in digests and full_name(entry)]
+
+
+def facts_of(entry: dict) -> tuple[str, str, int] | None:
+    """An image's id, when it was made (RFC 3339), and its size in bytes; None if another tool wrote the descriptor."""
+    notes = entry.get("annotations") or {}
+    try:
+        return notes[ID], notes[CREATED], int(notes[SIZE])
+    except (KeyError, ValueError):
+        return None
 
 
 def digests_of(entries: Iterable[dict], digest: str) -> list[str]:

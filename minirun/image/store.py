@@ -14,7 +14,17 @@ from minirun.errors import EngineError, NoSuchImage
 from minirun.image import layout as oci
 from minirun.image import reference
 from minirun.image.digests import chain_ids
-from minirun.image.names import PULLED, full_name, named, names_of, with_entry, without_name
+from minirun.image.names import (
+    NEVER,
+    PULLED,
+    facts_of,
+    familiar_name,
+    full_name,
+    named,
+    names_of,
+    with_entry,
+    without_name,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,19 +34,38 @@ if TYPE_CHECKING:
 class Image:
     """One image.
 
-    Attributes: id ("sha256:..."), config (the OCI image config, the whole document), names (familiar, "alpine:latest"),
-    manifest (the OCI manifest), digest (of the manifest), layout.
+    What index.json says of it is known at once, its files are read when they are asked for: a list needs none of them.
+
+    Arguments: names, the familiar ones ("alpine:latest"); entry (dict), a descriptor of its manifest.
+    Attributes: digest (of the manifest), names, layout.
     """
 
-    __slots__ = ("id", "config", "names", "manifest", "digest", "layout")
+    __slots__ = ("digest", "layout", "names", "_config", "_facts", "_manifest")
 
-    def __init__(self, layout: oci.Layout, digest: str, names: list[str]) -> None:
-        self.layout = layout
-        self.digest = digest
-        self.names = names
-        self.manifest = layout.read(digest)
-        self.id: str = self.manifest["config"]["digest"]
-        self.config = layout.read(self.id)
+    def __init__(self, layout: oci.Layout, entry: dict, names: list[str]) -> None:
+        self.layout, self.digest, self.names = layout, entry["digest"], names
+        self._facts = facts_of(entry)
+        self._manifest: dict | None = None
+        self._config: dict | None = None
+
+    @property
+    def manifest(self) -> dict:
+        """The OCI manifest."""
+        if self._manifest is None:
+            self._manifest = self.layout.read(self.digest)
+        return self._manifest
+
+    @property
+    def config(self) -> dict:
+        """The OCI image config, the whole document."""
+        if self._config is None:
+            self._config = self.layout.read(self.manifest["config"]["digest"])
+        return self._config
+
+    @property
+    def id(self) -> str:
+        """The digest of its config: "sha256:..."."""
+        return self._facts[0] if self._facts else self.manifest["config"]["digest"]
 
     @property
     def defaults(self) -> dict:
@@ -46,7 +75,7 @@ class Image:
     @property
     def created(self) -> str:
         """When it was made (RFC 3339)."""
-        return self.config.get("created") or "0001-01-01T00:00:00Z"
+        return self._facts[1] if self._facts else self.config.get("created") or NEVER
 
     @property
     def diff_ids(self) -> list[str]:
@@ -74,6 +103,8 @@ class Image:
     @property
     def size(self) -> int:
         """The bytes of all its files, layer by layer, as `docker images` counts them."""
+        if self._facts:
+            return self._facts[2]
         return sum(self.layout.layer_facts(chain).get("size", 0) for chain in self.chain_ids)
 
 
@@ -105,17 +136,22 @@ class Images:
         """
         entries = self.layout.index()
         digest, _ = self._locate(entries, word)
-        return Image(self.layout, digest, names_of(entries, {digest}))
+        entry = next(entry for entry in entries if entry["digest"] == digest)
+        image = Image(self.layout, entry, names_of(entries, {digest}))
+        _ = image.config  # who looks for one image wants to do something with it: what is damaged is said here
+        return image
 
     def every(self) -> list[Image]:
         """All images, newest first; one that lost its names to another has none."""
-        entries = self.layout.index()
         images: dict[str, Image] = {}
-        for digest in dict.fromkeys(entry["digest"] for entry in entries):
-            image = Image(self.layout, digest, names_of(entries, {digest}))
-            images.setdefault(image.id, image)
-            if images[image.id] is not image:  # one config, two manifests: the same image, packed in two ways
-                images[image.id].names += image.names
+        by_digest: dict[str, Image] = {}
+        for entry in self.layout.index():
+            image = by_digest.get(entry["digest"])
+            if image is None:
+                image = Image(self.layout, entry, [])
+                # one config, two manifests: the same image, packed in two ways
+                image = by_digest[entry["digest"]] = images.setdefault(image.id, image)
+            image.names += [name] if (name := familiar_name(entry)) else []
         return sorted(images.values(), key=lambda image: image.created.rstrip("Z"), reverse=True)
 
     def tags(self, repository: reference.Reference) -> list[reference.Reference]:

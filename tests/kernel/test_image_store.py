@@ -79,10 +79,9 @@ def test_an_import_is_an_oci_layout(images: Images, source: str) -> None:
     assert json.loads((root / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
     [entry] = json.loads((root / "index.json").read_text())["manifests"]
     assert entry["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
-    assert entry["annotations"] == {
-        "org.opencontainers.image.ref.name": "me/tool:1",
-        "io.containerd.image.name": "docker.io/me/tool:1",
-    }
+    notes = entry["annotations"]
+    assert notes["org.opencontainers.image.ref.name"] == "me/tool:1"
+    assert notes["io.containerd.image.name"] == "docker.io/me/tool:1"
     for name in os.listdir(root / "blobs/sha256"):  # every blob is what its name says
         assert digest_of(root / "blobs/sha256" / name) == name
     manifest = json.loads((root / "blobs" / entry["digest"].replace(":", "/")).read_text())
@@ -503,6 +502,44 @@ def test_an_index_for_many_platforms_survives_us(images: Images, source: str) ->
     images.tag("a", "b")
     assert many in json.loads(path.read_text())["manifests"]
     assert len(images.every()) == 1
+
+
+def told(images: Images) -> list[tuple]:
+    return [(image.id, image.names, image.created, image.size) for image in images.every()]
+
+
+def test_a_list_reads_the_index_alone(images: Images, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.import_tar(images, source, "a")
+    images.tag("a", "b")
+    other = archive.import_tar(images, make_tar(Path(source).with_name("b.tar"), "c", content=b"more"), "me/c:2")
+    listed = told(images)
+    assert [image[0] for image in listed][0] == other
+    assert [image[1:] for image in listed][0] == (["me/c:2"], images.find("me/c:2").config["created"], 4)
+    # the same as of an index that another tool has written, which tells no more than the digests
+    index = json.loads(Path(images.layout.root, "index.json").read_text())
+    for entry in index["manifests"]:
+        for key in ("minirun.image.id", "org.opencontainers.image.created", "minirun.image.size"):
+            del entry["annotations"][key]
+    plain = Images(str(Path(images.layout.root)))
+    monkeypatch.setattr(plain.layout, "index", lambda: index["manifests"])
+    assert told(plain) == listed
+
+    def refuse(digest: str) -> None:
+        raise AssertionError(digest)
+
+    monkeypatch.setattr(images.layout, "read", refuse)
+    monkeypatch.setattr(images.layout, "layer_facts", refuse)
+    assert told(images) == listed
+
+
+@pytest.mark.parametrize("size", ["", "many", "1.5"])
+def test_a_size_that_is_none_is_counted(images: Images, source: str, size: str) -> None:
+    archive.import_tar(images, source, "a")
+    path = Path(images.layout.root, "index.json")
+    index = json.loads(path.read_text())
+    index["manifests"][0]["annotations"]["minirun.image.size"] = size
+    path.write_text(json.dumps(index))
+    assert [image.size for image in images.every()] == [2]
 
 
 # ---- the hot path --------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ GRAMMAR = re.compile(
 )
 def test_a_word_becomes_a_full_and_a_familiar_name(word: str, full: str, familiar: str) -> None:
     parsed = reference.parse(word)
-    assert (parsed.full, parsed.familiar) == (full, familiar)
+    assert (parsed.full, parsed.familiar, reference.familiar(full)) == (full, familiar, familiar)
     assert reference.parse(parsed.full) == parsed
     assert reference.parse(parsed.familiar) == parsed
 
@@ -216,3 +216,4 @@ def test_any_text_is_parsed_or_refused_in_one_line(text: str) -> None:
     else:
         assert reference.parse(parsed.full) == parsed
         assert reference.parse(parsed.familiar) == parsed
+        assert reference.familiar(parsed.full) == parsed.familiar
