@@ -7,7 +7,8 @@
     │   ├── BadParameter          refused before anything was made: `run` adds "See 'minirun run --help'."
     │   ├── NoSuchContainer       the verb decides which of Docker's two wordings is printed
     │   ├── NoSuchImage
-    │   └── NoSuchNetwork
+    │   ├── NoSuchNetwork
+    │   └── NoSuchVolume
     └── ClientError               what Docker's client would refuse by itself: printed as it is
         └── UsageError            the words of the command line are off: adds "See 'minirun VERB --help'."
 
@@ -93,6 +94,13 @@ class NoSuchNetwork(EngineError):
         super().__init__(word if word.endswith(" not found") else f"network {word} not found")
 
 
+class NoSuchVolume(EngineError):
+    """No volume has this name. Arguments: word (str), as the user typed it."""
+
+    def __init__(self, word: str, **_: object) -> None:
+        super().__init__(word if word.startswith("No such volume: ") else f"No such volume: {word}")
+
+
 class ClientError(MinirunError):
     """What Docker's client would refuse by itself, before it asks the daemon."""
 
@@ -105,7 +113,7 @@ def from_data(data: dict) -> MinirunError:
     """The error that `to_data` turned into data, to be raised on this side of a process border."""
     kinds = {kind.__name__: kind for kind in
              (MinirunError, ProgramError, EngineError, BadParameter, NoSuchContainer, NoSuchImage, NoSuchNetwork,
-              ClientError, UsageError)}
+              NoSuchVolume, ClientError, UsageError)}
     error: MinirunError
     if data["kind"] == "KernelError":
         error = KernelError(data["call"], data["errno"], hint=data["hint"])

@@ -220,6 +220,10 @@ class Machine(Host):
         """The IDs of the networks that a test has made."""
         return sorted(path.stem for path in (self.data / "networks").glob("*.json") if len(path.stem) == 64)
 
+    def volumes(self) -> list[str]:
+        """What is in the directory of the volumes, but for its lock."""
+        return sorted(path.name for path in (self.data / "volumes").glob("*") if path.name != ".lock")
+
     def leaks(self) -> list[str]:
         """What is there and should not be; empty for a clean host without containers."""
         found = [f"link {name}" for name in self.links() if name not in ("lo", "wan0", "minirun0", "sit0", "tunl0")]
@@ -230,6 +234,7 @@ class Machine(Host):
         found += [f"address {address}" for address in self.addresses()]
         found += [f"port {port}" for port in self.ports()]
         found += [f"network {name}" for name in self.networks()]
+        found += [f"volume {name}" for name in self.volumes()]
         for place in ("minirun/containers", "minirun/runtime", "netns"):
             found += [f"/run/{place}/{path.name}" for path in (self.run_directory / place).glob("*")]
         for place in ("containers", "names"):
@@ -249,6 +254,9 @@ class Machine(Host):
         if self.networks():
             result = self.minirun("network", "prune", "-f")
             assert (result.code, result.err) == (0, ""), f"network prune: {result}"
+        if self.volumes():
+            result = self.minirun("volume", "prune", "-f")
+            assert (result.code, result.err) == (0, ""), f"volume prune: {result}"
 
 
 # ---- what is made once -----------------------------------------------------------------------------------------

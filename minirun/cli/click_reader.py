@@ -17,7 +17,8 @@ from minirun.cli.pflag import canonical
 from minirun.errors import ClientError, MinirunError, UsageError
 
 GROUP_SUMMARIES = {"container": "Manage containers", "image": "Manage images",
-                   "network": "Manage networks", "system": "Manage minirun"}
+                   "network": "Manage networks", "system": "Manage minirun",
+                   "volume": "Manage volumes"}
 COMPLETE_VARIABLE = "_MINIRUN_COMPLETE"
 
 #: The word, the command that it names, and the words after it.

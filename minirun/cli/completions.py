@@ -17,7 +17,8 @@ STATES = {
 }
 FILES = ("input", "output", "env-file", "label-file", "cidfile", "volume")
 CHOICES = {"pull": ("missing", "never"),
-           "attach": ("stdin", "stdout", "stderr"), "type": ("container", "image", "network"), "driver": ("bridge",),
+           "attach": ("stdin", "stdout", "stderr"), "type": ("container", "image", "network", "volume"),
+           "driver": ("bridge",),
            "signal": ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH")}
 
 
@@ -85,6 +86,8 @@ def _silently(look: Callable[[], list], settings: dict) -> list:
 def _names(verb: Verb, name: str, given: list[str]) -> list[tuple[str, str]]:
     if verb.name.startswith("network "):
         return _of_network_verb(name, given)
+    if verb.name.startswith("volume "):
+        return _volumes() if name in ("inspect", "rm") else []
     if name == "compare":
         return [("host", "this machine"), ("pid:", "any process"), *_compared()]
     if name in ("run", "create", "exec") and given:
@@ -109,6 +112,12 @@ def _networks() -> list[tuple[str, str]]:
     from minirun.engine import attachments
 
     return [(network.name, network.driver) for network in attachments.every()]
+
+
+def _volumes() -> list[tuple[str, str]]:
+    from minirun.engine import volumes
+
+    return [(name, "") for name in volumes.every()]
 
 
 def _containers(states: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -96,7 +96,7 @@ def _network(values: list[str]) -> Callable:
 
 
 def _volume(values: list[str]) -> Callable:
-    return lambda container, status: any(value in (point.get("Name"), point.get("Source"), point["Destination"])
+    return lambda container, status: any(value in (point.get("Name") or point["Source"], point["Destination"])
                                          for point in container.record.get("MountPoints") or [] for value in values)
 
 

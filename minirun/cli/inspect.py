@@ -6,7 +6,7 @@ import sys
 
 from minirun.cli.grammar import Option, Options, Verb
 from minirun.cli.kinds import BOOL, STRING
-from minirun.errors import ClientError, MinirunError, NoSuchContainer, NoSuchImage, NoSuchNetwork
+from minirun.errors import ClientError, MinirunError, NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from minirun.cli.template import Template
 
-#: What Docker's --type knows; minirun has containers, images and networks.
+#: What Docker's --type knows; minirun has containers, images, networks and volumes.
 TYPES = ("container", "image", "config", "network", "node", "plugin", "secret", "service", "task", "volume")
 
 
 def inspect(options: Options) -> int:
-    """Whatever has this name: a container first, then an image, then a network."""
+    """Whatever has this name: a container first, then an image, a network, a volume."""
     if options.type and options.type not in TYPES:
         raise ClientError(f'"{options.type}" is not a valid value for --type', exit_code=1)
     return _inspect(options, options.type, options.type or "object")
@@ -42,7 +42,7 @@ def _inspect(options: Options, kind: str, noun: str) -> int:
     for word in options.objects:
         try:
             found.append(describe(word, kind, size=getattr(options, "size", False)))
-        except (NoSuchContainer, NoSuchImage, NoSuchNetwork):
+        except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume):
             failures.append(f"Error: No such {noun}: {word}")
         except MinirunError as error:
             failures.append(f"Error response from daemon: {error.message}")
@@ -60,15 +60,15 @@ def _inspect(options: Options, kind: str, noun: str) -> int:
 def describe(word: str, kind: str = "", *, size: bool = False) -> dict:
     """One object as Docker's API shows it.
 
-    Arguments: kind (str), "container", "image", "network" or "" for the first that has this name; size, add SizeRw and
-    SizeRootFs.
+    Arguments: kind (str), "container", "image", "network", "volume" or "" for the first of this name; size, add
+    SizeRw and SizeRootFs.
     Errors: NoSuchContainer, NoSuchImage.
     """
     for name, read in _READERS.items():
         if kind in ("", name):
             try:
                 return read(word, size)
-            except (NoSuchContainer, NoSuchImage, NoSuchNetwork):
+            except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume):
                 continue
     raise NoSuchContainer(word)
 
@@ -107,7 +107,14 @@ def _network(word: str, _size: bool) -> dict:
     return attachments.described(attachments.find(word))
 
 
-_READERS: dict[str, Callable[[str, bool], dict]] = {"container": _container, "image": _image, "network": _network}
+def _volume(word: str, _size: bool) -> dict:
+    from minirun.engine import volumes
+
+    return volumes.describe(word)
+
+
+_READERS: dict[str, Callable[[str, bool], dict]] = {"container": _container, "image": _image, "network": _network,
+                                                    "volume": _volume}
 
 
 def _template(text: str) -> Template:

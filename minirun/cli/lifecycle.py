@@ -90,7 +90,7 @@ def remove(options: Options) -> int:
         word = word.strip("/")
         if not word:
             raise ClientError("Container name cannot be empty")
-        containers.remove(containers.find(word), force=options.force)
+        containers.remove(containers.find(word), force=options.force, volumes=options.volumes)
 
     return _for_each(options.containers, "rm", remove_one, absent_is_fine=options.force)
 

@@ -39,13 +39,16 @@ GROUPS = {
     "network": {word: f"network {word}" for word in ("connect", "create", "disconnect", "inspect", "ls", "prune",
                                                      "reload", "rm")}
                | {"list": "network ls", "remove": "network rm"},
+    "volume": {word: f"volume {word}" for word in ("create", "inspect", "ls", "prune", "rm")}
+              | {"list": "volume ls", "remove": "volume rm"},
     "system": {"info": "info", "check": "system check", "reset-network": "system reset-network"},
 }
 
 #: The modules of the verbs that exist inside a group only.
 GROUP_VERBS = {"container inspect": "inspect", "image inspect": "inspect", "image prune": "image_upkeep",
                "system check": "system",
-               "system reset-network": "reset_network", **dict.fromkeys(GROUPS["network"].values(), "network")}
+               "system reset-network": "reset_network", **dict.fromkeys(GROUPS["network"].values(), "network"),
+               **dict.fromkeys(GROUPS["volume"].values(), "volume")}
 
 #: Options before the verb.
 GLOBAL = (

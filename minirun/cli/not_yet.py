@@ -19,7 +19,7 @@ _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link
 #: Docker's other commands.
 COMMANDS = frozenset("""
 attach build cp events pause rename search stats
-top unpause update builder config context manifest node plugin secret service stack swarm trust volume
+top unpause update builder config context manifest node plugin secret service stack swarm trust
 """.split())
 #: And those of its groups.
 GROUP_COMMANDS = {
@@ -27,6 +27,7 @@ GROUP_COMMANDS = {
     "image": frozenset("build".split()),
     "network": frozenset(),
     "system": frozenset("df events prune".split()),
+    "volume": frozenset(),
 }
 
 

@@ -49,7 +49,7 @@ def info() -> dict:
         "Images": len(Images(f"{places.data}/images").every()),
         "Driver": "overlay2",
         "DriverStatus": [["Backing Filesystem", _backing(places.data)], ["Supports d_type", "true"]],
-        "Plugins": {"Volume": [], "Network": ["bridge", "host", "null"], "Log": ["json-file"]},
+        "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Log": ["json-file"]},
         "MemoryLimit": True, "SwapLimit": True, "PidsLimit": True, "CpuCfsPeriod": True, "CpuCfsQuota": True,
         "CPUShares": True, "CPUSet": True, "IPv4Forwarding": _reads("/proc/sys/net/ipv4/ip_forward") == "1",
         "BridgeNfIptables": _reads("/proc/sys/net/bridge/bridge-nf-call-iptables") == "1",

@@ -42,6 +42,8 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
         for source in mountpoints.sources_to_make(record):
             store.make_directory(source, 0o755)
         for point in record["MountPoints"]:
+            if point["Type"] == "volume":
+                _settle(point)
             if point["Propagation"] not in ("", "rprivate"):
                 with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mountinfo:
                     mountpoints.check_propagation(point, mountinfo.read())
@@ -49,6 +51,14 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
         if not joined:
             etc_files.write(container, links.hosts if links else ())
         store.write(f"{container.run_directory}/config.json", spec)
+
+
+def _settle(point: dict) -> None:
+    """Finish the filling of a volume, if somebody was killed over it."""
+    if store.exists(f"{point['Source'].removesuffix('_data')}.filled"):
+        from minirun.engine import filling
+
+        filling.settle(point["Name"])
 
 
 def layers_of(container: Container) -> list[str]:

@@ -91,6 +91,10 @@ def create(options: Options) -> Container:
             with queue:
                 container.record["Name"] = "/" + names.reserve(places.data, name, container.id)
                 overlay.ensure_directories(image.layers, container.directory)
+                if any(point["Type"] == "volume" for point in container.record["MountPoints"]):
+                    from minirun.engine import filling
+
+                    filling.attach(container)
                 if container.record["Links"]:
                     from minirun.engine import linking
 
@@ -99,7 +103,7 @@ def create(options: Options) -> Container:
             if options.cidfile:
                 store.write_text(options.cidfile, container.id, mode=0o644)
         except BaseException:
-            discard(container)
+            discard(container, with_volumes=True)
             raise
     return container
 
@@ -128,15 +132,15 @@ def _settle_networks(record: dict, links: list[str]) -> None:
         record["Networks"] = {name: record["Networks"][mode]}
 
 
-def remove(container: Container, *, force: bool = False) -> None:
-    """Remove a container that does not run; with `force`, kill it first.
+def remove(container: Container, *, force: bool = False, volumes: bool = False) -> None:
+    """Remove a container that does not run; with `force`, kill it first; with `volumes`, those without a name go too.
 
     Errors: NoSuchContainer, EngineError for one that runs. Whoever starts it at the same time comes before or after.
     """
     while exists(container.id):
         with container.queue():
             if container.may_be_discarded():
-                discard(container)
+                discard(container, with_volumes=volumes)
                 return
             running = container.status(queued=True).word == "running"
         if running and not force:
@@ -236,7 +240,7 @@ def _note_failed_start(container: Container, error: MinirunError) -> None:
     if not exists(container.id):
         return
     if container.record["HostConfig"]["AutoRemove"]:
-        discard(container)
+        discard(container, with_volumes=True)
         return
     # The code that is left for what is not the program's own fault: Docker's record says 128, its client ends with 125.
     code = error.exit_code if isinstance(error, ProgramError) else 128

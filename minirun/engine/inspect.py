@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.containers import Status
 
-_SHOWN_OF_MOUNT = ("Type", "Source", "Destination", "Mode", "RW", "Propagation")
+_SHOWN_OF_MOUNT = ("Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation")
 
 
 def describe(record: dict, status: Status, cable: dict, places: object, ports: dict | None = None) -> dict:
@@ -51,7 +51,7 @@ def describe(record: dict, status: Status, cable: dict, places: object, ports: d
         "ExecIDs": None,
         "HostConfig": record["HostConfig"],
         "GraphDriver": _graph_driver(record, places),
-        "Mounts": [{key: point[key] for key in _SHOWN_OF_MOUNT} for point in record["MountPoints"]],
+        "Mounts": [{key: point[key] for key in _SHOWN_OF_MOUNT if key in point} for point in record["MountPoints"]],
         "Config": record["Config"],
         "NetworkSettings": {**_network_settings(record, status, cable), "Ports": ports or {}},
     }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from minirun import store
-from minirun.engine import places, running
+from minirun.engine import filling, places, running, volumes
 from minirun.engine.finding import Problem, containers, is_being_written, is_busy, is_new, names, writer
-from minirun.engine.register import MAKING, REMOVED, Container, discard, exists
+from minirun.engine.register import MAKING, REMOVED, Container, clear, discard, exists
 from minirun.errors import MinirunError
 from minirun.image.layout import Layout
 
@@ -21,10 +21,14 @@ def half_made() -> Iterator[Problem]:
     for name in names(f"{places.data}/containers"):
         path = f"{places.data}/containers/{name}"
         if name.startswith((REMOVED, MAKING)) and not is_new(path):  # see `register.retire` and `register.reserve`
-            yield Problem("container", f"{path}: remains of a container", store.remove_tree, path)
+            yield Problem("container", f"{path}: remains of a container", clear, path)
     for container in containers():
         if _is_half_made(container):
-            yield Problem("container", f"{container.directory}: holds no container", discard, container)
+            yield Problem("container", f"{container.directory}: holds no container", _discard, container)
+
+
+def _discard(container: Container) -> None:
+    discard(container, with_volumes=True)
 
 
 def _is_half_made(container: Container) -> bool:
@@ -56,6 +60,17 @@ def _free_name(path: str) -> None:
     with store.lock(f"{places.data}/names.lock"):  # as whoever takes a dead name does
         if _has_no_owner(path):
             store.discard(path)
+
+
+def volume_leftovers() -> Iterator[Problem]:
+    """Kind "volume": volumes over whose making, filling or removing somebody was killed (see `volumes`, `filling`)."""
+    if not os.path.isdir(volumes.directory()):
+        return
+    for path in volumes.remains():
+        if not is_new(path):
+            yield Problem("volume", f"{path}: remains of a volume", store.remove_tree, path)
+    for name in filling.unfinished():
+        yield Problem("volume", f"volume {name}: was left while it was filled", filling.finish, name)
 
 
 def image_leftovers() -> Iterator[Problem]:

@@ -13,7 +13,6 @@ import gc
 import os
 import time
 
-from minirun import store
 from minirun.engine import register, running, watch, wire
 from minirun.engine.ends import Ends
 from minirun.engine.logwriter import LogWriter
@@ -74,13 +73,14 @@ def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) ->
     remains = ""
     try:
         running.take_down(container)
-        remains = register.retire(container) if container.record["HostConfig"]["AutoRemove"] else ""
+        if container.record["HostConfig"]["AutoRemove"]:
+            remains = register.retire(container, with_volumes=True)
     finally:
         relay.farewell(code)  # if something cannot be undone, the next command finds it; who watches hears of the end
     if mounts >= 0:
         os.close(mounts)
     if remains:
-        store.remove_tree(remains)  # nobody has to wait for that
+        register.clear(remains)  # nobody has to wait for that
 
 
 def start(container: Container, client: _socket.socket, wants: int) -> tuple[State, int, Relay]:

@@ -2,7 +2,8 @@
 
 A bind mount makes a directory or file of the host appear in the container (mount(8), --bind). Docker gives it the
 propagation "rprivate" unless asked otherwise: what is mounted below it later on one side stays on that side. A tmpfs is
-memory with a path, gone with the container's end.
+memory with a path, gone with the container's end. A volume is a directory that minirun keeps (see `volumes`): with a
+name it may serve one container after another, without one it is made for this container alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from __future__ import annotations
 import os
 
 from minirun.errors import BadParameter, EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
 
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 #: Each word of a -v mode belongs to one group, of which a mode may name one.
@@ -21,44 +26,72 @@ _TMPFS_WORDS = {word: words[-1] for words in (
     ("nomand", "mand"), ("atime", "noatime"), ("diratime", "nodiratime"), ("norelatime", "relatime"),
     ("nostrictatime", "strictatime"), (*PROPAGATIONS, "unbindable", "runbindable")) for word in words}
 _TMPFS_KEYS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
-_VOLUME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
-def points(binds: list[str], mounts: list[dict]) -> list[dict]:
-    """The mount points that a container's `-v` and `--mount` ask for, with Type, Source, Destination, Mode, RW,
-    Propagation; a tmpfs may have TmpfsOptions too, a bind mount NonRecursive.
+def points(binds: list[str], mounts: list[dict], volumes: Iterable[str] = (), tmpfs: Container[str] = ()) -> list[dict]:
+    """The mount points of a container, with Type, Source, Destination, Mode, RW, Propagation.
 
-    Arguments: binds (list of "SOURCE:DESTINATION[:MODE]"), mounts (HostConfig.Mounts, as Docker's API has them).
-    Errors: BadParameter in Docker's words.
+    A volume has Name and Driver, too, and may have NoCopy and Labels (see `volume_words`); a tmpfs may have
+    TmpfsOptions, a bind mount NonRecursive.
+
+    Arguments: binds (list of "SOURCE:DESTINATION[:MODE]"); mounts (HostConfig.Mounts, as Docker's API has them);
+    volumes, paths that are to be volumes unless something else is mounted there (Config.Volumes); tmpfs, the paths of
+    `--tmpfs`. Errors: BadParameter in Docker's words.
     """
-    found = [_bind(bind) for bind in binds] + [_mount(mount) for mount in mounts]
-    destinations = set()
+    found = [_bind(bind) for bind in binds]
+    taken = {point["Destination"] for point in found if point["Destination"] in tmpfs}
+    found += [_mount(mount) for mount in mounts]
     for point in found:
-        if point["Destination"] in destinations:
+        if point["Destination"] in taken:
             raise BadParameter(f"Duplicate mount point: {point['Destination']}")
-        destinations.add(point["Destination"])
+        taken.add(point["Destination"])
+    for path in volumes:
+        from minirun.engine import volume_words  # few images have any
+
+        point = volume_words.anonymous(path)
+        if point["Destination"] not in taken and point["Destination"] not in tmpfs:
+            taken.add(point["Destination"])
+            found.append(point)
     return found
+
+
+def sort_out(words: list[str]) -> tuple[list[str], dict[str, dict]]:
+    """What stands after `-v`: HostConfig.Binds, and what joins Config.Volumes. Errors: BadParameter."""
+    volumes = [word for word in words if word and ":" not in word]
+    for path in volumes:
+        _check_bind("volume", path, path)
+    return [absolute(word) for word in words if word not in volumes], {path: {} for path in volumes}
 
 
 def _bind(text: str) -> dict:
     """One `-v`. Source: `ParseMountRaw` of Docker's volume/mounts."""
     parts = text.split(":", 3)
-    if not parts[0] or len(parts) > 3 or (len(parts) == 2 and _is_mode(parts[1])):
+    if not parts[0] or len(parts) not in (2, 3) or (len(parts) == 2 and _is_mode(parts[1])):
         raise BadParameter(f"invalid volume specification: '{text}'")
     mode = parts[2] if len(parts) == 3 else ""
     if not _is_mode(mode):
         raise BadParameter(f"invalid mode: {mode}")
-    source, destination = (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
+    source, destination = parts[:2]
     kind = "bind" if source.startswith("/") else "volume"
+    _check_bind(kind, destination, text)
+    words = mode.split(",")
+    propagation = next((word for word in words if word in PROPAGATIONS), "")
+    if propagation if kind == "volume" else "nocopy" in words:
+        wrong = f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": field "
+        raise BadParameter(f"{wrong}{'Bind' if kind == 'volume' else 'Volume'}Options must not be specified")
+    if kind == "volume":
+        from minirun.engine import volume_words  # most containers have none
+
+        return volume_words.named(source, _clean(destination), mode)
+    return {**_point("bind", source, destination, mode), "RW": "ro" not in words,
+            "Propagation": propagation or "rprivate"}
+
+
+def _check_bind(kind: str, destination: str, text: str) -> None:
     try:
         _check_destination(kind, destination)
     except BadParameter as reason:
         raise BadParameter(f"invalid volume specification: '{text}': {reason}") from None
-    if kind == "volume":
-        raise _no_volume(source)
-    words = mode.split(",")
-    propagation = next((word for word in words if word in PROPAGATIONS), "rprivate")
-    return {**_point("bind", source, destination, mode), "RW": "ro" not in words, "Propagation": propagation}
 
 
 def _mount(mount: dict) -> dict:
@@ -71,8 +104,12 @@ def _mount(mount: dict) -> dict:
             raise BadParameter(f"{wrong}field Source must not be specified")
         return {**_point("tmpfs", "", destination), "RW": not mount.get("ReadOnly"), "Propagation": "",
                 "TmpfsOptions": mount.get("TmpfsOptions") or {}}
+    if kind == "volume":
+        from minirun.engine import volume_words
+
+        return volume_words.mounted(mount, _clean(destination))
     if kind != "bind":
-        raise _no_volume(source) if kind == "volume" else BadParameter(f"{wrong}mount type unknown")
+        raise BadParameter(f"{wrong}mount type unknown")
     if not source:
         raise BadParameter(f"{wrong}field Source must not be empty")
     _check_absolute(source, wrong)
@@ -115,15 +152,6 @@ def _check_destination(kind: str, destination: str) -> None:
 def _check_absolute(path: str, wrong: str) -> None:
     if not path.startswith("/"):
         raise BadParameter(f"{wrong}invalid mount path: '{path}' mount path must be absolute")
-
-
-def _no_volume(name: str) -> BadParameter:
-    """What is said to a source that is not an absolute path: Docker takes it for the name of a volume."""
-    if name and (len(name) < 2 or name[0] in "_.-" or not _VOLUME_CHARACTERS.issuperset(name)):
-        return BadParameter(f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-                            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use '
-                            "absolute path")
-    return BadParameter("minirun has no volumes yet: use a directory of the host, -v /host/directory:/path")
 
 
 def tmpfs(entries: list[str]) -> dict[str, str]:
@@ -176,7 +204,7 @@ def sources_to_make(record: dict) -> list[str]:
     """
     made_by_v = {_bind(bind)["Destination"] for bind in record["HostConfig"]["Binds"] or []}
     return [point["Source"] for point in record["MountPoints"]
-            if point["Destination"] in made_by_v and not os.path.lexists(point["Source"])]
+            if point["Type"] == "bind" and point["Destination"] in made_by_v and not os.path.lexists(point["Source"])]
 
 
 def check_propagation(point: dict, mountinfo: str) -> None:

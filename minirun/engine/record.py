@@ -46,7 +46,8 @@ def make(options: Options, image: Image, container_id: str, name: str, host: che
         "Networks": wishes.make(host_config["NetworkMode"], options.endpoint),
         "Links": {},
         "Anonymous": not name,
-        "MountPoints": mountpoints.points(host_config["Binds"] or [], host_config.get("Mounts") or []),
+        "MountPoints": mountpoints.points(host_config["Binds"] or [], host_config.get("Mounts") or [],
+                                          config["Volumes"] or (), host_config.get("Tmpfs") or ()),
         "LayerIDs": list(image.chain_ids),
         "State": {"StartedAt": times.ZERO, "FinishedAt": times.ZERO, "ExitCode": 0, "Error": "", "OOMKilled": False},
         "RestartCount": 0,
@@ -58,6 +59,7 @@ def make_config(options: Options, image: dict, container_id: str, host: checks.H
     entrypoint, command = _entrypoint_and_command(options, image)
     attached = not options.detach
     streams = options.attach if attached else []
+    _, volumes = mountpoints.sort_out(options.volume)
     default = attached and not options.attach
     stdin = attached and (options.interactive or "stdin" in streams)
     config = {
@@ -75,7 +77,7 @@ def make_config(options: Options, image: dict, container_id: str, host: checks.H
         "Cmd": command,
         "Healthcheck": image.get("Healthcheck"),
         "Image": options.image,
-        "Volumes": image.get("Volumes"),
+        "Volumes": dict(sorted({**(image.get("Volumes") or {}), **volumes}.items())) or None,
         "WorkingDir": options.workdir or image.get("WorkingDir") or "",
         "Entrypoint": entrypoint,
         "MacAddress": options.mac_address,
@@ -117,7 +119,7 @@ def make_host_config(options: Options) -> dict:
     open_paths = "systempaths=unconfined"  # a wish of the client's: the daemon sees its effect on the two path lists
     closed = open_paths not in options.security_opt
     config = {
-        "Binds": [mountpoints.absolute(bind) for bind in options.volume] or None,
+        "Binds": mountpoints.sort_out(options.volume)[0] or None,
         "ContainerIDFile": options.cidfile,
         "LogConfig": {"Type": "json-file", "Config": {}},
         "NetworkMode": options.network,

@@ -17,6 +17,8 @@ from minirun.kernel import procfs
 HEX = frozenset("0123456789abcdef")
 #: In a container's directory: who changes its status holds this (see `Container.queue`).
 QUEUE = ".lock"
+#: In a container's directory: the volumes it uses (see `volumes`), and that those without a name shall go with it.
+VOLUMES, WITH_VOLUMES = "volumes.json", ".with-volumes"
 #: What a directory is called whose container is gone, and one that has nobody in its queue yet.
 REMOVED, MAKING = ".removed-", ".making-"
 
@@ -276,14 +278,14 @@ def _ids() -> list[str]:
     for entry in entries:
         path = f"{directory}/{entry}"
         if entry.startswith(REMOVED) or entry.startswith(MAKING) and store.nobody_holds(f"{path}/{QUEUE}"):
-            store.remove_tree(path)
+            clear(path)
     return [entry for entry in entries if len(entry) == 64]
 
 
 def _clear_half_made(container: Container) -> None:
     """A directory without a record: its container is being made at this moment, or whoever made it was killed."""
     if store.nobody_holds(f"{container.directory}/{QUEUE}") and not exists(container.id):
-        discard(container)
+        discard(container, with_volumes=True)
         names.release_all(places.data, container.id)
 
 
@@ -305,20 +307,27 @@ def reserve(container: Container) -> store.lock:
         return queue
 
 
-def discard(container: Container) -> None:
-    """Take away all that `create` made; fine when some of it is gone already."""
-    store.remove_tree(retire(container))
+def discard(container: Container, *, with_volumes: bool = False) -> None:
+    """Take away all that `create` made; fine when some of it is gone already.
+
+    Arguments: with_volumes (bool), its volumes without a name, too.
+    """
+    clear(retire(container, with_volumes=with_volumes))
 
 
-def retire(container: Container) -> str:
+def retire(container: Container, *, with_volumes: bool = False) -> str:
     """Let a container be gone for everybody else, which takes one rename.
 
-    Returns: the directory with its remains, which may take their time to be removed.
+    Arguments: with_volumes (bool), and its volumes without a name with it.
+    Returns: the directory with its remains, which may take their time to be removed (see `clear`).
     """
     try:
         names.release(places.data, container.name, container.id)
     except MinirunError:  # no record, or a damaged one: a name whose container is gone counts as free
         pass
+    with_volumes = with_volumes and store.exists(f"{container.directory}/{VOLUMES}")
+    if with_volumes:
+        store.write_text(f"{container.directory}/{WITH_VOLUMES}", "")  # for who finds the remains if we are killed
     remains = f"{places.data}/containers/{REMOVED}{container.id}"
     try:
         os.rename(container.directory, remains)
@@ -326,4 +335,20 @@ def retire(container: Container) -> str:
         return remains
     except OSError as reason:
         raise KernelError(f"rename {container.directory}", reason.errno or 0, hint=store.disk_hint(reason)) from None
+    if with_volumes:
+        from minirun.engine import volumes
+
+        volumes.leave(remains)
     return remains
+
+
+def clear(remains: str) -> None:
+    """Remove what is left of a container that has been retired; fine when it is gone already."""
+    if not store.exists(f"{remains}/{WITH_VOLUMES}"):
+        store.remove_tree(remains)
+        return
+    from minirun.engine import volumes  # few containers have any
+
+    volumes.leave(remains)
+    store.remove_tree(remains)
+    volumes.sweep()

@@ -108,5 +108,5 @@ def clear_dead(container: Container) -> bool:
         note_end(container, 128 + SIGKILL, watched.started_at)
     take_down(container)
     if container.record["HostConfig"]["AutoRemove"]:
-        register.discard(container)
+        register.discard(container, with_volumes=True)
     return bool(watched.started_at)

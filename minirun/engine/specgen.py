@@ -143,7 +143,9 @@ def _wished(point: dict) -> dict:
     options = ["bind" if point.get("NonRecursive") else "rbind"]
     if not point["RW"]:
         options.append("ro")
-    return _entry(point["Destination"], "bind", point["Source"], *options, point["Propagation"])
+    if point["Propagation"]:  # a volume has none of its own
+        options.append(point["Propagation"])
+    return _entry(point["Destination"], "bind", point["Source"], *options)
 
 
 def _tmpfs_data(point: dict) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 XATTR = "SCHILY.xattr."
 #: By these overlayfs itself marks what is deleted, opaque or moved: from a tar they would be orders to the kernel.
 OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
+#: The extended attributes that are a file's own. The others speak to this machine: overlayfs's marks, SELinux, IMA.
+KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 
 NO_ID = 0xFFFFFFFF  # chown(2) takes this number for "leave it as it is"
 LATEST = 1 << 33    # seconds; ext4 ends at 2^34
@@ -60,7 +62,7 @@ def apply_to_open(fd: int, entry: tarfile.TarInfo) -> None:
     os.chown(fd, *owner(entry))
     os.chmod(fd, entry.mode & 0o7777)
     for name, value in xattrs(entry).items():
-        _set_xattr(fd, name, value)
+        set_xattr(fd, name, value)
     if not entry.isdir():
         set_time(fd, mtime_ns(entry))
 
@@ -75,7 +77,7 @@ def apply_to_name(parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
         os.chmod(name, entry.mode & 0o7777, dir_fd=parent)
     for key, value in xattrs(entry).items():
         # there is no setxattrat(2) before Linux 6.13: the directory's descriptor stands in for its path
-        _set_xattr(b"/proc/self/fd/%d/%s" % (parent, name), key, value, follow_symlinks=False)
+        set_xattr(b"/proc/self/fd/%d/%s" % (parent, name), key, value, follow_symlinks=False)
     os.utime(name, ns=(mtime_ns(entry),) * 2, dir_fd=parent, follow_symlinks=False)
 
 
@@ -84,7 +86,20 @@ def set_time(target: int | str, ns: int) -> None:
     os.utime(target, ns=(ns, ns))
 
 
-def _set_xattr(target: int | bytes, name: str, value: bytes, follow_symlinks: bool = True) -> None:
+def own_xattrs(path: str | bytes, *, follow_symlinks: bool = False) -> dict[str, bytes]:
+    """The extended attributes of a file that are the file's own (see `KEPT_XATTRS`)."""
+    try:
+        names = os.listxattr(path, follow_symlinks=follow_symlinks)
+        return {name: os.getxattr(path, name, follow_symlinks=follow_symlinks) for name in names
+                if name.startswith(KEPT_XATTRS) and not name.startswith(OVERLAY_XATTRS)}
+    except OSError as reason:
+        if reason.errno in (errno.EOPNOTSUPP, errno.ENODATA, errno.ELOOP):
+            return {}
+        raise
+
+
+def set_xattr(target: int | str | bytes, name: str, value: bytes, follow_symlinks: bool = True) -> None:
+    """Set an extended attribute, where the file system and the kind of file have such."""
     try:
         os.setxattr(target, name, value, follow_symlinks=follow_symlinks)
     except OSError as reason:

@@ -25,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+#: As many as the kernel follows (path_resolution(7)).
+_MOST_LINKS = 40
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 
 
@@ -134,9 +136,44 @@ class Tree:
                 break
         return Level((*level.parts, name), layers)
 
-    def walk(self) -> Iterator[Found]:
-        """Everything but the root, a directory before what it holds, by name; whiteouts as what they are."""
-        ways = [(self.top, iter(sorted(self.names(self.top).items())))]
+    def directory(self, path: bytes) -> Level | None:
+        """The directory that a path of the tree's leads to, links followed with the tree's root for `/`.
+
+        Returns: None when nothing is there. Errors: NotADirectoryError; OSError (ELOOP) for one that leads in circles.
+        """
+        levels, names, links = [self.top], _reversed(path), 0
+        while names:
+            name = names.pop()
+            if name == b"..":
+                if levels[1:]:
+                    levels.pop()
+                continue
+            found = self.find(levels[-1], name)
+            if not found:
+                return None
+            if stat.S_ISDIR(found.status.st_mode):
+                levels.append(self.enter(levels[-1], name))
+                continue
+            if not stat.S_ISLNK(found.status.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fsdecode(path))
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fsdecode(path))
+            target = os.readlink(found.name, dir_fd=found.directory)
+            names += _reversed(target)
+            if target.startswith(b"/"):
+                del levels[1:]
+        return levels[-1]
+
+    def status(self, level: Level) -> tuple[str, os.stat_result]:
+        """How a directory looks: a path by which the kernel finds it (see `Found.path`), and its stat(2)."""
+        path = by_descriptor(self._directory(level, level.layers[0]))
+        return path, os.stat(path)
+
+    def walk(self, start: Level | None = None) -> Iterator[Found]:
+        """Everything below a directory (the root), a directory before what it holds, by name; whiteouts as such."""
+        start = start or self.top
+        ways = [(start, iter(sorted(self.names(start).items())))]
         while ways:
             level, names = ways[-1]
             for name, layer in names:
@@ -177,3 +214,8 @@ class Tree:
             if handle >= 0:
                 os.close(handle)
         self._open.clear()
+
+
+def _reversed(path: bytes) -> list[bytes]:
+    """The names in a path, the first one last."""
+    return [name for name in path.split(b"/")[::-1] if name not in (b"", b".")]

@@ -16,6 +16,7 @@ import stat
 import tarfile
 
 from minirun.errors import EngineError
+from minirun.image import attributes
 from minirun.image.attributes import XATTR
 from minirun.image.layers import OPAQUE, WHITEOUT, shown
 from minirun.image.overlay import is_whiteout
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     from minirun.image.tree import Found
 
-#: The extended attributes that are a file's own. The others speak to this machine: overlayfs's marks, SELinux, IMA.
-KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
-OVERLAYS_OWN = "user.overlay."
 
 _KINDS = {stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE,
           stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE, stat.S_IFIFO: tarfile.FIFOTYPE}
@@ -183,14 +181,7 @@ def _entry(name: str, status: os.stat_result) -> tarfile.TarInfo:
 
 def _xattrs(found: Found) -> dict[str, str]:
     """Its extended attributes as PAX headers (which have no way to write a "=" in a name)."""
-    try:
-        names = os.listxattr(found.path, follow_symlinks=False)
-        return {XATTR + name: _text(os.getxattr(found.path, name, follow_symlinks=False)) for name in names
-                if name.startswith(KEPT_XATTRS) and not name.startswith(OVERLAYS_OWN) and "=" not in name}
-    except OSError as reason:
-        if reason.errno in (errno.EOPNOTSUPP, errno.ENODATA, errno.ELOOP):
-            return {}
-        raise
+    return {XATTR + name: _text(value) for name, value in attributes.own_xattrs(found.path).items() if "=" not in name}
 
 
 def _text(raw: bytes) -> str:

@@ -87,6 +87,15 @@ def test_a_verb_loads_its_own_group_only(tmp_path, words, others):
     assert {f"minirun.cli.{name}" for name in others} & modules == set()
 
 
+def test_who_has_no_volumes_does_not_load_them():
+    modules = loaded("from minirun.engine import bundle, containers, monitor, record, mountpoints\n"
+                     "mountpoints.points(['/a:/b'], [])")
+    parts = {f"minirun.{name}" for name in ("engine.volumes", "engine.volume_words", "engine.filling", "image.copying")}
+    assert "minirun.engine.bundle" in modules and not parts & modules
+    assert "minirun.engine.volume_words" in loaded("from minirun.engine import mountpoints\n"
+                                                   "mountpoints.points(['ab:/b'], [])")
+
+
 def test_ps_does_without_os(tmp_path):
     """Its Python half: posix, in C, is there anyway."""
     modules = loaded_by(["ps"], tmp_path)

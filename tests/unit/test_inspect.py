@@ -168,6 +168,8 @@ def test_mounts_and_graph_driver(tmp_path):
     keys = ["Type", "Source", "Destination", "Mode", "RW", "Propagation"]
     assert [list(mount) for mount in shown["Mounts"]] == [keys, keys]
     assert list(shown["Mounts"][0].values()) == ["bind", str(tmp_path), "/x", "ro", False, "rprivate"]
+    (volume,) = described(volume=["name:/x:ro"])["Mounts"]
+    assert list(volume) == ["Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation"]
     data = shown["GraphDriver"]["Data"]
     lower = data["LowerDir"].split(":")
     layers = "/DATA/images/layers/"

@@ -75,8 +75,34 @@ def refusal(kind=BadParameter, **wishes):
     (dict(volume=["/a:/v:ro:x"]), "invalid volume specification: '/a:/v:ro:x'"),
     (dict(volume=[":/v"]), "invalid volume specification: ':/v'"),
     (dict(volume=["/a:/v", "/b:/v/"]), "Duplicate mount point: /v"),
-    (dict(volume=["name:/v"]), "minirun has no volumes yet: use a directory of the host, -v /host/directory:/path"),
-    (dict(volume=["/v"]), "minirun has no volumes yet: use a directory of the host, -v /host/directory:/path"),
+    (dict(volume=["a:/v"]),
+     "create a: volume name is too short, names should be at least two alphanumeric characters"),
+    (dict(volume=["name:/"]), "invalid volume specification: 'name:/': invalid mount config for type \"volume\": "
+                              "invalid specification: destination can't be '/'"),
+    (dict(volume=["name:v"]), "invalid volume specification: 'name:v': invalid mount config for type \"volume\": "
+                              "invalid mount path: 'v' mount path must be absolute"),
+    (dict(volume=["v"]), "invalid volume specification: 'v': invalid mount config for type \"volume\": "
+                         "invalid mount path: 'v' mount path must be absolute"),
+    (dict(volume=["name:/v:rshared"]), "invalid volume specification: 'name:/v:rshared': invalid mount config for type "
+                                       '"volume": field BindOptions must not be specified'),
+    (dict(volume=["/a:/v:nocopy"]), "invalid volume specification: '/a:/v:nocopy': invalid mount config for type "
+                                    '"bind": field VolumeOptions must not be specified'),
+    (dict(volume=["one:/v", "two:/v/"]), "Duplicate mount point: /v"),
+    (dict(volume=["/a:/v"], tmpfs=["/v"]), "Duplicate mount point: /v"),
+    (dict(volume=["one:/v"], mount=[{"Type": "volume", "Target": "/v"}]), "Duplicate mount point: /v"),
+    (dict(mount=[{"Type": "volume", "Target": "/v", "ReadOnly": True}]),
+     'invalid mount config for type "volume": must not set ReadOnly mode when using anonymous volumes'),
+    (dict(mount=[{"Type": "volume", "Source": "/a", "Target": "/v"}]),
+     'create /a: "/a" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are '
+     "allowed. If you intended to pass a host directory, use absolute path"),
+    (dict(mount=[{"Type": "volume", "Source": "ab", "Target": "/v",
+                  "VolumeOptions": {"DriverConfig": {"Name": "nfs"}}}]),
+     'create ab: error looking up volume plugin nfs: plugin "nfs" not found'),
+    (dict(mount=[{"Type": "volume", "Source": "ab", "Target": "/v",
+                  "VolumeOptions": {"DriverConfig": {"Options": {"foo": "1"}}}}]), 'create ab: invalid option: "foo"'),
+    (dict(mount=[{"Type": "volume", "Source": "ab", "Target": "/v",
+                  "VolumeOptions": {"DriverConfig": {"Options": {"type": "nfs", "device": ":/x"}}}}]),
+     "create ab: minirun cannot mount anything for a volume yet, nor limit its size: it has no option device, type"),
     (dict(tmpfs=["t"]), "invalid mount path: 't' mount path must be absolute"),
     (dict(tmpfs=["/"]), "invalid specification: destination can't be '/'"),
     (dict(network="container:"), "Invalid network mode: invalid container format container:<name|id>"),
@@ -207,6 +233,40 @@ def test_mount_points(tmp_path):
          "TmpfsOptions": {"SizeBytes": MiB}}]
     # -v makes what is missing, --mount never does
     assert mountpoints.sources_to_make(record) == [f"{directory}/y"]
+
+
+def volume(name, destination, mode="", **more):
+    return {"Type": "volume", "Name": name, "Source": "", "Destination": destination, "Driver": "local", "Mode": mode,
+            "RW": True, "Propagation": "", **more}
+
+
+def test_volumes():
+    record = make(Image(Volumes={"/data": {}, "/lib/x/../y": {}, "/bound": {}, "/t": {}, "/named": {}}), tmpfs=["/t"],
+                  volume=["/anon", "name:/named:ro,nocopy", "na.m-e_2://x//y/", "/h:/bound"],
+                  mount=[{"Type": "volume", "Source": "third", "Target": "/third",
+                          "VolumeOptions": {"NoCopy": True, "Labels": {"a": "b"}}}, {"Type": "volume", "Target": "/m"}])
+    assert record["Config"]["Volumes"] == {path: {} for path in ("/anon", "/bound", "/data", "/lib/x/../y", "/named",
+                                                                 "/t")}
+    assert record["HostConfig"]["Binds"] == ["name:/named:ro,nocopy", "na.m-e_2://x//y/", "/h:/bound"]
+    # what has another thing mounted over it, be it a tmpfs, is no volume
+    assert [point for point in record["MountPoints"] if point["Type"] == "volume"] == [
+        volume("name", "/named", "ro,nocopy", RW=False, NoCopy=True), volume("na.m-e_2", "/x/y", "z"),
+        volume("third", "/third", "z", NoCopy=True, Labels={"a": "b"}), volume("", "/m", "z"),
+        volume("", "/anon"), volume("", "/data"), volume("", "/lib/y")]
+    assert mountpoints.sources_to_make(record) == ["/h"]
+    assert make()["Config"]["Volumes"] is None
+
+
+@pytest.mark.parametrize(("path", "destination"), [
+    ("../../x", "/x"), ("x", "/x"), ("//x/./y/..", "/x"), ("/a b\n", "/a b\n"), ("/\udcff", "/\udcff")])
+def test_an_image_names_paths_of_its_own_only(path, destination):
+    assert [point["Destination"] for point in make(Image(Volumes={path: {}}))["MountPoints"]] == [destination]
+
+
+@pytest.mark.parametrize("path", ["", "/", "..", "/../.", "/a\0b", "/\ud800"])
+def test_an_image_with_a_volume_that_can_be_none_is_refused(path):
+    with pytest.raises(BadParameter, match="invalid volume specification"):
+        make(Image(Volumes={path: {}}))
 
 
 def test_a_source_below_the_current_directory(tmp_path, monkeypatch):

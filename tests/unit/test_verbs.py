@@ -218,7 +218,7 @@ def test_rm_refuses_what_runs(engine, capsys):
     text = "You cannot remove a running container 6161. Stop the container before attempting removal or force remove"
     engine.answers["remove"] = EngineError(text, exit_code=1)
     assert served(capsys, "rm", "a") == (1, "", f"Error response from daemon: {text}\n")
-    assert engine.asked == [("remove", "a", ("force", False))]
+    assert engine.asked == [("remove", "a", ("force", False), ("volumes", False))]
     assert served(capsys, "rm", "")[2] == "Container name cannot be empty\n"
     assert served(capsys, "rm", "/a")[0] == 1
 

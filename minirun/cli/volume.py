@@ -1,0 +1,245 @@
+"""`volume`: make, list, inspect and remove directories that outlive containers."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+from minirun.cli.filters import is_like
+from minirun.cli.grammar import Kind, Option, Options, Verb
+from minirun.cli.inspect import FORMAT
+from minirun.cli.kinds import BOOL, CONDITIONS, STRING
+from minirun.cli.run_kinds import LABELS
+from minirun.errors import ClientError, EngineError, MinirunError, NoSuchVolume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Test = Callable[[dict], bool]
+
+#: Field of a template → head of its column, in Docker's words.
+HEADS = {"Name": "VOLUME NAME", "Driver": "DRIVER", "Scope": "SCOPE", "Mountpoint": "MOUNTPOINT", "Labels": "LABELS",
+         "Links": "LINKS", "Size": "SIZE"}
+COLUMNS = ("Driver", "Name")
+RAW, RAW_NAMES = "name: {{.Name}}\ndriver: {{.Driver}}\n", "name: {{.Name}}"
+QUESTION = ("WARNING! This will remove all local volumes not used by at least one container.\n"
+            "Are you sure you want to continue? [y/N] ")
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+
+
+# ---- create -----------------------------------------------------------------------------------------------------
+
+def create(options: Options) -> int:
+    """Make a volume and print its name."""
+    from minirun.engine import volume_words, volumes
+
+    if options.name and options.volume:
+        raise ClientError("conflicting options: either specify --name or provide positional arg, not both", exit_code=1)
+    name = options.name or options.volume or os.urandom(32).hex()
+    labels = {key: value for key, _, value in (entry.partition("=") for entry in options.label)}
+    volume_words.check_name(name)
+    volume_words.check_driver(name, options.driver, options.opt)
+    with volumes.lock():
+        volumes.create(name, labels, {})
+    print(name)
+    return 0
+
+
+# ---- ls, inspect ------------------------------------------------------------------------------------------------
+
+def ls(options: Options) -> int:
+    """List volumes, by name."""
+    from minirun.cli import formats
+    from minirun.cli.table import table
+
+    text = (RAW_NAMES if options.quiet else RAW) if options.format == "raw" else options.format
+    template = None
+    if text and not (text == "table" and options.quiet):
+        template = formats.Format(text, kind="*formatter.volumeContext", heads=HEADS, columns=COLUMNS)
+    rows = [_row(volume) for volume in _listed(options.filter)]
+    if template:
+        template.print(rows)
+    elif options.quiet:
+        sys.stdout.write("".join(f"{row['Name']}\n" for row in rows))
+    else:
+        sys.stdout.write(table([[HEADS[column] for column in COLUMNS]]
+                               + [[str(row[column]) for column in COLUMNS] for row in rows]))
+    return 0
+
+
+def _row(volume: dict) -> dict[str, object]:
+    labels = volume["Labels"] or {}
+    return {"Driver": volume["Driver"], "Labels": ",".join(f"{key}={labels[key]}" for key in sorted(labels)),
+            "Links": "N/A", "Mountpoint": volume["Mountpoint"], "Name": volume["Name"], "Scope": volume["Scope"],
+            "Size": "N/A", "Label": lambda name: labels.get(name, "")}
+
+
+def inspect(options: Options) -> int:
+    """All that is known of volumes."""
+    from minirun.cli import inspect as inspecting
+
+    options.type = "volume"
+    return inspecting.inspect(options)
+
+
+# ---- which ones -------------------------------------------------------------------------------------------------
+
+def _listed(conditions: list[tuple[str, str]]) -> list[dict]:
+    """The volumes that `ls` shows: of several values for one name any must hold (of labels all), of several names all.
+
+    Errors: EngineError for an unknown name or value.
+    """
+    tests = _tests(conditions, ("dangling", "driver", "label", "name"))
+    return [volume for volume in _every() if all(test(volume) for test in tests)]
+
+
+def _unused(conditions: list[tuple[str, str]]) -> list[dict]:
+    """The volumes that `prune` removes. Errors: as `_listed`."""
+    tests = [*_tests(conditions, ("label", "label!")), _dangling(["true"])]
+    return [volume for volume in _every() if all(test(volume) for test in tests)]
+
+
+def _every() -> list[dict]:
+    """All volumes in Docker's order, in which "v9" comes before "v10"."""
+    from minirun.engine import register, volumes
+
+    register.every()  # what was left of half-made containers goes, and uses nothing any more
+    found = []
+    for name in volumes.every():
+        try:
+            found.append(volumes.describe(name))
+        except NoSuchVolume:  # removed in this moment
+            continue
+    return sorted(found, key=lambda volume: [("0", int(part)) if part.isdigit() else (part, 0)
+                                             for part in re.findall(r"\d+|\D", volume["Name"])])
+
+
+def _tests(conditions: list[tuple[str, str]], known: tuple[str, ...]) -> list[Test]:
+    wanted: dict[str, list[str]] = {}
+    for name, value in conditions:
+        if name not in known:
+            raise EngineError(f"Invalid filter '{name}'", exit_code=1)
+        wanted.setdefault(name, []).append(value)
+    return [_TESTS[name](values) for name, values in wanted.items()]
+
+
+def _dangling(values: list[str]) -> Test:
+    """Volumes that no container uses; or all others."""
+    from minirun.engine import volumes
+
+    if any(value not in _TRUTHS for value in values):
+        raise EngineError(f"Invalid filter 'dangling=[{' '.join(values)}]'", exit_code=1)
+    wanted, used = {_TRUTHS[value] for value in values}, volumes.users()
+    return lambda volume: (volume["Name"] not in used) in wanted
+
+
+def _has_labels(values: list[str]) -> Test:
+    pairs = [value.partition("=") for value in values]
+
+    def has_all(volume: dict) -> bool:
+        labels = volume["Labels"] or {}
+        return all(name in labels and (not equals or labels[name] == value) for name, equals, value in pairs)
+
+    return has_all
+
+
+def _lacks_labels(values: list[str]) -> Test:
+    tests = [_has_labels([value]) for value in values]
+    return lambda volume: not any(test(volume) for test in tests)
+
+
+def _name(values: list[str]) -> Test:
+    like = is_like(values)
+    return lambda volume: like(volume["Name"])
+
+
+_TESTS: dict[str, Callable[[list[str]], Test]] = {
+    "dangling": _dangling, "label": _has_labels, "label!": _lacks_labels, "name": _name,
+    "driver": lambda values: lambda volume: volume["Driver"] in values,
+}
+
+
+# ---- rm, prune --------------------------------------------------------------------------------------------------
+
+def remove(options: Options) -> int:
+    """Remove volumes that no container uses."""
+    from minirun.cli.complaint import complaint
+    from minirun.engine import register, volumes
+
+    register.every()
+    failures = 0
+    for word in options.volumes:
+        try:
+            volumes.remove(word)
+        except NoSuchVolume:
+            if not options.force:
+                print(f"Error: No such volume: {word}", file=sys.stderr)
+                failures += 1
+                continue
+        except MinirunError as error:
+            print(complaint(error, "volume rm"), file=sys.stderr)
+            failures += 1
+            continue
+        print(word, flush=True)
+    return 1 if failures else 0
+
+
+def prune(options: Options) -> int:
+    """Remove all volumes that no container uses."""
+    from minirun.cli.units import decimal_size
+    from minirun.engine import volumes
+
+    removed, freed = [], 0
+    if not options.force:
+        print(QUESTION, end="", flush=True)
+    if options.force or sys.stdin.readline().strip().lower() == "y":
+        for volume in _unused(options.filter):
+            try:
+                size = volumes.size(volume["Name"])
+                volumes.remove(volume["Name"])
+            except EngineError:  # somebody uses it now, or has removed it
+                continue
+            removed.append(volume["Name"])
+            freed += size
+    if removed:
+        print("Deleted Volumes:\n" + "\n".join(removed) + "\n")
+    print(f"Total reclaimed space: {decimal_size(freed, 4)}")
+    return 0
+
+
+# ---- the words --------------------------------------------------------------------------------------------------
+
+def _option(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    return key, value
+
+
+def _put(values: dict, pair: tuple[str, str]) -> None:
+    values[pair[0]] = pair[1]
+
+
+MAP = Kind("map", _option, empty=dict, gather=_put)
+
+VERBS = {
+    "volume create": Verb("volume create", "Create a volume", "[OPTIONS] [VOLUME]", create, takes=("volume?",),
+                          options=(
+        Option("driver", STRING, "Specify volume driver name", short="d", default="local", shown='"local"'),
+        Option("label", LABELS, "Set metadata for a volume"),
+        Option("name", STRING, "Specify volume name", hidden=True),
+        Option("opt", MAP, "Set driver specific options", short="o", shown="map[]"))),
+    "volume ls": Verb("volume ls", "List volumes", "[OPTIONS]", ls, aliases=("ls", "list"), options=(
+        Option("filter", CONDITIONS, "Provide filter values (e.g. 'dangling=true')", short="f"),
+        Option("format", STRING, "Pretty-print volumes using a Go template"),
+        Option("quiet", BOOL, "Only display volume names", short="q"))),
+    "volume inspect": Verb("volume inspect", "Display detailed information on one or more volumes",
+                           "[OPTIONS] VOLUME [VOLUME...]", inspect, takes=("objects+",), options=(FORMAT,)),
+    "volume rm": Verb("volume rm", "Remove one or more volumes", "[OPTIONS] VOLUME [VOLUME...]", remove,
+                      takes=("volumes+",), aliases=("rm", "remove"),
+                      help="Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+                      options=(Option("force", BOOL, "Force the removal of one or more volumes", short="f"),)),
+    "volume prune": Verb("volume prune", "Remove all unused local volumes", "[OPTIONS]", prune, options=(
+        Option("filter", CONDITIONS, "Provide filter values (e.g. 'label=<label>')"),
+        Option("force", BOOL, "Do not prompt for confirmation", short="f"))),
+}

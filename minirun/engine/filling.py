@@ -1,0 +1,126 @@
+"""A container's volumes: made with it, filled from its image, and gone with it if that is wished.
+
+What is copied from the image comes into a volume in two steps: a copy beside it (`.filling`), which becomes whole by a
+rename (`.filled`), and then the moving of its entries into `_data`, which is done to the end by whoever comes next if
+its beginner was killed. `_data` itself is never replaced: a running container may have it mounted.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.engine import bundle, places, volumes
+from minirun.engine.register import VOLUMES
+from minirun.errors import BadParameter, KernelError
+from minirun.image import copying, overlay
+from minirun.trace import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.register import Container
+
+
+def attach(container: Container) -> None:
+    """Give a container that is being made its volumes; the caller has its queue, and writes its record after this.
+
+    The mount points learn their names and sources. Errors: BadParameter for a place that is a file in the image;
+    KernelError for a full disk. Volumes that were made by this are removed then.
+    """
+    points = [point for point in container.record["MountPoints"] if point["Type"] == "volume"]
+    anonymous = []
+    for point in points:
+        if not point["Name"]:
+            point["Name"] = os.urandom(32).hex()
+            anonymous.append(point["Name"])
+        point["Source"] = f"{volumes.path_of(point['Name'])}/_data"
+    names = [point["Name"] for point in points]
+    with step("make the container's volumes"), volumes.lock():
+        _write_down(container, names, anonymous)
+        new = [point["Name"] for point in points if volumes.create(point["Name"], point.pop("Labels", None))]
+    try:
+        with step("fill empty volumes with what the image has there"):
+            for point in points:
+                if not point.pop("NoCopy", False):
+                    _fill(container, point)
+    except BaseException:
+        _write_down(container, [], [])
+        volumes.retire_unused(new)
+        volumes.sweep()
+        raise
+
+
+def _write_down(container: Container, names: list[str], anonymous: list[str]) -> None:
+    store.write(f"{container.directory}/{VOLUMES}", {"All": names, "Anonymous": anonymous})
+
+
+def _fill(container: Container, point: dict) -> None:
+    """Copy what the image has at the volume's place into the volume, if that is empty."""
+    path = volumes.path_of(point["Name"])
+    pile = overlay.pile(bundle.layers_of(container), container.directory)
+    with store.lock(f"{path}/.lock"):
+        _settle(path)
+        if os.listdir(f"{path}/_data"):
+            return
+        filling = f"{path}/.filling"
+        store.remove_tree(filling)  # its maker was killed
+        store.make_directory(filling)
+        try:
+            found = copying.copy_up(pile, point["Destination"], filling)
+        except NotADirectoryError:
+            store.remove_tree(filling)
+            raise BadParameter(_not_a_directory(container, point)) from None
+        except KernelError:
+            store.remove_tree(filling)
+            raise
+        if not found:
+            store.remove_tree(filling)
+            return
+        os.rename(filling, f"{path}/.filled")
+        _settle(path)
+
+
+def _not_a_directory(container: Container, point: dict) -> str:
+    path = f"{places.run}/containers/{container.id}/rootfs{point['Destination']}"
+    if point["Mode"]:
+        return f"source {path} is not directory"
+    return f"cannot mount volume over existing file, file exists {path}"
+
+
+def settle(name: str) -> None:
+    """Finish what a killed `create` has begun in a volume."""
+    path = volumes.path_of(name)
+    with store.lock(f"{path}/.lock"):
+        _settle(path)
+
+
+def _settle(path: str) -> None:
+    """Move a whole copy into place; the caller has the volume's lock. Safe to do twice."""
+    filled, data = f"{path}/.filled", f"{path}/_data"
+    if not store.exists(filled):
+        return
+    for entry in os.listdir(filled):
+        if not os.path.lexists(f"{data}/{entry}"):
+            os.rename(f"{filled}/{entry}", f"{data}/{entry}")
+    looks = os.stat(filled)
+    copying.copy_looks(filled, data, looks)
+    store.remove_tree(filled)
+
+
+def unfinished() -> list[str]:
+    """The names of volumes in which a killed `create` has left something."""
+    found = []
+    for name in volumes.every():
+        path = volumes.path_of(name)
+        begun = store.exists(f"{path}/.filling") or store.exists(f"{path}/.filled")
+        if begun and store.nobody_holds(f"{path}/.lock"):
+            found.append(name)
+    return found
+
+
+def finish(name: str) -> None:
+    """Settle a volume, and remove a copy that is not whole."""
+    path = volumes.path_of(name)
+    with store.lock(f"{path}/.lock"):
+        store.remove_tree(f"{path}/.filling")
+        _settle(path)
