@@ -12,10 +12,15 @@ It hands out what lies in DIRECTORY (manifests/NAME, blobs/sha256:...) and reads
     {"slow": SECONDS}   a pause in the middle of each blob that is no config
     {"type": TEXT}      the media type of manifests
     {"page": N}         tags are listed N at a time
+    {"most": N}         an upload of more than N bytes at once is answered with 413
+    {"least": N}        chunks of an upload must have N bytes
+    {"moved": URL}      uploads are redirected to URL/v2/...
+    {"lost": N}         the first N uploads of a whole blob end with 503
 
 What was asked is written to DIRECTORY/log, a JSON line for each request. /token gives tokens.
 """
 
+import hashlib
 import json
 import sys
 import threading
@@ -78,6 +83,55 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
+    def do_POST(self) -> None:
+        self.upload()
+
+    def do_PATCH(self) -> None:
+        self.upload()
+
+    def do_PUT(self) -> None:
+        self.upload()
+
+    def upload(self) -> None:
+        mood = json.loads((TOP / "mood.json").read_text()) if (TOP / "mood.json").exists() else {}
+        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path, _, query = self.path.partition("?")
+        with LOCK, (TOP / "log").open("a") as log:
+            log.write(json.dumps({"method": self.command, "path": path, "query": query, "size": len(data),
+                                  "range": self.headers.get("Content-Range"),
+                                  "authorization": self.headers.get("Authorization")}) + "\n")
+        whole = self.command == "PUT" and "digest=" in query and data
+        if "moved" in mood:
+            self.reply(307, Location=f"{mood['moved']}{self.path}")
+        elif "token" in mood and self.headers.get("Authorization") != "Bearer secret-token":
+            self.reply(401, WWW_Authenticate=f'Bearer realm="{mood["token"]}",service="the, registry"')
+        elif "/manifests/" in path:
+            (TOP / "manifests" / path.rpartition("/")[2]).write_bytes(data)
+            self.reply(201)
+        elif self.command == "POST":
+            with LOCK:
+                SEEN["uploads"] = SEEN.get("uploads", 0) + 1
+                name = f"upload-{SEEN['uploads']}"
+            (TOP / name).write_bytes(b"")
+            self.reply(202, Location=f"/v2/x/blobs/uploads/{name}?state=a%2Fb",
+                       **({"OCI_Chunk_Min_Length": str(mood["least"])} if "least" in mood else {}))
+        elif whole and self.first("lost", mood.get("lost", 0)):
+            (TOP / path.rpartition("/")[2]).write_bytes(b"half")
+            self.reply(503)
+        elif len(data) > mood.get("most", 1 << 40):
+            self.reply(413)
+        else:
+            file = TOP / path.rpartition("/")[2]
+            file.write_bytes(file.read_bytes() + data)
+            if self.command == "PATCH":
+                self.reply(202, Location=self.path)
+                return
+            digest = query.rpartition("digest=")[2].replace("%3A", ":")
+            good = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" == digest
+            if good:
+                file.rename(TOP / "blobs" / digest)
+            self.reply(201 if good else 400)
+
     def tags(self, query: str, page: int) -> None:
         tags = sorted(path.name for path in (TOP / "manifests").iterdir() if ":" not in path.name)
         last = dict(word.partition("=")[::2] for word in query.split("&")).get("last", "")
@@ -92,6 +146,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if self.first("fail", mood.get("fail", 0)):
             self.reply(503)
+            return
+        if not (TOP / "blobs" / digest).exists():
+            self.reply(404)
             return
         data = (TOP / "blobs" / digest).read_bytes()
         begin = int((self.headers.get("Range") or "bytes=0-")[6:-1])

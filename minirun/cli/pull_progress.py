@@ -39,7 +39,14 @@ class Lines(Quiet):
 
 
 class Bars(Lines):
-    """A line for each layer, with a bar while it comes; the lines stay when all is over."""
+    """A line for each layer, with a bar while it moves; the lines stay when all is over.
+
+    Arguments: to, see `Lines`; moving (str), what a layer does meanwhile: "Downloading".
+    """
+
+    def __init__(self, to: TextIO, moving: str) -> None:
+        super().__init__(to)
+        self.moving = moving
 
     def __enter__(self) -> Witness:
         # 60 ms of imports that a pipe need not pay
@@ -65,7 +72,7 @@ class Bars(Lines):
         self._progress.update(self._task(digest), word=word)
 
     def passed(self, digest: str, count: int, total: int) -> None:
-        self._progress.update(self._task(digest), completed=count, total=total, word="Downloading")
+        self._progress.update(self._task(digest), completed=count, total=total, word=self.moving)
 
     def _task(self, digest: str) -> TaskID:
         with self._lock:
@@ -74,9 +81,9 @@ class Bars(Lines):
             return self._tasks[digest]
 
 
-def witness(to: TextIO) -> Quiet:
-    """The one that fits the stream: bars on a terminal, else lines."""
-    return Bars(to) if to.isatty() else Lines(to)
+def witness(to: TextIO, moving: str = "Downloading") -> Quiet:
+    """The one that fits the stream: bars on a terminal, else lines. Arguments: moving (str), see `Bars`."""
+    return Bars(to, moving) if to.isatty() else Lines(to)
 
 
 def short(digest: str) -> str:

@@ -112,7 +112,7 @@ def push(options: Options) -> int:
     try:
         if not names:
             raise NoSuchImage(name.familiar)
-        with Quiet() if options.quiet else witness(sys.stdout) as told:
+        with Quiet() if options.quiet else witness(sys.stdout, "Pushing") as told:
             source = registries.source()
             for one in names:
                 pushing.push(images, images.find(one.familiar), source, one, told)

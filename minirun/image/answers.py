@@ -92,6 +92,11 @@ def strings(data: bytes, key: str) -> list[str]:
     return words
 
 
+def number(word: str | None) -> int:
+    """The number in a header; 0 if there is none."""
+    return int(word[:15]) if word and word.isascii() and word.isdigit() else 0
+
+
 def next_page(answer: urllib3.BaseHTTPResponse) -> str:
     """Where a list goes on (RFC 8288): `Link: </v2/x/tags/list?last=b>; rel="next"`; "" at its end."""
     for link in (answer.headers.get("Link") or "").split(","):

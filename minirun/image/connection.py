@@ -57,14 +57,18 @@ class Connection:
         Returns: the answer, its body unread; the caller releases it. Errors: Unreachable; EngineError for a redirect
         that leads astray.
         """
+        make = self._once if secret else self.follow
+        return self.persist(lambda: make(method, url, headers or {}, body))
+
+    def persist(self, act: Callable[[], urllib3.BaseHTTPResponse]) -> urllib3.BaseHTTPResponse:
+        """Do what has an answer, again if it fails for a moment. Errors: as for `request`."""
         wait = PAUSE
         for attempt in range(self.attempts):
             last = attempt == self.attempts - 1
             try:
-                answer = self._once(method, url, headers or {}, body) if secret else \
-                    self._follow(method, url, headers or {}, body)
+                answer = act()
             except Unreachable as error:
-                if last or not error.passing:  # type: ignore[attr-defined]
+                if last or not error.passing:
                     raise
             else:
                 if answer.status not in PASSING or last:
@@ -79,8 +83,9 @@ class Connection:
             wait = min(wait * 2, LONGEST_PAUSE)
         raise AssertionError("unreachable")
 
-    def _follow(self, method: str, url: str, headers: dict[str, str],
-                body: Callable[[], Any] | None) -> urllib3.BaseHTTPResponse:
+    def follow(self, method: str, url: str, headers: dict[str, str],
+               body: Callable[[], Any] | None) -> urllib3.BaseHTTPResponse:
+        """Make a request once, wherever it leads. Arguments, result, errors: as for `request`."""
         home = origin(url)
         for _ in range(REDIRECTS):
             answer = self._once(method, url, headers, body)
@@ -117,7 +122,7 @@ class Connection:
         through = proxy(parts.scheme, parts.hostname or "", host)
         key = (through, host)
         if key not in self._pools:
-            options: dict[str, Any] = {"maxsize": 4}
+            options: dict[str, Any] = {"maxsize": 4, "blocksize": 256 * 1024}
             if parts.scheme == "https":
                 options["ssl_context"] = _context(host, is_insecure(host, self.insecure))
             if through:

@@ -13,7 +13,11 @@ from minirun.image.addresses import origin
 
 
 class Unreachable(EngineError):
-    """Nobody answered. The words are those of Go's HTTP client, as Docker hands them on."""
+    """Nobody answered. `.passing` (bool), whether it may be better in a moment."""
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 def unreachable(method: str, url: str, reason: Exception) -> Unreachable:
@@ -44,6 +48,4 @@ def unreachable(method: str, url: str, reason: Exception) -> Unreachable:
         text, passing = f"dial tcp {where}: i/o timeout", False
     else:
         text = "EOF" if isinstance(reason, urllib3.exceptions.ProtocolError) else str(reason)
-    error = Unreachable(f'{method.title()} "{url}": {text}')
-    error.passing = passing  # type: ignore[attr-defined]
-    return error
+    return Unreachable(f'{method.title()} "{url}": {text}', passing=passing)

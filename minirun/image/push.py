@@ -6,24 +6,25 @@ the manifest is sent byte by byte as it is stored: so the image has the same dig
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
-from minirun.errors import EngineError
 from minirun.image import layout as oci
+from minirun.image import reference
 from minirun.image.names import PULLED, full_name
 from minirun.image.packing import ensure_packed
+from minirun.image.upload import Counted, Upload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
     from minirun.image.pull import Source, Witness
     from minirun.image.reference import Reference
+    from minirun.image.registry import Registry
     from minirun.image.store import Image, Images
 
-#: How many layers go at the same time.
-THREADS = 3
+#: How many layers go at the same time, as in dockerd.
+THREADS = 5
 
 
 def push(images: Images, image: Image, source: Source, name: Reference, witness: Witness) -> None:
@@ -33,31 +34,50 @@ def push(images: Images, image: Image, source: Source, name: Reference, witness:
     """
     for diff_id in reversed(image.diff_ids):
         witness.layer(diff_id, "Preparing")
+    for diff_id in list(reversed(image.diff_ids))[THREADS:]:
+        witness.layer(diff_id, "Waiting")
     registry = source.registries(name, "pull,push")[-1]
     registry.ping()
     image = ensure_packed(images, image)
     layers = dict(zip(image.diff_ids, image.manifest["layers"], strict=True))
+    near = _elsewhere(images, name)
 
     def bring(diff_id: str) -> None:
-        descriptor = layers[diff_id]
-        if registry.has(descriptor["digest"]):
-            witness.layer(diff_id, "Layer already exists")
-            return
-        registry.upload(descriptor, lambda: _open(image.layout, descriptor["digest"]))
-        witness.layer(diff_id, "Pushed")
+        witness.layer(diff_id, _bring(registry, image, layers[diff_id], near, lambda have: witness.passed(
+            diff_id, have, layers[diff_id]["size"])))
 
     pool = ThreadPoolExecutor(THREADS, "upload")
     try:
         list(pool.map(bring, reversed(layers)))
     finally:
         pool.shutdown(cancel_futures=True)
-    config = image.manifest["config"]
-    if not registry.has(config["digest"]):
-        registry.upload(config, lambda: _open(image.layout, config["digest"]))
-    data = _open(image.layout, image.digest).read()
+    _bring(registry, image, image.manifest["config"], {}, lambda _: None)
+    with open(image.layout.blob(image.digest), "rb") as file:
+        data = file.read()
     registry.put_manifest(name.tag, data, image.manifest.get("mediaType") or oci.MANIFEST)
     _note(image, name)
     witness.say(f"{name.tag}: digest: {image.digest} size: {len(data)}")
+
+
+def _bring(registry: Registry, image: Image, descriptor: dict, near: dict[str, str],
+           passed: Callable[[int], None]) -> str:
+    """Have the registry have a blob. Returns: Docker's words for how it came to it."""
+    digest = descriptor["digest"]
+    if registry.has(digest):
+        return "Layer already exists"
+    path = image.layout.blob(digest)
+    mounted = Upload(registry, descriptor, lambda: Counted(path, passed), near.get(digest, "")).bring()
+    return f"Mounted from {mounted}" if mounted else "Pushed"
+
+
+def _elsewhere(images: Images, name: Reference) -> dict[str, str]:
+    """In which other repository of the same registry a layer is, as far as we have seen it there."""
+    found: dict[str, str] = {}
+    for entry in images.layout.index():
+        full, seen = full_name(entry), (entry.get("annotations") or {}).get(PULLED)
+        if full and seen and (other := reference.parse(full)).domain == name.domain and other.path != name.path:
+            found |= {layer["digest"]: other.path for layer in images.layout.read(entry["digest"])["layers"]}
+    return found
 
 
 def _note(image: Image, name: Reference) -> None:
@@ -67,12 +87,3 @@ def _note(image: Image, name: Reference) -> None:
             {**entry, "annotations": {**(entry.get("annotations") or {}), PULLED: image.digest}}
             if entry["digest"] == image.digest and full_name(entry) == name.full else entry
             for entry in image.layout.index()])
-
-
-def _open(layout: oci.Layout, digest: str) -> Any:
-    try:
-        return open(layout.blob(digest), "rb")
-    except OSError as reason:
-        raise EngineError(f"blob {digest}: {os.strerror(reason.errno or 0).lower()}") from None
-
-

@@ -4,13 +4,13 @@
     GET  /v2/NAME/manifests/TAG or DIGEST      what the image is made of (HEAD: only its digest)
     GET  /v2/NAME/tags/list                    which tags there are, a page at a time
     GET  /v2/NAME/blobs/DIGEST                 a config or a layer, or the rest of one (Range)
-    POST /v2/NAME/blobs/uploads/               here comes a blob; the answer says where to PUT it
+    POST /v2/NAME/blobs/uploads/               here comes a blob (see `upload`)
     PUT  /v2/NAME/manifests/TAG                and this is the image
 """
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, urljoin
 
 from minirun.errors import EngineError, MinirunError
 from minirun.image import answers, manifests
@@ -115,7 +115,7 @@ class Registry:
         found: list[str] = []
         url = f"{self.base}/v2/{self.path}/tags/list"
         while url:
-            answer = self._request("GET", url, {}, None)
+            answer = self.send("GET", url, {}, None)
             data = self._read(answer, manifests.LARGEST)
             if answer.status != 200:
                 raise answers.refusal(answer, data)
@@ -155,22 +155,6 @@ class Registry:
             raise answers.refusal(answer, b"")
         return answer.status == 200
 
-    def upload(self, descriptor: dict, content: Callable[[], Any]) -> None:
-        """Bring a blob. Arguments: content, opens it anew for each attempt."""
-        answer = self.ask("POST", "blobs/uploads/", {"Content-Length": "0"})
-        data = self._read(answer)
-        location = answer.headers.get("Location") or ""
-        if answer.status != 202 or not location:
-            raise answers.refusal(answer, data)
-        url = urljoin(f"{self.base}/v2/{self.path}/blobs/uploads/", location)
-        check_url(url, self.base)
-        url += ("&" if "?" in url else "?") + urlencode({"digest": descriptor["digest"]})
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(descriptor["size"])}
-        answer = self._request("PUT", url, headers, content)
-        data = self._read(answer)
-        if answer.status != 201:
-            raise answers.refusal(answer, data)
-
     def put_manifest(self, what: str, data: bytes, media_type: str) -> None:
         """Bring a manifest, whose blobs are there, under a tag."""
         answer = self.ask("PUT", f"manifests/{quote(what, safe=':')}", {"Content-Type": media_type}, lambda: data)
@@ -181,20 +165,32 @@ class Registry:
     # ---- each of them ----------------------------------------------------------------------------------------
 
     def ask(self, method: str, where: str, headers: dict[str, str] | None = None,
-            body: Callable[[], Any] | None = None) -> urllib3.BaseHTTPResponse:
-        """A request about this repository. Arguments: where (str), "blobs/sha256:..."; body, see `Connection`."""
+            body: Callable[[], Any] | None = None, *, also: str = "") -> urllib3.BaseHTTPResponse:
+        """A request about this repository.
+
+        Arguments: where (str), "blobs/sha256:..."; body, see `Connection`; also (str), the scope of another
+        repository that it is about, too. Errors: Denied; Unreachable.
+        """
         if not self.base:
             self.ping()
-        return self._request(method, f"{self.base}/v2/{self.path}/{where}", headers or {}, body)
+        url = f"{self.base}/v2/{self.path}/{where}"
+        return self._let_in(self.connection.request, (*self.scopes, *([also] if also else [])),
+                            (method, url, headers or {}, body))
 
-    def _request(self, method: str, url: str, headers: dict[str, str],
-                 body: Callable[[], Any] | None) -> urllib3.BaseHTTPResponse:
-        """A request with what lets us in; once more when that has run out."""
+    def send(self, method: str, url: str, headers: dict[str, str],
+             body: Callable[[], Any] | None) -> urllib3.BaseHTTPResponse:
+        """A request to a place that the registry has named; nobody makes it again if it fails for a moment."""
         if origin(url) != origin(self.base):
-            return self.connection.request(method, url, headers, body)  # its address is the permission
+            return self.connection.follow(method, url, headers, body)  # its address is the permission
+        return self._let_in(self.connection.follow, self.scopes, (method, url, headers, body))
+
+    def _let_in(self, make: Callable[..., urllib3.BaseHTTPResponse], scopes: tuple[str, ...],
+                words: tuple) -> urllib3.BaseHTTPResponse:
+        """A request with what lets us in; once more when that has run out. Arguments: words, `make`'s arguments."""
+        method, url, headers, body = words
         for attempt in range(2):
-            key = self.entrance.key(self.scopes, method, url)
-            answer = self.connection.request(method, url, {**headers, **({"Authorization": key} if key else {})}, body)
+            key = self.entrance.key(scopes, method, url)
+            answer = make(method, url, {**headers, **({"Authorization": key} if key else {})}, body)
             if answer.status != 401 or attempt or not self.entrance.learn(answer) or not self.entrance.refused(key):
                 break
             answers.done(answer)
