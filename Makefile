@@ -7,11 +7,13 @@ FOR_TESTS = docker.io conntrack bridge-utils tcpdump curl jq iputils-ping procps
             zstd skopeo umoci busybox-static python3-pip docker-registry openssl
 SOURCES := pyproject.toml setup.cfg $(shell find minirun -name '*.py' -o -name '*.c')
 TESTS   ?= tests
+FUZZ    ?= headers unpack archive settings manifest name challenges location moments refusal platform span
+SECONDS ?= 300
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run alpine test test-vm lint course bench clean
+.PHONY: help run alpine test test-vm lint course bench fuzz clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -40,8 +42,16 @@ course: .venv/tests ## docs/network-course.md and docs/images.md: run their comm
 bench: alpine ## timings against runc and docker, side by side
 	@.venv/bin/python3 bench/run.py
 
+fuzz: .venv-fuzz/ready ## throw bytes at the readers of images (tests/fuzz), SECONDS=300 for each; FUZZ=unpack for one
+	@for target in $(FUZZ); do \
+	    echo "== $$target"; \
+	    .venv-fuzz/bin/python3 tests/fuzz/fuzz.py $$target .fuzz/$$target -max_total_time=$(SECONDS) \
+	        -print_final_stats=1 2>.fuzz/$$target.log </dev/null || { tail -20 .fuzz/$$target.log; exit 1; }; \
+	    grep number_of_executed_units .fuzz/$$target.log; \
+	done
+
 clean: ## remove what make made here; images and containers stay
-	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-fuzz .fuzz build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The set-up, each step done once: Debian packages and an environment; minirun in it; an image; what the tests use.
@@ -68,6 +78,17 @@ alpine: .venv/installed
 	@sh -euc "$$INSTALL" install $(FOR_TESTS)
 	@.venv/bin/python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	    print(*project["optional-dependencies"]["test"])' | xargs .venv/bin/pip install -qq
+	@touch $@
+
+# PyPI's atheris is heavy and no part of the tests: it gets an environment of its own.
+.venv-fuzz/ready: .venv/system $(SOURCES)
+	@echo "== minirun and atheris, into .venv-fuzz"
+	@[ -x .venv-fuzz/bin/pip ] || $(PYTHON) -m venv .venv-fuzz
+	@.venv-fuzz/bin/pip install -qq wheel atheris
+	@rm -rf build
+	@.venv-fuzz/bin/pip install -qq --force-reinstall --no-deps .
+	@.venv-fuzz/bin/pip install -qq .
+	@mkdir -p .fuzz
 	@touch $@
 
 # Install those of the Debian packages "$@" that are missing. A service that comes with one of them is not started:

@@ -7,9 +7,10 @@ may be less safe than where it was said, and none may be anything but HTTP.
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from minirun.errors import EngineError
+from minirun.image.strangers import shown
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -24,8 +25,19 @@ def check_url(url: str, before: str) -> None:
         scheme, host, _ = origin(url)
     except ValueError:
         scheme = host = ""
-    if scheme not in ("http", "https") or not host or (scheme == "http" and urlsplit(before).scheme == "https"):
-        raise EngineError(f'Get "{before}": refusing to go on to {url!r}')
+    safe = host and (scheme == "https" or scheme == "http" and urlsplit(before).scheme != "https")
+    if not safe or not url.isprintable():
+        raise EngineError(f'Get "{before}": refusing to go on to {shown(repr(url))}')
+
+
+def onward(before: str, location: str) -> str:
+    """The address that the header Location leads to. Errors: EngineError when nobody may be sent there."""
+    try:
+        url = urljoin(before, location)
+    except ValueError:
+        url = location  # it makes no sense
+    check_url(url, before)
+    return url
 
 
 def is_insecure(host: str, insecure: list[str]) -> bool:

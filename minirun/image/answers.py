@@ -51,12 +51,6 @@ def read(answer: urllib3.BaseHTTPResponse, url: str, most: int = WORDS_MAX) -> b
         answer.release_conn()
 
 
-def done(answer: urllib3.BaseHTTPResponse) -> None:
-    """Let the connection serve again: what it has still to say does not matter."""
-    answer.drain_conn()
-    answer.release_conn()
-
-
 def refusal(answer: urllib3.BaseHTTPResponse, data: bytes) -> Denied:
     """What a registry has to say against it. Arguments: data, the body of its answer."""
     code = message = hint = ""
@@ -75,8 +69,8 @@ def refusal(answer: urllib3.BaseHTTPResponse, data: bytes) -> Denied:
     if not code and status == 401:
         code, message = "UNAUTHORIZED", "authentication required"
     if not code:
-        return Denied(f"received unexpected HTTP status: {status} {answer.reason or ''}".rstrip(), status)
-    text = f"{code.lower().replace('_', ' ')}: {_one_line(message)}"
+        return Denied(f"received unexpected HTTP status: {status} {_one_line(answer.reason or '')}".rstrip(), status)
+    text = f"{_one_line(code.lower().replace('_', ' '))}: {_one_line(message)}"
     return Denied(text, status, code, hint)
 
 

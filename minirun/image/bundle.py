@@ -17,8 +17,8 @@ from minirun import store
 from minirun.errors import ClientError, EngineError, KernelError
 from minirun.image import stream
 from minirun.image.digests import sha256
-from minirun.image.layers import shown
 from minirun.image.manifests import LARGEST
+from minirun.image.strangers import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import re
 from datetime import datetime
 
 from minirun.errors import EngineError
-from minirun.image.layers import shown
+from minirun.image.strangers import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

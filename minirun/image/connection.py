@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import urllib3
 
 from minirun.errors import EngineError, MinirunError
-from minirun.image.addresses import check_url, is_insecure, origin, proxy
+from minirun.image.addresses import is_insecure, onward, origin, proxy
 from minirun.image.failures import Unreachable, unreachable
 
 TYPE_CHECKING = False
@@ -29,6 +29,8 @@ ATTEMPTS, PAUSE, LONGEST_PAUSE = 5, 0.25, 30.0
 REDIRECTS = 10
 #: "It is elsewhere", and those of them that have the method and the body go along (RFC 9110, section 15.4).
 REDIRECTED, KEPT = (301, 302, 303, 307, 308), (307, 308)
+#: The most bytes of a body that are read although nobody wants them.
+DRAINED = 64 * 1024
 #: Seconds without a sign of life before a connection, or a read, has failed.
 PATIENCE = urllib3.Timeout(connect=10, read=60)
 #: Where an administrator puts the authorities of his own registries: HOST:PORT/*.crt in one of these (dockerd's name).
@@ -77,8 +79,7 @@ class Connection:
                 if asked > LONGEST_PAUSE:
                     return answer  # nobody waits for an hour: the caller says until when
                 wait = max(wait, asked)
-                answer.drain_conn()
-                answer.release_conn()
+                done(answer)
             self.pause(wait)
             wait = min(wait * 2, LONGEST_PAUSE)
         raise AssertionError("unreachable")
@@ -94,10 +95,8 @@ class Connection:
                 if origin(url) != home:
                     answer.headers.discard("WWW-Authenticate")  # who asks for a password there gets none of ours
                 return answer
-            answer.drain_conn()
-            answer.release_conn()
-            before, url = url, urljoin(url, target)
-            check_url(url, before)
+            done(answer)
+            before, url = url, onward(url, target)
             if origin(url) != origin(before):
                 headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         raise EngineError(f'{method.title()} "{url}": stopped after {REDIRECTS} redirects')
@@ -159,6 +158,17 @@ def _context(host: str, insecure: bool) -> ssl.SSLContext:
     return context
 
 
+def done(answer: urllib3.BaseHTTPResponse) -> None:
+    """Let the connection serve again, whatever it has still to say; if that is much, or has no end, it is closed."""
+    try:
+        if len(answer.read(DRAINED, decode_content=False)) < DRAINED:
+            answer.release_conn()
+            return
+    except urllib3.exceptions.HTTPError:
+        pass  # it is of no use any more
+    answer.close()
+
+
 def _retry_after(answer: urllib3.BaseHTTPResponse) -> float:
     """Seconds that a registry wants us to wait (RFC 9110, section 10.2.3): a number, or a date."""
     return seconds(answer.headers.get("Retry-After") or "")
@@ -172,5 +182,5 @@ def seconds(word: str) -> float:
 
     try:
         return max(0.0, parsedate_to_datetime(word).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0

@@ -16,6 +16,7 @@ import urllib3
 from minirun.errors import EngineError
 from minirun.image.connection import Connection
 from minirun.image.failures import unreachable
+from minirun.image.strangers import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Fetched:
     def __enter__(self) -> Fetched:
         self._answer = Connection([], attempts=1).request("GET", self.source, self._headers)
         if self._answer.status >= 400:
-            raise EngineError(f"failed to GET {self.source} with status {self._answer.status} {self._answer.reason}")
+            raise EngineError(f"failed to GET {self.source} with status {self._answer.status} "
+                              f"{shown(self._answer.reason)}")
         self.begins(self.source)
         self.fd, write = os.pipe2(os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._carry, args=(write,), daemon=True)

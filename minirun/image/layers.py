@@ -22,6 +22,7 @@ from minirun import store
 from minirun.errors import EngineError, KernelError
 from minirun.image import attributes, overlay
 from minirun.image.beneath import Beneath, Parts, by_descriptor, split
+from minirun.image.strangers import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,17 +63,9 @@ def unpack(entries: Entries, directory: str, below: Sequence[str] = ()) -> int:
             except (ValueError, OverflowError):
                 raise EngineError(f"unpack {shown(entry.name)}: a number is out of range") from None
             size += entry.size if entry.isreg() else 0
-        layer.ways.set_times()
     finally:
         layer.ways.close()
     return size
-
-
-def shown(name: str) -> str:
-    """A name from a stranger, fit for one line on a terminal."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return text if len(text) <= 120 else f"{text[:100]}...{text[-17:]}"
 
 
 class _Layer:
@@ -92,7 +85,7 @@ class _Layer:
         if name.startswith(WHITEOUT):
             self._whiteout(parent, name)
         elif entry.isdir():
-            self._directory(parent, parts, entry)
+            self._directory(parent, name, entry)
         elif entry.isreg():
             self._file(parent, name, entry, entries)
         elif entry.islnk():
@@ -103,8 +96,7 @@ class _Layer:
 
     # ---- one method for each kind of entry ---------------------------------------------------------------------
 
-    def _directory(self, parent: int, parts: Parts, entry: tarfile.TarInfo) -> None:
-        name = parts[-1]
+    def _directory(self, parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
         opaque = False
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -114,17 +106,17 @@ class _Layer:
                 opaque = overlay.is_whiteout(status)  # deleted and made anew: nothing below may shine through
                 _clear(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
-        self._fill_directory(parent, name, parts, entry)
+        self._fill_directory(parent, name, entry)
         if opaque:
             _make_opaque(parent, name)
 
-    def _fill_directory(self, parent: int, name: bytes, parts: Parts, entry: tarfile.TarInfo) -> None:
+    def _fill_directory(self, parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
         fd = os.open(name, _OPEN, dir_fd=parent)
         try:
             attributes.apply_to_open(fd, entry)
+            self.ways.set_time(fd, attributes.mtime_ns(entry))
         finally:
             os.close(fd)
-        self.ways.times[parts] = attributes.mtime_ns(entry)
 
     def _file(self, parent: int, name: bytes, entry: tarfile.TarInfo, entries: Entries) -> None:
         fd = _make(parent, name, lambda: os.open(

@@ -22,6 +22,7 @@ from minirun.image.bundle import Bundle
 from minirun.image.config import check as check_config
 from minirun.image.digests import sha256
 from minirun.image.progress import progress
+from minirun.image.strangers import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _are_words(value: object) -> bool:
 def _tag(word: str) -> Reference:
     name = reference.parse(word)
     if not name.tag or name.digest:
-        raise EngineError(f'invalid tag "{word}"')
+        raise EngineError(f'invalid tag "{shown(word)}"')
     return name
 
 
@@ -141,7 +142,7 @@ def _oci(bundle: Bundle) -> Iterator[Packed]:
         data = bundle.blob(descriptor)
         manifest, media_type = manifests.read(data, descriptor["mediaType"])
         if manifest["config"].get("mediaType") not in CONFIGS:
-            raise EngineError(f"unsupported image config: {manifest['config'].get('mediaType')}")
+            raise EngineError(f"unsupported image config: {shown(manifest['config'].get('mediaType'))}")
         config = bundle.blob(manifest["config"])
         document = manifests.read_config(config, manifest)
         check_config(document)

@@ -14,6 +14,7 @@ from minirun import store
 from minirun.errors import EngineError, MinirunError
 from minirun.image import layout as oci
 from minirun.image import reference
+from minirun.image.strangers import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,12 +40,13 @@ def read(data: bytes, media_type: str) -> tuple[dict, str]:
         told = says  # a registry that hands out files as files
     kind = says or told
     if kind != told:
-        raise EngineError(f"invalid manifest: it says that it is {says}, and the registry that it is {told}")
+        raise EngineError(f"invalid manifest: it says that it is {shown(says)}, and the registry that it is "
+                          f"{shown(told)}")
     if document.get("schemaVersion") == 1 or "fsLayers" in document:
         raise EngineError("[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 "
                           "are not supported")
     if document.get("schemaVersion") != 2 or kind not in (*oci.MANIFESTS, *INDEXES):
-        raise EngineError(f"unsupported manifest format: {kind or 'no media type'}")
+        raise EngineError(f"unsupported manifest format: {shown(kind or 'no media type')}")
     wanted, other = ("manifests", "layers") if kind in INDEXES else ("layers", "manifests")
     if other in document or ("config" in document) != (kind not in INDEXES):
         raise EngineError(f"invalid manifest: a {kind} with '{other if other in document else 'config'}'")
@@ -104,13 +106,14 @@ def read_config(data: bytes, manifest: dict) -> dict:
         raise EngineError("invalid image config: 'config' is not an object")
     system = config.get("os") or "linux"
     if system != "linux":
-        raise EngineError(f'image operating system "{system}" cannot be used on this platform')
+        raise EngineError(f'image operating system "{shown(system)}" cannot be used on this platform')
     return config
 
 
 def _object(data: bytes, what: str) -> dict:
     try:
         document = store.loads(data.decode())
+        store.dumps(document).encode()  # "\\ud800" is JSON, but no text: whoever wrote it out again would stumble
     except (ValueError, RecursionError):
         raise EngineError(f"invalid {what}: it is not JSON") from None
     if not isinstance(document, dict):
@@ -124,5 +127,5 @@ def _platforms(index: dict) -> list[str]:
         known = descriptor.get("platform") or {}
         words = [known.get(key) for key in ("os", "architecture", "variant")]
         if words[0] not in (None, "unknown"):
-            found.append("/".join(str(word) for word in words if word))
+            found.append("/".join(shown(word) for word in words if word))
     return found

@@ -10,16 +10,18 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from minirun.errors import EngineError, MinirunError
 from minirun.image import answers, manifests
-from minirun.image.addresses import check_url, is_insecure, origin
+from minirun.image.addresses import is_insecure, onward, origin
 from minirun.image.answers import Denied
+from minirun.image.connection import done
 from minirun.image.digests import sha256
 from minirun.image.entrance import Credentials, Entrance
 from minirun.image.failures import Unreachable
 from minirun.image.reference import check_digest, is_tag
+from minirun.image.strangers import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Registry:
                 if base == bases[-1]:
                     raise
                 continue
-            answers.done(answer)
+            done(answer)
             self.base = base
             if answer.status == 401:
                 self.entrance.learn(answer)
@@ -82,9 +84,9 @@ class Registry:
             url = f"{self.base}/v2/"
             key = self.entrance.key((), "GET", url)
             answer = self.connection.request("GET", url, {"Authorization": key})
-            answers.done(answer)
+            done(answer)
             if answer.status != 200:
-                raise Denied(f"login attempt to {url} failed with status: {answer.status} {answer.reason}")
+                raise Denied(f"login attempt to {url} failed with status: {answer.status} {shown(answer.reason)}")
 
     # ---- asking ----------------------------------------------------------------------------------------------
 
@@ -106,7 +108,7 @@ class Registry:
     def digest(self, tag: str) -> str:
         """The digest that a tag points at, as the registry says; "" if it does not: who asks for more learns why."""
         answer = self.ask("HEAD", f"manifests/{quote(tag)}", {"Accept": manifests.ACCEPTED})
-        answers.done(answer)
+        done(answer)
         digest = answer.headers.get("Docker-Content-Digest") or ""
         return digest if answer.status == 200 and _is_digest(digest) else ""
 
@@ -150,7 +152,7 @@ class Registry:
     def has(self, digest: str) -> bool:
         """Whether the registry has this blob in this repository."""
         answer = self.ask("HEAD", f"blobs/{digest}")
-        answers.done(answer)
+        done(answer)
         if answer.status in (401, 403):
             raise answers.refusal(answer, b"")
         return answer.status == 200
@@ -193,7 +195,7 @@ class Registry:
             answer = make(method, url, {**headers, **({"Authorization": key} if key else {})}, body)
             if answer.status != 401 or attempt or not self.entrance.learn(answer) or not self.entrance.refused(key):
                 break
-            answers.done(answer)
+            done(answer)
         return answer
 
     def _read(self, answer: urllib3.BaseHTTPResponse, most: int = answers.WORDS_MAX) -> bytes:

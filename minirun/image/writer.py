@@ -18,8 +18,9 @@ import tarfile
 from minirun.errors import EngineError
 from minirun.image import attributes
 from minirun.image.attributes import XATTR
-from minirun.image.layers import OPAQUE, WHITEOUT, shown
+from minirun.image.layers import OPAQUE, WHITEOUT
 from minirun.image.overlay import is_whiteout
+from minirun.image.strangers import shown
 from minirun.image.tree import Tree
 
 TYPE_CHECKING = False

@@ -334,6 +334,31 @@ def test_directories_that_are_not_described_look_like_those_below(unpack: Callab
     assert stat.S_IMODE(os.stat(root).st_mode) == 0o711
 
 
+def test_directories_keep_their_times_however_they_are_filled(unpack: Callable[..., Path], house: Path) -> None:
+    (house / "lower/old/deep").mkdir(parents=True)
+    for name in ("old/deep", "old"):
+        os.utime(house / "lower" / name, (500, 500))
+    root = unpack(
+        tar(
+            folder("before", mtime=200),
+            entry("before/x"),
+            entry("after/x"),
+            folder("after", mtime=300),
+            folder("twice", mtime=1),
+            entry("twice/x"),
+            folder("twice", mtime=400),
+            entry("twice/y"),
+            link("way", "before"),
+            entry("way/through/x"),
+            entry("old/deep/new/x"),
+            hard("before/through/y", "twice/x"),
+        ),
+        below=(str(house / "lower"),),
+    )
+    names = ("before", "after", "twice", "old", "old/deep")
+    assert [os.stat(root / name).st_mtime for name in names] == [200, 300, 400, 500, 500]
+
+
 def test_a_later_entry_replaces_an_earlier_one(unpack: Callable[..., Path]) -> None:
     root = unpack(
         tar(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 
 import pytest
@@ -276,3 +277,34 @@ def test_a_file_that_makes_no_sense(home, text):
     (home / "docker/config.json").write_text(text)
     with pytest.raises(MinirunError):
         credentials.find("a.example")
+
+
+# ---- answers without end ---------------------------------------------------------------------------------------------
+
+class Endless(io.RawIOBase):
+    """A body that goes on for ever."""
+
+    taken = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        self.taken += len(buffer)
+        assert self.taken < 10 * connection.DRAINED
+        return len(buffer)
+
+
+def test_a_body_that_nobody_wants_is_not_read_to_its_end():
+    body = Endless()
+    answer = urllib3.HTTPResponse(body, preload_content=False)
+    connection.done(answer)
+    assert body.closed
+
+
+@pytest.mark.parametrize("location", ["//[", "http://[::1", "https://a:99999999/", "https://a:x/", "ftp://a/x",
+                                      "http://plain.example/", "https://a/\x1b[2J"])
+def test_where_a_registry_sends_nobody(location):
+    with pytest.raises(EngineError, match="refusing to go on to ") as caught:
+        addresses.onward("https://registry.example/v2/", location)
+    assert str(caught.value).isprintable()
