@@ -7,7 +7,7 @@ FOR_TESTS = docker.io conntrack bridge-utils tcpdump curl jq iputils-ping procps
             zstd skopeo umoci busybox-static python3-pip docker-registry openssl
 SOURCES := pyproject.toml setup.cfg $(shell find minirun -name '*.py' -o -name '*.c')
 TESTS   ?= tests
-FUZZ    ?= headers unpack archive settings manifest name challenges location moments refusal platform span
+FUZZ    ?= headers unpack archive settings manifest name challenges location link moments refusal platform span
 SECONDS ?= 300
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin

@@ -186,6 +186,14 @@ def refusal(data: bytes) -> None:
         assert str(answers.refusal(answer, data)).isprintable()  # type: ignore[arg-type]
 
 
+@target(b'</v2/x/tags/list?last=b>; rel="next"', b"<a>; rel=prev, <b>; rel=next")
+def link(data: bytes) -> None:
+    """Where a list of tags goes on."""
+    target = answers.next_page(SimpleNamespace(headers={"Link": data.decode("latin-1")}))  # type: ignore[arg-type]
+    if target:
+        addresses.onward("https://a.example/v2/x/tags/list", target)
+
+
 @target(b"bytes 5-9/10")
 def span(data: bytes) -> None:
     """Content-Range: an answer that goes on where the file ends begins there."""
