@@ -94,7 +94,7 @@ class Beneath:
 
     def set_time(self, directory: int, ns: int) -> None:
         """Set the time of an open directory, in ns since 1970; of the one that is being filled, when it is left."""
-        attributes.set_time(directory, ns)
+        attributes.set_time(by_descriptor(directory), ns)
         if os.path.samestat(os.fstat(directory), self._before):
             self._time = ns
 

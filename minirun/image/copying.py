@@ -44,11 +44,10 @@ def copy_up(pile: Sequence[str], path: str, target: str) -> bool:
         try:
             source, looks = tree.status(level)
             copy_looks(source, by_descriptor(copy.ways.root), looks)
-            copy.ways.times[()] = looks.st_mtime_ns
+            copy.ways.set_time(copy.ways.root, looks.st_mtime_ns)
             for found in tree.walk(level):
                 if not is_whiteout(found.status):
                     copy.add(found)
-            copy.ways.set_times()
         except OSError as reason:
             raise KernelError(f"write {target}", reason.errno or 0, hint=store.disk_hint(reason)) from None
         finally:
@@ -91,7 +90,6 @@ class _Copy:
             return
         if stat.S_ISDIR(status.st_mode):
             os.mkdir(found.name, 0o700, dir_fd=parent)
-            self.ways.times[parts] = status.st_mtime_ns
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(found.name, dir_fd=found.directory), found.name, dir_fd=parent)
         elif stat.S_ISSOCK(status.st_mode):

@@ -20,7 +20,18 @@ from hostile import archives, tars
 
 from minirun import store
 from minirun.errors import MinirunError
-from minirun.image import addresses, answers, challenge, config, connection, layers, load, manifests, reference
+from minirun.image import (
+    addresses,
+    answers,
+    challenge,
+    config,
+    connection,
+    layers,
+    load,
+    manifests,
+    platforms,
+    reference,
+)
 from minirun.image.bundle import Bundle
 from minirun.image.download import _Download
 from minirun.image.strangers import shown
@@ -141,7 +152,7 @@ def manifest(data: bytes) -> None:
     if kind in manifests.INDEXES:
         with one_line():
             load._for_us(document)
-        manifests.choose(document, manifests.platform("linux/arm64/v8"), "x")
+        manifests.choose(document, platforms.parse("linux/arm64/v8"), "x")
 
 
 @target(SETTINGS)
@@ -153,7 +164,7 @@ def settings(data: bytes) -> None:
 @target(b"linux/arm64/v8", b"arm")
 def platform(data: bytes) -> None:
     """What --platform takes; it is typed by the one who reads the message."""
-    assert str(manifests.platform(shown(data.decode("utf-8", "surrogateescape"))))
+    assert str(platforms.parse(shown(data.decode("utf-8", "surrogateescape"))))
 
 
 @target(b'Bearer realm="https://a.example/token",service="x",scope="repository:a:pull", Basic realm="\\"b"')
