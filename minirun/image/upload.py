@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 from minirun.errors import EngineError
 from minirun.image import answers
-from minirun.image.addresses import check_url
+from minirun.image.addresses import onward
 from minirun.image.answers import Denied
+from minirun.image.connection import done
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Upload:
             return self.near
         answer = self.registry.connection.persist(self._whole)
         if answer.status in NOT_AS_A_WHOLE:
-            answers.done(answer)
+            done(answer)
             answer = self._in_chunks(self._begin())
         self._expect(answer, 201)
         return ""
@@ -70,7 +71,7 @@ class Upload:
             answer = self.registry.ask("POST", where, {"Content-Length": "0"}, also=f"repository:{self.near}:pull")
         except Denied:  # not our repository: then the bytes have to travel
             return False
-        answers.done(answer)
+        done(answer)
         return answer.status == 201
 
     def _begin(self) -> urllib3.BaseHTTPResponse:
@@ -107,8 +108,7 @@ class Upload:
     def _place(self, answer: urllib3.BaseHTTPResponse, *, last: bool = False) -> str:
         """Where the next bytes go."""
         base = self.registry.base
-        url = urljoin(f"{base}/v2/{self.registry.path}/blobs/uploads/", answer.headers.get("Location") or "")
-        check_url(url, base)
+        url = onward(f"{base}/v2/{self.registry.path}/blobs/uploads/", answer.headers.get("Location") or "")
         return f"{url}{'&' if '?' in url else '?'}{urlencode({'digest': self.digest})}" if last else url
 
     def _expect(self, answer: urllib3.BaseHTTPResponse, status: int) -> None:
