@@ -11,6 +11,7 @@ It hands out what lies in DIRECTORY (manifests/NAME, blobs/sha256:...) and reads
     {"token": URL}      who has no token gets a challenge that sends him to URL
     {"slow": SECONDS}   a pause in the middle of each blob that is no config
     {"type": TEXT}      the media type of manifests
+    {"named": true}     the headers of manifests have their digest, as those of real registries
     {"page": N}         tags are listed N at a time
     {"most": N}         an upload of more than N bytes at once is answered with 413
     {"least": N}        chunks of an upload must have N bytes
@@ -25,6 +26,7 @@ import json
 import sys
 import threading
 import time
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -76,7 +78,8 @@ class Handler(BaseHTTPRequestHandler):
             self.tags(query, mood.get("page", 0))
         elif (file := TOP / "manifests" / path.rpartition("/")[2]).exists():
             data = file.read_bytes()
-            self.reply(200, data, Content_Type=mood.get("type") or json.loads(data)["mediaType"])
+            named = {"Docker_Content_Digest": f"sha256:{sha256(data).hexdigest()}"} if "named" in mood else {}
+            self.reply(200, data, Content_Type=mood.get("type") or json.loads(data)["mediaType"], **named)
         else:
             self.reply(404, b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}')
 

@@ -10,6 +10,8 @@ from minirun.errors import BadParameter, ClientError, EngineError, MinirunError,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from minirun.image.pull import Witness
     from minirun.image.reference import Reference
 
@@ -19,23 +21,45 @@ RECIPES = ("alpine", "busybox", "debian")
 
 def pull(options: Options) -> int:
     """Have an image come, or all of a repository, and print the full name at the end."""
+    from minirun.image import reference
+
+    asked = _repository(options)
+    name = asked if options.all_tags else reference.parse_wanted(options.name)
+    if not (asked.tag or asked.digest or options.quiet or options.all_tags):
+        print("Using default tag: latest", flush=True)
+    shown = (asked if asked.digest else name).full
+    if not options.all_tags and _is_unchanged(name, options.platform, None if options.quiet else sys.stdout):
+        print(shown)
+        return 0
     from minirun.cli.images import store
     from minirun.cli.pull_progress import Quiet, witness
     from minirun.engine import registries
     from minirun.image import pull as pulling
 
-    asked = _repository(options)
-    name = asked if options.all_tags else pulling.parse(options.name)
-    if not (asked.tag or asked.digest or options.quiet or options.all_tags):
-        print("Using default tag: latest", flush=True)
     take = pulling.pull_all if options.all_tags else pulling.pull
     with Quiet() if options.quiet else witness(sys.stdout) as told:
         try:
             take(store(), registries.source(), name, options.platform, told)
         except EngineError as error:
             raise _worded(error, told) from None
-    print((asked if asked.digest else name).full)
+    print(shown)
     return 0
+
+
+def _is_unchanged(name: Reference, platform: str, told: TextIO | None) -> bool:
+    """Whether an image is here and its registry has no other one; if so, say what `pull` says then.
+
+    Arguments: told, where to; None for nowhere. False is also what can only be found out the long way.
+    """
+    from minirun.cli.images import store
+    from minirun.engine import registries
+
+    digest = "" if platform else registries.unchanged(store(), name)
+    if digest and told:
+        told.write(f"{name.full if name.digest else name.tag}: Pulling from {name.path}\nDigest: {digest}\n"
+                   f"Status: Image is up to date for {name.familiar}\n")
+        told.flush()
+    return bool(digest)
 
 
 def pull_missing(word: str, platform: str, exit_code: int | None) -> None:
@@ -44,13 +68,17 @@ def pull_missing(word: str, platform: str, exit_code: int | None) -> None:
     Arguments: exit_code (int), when it fails midway; None for `run`'s own.
     Errors: BadParameter in the words of Docker's daemon, with a hint when there is another way to the image.
     """
+    from minirun.image import reference
+
+    name = reference.parse_wanted(word)
+    if _is_unchanged(name, platform, sys.stderr):
+        return
     from minirun.cli.images import store
     from minirun.cli.pull_progress import witness
     from minirun.engine import registries
     from minirun.image import pull as pulling
     from minirun.image.failures import Unreachable
 
-    name = pulling.parse(word)
     with witness(sys.stderr) as told:
         try:
             pulling.pull(store(), registries.source(), name, platform, told)

@@ -10,12 +10,34 @@ from __future__ import annotations
 
 from minirun.engine import places
 from minirun.errors import MinirunError
-from minirun.image import credentials
-from minirun.image.pull import Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.image.pull import Source
+    from minirun.image.reference import Reference
+    from minirun.image.store import Images
 
 
 def source() -> Source:
     """Where images come from and go to. Errors: MinirunError for settings that make no sense."""
+    from minirun.image import credentials  # 80 ms with the next, for the HTTP library
+    from minirun.image.pull import Source
+
+    return Source(*_settings(), credentials.find)
+
+
+def unchanged(images: Images, name: Reference) -> str:
+    """The digest of an image that is here and has not changed in its registry, if that is easily found out; else "".
+
+    Errors: as for `source`.
+    """
+    from minirun.image import unchanged
+
+    return unchanged.digest_of(images, name, _settings()[0])
+
+
+def _settings() -> tuple[list[str], list[str]]:
+    """Insecure registries, mirrors."""
     given = places.registry_settings()
     insecure, mirrors = given.get("insecure-registries", []), given.get("registry-mirrors", [])
     for word in insecure:
@@ -24,7 +46,7 @@ def source() -> Source:
         scheme, mark, rest = mirror.partition("://")
         if scheme not in ("http", "https") or not mark or not rest.strip("/") or "?" in rest or "#" in rest:
             raise MinirunError(f'invalid mirror: {mirror!r} is not like "https://mirror.example"')
-    return Source(insecure, mirrors, credentials.find)
+    return insecure, mirrors
 
 
 def _check_insecure(word: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from minirun.errors import EngineError, NoSuchImage
-from minirun.image import manifests, platforms, reference
+from minirun.image import manifests, platforms, unchanged
 from minirun.image.answers import Denied
 from minirun.image.connection import Connection
 from minirun.image.entrance import Credentials
@@ -130,7 +130,7 @@ def _pull_from(registry: Registry, images: Images, name: Reference, platform: st
     try:
         # HEAD first: Docker Hub counts what is got, and what we have by this digest need not come again.
         digest = name.digest or registry.digest(what)
-        known = _known(images, name, digest, wanted)
+        known = unchanged.known(images.layout.index(), digest, wanted) if digest else None
         if known is None:
             data, media_type, digest = registry.manifest(digest or what)
     except Denied as error:
@@ -215,16 +215,6 @@ class _Coming:
         return self.registry.small_blob(descriptor)
 
 
-def _known(images: Images, name: Reference, digest: str, wanted: Platform) -> dict | None:
-    """The entry of an image that came by this digest, whole and for the wanted platform; None if there is none."""
-    for entry in images.layout.index():
-        came_by = (entry.get("annotations") or {}).get(PULLED)
-        if digest and (entry["digest"] == digest
-                       or came_by == digest and wanted.fits(entry.get("platform") or {})):
-            return entry
-    return None
-
-
 def _give_name(images: Images, entry: dict, name: Reference, digest: str) -> None:
     """Point a name at an image that is here under another one."""
     with images.layout.lock():
@@ -255,10 +245,3 @@ def _worded(error: Denied, name: Reference) -> EngineError:
     if error.status == 404 and not error.code:  # a web server that hands out files
         return Denied(f"{whole['MANIFEST_UNKNOWN']}: manifest unknown: manifest unknown", 404, "MANIFEST_UNKNOWN")
     return error
-
-
-def parse(word: str) -> Reference:
-    """The name that a word of the command line stands for; a digest wins over a tag, as in Docker."""
-    name = reference.parse(word)
-    return Reference(name.domain, name.path, "", name.digest) if name.digest else name.with_tag()
-

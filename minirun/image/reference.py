@@ -115,6 +115,12 @@ def parse(word: str) -> Reference:
     return Reference(domain, path, tag, digest)
 
 
+def parse_wanted(word: str) -> Reference:
+    """The name of an image that is to come: a digest wins over a tag, as in Docker; errors as for `parse`."""
+    name = parse(word)
+    return Reference(name.domain, name.path, "", name.digest) if name.digest else name.with_tag()
+
+
 def familiar(full: str) -> str:
     """What is shown of a full name, as `Reference.full` gives it: `parse(full).familiar`, and quicker."""
     rest = full.removeprefix(f"{DEFAULT_DOMAIN}/")

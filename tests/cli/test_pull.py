@@ -52,6 +52,23 @@ def test_the_tag_is_latest_and_layers_that_are_here_stay(minirun, registry):
                          f"{short(image.layers[0])}: Already exists", f"{short(image.layers[1])}: Pulling fs layer"]
 
 
+def test_a_second_pull_is_one_question(minirun, fake):
+    fake.put(Image(*layers("a")), "1")
+    name = f"{fake.name}/x:1"
+    minirun.ok("pull", name)
+    fake.mood(named=True)
+    before = len(fake.log())
+    told = minirun.ok("pull", name)
+    assert [(line["method"], line["path"]) for line in fake.log()[before:]] == [("HEAD", "/v2/x/manifests/1")]
+    fake.mood(named=True, token=f"http://{fake.name}/token")  # now it is more than one, and comes to the same
+    before = len(fake.log())
+    assert minirun.ok("pull", name) == told
+    assert [line["path"] for line in fake.log()[before:]][:3] == ["/v2/x/manifests/1", "/v2/", "/token"]
+    fake.mood(named=True)
+    fake.put(Image(*layers("b")), "1")
+    assert minirun.ok("pull", name).splitlines()[-2] == f"Status: Downloaded newer image for {name}"
+
+
 def test_pull_by_digest(minirun, registry):
     image = Image(*layers("a"))
     registry.put(image, "x:1")
