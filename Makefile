@@ -4,7 +4,7 @@ PYTHON  ?= /usr/bin/python3
 DEBIAN   = python3-venv python3-dev gcc libc6-dev libcap-dev iptables iproute2
 # What the tests compare with, and what they look at the network with.
 FOR_TESTS = docker.io conntrack bridge-utils tcpdump curl jq iputils-ping procps strace bind9-dnsutils xz-utils bzip2 \
-            zstd skopeo umoci busybox-static python3-pip docker-registry openssl
+            zstd skopeo umoci podman busybox-static python3-pip docker-registry openssl
 SOURCES := pyproject.toml setup.cfg $(shell find minirun -name '*.py' -o -name '*.c')
 TESTS   ?= tests
 FUZZ    ?= headers unpack archive settings manifest name challenges location link moments refusal platform span

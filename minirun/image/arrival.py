@@ -19,6 +19,7 @@ from minirun.image.config import check as check_config
 from minirun.image.digests import chain_ids
 from minirun.image.names import CREATED, ID, NEVER, SIZE, named, with_entry
 from minirun.image.stream import Stream
+from minirun.image.turn import Turn
 from minirun.kernel import process
 from minirun.trace import step
 
@@ -83,6 +84,14 @@ class Arrival:
             self._came(diff_id, descriptor)
         return True
 
+    def turn(self, diff_id: str) -> Turn:
+        """Wait until nobody else unpacks the next layer: `with arrival.turn(diff_id):`, and in there `has`, `add`."""
+        return Turn(self.layout, chain_ids([*self.diff_ids, diff_id])[-1])
+
+    def blob_of(self, diff_id: str) -> dict | None:
+        """The descriptor of the blob with which the next layer came here, None if it is not here or came without."""
+        return self.layout.layer_facts(chain_ids([*self.diff_ids, diff_id])[-1]).get("blob")
+
     def has_blob(self, digest: str) -> bool:
         """Whether a blob whose layer comes later is here already; then it stays. Other threads may be at work here."""
         with self.layout.lock():
@@ -119,7 +128,9 @@ class Arrival:
                 if keep_blob and self.layout.adopt_blob(blob, stream.digest):
                     self._new_blobs.append(stream.digest)
                 chain = chain_ids(self.diff_ids)[-1]
-                if self.layout.adopt_layer(tree, chain, {"diff_id": stream.diff_id, "size": size}):
+                facts = {"diff_id": stream.diff_id, "size": size,
+                         "blob": descriptor or (arrived if keep_blob else None)}
+                if self.layout.adopt_layer(tree, chain, facts):
                     self._new_layers.append(chain)
             store.remove_tree(tree)  # if there was one already
 

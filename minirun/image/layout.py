@@ -4,10 +4,11 @@
     index.json                 the images: for each name a descriptor of its manifest
     blobs/sha256/<digest>      manifests, configs and layer archives, each under the digest of its own content
     layers/<chain id>/         ours: the layers, unpacked once, shared by all images (read-only, below overlayfs)
-    layers/<chain id>.json     ours: what is known of the layer: {"diff_id", "size"}
+    layers/<chain id>.json     ours: what is known of the layer: {"diff_id", "size", "blob"}
     layers/<chain id>-init/    ours: Docker's "-init" layer, see minirun.image.overlay
     tmp/<draft>/               ours: what is being made; held by flock, so that what its maker left behind is known
     tmp/download-<digest>      ours: a blob on its way; one that was cut short goes on from there, for a day
+    tmp/turn-<chain id>        ours: held by whoever unpacks this layer, see minirun.image.turn
     lock                       ours: whoever changes the index or the layers queues up here
 
 `skopeo copy oci:DIR:alpine:latest ...` reads it, and may write into it. The index is the only list: what is not in it
@@ -41,7 +42,7 @@ MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 GRACE_SECONDS = 3600
 #: And half a download for so long: whoever pulls again has fetched the beginning already.
 RESUME_SECONDS = 24 * 3600
-DOWNLOAD = "download-"
+DOWNLOAD, TURN = "download-", "turn-"
 
 
 class Layout:
@@ -140,7 +141,10 @@ class Layout:
         return True
 
     def layer_facts(self, chain_id: str) -> dict:
-        """What is known of an unpacked layer: {"diff_id" (str), "size" (int, bytes of its files)}; {} if it is not."""
+        """What is known of an unpacked layer, {} if it is not there.
+
+        {"diff_id" (str), "size" (int, bytes of its files), "blob" (descriptor of its archive, or None)}
+        """
         try:
             return store.read(f"{self.layer(chain_id)}.json")
         except FileNotFoundError:
@@ -209,19 +213,26 @@ class Layout:
         return blobs, chains
 
     def _drafts(self) -> list[str]:
-        return [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp") if not name.startswith(DOWNLOAD)]
+        return [path for path in self._unfinished("") if not os.path.basename(path).startswith((DOWNLOAD, TURN))]
 
     def download(self, digest: str) -> str:
         """Where a blob is on its way in."""
         reference.check_digest(digest)
         return f"{self.root}/tmp/{DOWNLOAD}{digest.partition(':')[2]}"
 
+    def turn(self, chain_id: str) -> str:
+        """The file for which those queue up who want to unpack a layer."""
+        reference.check_digest(chain_id)
+        return f"{self.root}/tmp/{TURN}{chain_id.partition(':')[2]}"
+
+    def _unfinished(self, kind: str) -> list[str]:
+        return [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp") if name.startswith(kind)]
+
     def _dead_downloads(self) -> list[str]:
-        downloads = [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp") if name.startswith(DOWNLOAD)]
-        return [path for path in downloads if store.nobody_holds(path)]
+        return [path for path in self._unfinished(DOWNLOAD) if store.nobody_holds(path)]
 
     def _dead_drafts(self) -> list[str]:
-        return [draft for draft in self._drafts() if store.nobody_holds(draft)]
+        return [path for path in self._drafts() + self._unfinished(TURN) if store.nobody_holds(path)]
 
     def clear_drafts(self) -> None:
         """Remove what makers who were killed left behind; call it with the lock held."""

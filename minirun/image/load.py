@@ -138,7 +138,7 @@ def _oci(bundle: Bundle) -> Iterator[Packed]:
         descriptor = entry
         while descriptor["mediaType"] in manifests.INDEXES:  # each names the next by its digest: there is no circle
             inner, _ = manifests.read(bundle.blob(descriptor), descriptor["mediaType"])
-            descriptor = manifests.choose(inner, platforms.parse(), names.familiar_name(entry) or "the image")
+            descriptor = manifests.choose(inner, platforms.parse(), names.archived_name(entry) or "the image")
         data = bundle.blob(descriptor)
         manifest, media_type = manifests.read(data, descriptor["mediaType"])
         if manifest["config"].get("mediaType") not in CONFIGS:
@@ -146,7 +146,7 @@ def _oci(bundle: Bundle) -> Iterator[Packed]:
         config = bundle.blob(manifest["config"])
         document = manifests.read_config(config, manifest)
         check_config(document)
-        name = names.full_name(entry)
+        name = names.archived_name(entry)
         packed = Packed(config, document["rootfs"]["diff_ids"], [reference.parse(name)] if name else [],
                         [bundle.name_of(layer) for layer in manifest["layers"]])
         packed.descriptors, packed.manifest, packed.media_type = manifest["layers"], data, media_type
@@ -186,8 +186,9 @@ def _take_in(images: Images, bundle: Bundle, packed: Packed, report: Callable[[s
             if descriptor and part.size != descriptor["size"]:
                 raise EngineError(f"layer {descriptor['digest']} is damaged: it does not have the size it should have")
             plain = {"mediaType": oci.LAYER, "digest": diff_id, "size": part.size}
-            if not arrival.has(diff_id, known.get(diff_id, plain)):
-                arrival.add(part, diff_id=diff_id, descriptor=descriptor, passed=passed)
+            with arrival.turn(diff_id):
+                if not arrival.has(diff_id, known.get(diff_id) or arrival.blob_of(diff_id) or plain):
+                    arrival.add(part, diff_id=diff_id, descriptor=descriptor, passed=passed)
         for name in packed.names:
             _tell_of_the_old_one(images, name, image_id, report)
         arrival.finish(packed.config, packed.names or [None], manifest, media_type)

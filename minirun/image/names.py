@@ -26,14 +26,24 @@ NEVER = "0001-01-01T00:00:00Z"
 
 
 def full_name(entry: dict) -> str:
-    """The full name in a descriptor's annotations, "" when it has none that Docker's grammar knows."""
+    """The full name in a descriptor's annotations, "" when it has none that Docker's grammar knows.
+
+    What skopeo and umoci write, or take away, is the familiar name: a full one that does not go with it is a thing of
+    the past.
+    """
     notes = entry.get("annotations") or {}
-    if FULL_NAME in notes:
-        return notes[FULL_NAME]
+    familiar, full = notes.get(FAMILIAR_NAME, ""), notes.get(FULL_NAME, "")
+    if familiar and full in (familiar, f"docker.io/{familiar}", f"docker.io/library/{familiar}"):
+        return full
     try:
-        return reference.parse(notes[FAMILIAR_NAME]).with_tag().full if FAMILIAR_NAME in notes else ""
+        return reference.parse(familiar).with_tag().full if familiar else ""
     except ClientError:  # another tool's choice; the image can still be had by its id
         return ""
+
+
+def archived_name(entry: dict) -> str:
+    """The same in an archive, where containerd and newer Dockers write the bare tag as the familiar name."""
+    return (entry.get("annotations") or {}).get(FULL_NAME) or full_name(entry)
 
 
 def familiar_name(entry: dict) -> str:

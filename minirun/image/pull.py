@@ -201,12 +201,13 @@ class _Coming:
                 promises[digest] = downloads.begin(descriptor)
         for diff_id, descriptor in layers:
             path = promises[descriptor["digest"]].result()
-            if not arrival.has(diff_id, descriptor):  # another pull may have been quicker
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    arrival.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False)
-                finally:
-                    os.close(fd)
+            with arrival.turn(diff_id):
+                if not arrival.has(diff_id, descriptor):  # another pull may have been quicker
+                    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    try:
+                        arrival.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False)
+                    finally:
+                        os.close(fd)
             self.witness.layer(descriptor["digest"], "Pull complete")
 
     def _config(self, descriptor: dict) -> bytes:

@@ -27,14 +27,18 @@ def unpack_blobs(layout: oci.Layout, manifest: dict, diff_ids: Sequence[str]) ->
         raise EngineError("invalid image: its config and its manifest do not have the same number of layers")
     with Arrival(layout) as arrival:
         for diff_id, descriptor in zip(diff_ids, manifest["layers"], strict=True):
-            if arrival.has(diff_id):
-                continue
-            fd = _open(layout, descriptor["digest"])
-            try:
-                with progress("Unpacking", fd) as passed:
-                    arrival.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False, passed=passed)
-            finally:
-                os.close(fd)
+            with arrival.turn(diff_id):
+                if not arrival.has(diff_id):
+                    _unpack(arrival, diff_id, descriptor)
+
+
+def _unpack(arrival: Arrival, diff_id: str, descriptor: dict) -> None:
+    fd = _open(arrival.layout, descriptor["digest"])
+    try:
+        with progress("Unpacking", fd) as passed:
+            arrival.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False, passed=passed)
+    finally:
+        os.close(fd)
 
 
 def _open(layout: oci.Layout, digest: str) -> int:
