@@ -238,7 +238,7 @@ def _flatten(top: int, name: str) -> None:
         return
     try:
         for entry in os.listdir(directory):
-            if not _unlinked(directory, entry):
+            if not _unlinked(directory, entry) and not _was_empty(directory, entry):
                 os.rename(entry, f".{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
     finally:
         os.close(directory)
@@ -250,6 +250,17 @@ def _removed_directory(parent: int, name: str) -> None:
         os.rmdir(name, dir_fd=parent)
     except FileNotFoundError:
         return
+
+
+def _was_empty(parent: int, name: str) -> bool:
+    """Remove a directory that has nothing in it, as most have; False for another one."""
+    try:
+        _removed_directory(parent, name)
+    except OSError as reason:
+        if reason.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def _unlinked(parent: int, name: str) -> bool:

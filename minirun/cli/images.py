@@ -48,7 +48,7 @@ def store() -> Images:
     from minirun.engine import places
     from minirun.image.store import Images
 
-    return Images(f"{places.data}/images")
+    return Images(f"{places.data}/images", places.image_limits)
 
 
 def find(word: str) -> Image:

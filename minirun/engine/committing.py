@@ -67,7 +67,7 @@ def commit(container: Container, wish: Commit) -> str:
     disk. Nothing is left behind then, and the container runs.
     """
     settings = _settings(container, wish.changes)
-    images = Images(f"{places.data}/images")
+    images = Images(f"{places.data}/images", places.image_limits)
     image = _image_of(images, container)
     with Arrival(images.layout) as arrival:
         with step("find the layers of the container's image"):

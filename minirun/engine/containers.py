@@ -76,7 +76,7 @@ def create(options: Options) -> Container:
     from minirun.image.store import Images
 
     with step("find the image"):
-        image = Images(f"{places.data}/images").find(options.image)
+        image = Images(f"{places.data}/images", places.image_limits).find(options.image)
         if options.platform or image.config.get("architecture") != USUAL.get(os.uname().machine):
             from minirun.image import platforms  # most images are for this machine
 

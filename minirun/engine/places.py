@@ -3,8 +3,8 @@
 Each can be moved, so that several minirun live side by side: by flag (--root, --exec-root), by environment
 (MINIRUN_ROOT, MINIRUN_EXEC_ROOT) or in the config file ({"data-root": "...", "exec-root": "..."}, the keys of Docker's
 daemon.json). The first of these that says something holds. The config file itself is /etc/minirun/config.json, unless
---config-file or MINIRUN_CONFIG names another one; what else is in it is for the networks (`settings`) and for
-registries (`engine.registries`).
+--config-file or MINIRUN_CONFIG names another one; what else is in it is for the networks (`settings`), for
+registries (`engine.registries`), and for images that come (`image.limits`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.image.limits import Limits
     from minirun.network.settings import Settings
 
 CONFIG = "/etc/minirun/config.json"
@@ -69,6 +70,15 @@ def registry_settings() -> dict[str, list[str]]:
     settings()  # which checks the whole file
     words = _read(_config())
     return {key: words[key] for key in ("insecure-registries", "registry-mirrors") if key in words}
+
+
+def image_limits() -> Limits:
+    """What the config file says about how large an image may become. Errors: as `settings`."""
+    from minirun.image.limits import FILES, SIZE, Limits
+
+    settings()
+    words = _read(_config())
+    return Limits(words.get("max-image-size", SIZE), words.get("max-image-files", FILES))
 
 
 def _config() -> str:

@@ -37,7 +37,7 @@ class Arrival:
     Arguments: layout, where to; lasting (bool), layers that have come stay when the rest fails, for the next attempt.
     Attributes: draft (str), a directory to put things into on their way, gone at the end; diff_ids and descriptors
     (lists), of the layers that have come so far, lowest first; notes (dict), annotations for the image's entry in the
-    index.
+    index; allowance, what it may still take (see `limits`).
     """
 
     def __init__(self, layout: oci.Layout, *, lasting: bool = False) -> None:
@@ -52,6 +52,7 @@ class Arrival:
 
     def __enter__(self) -> Arrival:
         self.draft = self._draft.__enter__()
+        self.allowance = self.layout.allowance()
         return self
 
     def __exit__(self, kind: object, *what: object) -> None:
@@ -167,7 +168,7 @@ class Arrival:
             store.make_directory(tree, 0o755)
             copy = os.open(blob, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644) if blob else -1
             try:
-                stream = Stream(source, copy, passed)
+                stream = Stream(source, copy, passed, self.allowance)
                 size = layers.unpack(stream.entries(), tree, [self.layout.layer(chain) for chain in reversed(chains)])
                 stream.drain()
                 # A rename may reach the disk before the files it is about (ext4 writes contents late): after a power

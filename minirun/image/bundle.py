@@ -24,8 +24,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from minirun.image.limits import Allowance
+
 #: More members than any image needs: four for each of Docker's 127 layers.
 MEMBERS_MAX = 100_000
+#: And more letters in their names, which are held in memory.
+LETTERS_MAX = 16 << 20
 LINKS_MAX = 40
 #: How Docker begins when the archive itself cannot be read.
 BROKEN = "Error processing tar file(exit status 1)"
@@ -54,18 +58,18 @@ class Part(io.RawIOBase):
 class Bundle:
     """An archive of images.
 
-    Arguments: fd (int), open for reading; draft (str), a directory for what cannot be read in place; passed, called
-    with the number of bytes each time some were read from a source that cannot.
+    Arguments: fd (int), open for reading; draft (str), a directory for what cannot be read in place; allowance, how
+    much that may be; passed, called with the number of bytes each time some were read from a source that cannot.
     Errors: ClientError in Docker's words for what is no tar; KernelError for a full disk.
     """
 
-    def __init__(self, fd: int, draft: str, passed: Callable[[int], None] | None = None) -> None:
+    def __init__(self, fd: int, draft: str, allowance: Allowance, passed: Callable[[int], None] | None = None) -> None:
         self._own = -1
         self._places: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         try:
             if not _is_plain_file(fd):
-                self._own = _written_down(fd, f"{draft}/archive", passed)
+                self._own = _written_down(fd, f"{draft}/archive", allowance, passed)
             self._fd = self._own if self._own >= 0 else fd
             self._walk()
         except EngineError as error:
@@ -113,9 +117,13 @@ class Bundle:
 
     def _walk(self) -> None:
         headers = _Headers(self._fd)
+        letters = 0
         for count, entry in enumerate(headers):
+            letters += len(entry.name) + len(entry.linkname)
             if count >= MEMBERS_MAX:
                 raise EngineError(f"more than {MEMBERS_MAX} members")
+            if letters > LETTERS_MAX:
+                raise EngineError(f"the names of its members are longer than {LETTERS_MAX >> 20} MiB")
             name = _inside(entry.name)
             self._places.pop(name, None)  # of two members with one name the later one is meant
             self._links.pop(name, None)
@@ -166,11 +174,11 @@ def _is_plain_file(fd: int) -> bool:
     return not any(begins.startswith(magic) for magic, _ in stream.MAGIC)
 
 
-def _written_down(fd: int, path: str, passed: Callable[[int], None] | None) -> int:
+def _written_down(fd: int, path: str, allowance: Allowance, passed: Callable[[int], None] | None) -> int:
     """The plain tar in a file of ours. Returns: its descriptor."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        stream.decompress(io.FileIO(fd, closefd=False), file, passed)
+        stream.decompress(io.FileIO(fd, closefd=False), file, allowance, passed)
         os.lseek(file, 0, os.SEEK_SET)
     except OSError as reason:
         os.close(file)

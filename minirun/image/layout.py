@@ -28,7 +28,9 @@ from minirun.image.digests import chain_ids, sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from minirun.image.limits import Allowance, Limits
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -46,10 +48,20 @@ DOWNLOAD, TURN = "download-", "turn-"
 
 
 class Layout:
-    """One image layout. Arguments: root (str), its directory; it is made when something is first written."""
+    """One image layout.
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    Arguments: root (str), its directory; it is made when something is first written; limits, called when an image
+    comes, says how large it may become.
+    """
+
+    def __init__(self, root: str, limits: Callable[[], Limits] | None = None) -> None:
+        self.root, self._limits = root, limits
+
+    def allowance(self) -> Allowance:
+        """What one image that comes may take."""
+        from minirun.image.limits import Allowance, Limits
+
+        return Allowance(self.root, self._limits() if self._limits else Limits())
 
     def blob(self, digest: str) -> str:
         """The path of a blob. Errors: ClientError for a digest that is none (it is used as a file name)."""

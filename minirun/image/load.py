@@ -62,7 +62,7 @@ def load(images: Images, source: str, report: Callable[[str], None], *, quiet: b
     try:
         with images.layout.draft() as draft:
             with progress("Reading", fd, hidden=quiet) as passed:
-                bundle = Bundle(fd, draft, passed)
+                bundle = Bundle(fd, draft, images.layout.allowance(), passed)
             try:
                 packed = list(_docker(bundle) if "manifest.json" in bundle else _oci(bundle))
                 nameless = []

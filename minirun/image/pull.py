@@ -185,6 +185,7 @@ class _Coming:
             layers = list(zip(config["rootfs"]["diff_ids"], document["layers"], strict=True))
             while layers and arrival.has(*layers[0]):
                 self.witness.layer(layers.pop(0)[1]["digest"], "Already exists")
+            arrival.allowance.expect(sum(size for _, size in {(one["digest"], one["size"]) for _, one in layers}))
             with Downloads(self.registry, arrival, self.witness) as downloads:
                 self._layers(arrival, downloads, layers)
             return arrival.finish(config_bytes, [name], data, kind)

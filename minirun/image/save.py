@@ -154,7 +154,7 @@ class _Archive:
             return source
         try:
             plain = os.open(self._draft, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-            stream.decompress(io.FileIO(source, closefd=False), plain)
+            stream.decompress(io.FileIO(source, closefd=False), plain, self._layout.allowance())
             os.lseek(plain, 0, os.SEEK_SET)
         finally:
             os.close(source)

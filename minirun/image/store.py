@@ -28,7 +28,9 @@ from minirun.image.names import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from minirun.image.limits import Limits
 
 
 class Image:
@@ -124,10 +126,10 @@ class User:
 
 
 class Images:
-    """All images of one data root. Arguments: root (str), the directory of the OCI image layout."""
+    """All images of one data root. Arguments: root (str), the directory of the OCI image layout; limits, see there."""
 
-    def __init__(self, root: str) -> None:
-        self.layout = oci.Layout(root)
+    def __init__(self, root: str, limits: Callable[[], Limits] | None = None) -> None:
+        self.layout = oci.Layout(root, limits)
 
     def find(self, word: str) -> Image:
         """The image with this reference, id, or unambiguous beginning of an id; a reference is tried first.

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from minirun.image.limits import Allowance
+
 CHUNK = 256 * 1024
-#: The bytes of headers that one entry may have; a PAX header is read into memory as a whole.
-HEADER_MAX = 16 * 1024 * 1024
+#: The bytes of headers that one entry may have, as in Go: they are taken apart in memory, where they become many
+#: times larger.
+HEADER_MAX = 1024 * 1024
 
 #: How a compressed stream begins.
 MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd"))
@@ -41,7 +44,8 @@ INVALID = "archive/tar: invalid tar header"
 
 
 class Tap(io.RawIOBase):
-    """Bytes that pass: counted, digested, and copied to a file when `copy` is a descriptor.
+    """Bytes that pass: counted (against `allowance`, if that is set), digested, and copied to a file when `copy` is a
+    descriptor.
 
     Arguments: source, an object with `readinto`; head (bytes), what was read from it already; passed, called with
     the number of bytes each time some have passed; digesting (bool), whether the digest will be asked for.
@@ -53,6 +57,7 @@ class Tap(io.RawIOBase):
         self.head = head
         self.passed = passed
         self.copy = -1
+        self.allowance: Allowance | None = None
         self.size = 0
         self._hash = hashlib.sha256() if digesting else None
 
@@ -79,6 +84,8 @@ class Tap(io.RawIOBase):
             rest = rest[os.write(self.copy, rest):]
         if self.passed:
             self.passed(count)
+        if self.allowance:
+            self.allowance.passed(count)
         return count
 
 
@@ -86,13 +93,14 @@ class Stream:
     """A layer archive that is being read.
 
     Arguments: source, a descriptor open for reading, or an object with `readinto`; blob (int), descriptor of the file
-    that becomes the blob, or -1 for none; passed, called with the number of source bytes that were read.
+    that becomes the blob, or -1 for none; passed, called with the number of source bytes that were read; allowance,
+    how much may come out of it (see `limits`).
     Attributes once `drain` has returned: diff_id, digest (of the blob), size (of the blob), media_type.
     Errors: EngineError for a compression that is not known.
     """
 
     def __init__(self, source: int | io.RawIOBase, blob: int = -1,
-                 passed: Callable[[int], None] | None = None) -> None:
+                 passed: Callable[[int], None] | None = None, allowance: Allowance | None = None) -> None:
         raw = io.FileIO(source, closefd=False) if isinstance(source, int) else source
         head, compression = recognise(raw)
         arriving = Tap(raw, head, passed)
@@ -102,11 +110,13 @@ class Stream:
         self._stored = arriving if compression in MEDIA_TYPES else self._plain
         self._stored.copy = blob
         self.media_type = MEDIA_TYPES.get(compression, oci.LAYER)
+        self._plain.allowance = allowance
         self._reader = io.BufferedReader(self._plain, CHUNK)
+        self._allowance = allowance
 
     def entries(self) -> Entries:
         """The tar's entries; to be gone through once."""
-        return Entries(self._reader)
+        return Entries(self._reader, self._allowance)
 
     def drain(self) -> None:
         """Read what follows the last entry (padding): the digests are of everything.
@@ -139,8 +149,9 @@ class Entries:
     encoding = "utf-8"
     errors = "surrogateescape"
 
-    def __init__(self, reader: io.BufferedReader[Any]) -> None:
+    def __init__(self, reader: io.BufferedReader[Any], allowance: Allowance | None = None) -> None:
         self._reader = reader
+        self._allowance = allowance
         self._position = 0
         self._header_bytes = 0
         self.offset = 0  # where the next header begins; set by tarfile
@@ -164,6 +175,8 @@ class Entries:
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
         while (entry := self._next()) is not None:
+            if self._allowance:
+                self._allowance.entry()
             yield entry
 
     def _next(self) -> tarfile.TarInfo | None:
@@ -222,11 +235,12 @@ def recognise(source: io.RawIOBase) -> tuple[bytes, str]:
     return head, next((name for magic, name in MAGIC if head.startswith(magic)), "")
 
 
-def decompress(source: io.RawIOBase, to: int, passed: Callable[[int], None] | None = None) -> None:
+def decompress(source: io.RawIOBase, to: int, allowance: Allowance,
+               passed: Callable[[int], None] | None = None) -> None:
     """Write the plain bytes of a stream that may be compressed to a file.
 
-    Arguments: to (int), the file's descriptor; passed, called with the number of source bytes that were read.
-    Errors: EngineError when the compressed stream is damaged or cut short.
+    Arguments: to (int), the file's descriptor; allowance, how many there may be; passed, called with the number of
+    source bytes that were read. Errors: EngineError when the compressed stream is damaged, cut short or too much.
     """
     head, compression = recognise(source)
     plain: Any = Tap(source, head, passed, digesting=False)
@@ -235,6 +249,7 @@ def decompress(source: io.RawIOBase, to: int, passed: Callable[[int], None] | No
     buffer = memoryview(bytearray(CHUNK))
     with _decompression():
         while count := plain.readinto(buffer):
+            allowance.passed(count)
             rest = buffer[:count]
             while rest:
                 rest = rest[os.write(to, rest):]

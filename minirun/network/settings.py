@@ -32,8 +32,9 @@ KEYS: dict[str, tuple[str, type, object]] = {
     "mtu": ("mtu", int, 1500),
     "userland-proxy": ("userland_proxy", bool, True),
 }
-#: Keys of the config file that others read: where things are, and what is about registries.
-ELSEWHERE = {"data-root": str, "exec-root": str, "insecure-registries": list, "registry-mirrors": list}
+#: Keys of the config file that others read: where things are, what is about registries, how large images may be.
+ELSEWHERE = {"data-root": str, "exec-root": str, "insecure-registries": list, "registry-mirrors": list,
+             "max-image-files": int, "max-image-size": int}
 _KINDS = {str: "a string", list: "a list", bool: "true or false", int: "a number"}
 
 
@@ -79,6 +80,8 @@ class Settings:
             kind = KEYS[key][1] if key in KEYS else ELSEWHERE[key]
             if not isinstance(value, kind) or kind is int and isinstance(value, bool):
                 raise MinirunError(f"{key}: expected {_KINDS[kind]}")
+            if isinstance(value, int) and value < 0:
+                raise MinirunError(f"invalid {key}: {value}")
         for key in ("dns", "dns-opts", "dns-search", "insecure-registries", "registry-mirrors"):
             if not all(isinstance(word, str) for word in data.get(key, ())):
                 raise MinirunError(f"{key}: expected a list of strings")

@@ -34,6 +34,7 @@ from minirun.image import (
 )
 from minirun.image.bundle import Bundle
 from minirun.image.download import _Download
+from minirun.image.limits import Allowance, Limits
 from minirun.image.strangers import shown
 from minirun.image.stream import Stream
 
@@ -118,7 +119,7 @@ def archive(data: bytes) -> None:
         os.lseek(fd, 0, os.SEEK_SET)
         draft = tempfile.mkdtemp(dir="/dev/shm")
         try:
-            bundle = Bundle(fd, draft)
+            bundle = Bundle(fd, draft, Allowance(draft, Limits()))
             try:
                 for image in load._docker(bundle) if "manifest.json" in bundle else load._oci(bundle):
                     for part in image.parts:

@@ -208,7 +208,7 @@ def test_of_many_platforms_this_one_is_taken(images: Images, take_in: Callable[[
         return [blob(layer), blob(settings), blob(manifest)], descriptor(
             manifest, "manifest.v1+json", platform={"os": "linux", "architecture": architecture})
 
-    here = load.manifests.platform().architecture
+    here = load.platforms.parse().architecture
     other, mine = packed(LAYER, "s390x"), packed(UPPER, here)
     inner = json.dumps({"schemaVersion": 2, "manifests": [other[1], mine[1]]}).encode()
     note = {"org.opencontainers.image.ref.name": "a:1"}
@@ -336,11 +336,12 @@ def test_of_two_members_with_one_name_the_later_counts(images: Images, take_in: 
     assert files(images, "a:1") == {"etc/os-release": "NAME=x\n"}
 
 
-def test_a_member_in_a_file_that_shrinks(tmp_path: Path) -> None:
+def test_a_member_in_a_file_that_shrinks(images: Images, tmp_path: Path) -> None:
+    images.layout.ensure()
     path = tmp_path / "archive"
     path.write_bytes(tar(("a", b"x" * 10_000)))
     with path.open("rb") as file:
-        table = bundle.Bundle(file.fileno(), str(tmp_path))
+        table = bundle.Bundle(file.fileno(), str(tmp_path), images.layout.allowance())
         os.truncate(path, 1000)
         with pytest.raises(MinirunError, match="unexpected EOF"):
             io.BufferedReader(table.part("a")).read()

@@ -1,0 +1,126 @@
+"""How large an image may become: bombs end in one line, whichever way they come, and nothing of them stays."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hostile import archives, tars
+
+from minirun.engine import places
+from minirun.errors import EngineError, MinirunError
+from minirun.image import limits
+from minirun.image.arrival import Arrival
+from minirun.image.limits import Allowance, Limits
+from minirun.image.load import load
+from minirun.image.store import Images
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
+MB = 1_000_000
+ZEROS = tars.tar(tars.entry("zeros", data=bytes(20 * MB)))
+PACKERS = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress, "zstd": lambda data: subprocess.run(
+    ["zstd", "-c"], input=data, check=True, capture_output=True).stdout, "plain": bytes}
+
+
+def allowing(tmp_path: Path, size: int = 0, files: int = 0) -> Images:
+    return Images(str(tmp_path / "images"), lambda: Limits(size, files))
+
+
+def refused(images: Images, data: bytes) -> str:
+    with pytest.raises(EngineError) as caught, Arrival(images.layout) as arrival:
+        arrival.add(io.BytesIO(data))  # type: ignore[arg-type]
+    root = Path(images.layout.root)
+    assert [list((root / part).iterdir()) for part in ("blobs/sha256", "layers", "tmp")] == [[], [], []]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_a_layer_that_becomes_too_large(tmp_path: Path, packer: str) -> None:
+    assert refused(allowing(tmp_path, size=10 * MB), PACKERS[packer](ZEROS)) == (
+        "unpack zeros: more than 10000000 bytes when unpacked: max-image-size in the config file allows no more")
+
+
+def test_what_is_behind_the_last_entry_counts_too(tmp_path: Path) -> None:
+    small = tars.tar(tars.entry("a")) + bytes(20 * MB)
+    assert "more than 10000000 bytes" in refused(allowing(tmp_path, size=10 * MB), gzip.compress(small))
+
+
+def test_the_layers_of_an_image_count_together(tmp_path: Path) -> None:
+    images = allowing(tmp_path, size=10 * MB)
+    layers = [tars.tar(tars.entry(name, data=bytes(6 * MB))) for name in ("a", "b")]
+    with pytest.raises(EngineError, match="unpack b: more than 10000000 bytes"), Arrival(images.layout) as arrival:
+        for layer in layers:
+            arrival.add(io.BytesIO(layer))  # type: ignore[arg-type]
+
+
+def test_an_archive_of_images_that_becomes_too_large(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(gzip.compress(archives.docker(ZEROS)))
+    images = allowing(tmp_path, size=10 * MB)
+    with pytest.raises(MinirunError, match=r"^Error processing tar file\(exit status 1\): more than 10000000 bytes"):
+        load(images, str(tmp_path / "archive"), print)
+    assert os.listdir(f"{images.layout.root}/tmp") == []
+
+
+def test_a_layer_of_too_many_files(tmp_path: Path) -> None:
+    crowd = tars.tar(*(tars.entry(f"{number}") for number in range(101)))
+    assert refused(allowing(tmp_path, files=100), crowd) == (
+        "more than 100 files: max-image-files in the config file allows no more")
+
+
+def small_disk(monkeypatch: pytest.MonkeyPatch, space: Callable[[], int], files: Callable[[], int]) -> None:
+    def statvfs(_: object) -> os.statvfs_result:
+        return os.statvfs_result((4096, 1, 1 << 40, 1 << 40, space(), 1 << 30, files(), files(), 0, 255))
+
+    monkeypatch.setattr(limits.os, "statvfs", statvfs)
+
+
+def test_the_last_twentieth_of_the_disk_is_spared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [100 * MB]
+    small_disk(monkeypatch, lambda: left[0], lambda: 1000)
+    allowance = Allowance(str(tmp_path), Limits())
+    allowance.expect(95 * MB)
+    with pytest.raises(EngineError, match="^no space left on device"):
+        allowance.expect(96 * MB)
+    left[0] = 5 * MB
+    allowance.passed(10 * MB)
+    left[0] -= 1
+    with pytest.raises(EngineError, match="^no space left on device"):
+        allowance.passed(10 * MB)
+
+
+def test_the_last_twentieth_of_its_inodes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [10_000]
+    small_disk(monkeypatch, lambda: MB, lambda: left[0])
+    allowance = Allowance(str(tmp_path), Limits())
+    for _ in range(1000):
+        allowance.entry()
+    left[0] = 499
+    with pytest.raises(EngineError, match="^no space left on device"):
+        for _ in range(1000):
+            allowance.entry()
+
+
+def test_a_disk_without_a_number_of_inodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_disk(monkeypatch, lambda: MB, lambda: 0)
+    allowance = Allowance(str(tmp_path), Limits())
+    for _ in range(2000):
+        allowance.entry()
+
+
+def test_the_config_file_says_how_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config.json"
+    monkeypatch.setattr(places, "_settings", None)
+    monkeypatch.setattr(places, "_config", lambda: str(config))
+    config.write_text('{"max-image-size": 5000, "max-image-files": 0}')
+    found = places.image_limits()
+    assert (found.size, found.files) == (5000, 0)
+    config.write_text("{}")
+    found = places.image_limits()
+    assert (found.size, found.files) == (limits.SIZE, limits.FILES)
