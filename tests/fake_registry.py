@@ -9,6 +9,7 @@ It hands out what lies in DIRECTORY (manifests/NAME, blobs/sha256:...) and reads
     {"busy": SECONDS}   each request is answered with 429 and Retry-After
     {"away": URL}       blobs are redirected to URL/blobs/...
     {"token": URL}      who has no token gets a challenge that sends him to URL
+    {"uses": N}         a token is good for N requests
     {"slow": SECONDS}   a pause in the middle of each blob that is no config
     {"type": TEXT}      the media type of manifests
     {"named": true}     the headers of manifests have their digest, as those of real registries
@@ -64,11 +65,13 @@ class Handler(BaseHTTPRequestHandler):
                                   "range": self.headers.get("Range"),
                                   "authorization": self.headers.get("Authorization")}) + "\n")
         if path == "/token":
+            with LOCK:
+                SEEN["token"] = 0
             self.reply(200, b'{"token": "secret-token"}')
         elif "busy" in mood:
             self.reply(429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}',
                        Retry_After=str(mood["busy"]))
-        elif "token" in mood and self.headers.get("Authorization") != "Bearer secret-token" and path[:4] == "/v2/":
+        elif "token" in mood and path[:4] == "/v2/" and not self.knows_us(mood.get("uses", 999)):
             self.reply(401, WWW_Authenticate=f'Bearer realm="{mood["token"]}",service="the, registry"')
         elif path == "/v2/":
             self.reply(200, b"{}")
@@ -82,6 +85,9 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, data, Content_Type=mood.get("type") or json.loads(data)["mediaType"], **named)
         else:
             self.reply(404, b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}')
+
+    def knows_us(self, uses: int) -> bool:
+        return self.headers.get("Authorization") == "Bearer secret-token" and self.first("token", uses)
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -18,9 +18,12 @@ from throwaway import Host, wait_for
 
 #: Bytes of a layer of `layers`.
 SIZE = 300_000
-FAKE = Path(__file__).with_name("fake_registry.py")
+FAKE, TOKENS = (Path(__file__).with_name(name) for name in ("fake_registry.py", "token_server.py"))
 OCI = "application/vnd.oci.image."
 DOCKER = "application/vnd.docker."
+#: What `htpasswd -B` makes of "secret"; it takes the strength 4, or each request would take a third of a second.
+PASSWORDS = "me:$2b$04$luu2JNtd4sx/uF1Ah5XGQO0B/E9YEFZ1EKYUFQiakII9JDM.6jBd.\n"
+LOCKED = "auth: {htpasswd: {realm: test, path: %s}}\n"
 CONFIG = """
 version: 0.1
 log: {level: error}
@@ -174,6 +177,48 @@ class Fake:
         file = self.directory / "log"
         lines = file.read_text().splitlines() if file.exists() else []
         return [line for line in map(json.loads, lines) if part in line["path"]]
+
+
+class TokenServer:
+    """tests/token_server.py in a host; `.more` is what the config of a registry says that believes it."""
+
+    def __init__(self, host: Host, directory: Path, port: int = 5105) -> None:
+        self.host, self.directory, self.port = host, directory, port
+        directory.mkdir()
+        self.more = (f'auth: {{token: {{realm: "http://127.0.0.1:{port}/token?a=b", service: lab, issuer: lab, '
+                     f"rootcertbundle: {directory}/crt}}}}\n")
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[TokenServer]:
+        certificate(self.host, self.directory)
+        with self.host.popen(sys.executable, str(TOKENS), str(self.port), str(self.directory),
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
+            try:
+                assert server.stdout and server.stdout.readline() == "ready\n"
+                yield self
+            finally:
+                server.kill()
+
+    def mood(self, **words: object) -> None:
+        """How it behaves from now on."""
+        (self.directory / "mood.json").write_text(json.dumps(words))
+
+    def log(self) -> list[dict]:
+        """What was asked since the last look."""
+        file = self.directory / "log"
+        lines = file.read_text().splitlines() if file.exists() else []
+        file.unlink(missing_ok=True)
+        return [json.loads(line) for line in lines]
+
+
+def certificate(host: Host, directory: Path, name: str = "IP:127.0.0.1", *, issuer: str = "") -> None:
+    """Make directory/key and directory/crt for a server. Arguments: name, as X.509 has it; issuer, of an own CA: a
+    directory with its key and crt, "" for one that vouches for itself."""
+    signed = ["-CA", f"{issuer}/crt", "-CAkey", f"{issuer}/key"] if issuer else []
+    done = host.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                    "-addext", f"subjectAltName={name}", *signed, "-keyout", f"{directory}/key", "-out",
+                    f"{directory}/crt")
+    assert done.returncode == 0, done.stderr
 
 
 def _listens(host: Host, name: str) -> bool:

@@ -7,35 +7,62 @@ import sys
 
 from minirun.cli.grammar import Option, Options, Verb
 from minirun.cli.kinds import BOOL, STRING
-from minirun.errors import ClientError
+from minirun.errors import ClientError, EngineError, MinirunError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.image.entrance import Credentials
+    from minirun.image.pull import Source
+
+UNENCRYPTED = """\
+WARNING! Your password will be stored unencrypted in {}.
+Configure a credential helper to remove this warning. See
+https://docs.docker.com/engine/reference/commandline/login/#credentials-store
+"""
+HUB_IS = ("Login with your Docker ID to push and pull images from Docker Hub. If you don't have a Docker ID, head over "
+          "to https://hub.docker.com to create one.")
 
 def login(options: Options) -> int:
     """See whether a registry takes a name and a password, and write them down."""
     from minirun.engine import registries
-    from minirun.image import credentials, reference
-    from minirun.image.entrance import Credentials
-    from minirun.image.registry import Registry
+    from minirun.image import credentials
+    from minirun.image.registry import HUB
 
-    domain, shown = _server(options.server)
-    user, password = _name_and_password(options)
+    domain, _ = _server(options.server)
+    password = _given_password(options)
     source = registries.source()
-    found = Credentials(user, password)
-    if not user:
-        found = source.credentials(domain)
-        if found:
-            print("Authenticating with existing credentials...")
-        else:
-            found = _ask(shown)
-    registry = Registry(source.connection, reference.Reference(domain, ""), found)
-    registry.login()
-    if found.user:
+    found = source.credentials(domain) if not (options.username or password) else None
+    if not (found and found.password and _still_good(source, domain, found)):
+        found = _ask(options.username, password, found.user if found else "", hub=domain == HUB)
+        found.identity = _try(source, domain, found)
+    try:
         kept = credentials.keep(domain, found)
-        if kept:
-            print(f"WARNING! Your password will be stored unencrypted in {kept}.\n"
-                  "A credential helper (\"credsStore\" in that file) keeps it elsewhere.\n", file=sys.stderr)
+    except MinirunError as error:
+        raise ClientError(f"Error saving credentials: {error.message}", hint=error.hint, exit_code=1) from None
+    if kept and not found.identity:
+        print(UNENCRYPTED.format(kept), file=sys.stderr)
     print("Login Succeeded")
     return 0
+
+
+def _try(source: Source, domain: str, found: Credentials) -> str:
+    """See whether a registry lets us in. Returns: a token to keep instead of the password, if it has given one."""
+    from minirun.image.reference import Reference
+    from minirun.image.registry import Registry
+
+    registry = Registry(source.connection, Reference(domain, ""), found)
+    registry.login()
+    return registry.entrance.identity
+
+
+def _still_good(source: Source, domain: str, found: Credentials) -> bool:
+    print("Authenticating with existing credentials...", flush=True)
+    try:
+        found.identity = _try(source, domain, found)
+    except EngineError as error:
+        print(f"Login did not succeed, error: Error response from daemon: {error.message}", file=sys.stderr)
+        return False
+    return True
 
 
 def logout(options: Options) -> int:
@@ -60,42 +87,61 @@ def _server(word: str) -> tuple[str, str]:
     return host, host
 
 
-def _name_and_password(options: Options) -> tuple[str, str]:
+def _given_password(options: Options) -> str:
     """What the command line and standard input say. Errors: ClientError in the words of Docker's client."""
-    password = options.password
-    if password:
+    if options.password:
         print("WARNING! Using --password via the CLI is insecure. Use --password-stdin.", file=sys.stderr)
         if options.password_stdin:
             raise ClientError("--password and --password-stdin are mutually exclusive", exit_code=1)
-    if options.password_stdin:
-        if not options.username:
-            raise ClientError("Must provide --username with --password-stdin", exit_code=1)
-        password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    if options.username and not password:
-        password = _secret()
-    return options.username, password
+    if not options.password_stdin:
+        return options.password
+    if not options.username:
+        raise ClientError("Must provide --username with --password-stdin", exit_code=1)
+    return sys.stdin.read().removesuffix("\n").removesuffix("\r")
 
 
-def _ask(server: str):  # type: ignore[no-untyped-def]  # Credentials, which is loaded when somebody logs in
+def _ask(user: str, password: str, before: str, *, hub: bool) -> Credentials:
+    """Ask for what is not known. Arguments: before (str), the user's name of the last time; hub, it is Docker Hub.
+
+    Errors: ClientError in the words of Docker's client.
+    """
     from minirun.image.entrance import Credentials
 
-    if not (os.isatty(0) and os.isatty(1)):
+    if not (password or os.isatty(0)):
         raise ClientError("Error: Cannot perform an interactive login from a non TTY device", exit_code=1)
-    user = input(f"Username for {server}: ").strip()
+    if not user.strip():
+        if hub:
+            print(HUB_IS)
+        user = _line(f"Username ({before}): " if before else "Username: ").strip() or before
     if not user:
-        raise ClientError("username is required", exit_code=1)
-    return Credentials(user, _secret())
+        raise ClientError("Error: Non-null Username Required", exit_code=1)
+    password = password or _secret()
+    if not password:
+        raise ClientError("Error: Password Required", exit_code=1)
+    return Credentials(user.strip(), password)
+
+
+def _line(question: str) -> str:
+    print(question, end="", flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        print("EOF")
+        raise SystemExit(1)
+    return line.rstrip("\r\n")
 
 
 def _secret() -> str:
-    if not os.isatty(0):
-        raise ClientError("Error: Cannot perform an interactive login from a non TTY device", exit_code=1)
-    from getpass import getpass
+    """A line that nobody sees."""
+    import termios
 
-    password = getpass("Password: ")
-    if not password:
-        raise ClientError("password is required", exit_code=1)
-    return password
+    before = termios.tcgetattr(0)
+    hidden = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    try:
+        termios.tcsetattr(0, termios.TCSADRAIN, hidden)
+        return _line("Password: ")
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        print(flush=True)
 
 
 VERBS = {

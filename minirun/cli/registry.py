@@ -126,7 +126,6 @@ def push(options: Options) -> int:
     from minirun.cli.pull_progress import Quiet, witness
     from minirun.engine import registries
     from minirun.image import push as pushing
-    from minirun.image.entrance import NO_CREDENTIALS
 
     asked = _repository(options)
     if asked.digest:
@@ -147,8 +146,7 @@ def push(options: Options) -> int:
     except NoSuchImage:
         raise ClientError(f"An image does not exist locally with the tag: {name.familiar_name}", exit_code=1) from None
     except EngineError as error:  # Docker's client gets it in the stream of progress, and adds nothing
-        message = NO_CREDENTIALS if getattr(error, "code", "") == NO_CREDENTIALS else error.message
-        raise ClientError(message, hint=error.hint, exit_code=1) from None
+        raise ClientError(getattr(error, "reason", error.message), hint=error.hint, exit_code=1) from None
     if options.quiet:
         print(name.familiar)
     return 0

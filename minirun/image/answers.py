@@ -11,6 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from minirun import store
 from minirun.errors import EngineError
+from minirun.image import challenge
 from minirun.image.connection import seconds
 from minirun.image.failures import unreachable
 
@@ -22,14 +23,21 @@ if TYPE_CHECKING:
 
 #: The most bytes of an answer that is no manifest and no blob.
 WORDS_MAX = 1024 * 1024
+#: What a registry may have against a token, in the words that the distribution specification has for it.
+TOKEN_ERRORS = {"invalid_token": ("UNAUTHORIZED", "authentication required"),
+                "insufficient_scope": ("DENIED", "requested access to the resource is denied")}
 
 
 class Denied(EngineError):
-    """A registry does not let us in, or has no such thing for us. `.status` (int), `.code` (str, the registry's)."""
+    """A registry does not let us in, or has no such thing for us.
 
-    def __init__(self, message: str, status: int = 401, code: str = "", hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.status, self.code = status, code
+    Arguments and attributes: reason (str); status (int); code (str), the registry's; hint; at (str), what we asked for
+    when we were refused, if that is part of the message: 'Get "https://..."'.
+    """
+
+    def __init__(self, reason: str, status: int = 401, code: str = "", hint: str = "", at: str = "") -> None:
+        super().__init__(f"{at}: {reason}" if at else reason, hint=hint)
+        self.reason, self.status, self.code, self.at = reason, status, code, at
 
 
 def read(answer: urllib3.BaseHTTPResponse, url: str, most: int = WORDS_MAX) -> bytes:
@@ -51,14 +59,16 @@ def read(answer: urllib3.BaseHTTPResponse, url: str, most: int = WORDS_MAX) -> b
         answer.release_conn()
 
 
-def refusal(answer: urllib3.BaseHTTPResponse, data: bytes) -> Denied:
-    """What a registry has to say against it. Arguments: data, the body of its answer."""
-    code = message = hint = ""
+def refusal(answer: urllib3.BaseHTTPResponse, data: bytes, at: str = "") -> Denied:
+    """What a registry has to say against it. Arguments: data, the body of its answer; at (str), see `Denied`."""
+    code, message = _of_the_token(answer)
+    hint = ""
     try:
         document: Any = store.loads(data.decode())
         first = (document.get("errors") or [{}])[0]
-        code, message = str(first.get("code", "")), str(first.get("message", ""))
-        message = message or str(document.get("details") or document.get("error") or "")
+        if not code:
+            code, message = str(first.get("code", "")), str(first.get("message", ""))
+            message = message or str(document.get("details") or document.get("error") or "")
     except (ValueError, AttributeError, TypeError, IndexError, RecursionError):
         pass  # no JSON: the status has to do
     status = answer.status
@@ -69,9 +79,19 @@ def refusal(answer: urllib3.BaseHTTPResponse, data: bytes) -> Denied:
     if not code and status == 401:
         code, message = "UNAUTHORIZED", "authentication required"
     if not code:
-        return Denied(f"received unexpected HTTP status: {status} {_one_line(answer.reason or '')}".rstrip(), status)
+        return Denied(f"received unexpected HTTP status: {status} {_one_line(answer.reason or '')}".rstrip(), status,
+                      at=at)
     text = f"{_one_line(code.lower().replace('_', ' '))}: {_one_line(message)}"
-    return Denied(text, status, code, hint)
+    return Denied(text, status, code, hint, at)
+
+
+def _of_the_token(answer: urllib3.BaseHTTPResponse) -> tuple[str, str]:
+    """What is wrong with our token, as code and message (RFC 6750, section 3.1); two times "" if it is not that."""
+    for one in challenge.parse(", ".join(answer.headers.getlist("WWW-Authenticate"))):
+        if one.parameters.get("error") in TOKEN_ERRORS:
+            code, message = TOKEN_ERRORS[one.parameters["error"]]
+            return code, one.parameters.get("error_description") or message
+    return "", ""
 
 
 def strings(data: bytes, key: str) -> list[str]:

@@ -14,7 +14,7 @@ import base64
 import os
 
 from minirun import store
-from minirun.errors import ClientError, MinirunError
+from minirun.errors import MinirunError
 from minirun.image.entrance import Credentials
 from minirun.image.registry import HUB
 from minirun.kernel import process
@@ -30,7 +30,10 @@ TOKEN_USER = "<token>"
 
 
 def find(domain: str) -> Credentials:
-    """What is known for a registry; empty credentials if nothing is. Arguments: domain (str), of a reference."""
+    """What is known for a registry; empty credentials if nothing is.
+
+    Arguments: domain (str), of a reference. Errors: MinirunError for a file that is not JSON, or a helper that fails.
+    """
     key = key_of(domain)
     config = _read(path())
     helper = _helper(config, key)
@@ -67,13 +70,18 @@ def keep(domain: str, credentials: Credentials) -> str:
     key, config = key_of(domain), _read(path())
     helper = _helper(config, key)
     if helper:
-        words = {"ServerURL": key, "Username": credentials.user, "Secret": credentials.password}
-        process.run([f"docker-credential-{helper}", "store"], stdin=store.dumps(words), environment=dict(os.environ))
+        words = {"ServerURL": key, "Username": TOKEN_USER if credentials.identity else credentials.user,
+                 "Secret": credentials.identity or credentials.password}
+        result = _run(helper, "store", store.dumps(words))
+        if result.code != 0:
+            raise _failed("storing", result)
         _auths(config)[key] = {}
         _write(config)
         return ""
-    pair = f"{credentials.user}:{credentials.password}".encode()
+    pair = f"{credentials.user}:{'' if credentials.identity else credentials.password}".encode()
     _auths(config)[key] = {"auth": base64.b64encode(pair).decode()}
+    if credentials.identity:
+        _auths(config)[key]["identitytoken"] = credentials.identity
     _write(config)
     return path()
 
@@ -83,7 +91,7 @@ def forget(domain: str) -> bool:
     key, config = key_of(domain), _read(path())
     helper = _helper(config, key)
     if helper:
-        process.run([f"docker-credential-{helper}", "erase"], stdin=key, check=False, environment=dict(os.environ))
+        _run(helper, "erase", key)  # it may have forgotten it already
     gone = [known for known in _auths(config) if _host(known) == _host(key)]
     for known in gone:
         del config["auths"][known]
@@ -101,30 +109,43 @@ def _helper(config: dict, key: str) -> str:
 
 
 def _ask_helper(helper: str, key: str) -> Credentials:
-    """What a helper knows. Errors: MinirunError when it is not there; one that knows nothing is no error."""
-    result = process.run([f"docker-credential-{helper}", "get"], stdin=key, check=False, environment=dict(os.environ))
+    """What a helper knows. Errors: MinirunError when it fails; one that knows nothing is no error."""
+    result = _run(helper, "get", key)
     if result.code != 0:
         if "credentials not found" in result.out:
             return Credentials()
-        complaint = (result.out or result.err).strip().partition("\n")[0]
-        raise ClientError(f"error getting credentials - docker-credential-{helper}: {complaint}", exit_code=1)
+        raise _failed("getting", result)
     try:
         answer: Any = store.loads(result.out)
         user, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError):
-        raise ClientError(f"error getting credentials - docker-credential-{helper}: not what is expected",
-                          exit_code=1) from None
+        raise _failed("getting", process.Result(0, "", "its answer is not JSON with a Username and a Secret")) from None
     return Credentials(identity=secret) if user == TOKEN_USER else Credentials(user, secret)
 
 
-def _decoded(entry: dict) -> Credentials:
-    if isinstance(entry.get("identitytoken"), str) and entry["identitytoken"]:
-        return Credentials(identity=entry["identitytoken"])
+def _run(helper: str, verb: str, stdin: str) -> process.Result:
+    """Ask a helper. One that is not there has failed, too."""
+    program = f"docker-credential-{helper}"
     try:
-        user, _, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
-    except (ValueError, TypeError):
-        return Credentials()
-    return Credentials(user or entry.get("username") or "", password.rstrip("\0") or entry.get("password") or "")
+        return process.run([program, verb], stdin=stdin, check=False, environment=dict(os.environ))
+    except MinirunError:
+        return process.Result(1, "", f'exec: "{program}": executable file not found in $PATH')
+
+
+def _failed(doing: str, result: process.Result) -> MinirunError:
+    err, out = result.err.strip() or f"exit status {result.code}", result.out.strip()
+    return MinirunError(f"error {doing} credentials - err: {err}, out: `{out}`".replace("\n", " "))
+
+
+def _decoded(entry: dict) -> Credentials:
+    words = {key: entry[key] for key in ("identitytoken", "auth", "username", "password")
+             if isinstance(entry.get(key), str)}
+    try:
+        user, _, password = base64.b64decode(words.get("auth", "")).decode().partition(":")
+    except ValueError:
+        user = password = ""
+    return Credentials(user or words.get("username", ""), password.rstrip("\0") or words.get("password", ""),
+                       words.get("identitytoken", ""))
 
 
 def _host(key: str) -> str:

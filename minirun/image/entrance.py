@@ -37,7 +37,7 @@ CLIENT = "minirun"
 
 
 class Credentials:
-    """Who we are to a registry: `.user` and `.password`, or `.identity`, a token that stands for both."""
+    """Who we are to a registry: `.user` and `.password`, or `.identity`, a token that counts instead of both."""
 
     def __init__(self, user: str = "", password: str = "", identity: str = "") -> None:
         self.user, self.password, self.identity = user, password, identity
@@ -83,12 +83,12 @@ class Entrance:
             if "bearer" in self._challenges:
                 token, end = self._tokens.get(scopes, ("", 0.0))
                 if time.monotonic() >= end:
-                    token, life = self._token(self._challenges["bearer"], scopes, url)
+                    token, life = self._token(self._challenges["bearer"], scopes, f'{method.title()} "{url}"')
                     self._tokens[scopes] = token, time.monotonic() + life
                 return f"Bearer {token}"
-            if self.credentials.user:
+            if self.credentials.user and not self.credentials.identity:
                 return self.credentials.basic
-            raise Denied(f'{method.title()} "{url}": {NO_CREDENTIALS}', code=NO_CREDENTIALS)
+            raise Denied(NO_CREDENTIALS, at=f'{method.title()} "{url}"')
 
     def refused(self, key: str) -> bool:
         """The registry did not take this key. Returns: whether there may be a better one."""
@@ -96,16 +96,16 @@ class Entrance:
             self._tokens = {scopes: known for scopes, known in self._tokens.items() if f"Bearer {known[0]}" != key}
         return not key.startswith("Basic")
 
-    def _token(self, asked: dict[str, str], scopes: tuple[str, ...], url: str) -> tuple[str, float]:
-        """A token, and for how many seconds it is good."""
+    def _token(self, asked: dict[str, str], scopes: tuple[str, ...], at: str) -> tuple[str, float]:
+        """A token, and for how many seconds it is good. Arguments: at (str), what it is for: 'Get "https://..."'."""
         realm = asked.get("realm", "")
-        check_url(realm, url)
+        check_url(realm, at.split('"')[1])
         fields = [(name, value) for name, value in (("service", asked.get("service", "")),
                                                     *(("scope", scope) for scope in scopes)) if value]
         answer = self._by_identity(realm, fields) if self.credentials.identity else self._by_password(realm, fields)
         data = answers.read(answer, realm)
         if answer.status != 200:
-            raise answers.refusal(answer, data)
+            raise answers.refusal(answer, data, at)
         try:
             document: Any = store.loads(data.decode())
             token = document.get("token") or document.get("access_token")

@@ -242,8 +242,8 @@ def _worded(error: Denied, name: Reference) -> EngineError:
                        "login'",
              "MANIFEST_UNKNOWN": f"manifest for {name.familiar} not found",
              "NAME_UNKNOWN": f"repository {name.familiar_name} not found"}
-    if error.code in whole:
+    if error.code in whole and not error.at:
         return Denied(f"{whole[error.code]}: {error.message}", error.status, error.code)
-    if error.status == 404 and not error.code:  # a web server that hands out files
+    if error.status == 404 and not (error.code or error.at):  # a web server that hands out files
         return Denied(f"{whole['MANIFEST_UNKNOWN']}: manifest unknown: manifest unknown", 404, "MANIFEST_UNKNOWN")
     return error

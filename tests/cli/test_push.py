@@ -1,4 +1,4 @@
-"""`push`, `login`, `logout`: to a real docker-registry, with and without a password."""
+"""`push`: to a real docker-registry."""
 
 from __future__ import annotations
 
@@ -9,25 +9,10 @@ import os
 from pathlib import Path
 
 import pytest
-from registries import Fake, Image, Real, forget_images, layers, short
+from registries import Fake, Image, Real, layers, short
 from throwaway import wait_for
 
-#: What `htpasswd -B` makes of "secret"; it takes the strength 4, or each request would take a third of a second.
-HTPASSWD = "me:$2b$04$luu2JNtd4sx/uF1Ah5XGQO0B/E9YEFZ1EKYUFQiakII9JDM.6jBd.\n"
-LOCKED = "auth: {htpasswd: {realm: test, path: %s}}\n"
-
-
 pytestmark = pytest.mark.usefixtures("forgets")
-
-
-@pytest.fixture
-def locked(host, tmp_path):
-    """A registry that wants a password; the client's files are in a directory of the test's own."""
-    (tmp_path / "htpasswd").write_text(HTPASSWD)
-    host.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
-    with Real(host, tmp_path, 5003, LOCKED % (tmp_path / "htpasswd")).running() as registry:
-        yield registry
-    del host.environment["DOCKER_CONFIG"]
 
 
 def test_push_prints_what_docker_prints(minirun, host, registry, tmp_path):
@@ -97,95 +82,6 @@ def test_push_to_nobody(minirun):
     result = minirun("push", "127.0.0.1:9/x:1")
     assert (result.code, result.err) == (
         1, 'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused\n')
-
-
-def test_who_has_no_password_stays_outside(minirun, locked, tmp_path):
-    image = Image(*layers("a"))
-    locked.put(image, "x:1", "--dest-creds=me:secret")
-    name = f"{locked.name}/x:1"
-    where = f"http://{locked.name}/v2/x/manifests/1"
-    result = minirun("pull", name)
-    assert (result.code, result.err) == (
-        1, f'Error response from daemon: Head "{where}": no basic auth credentials\n')
-    wrong = minirun("login", "-u", "me", "-p", "bad", locked.name)
-    assert (wrong.code, wrong.out) == (1, "")
-    assert wrong.err == ("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n"
-                         "Error response from daemon: "
-                         f"login attempt to http://{locked.name}/v2/ failed with status: 401 Unauthorized\n")
-    assert not (tmp_path / "docker").exists()
-
-
-def test_login_lets_in_until_logout(minirun, locked, tmp_path):
-    image = Image(*layers("a"))
-    locked.put(image, "x:1", "--dest-creds=me:secret")
-    done = minirun("login", "-u", "me", "--password-stdin", locked.name, input="secret\n")
-    assert (done.code, done.out) == (0, "Login Succeeded\n")
-    assert done.err.startswith(f"WARNING! Your password will be stored unencrypted in {tmp_path}/docker/config.json.")
-    assert json.loads((tmp_path / "docker/config.json").read_text()) == {
-        "auths": {locked.name: {"auth": "bWU6c2VjcmV0"}}}
-    assert minirun("login", locked.name).out == "Authenticating with existing credentials...\nLogin Succeeded\n"
-    minirun.ok("pull", "-q", f"{locked.name}/x:1")
-    minirun.ok("tag", f"{locked.name}/x:1", f"{locked.name}/y")
-    assert minirun.ok("push", "-q", f"{locked.name}/y") == f"{locked.name}/y:latest"
-    assert minirun.ok("logout", locked.name) == f"Removing login credentials for {locked.name}"
-    result = minirun("push", f"{locked.name}/y")
-    assert (result.code, result.err) == (1, "no basic auth credentials\n")
-
-
-def test_skopeos_password_will_do(minirun, locked, tmp_path):
-    image = Image(*layers("a"))
-    locked.put(image, "x:1", "--dest-creds=me:secret")
-    (tmp_path / "auth.json").write_text(json.dumps({"auths": {locked.name: {"auth": "bWU6c2VjcmV0"}}}))
-    result = minirun("pull", "-q", f"{locked.name}/x:1", REGISTRY_AUTH_FILE=str(tmp_path / "auth.json"))
-    assert (result.code, result.err) == (0, "")
-
-
-@pytest.mark.parametrize(("words", "text"), [
-    (["-u", "me", "-p", "x", "--password-stdin"], "--password and --password-stdin are mutually exclusive\n"),
-    (["--password-stdin"], "Must provide --username with --password-stdin\n"),
-    (["-u", "me"], "Error: Cannot perform an interactive login from a non TTY device\n"),
-    ([], "Error: Cannot perform an interactive login from a non TTY device\n"),
-])
-def test_words_that_do_not_fit(minirun, tmp_path, words, text):
-    result = minirun("login", *words, "127.0.0.1:9", DOCKER_CONFIG=str(tmp_path))
-    assert (result.code, result.err.splitlines(keepends=True)[-1]) == (1, text)
-
-
-def test_a_mirror_is_asked_first(minirun, host, tmp_path):
-    image = Image(*layers("a"))
-    with Fake(host, tmp_path / "fake").running() as fake:
-        fake.put(image)
-        config = tmp_path / "config.json"
-        config.write_text(json.dumps({"registry-mirrors": [f"http://{fake.name}"]}))
-        assert minirun.ok("--config-file", str(config), "pull", "-q", "nobody/has-it") == \
-            "docker.io/nobody/has-it:latest"
-        assert {line["path"].split("/")[2:4] == ["nobody", "has-it"] for line in fake.log("blobs")} == {True}
-    config.write_text(json.dumps({"registry-mirrors": ["ftp://x"]}))
-    result = minirun("--config-file", str(config), "pull", "x")
-    assert result.code == 1 and "invalid mirror: 'ftp://x'" in result.err
-
-
-def test_a_certificate_that_nobody_vouches_for(minirun, host, tmp_path):
-    made = host.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                    "-days", "2", "-subj", "/CN=lab", "-addext", "subjectAltName=IP:203.0.113.1",
-                    "-keyout", f"{tmp_path}/key", "-out", f"{tmp_path}/crt")
-    assert made.returncode == 0, made.stderr
-    image = Image(*layers("a"))
-    tls = f"http: {{addr: 203.0.113.1:5004, tls: {{certificate: {tmp_path}/crt, key: {tmp_path}/key}}}}\n"
-    registry = Real(host, tmp_path, 5004)
-    registry.config.write_text(registry.config.read_text().rpartition("http:")[0] + tls)
-    registry.name = "203.0.113.1:5004"
-    with registry.running():
-        registry.put(image, "x")
-        result = minirun("pull", "-q", f"{registry.name}/x")
-        assert (result.code, result.err) == (1, f'Error response from daemon: Get "https://{registry.name}/v2/": x509: '
-                                                "certificate of 203.0.113.1 cannot be verified\n")
-        config = tmp_path / "config.json"
-        config.write_text(json.dumps({"insecure-registries": ["203.0.113.0/24"]}))
-        assert minirun.ok("--config-file", str(config), "pull", "-q", f"{registry.name}/x")
-        forget_images(minirun)
-        result = minirun("pull", "-q", f"{registry.name}/x", SSL_CERT_FILE=f"{tmp_path}/crt")
-        assert (result.code, result.err) == (0, "")
 
 
 def manifest_in(host, registry, name: str, tag: str = "latest") -> dict:
