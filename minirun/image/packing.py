@@ -77,7 +77,7 @@ class _Packing:
                     self._layout.adopt_blob(path, layer["digest"])
             manifest = self._layout.put(store.dumps(document).encode(), document.get("mediaType") or oci.MANIFEST)
             self._replace(manifest)
-        return type(self._image)(self._layout, manifest["digest"], self._image.names)
+        return type(self._image)(self._layout, manifest, self._image.names)
 
     def _layer(self, diff_id: str) -> dict:
         """The descriptor of a layer's packed form, which is here then: in its place or in the draft."""
