@@ -9,12 +9,12 @@ _CREATE = """
 blkio-weight= blkio-weight-device= cgroup-parent= cgroupns= cpu-count= cpu-percent= cpu-rt-period= cpu-rt-runtime=
 device= device-cgroup-rule= device-read-bps= device-read-iops= device-write-bps= device-write-iops= gpus=
 health-cmd= health-interval= health-retries= health-start-period= health-timeout= init io-maxbandwidth= io-maxiops=
-ipc= isolation= kernel-memory= link-local-ip= log-driver= log-opt= memory-swappiness= no-healthcheck
+ipc= isolation= kernel-memory= link-local-ip= log-driver= log-opt= memory-swappiness=
 oom-kill-disable pid= privileged runtime=
-storage-opt= userns= uts= volume-driver= volumes-from=
+storage-opt= userns= uts= volume-driver=
 """
 _FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link",
-          "start": "checkpoint= checkpoint-dir=", "version": "kubeconfig=", "connect": "link-local-ip="}
+          "start": "checkpoint= checkpoint-dir=", "version": "kubeconfig=", "network connect": "link-local-ip="}
 
 #: Docker's other commands.
 COMMANDS = frozenset("""
@@ -45,4 +45,5 @@ class Missing:
 
 def flags(verb: str) -> list[Missing]:
     """The flags that Docker's verb has and ours has not. Arguments: verb (str), "run" or "container run"."""
-    return [Missing(word) for word in _FLAGS.get(verb.rpartition(" ")[2], "").split()]
+    name = verb.removeprefix("container ").removeprefix("image ")
+    return [Missing(word) for word in _FLAGS.get(name, "").split()]

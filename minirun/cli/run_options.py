@@ -43,11 +43,13 @@ CREATE = (
     Option("attach", STREAMS, "Attach to STDIN, STDOUT or STDERR", short="a"),
     Option("restart", STRING, "Restart policy to apply when a container exits", shown='"no"'),
     Option("stop-signal", STRING, "Signal to stop a container", shown='"SIGTERM"'),
+    Option("no-healthcheck", BOOL, "Disable any container-specified HEALTHCHECK"),
     Option("stop-timeout", INT, "Timeout (in seconds) to stop a container", default=None),
     # files
     Option("volume", LIST, "Bind mount a volume", short="v"),
     Option("mount", MOUNT, "Attach a filesystem mount to the container"),
     Option("tmpfs", LIST, "Mount a tmpfs directory"),
+    Option("volumes-from", LIST, "Mount volumes from the specified container(s)"),
     Option("shm-size", SIZE, "Size of /dev/shm"),
     Option("read-only", BOOL, "Mount the container's root filesystem as read only"),
     # limits

@@ -85,6 +85,10 @@ def create(options: Options) -> Container:
     with step("make the container's record"):
         name = names.check(options.name) if options.name else ""
         container._record = record.make(options, image, container.id, name)
+        if options.volumes_from:
+            from minirun.engine import inheriting
+
+            inheriting.take(container.record)
         _settle_networks(container.record, options.link)
         queue = reserve(container)
         try:

@@ -30,8 +30,9 @@ def attach(container: Container) -> None:
     points = [point for point in container.record["MountPoints"] if point["Type"] == "volume"]
     anonymous = []
     for point in points:
-        if not point["Name"]:
-            point["Name"] = os.urandom(32).hex()
+        inherited = point.pop("Anonymous", False)  # with --volumes-from
+        if inherited or not point["Name"]:
+            point["Name"] = point["Name"] or os.urandom(32).hex()
             anonymous.append(point["Name"])
         point["Source"] = f"{volumes.path_of(point['Name'])}/_data"
     names = [point["Name"] for point in points]

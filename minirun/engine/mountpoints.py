@@ -66,10 +66,10 @@ def sort_out(words: list[str]) -> tuple[list[str], dict[str, dict]]:
 def _bind(text: str) -> dict:
     """One `-v`. Source: `ParseMountRaw` of Docker's volume/mounts."""
     parts = text.split(":", 3)
-    if not parts[0] or len(parts) not in (2, 3) or (len(parts) == 2 and _is_mode(parts[1])):
+    if not parts[0] or len(parts) not in (2, 3) or (len(parts) == 2 and is_mode(parts[1])):
         raise BadParameter(f"invalid volume specification: '{text}'")
     mode = parts[2] if len(parts) == 3 else ""
-    if not _is_mode(mode):
+    if not is_mode(mode):
         raise BadParameter(f"invalid mode: {mode}")
     source, destination = parts[:2]
     kind = "bind" if source.startswith("/") else "volume"
@@ -132,7 +132,7 @@ def _clean(path: str) -> str:
     return "/" + os.path.normpath(path).lstrip("/")
 
 
-def _is_mode(text: str) -> bool:
+def is_mode(text: str) -> bool:
     """True for a mode of -v: known words with commas between them, one at most of each group."""
     if not text:
         return True
@@ -202,9 +202,9 @@ def sources_to_make(record: dict) -> list[str]:
 
     `--mount` never makes one.
     """
-    made_by_v = {_bind(bind)["Destination"] for bind in record["HostConfig"]["Binds"] or []}
-    return [point["Source"] for point in record["MountPoints"]
-            if point["Type"] == "bind" and point["Destination"] in made_by_v and not os.path.lexists(point["Source"])]
+    never = {_clean(mount["Target"]) for mount in record["HostConfig"].get("Mounts") or []}
+    return [point["Source"] for point in record["MountPoints"] if point["Type"] == "bind"
+            and point["Destination"] not in never and not os.path.lexists(point["Source"])]
 
 
 def check_propagation(point: dict, mountinfo: str) -> None:

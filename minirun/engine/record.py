@@ -75,7 +75,7 @@ def make_config(options: Options, image: dict, container_id: str, host: checks.H
         "StdinOnce": options.interactive and stdin,
         "Env": environment.merge(list(options.env), image.get("Env") or []) or None,
         "Cmd": command,
-        "Healthcheck": image.get("Healthcheck"),
+        "Healthcheck": _healthcheck(options, image),
         "Image": options.image,
         "Volumes": dict(sorted({**(image.get("Volumes") or {}), **volumes}.items())) or None,
         "WorkingDir": options.workdir or image.get("WorkingDir") or "",
@@ -93,6 +93,13 @@ def make_config(options: Options, image: dict, container_id: str, host: checks.H
 def _without(config: dict, optional: tuple[str, ...]) -> dict:
     """Leave out keys that Go's `omitempty` leaves out: those that say nothing. (A StopTimeout of 0 says something.)"""
     return {key: value for key, value in config.items() if key not in optional or value not in (None, "", {}, [])}
+
+
+def _healthcheck(options: Options, image: dict) -> dict | None:
+    """The image's, which is shown and not run; with --no-healthcheck it says so."""
+    if options.no_healthcheck:
+        return {**(image.get("Healthcheck") or {}), "Test": ["NONE"]}
+    return image.get("Healthcheck")
 
 
 def _entrypoint_and_command(options: Options, image: dict) -> tuple[list[str] | None, list[str] | None]:
@@ -127,7 +134,7 @@ def make_host_config(options: Options) -> dict:
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": bool(options.rm),
         "VolumeDriver": "",
-        "VolumesFrom": None,
+        "VolumesFrom": list(options.volumes_from) or None,
         "CapAdd": list(options.cap_add) or None,
         "CapDrop": list(options.cap_drop) or None,
         "CgroupnsMode": "private",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from minirun import store
 from minirun.errors import EngineError
+from minirun.image import healthcheck
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,12 +115,17 @@ def _expose(settings: dict, rest: str) -> None:
             settings.setdefault("ExposedPorts", {})[f"{port}/{protocol}"] = {}
 
 
+def _healthcheck(settings: dict, rest: str) -> None:
+    settings["Healthcheck"] = healthcheck.read(rest, _json_list)
+
+
 def _onbuild(settings: dict, rest: str) -> None:
     settings.setdefault("OnBuild", []).append(rest)
 
 
 INSTRUCTIONS: dict[str, Callable[[dict, str], None]] = {
-    "cmd": _cmd, "entrypoint": _entrypoint, "env": _env, "expose": _expose, "label": _label, "onbuild": _onbuild,
+    "cmd": _cmd, "entrypoint": _entrypoint, "env": _env, "expose": _expose, "healthcheck": _healthcheck,
+    "label": _label, "onbuild": _onbuild,
     "stopsignal": _stopsignal, "user": _user, "volume": _volume, "workdir": _workdir}
 
 

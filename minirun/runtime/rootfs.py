@@ -60,6 +60,8 @@ def _mount(root: int, entry: dict) -> None:
             raise syscalls.failure("stat", source, reason.errno or 0) from None
         target = mounts.ensure_file(root, destination) if is_file else mounts.ensure_directory(root, destination)
     else:
+        if kind == "tmpfs" and "mode=" not in options.data:
+            _keep_mode(root, destination, options)
         # /proc and /sys must be where they are looked for: an image that makes one of them a link to somewhere else
         # would otherwise choose where the kernel's files appear, and what is masked later would be masked beside it.
         target = mounts.ensure_directory(root, destination, links=kind not in ("proc", "sysfs"))
@@ -67,6 +69,17 @@ def _mount(root: int, entry: dict) -> None:
         mounts.mount_at(target, source, kind, options)
     finally:
         os.close(target)
+
+
+def _keep_mode(root: int, destination: str, options: mounts.Options) -> None:
+    """A tmpfs over a directory looks as that does, to all who may enter it or not, as with runc; else it is 1777."""
+    try:
+        target = mounts.open_in(root, destination, os.O_PATH | os.O_DIRECTORY)
+    except KernelError:  # it has to be made, or it cannot be: that is seen next
+        return
+    mode = stat.S_IMODE(os.fstat(target).st_mode)
+    os.close(target)
+    options.data = ",".join(filter(None, (f"mode={mode:04o}", options.data)))
 
 
 def _mount_cgroups(root: int, destination: str, options: mounts.Options) -> None:

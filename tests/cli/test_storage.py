@@ -138,6 +138,12 @@ def test_tmpfs(minirun):
     assert out.split("\n")[1:] == ["1777", "x"]
 
 
+def test_tmpfs_over_a_directory_has_its_mode(minirun):
+    """Else /root, say, would be open to everybody."""
+    options = ["--tmpfs", "/root", "--tmpfs", "/srv:mode=711", "--mount", "type=tmpfs,dst=/opt"]
+    assert minirun.sh("stat -c '%n %a' /root /srv /opt", *options) == "/root 700\n/srv 711\n/opt 755"
+
+
 def test_tmpfs_options(minirun):
     out = minirun.sh("grep ' /t ' /proc/self/mountinfo; stat -c '%a %u' /t", "--tmpfs",
                      "/t:size=1m,mode=1770,exec,uid=5")

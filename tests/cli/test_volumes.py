@@ -152,6 +152,45 @@ def test_commit_diff_and_export_know_nothing_of_a_volume(minirun, image):
     minirun.ok("rmi", "committed")
 
 
+# ---- --volumes-from ----------------------------------------------------------------------------------------------
+
+def test_the_mounts_of_another_container(minirun, host, image, tmp_path):
+    minirun.ok("create", "--name", "c1", "-v", "data:/data", "-v", "fixed:/fixed:ro", "-v", f"{tmp_path}:/host",
+               "--tmpfs", "/tmp/fs", image)
+    minirun.ok("run", "--name", "c2", "--volumes-from", "c1", "alpine", "sh", "-ec",
+               "touch /vol/x /data/x /host/x; [ ! -e /tmp/fs ]; touch /fixed/x 2>/dev/null && exit 1 || exit 0")
+    theirs, ours = mounts(minirun, "c1"), mounts(minirun, "c2")
+    assert ours == {place: {**point, "Mode": ""} for place, point in theirs.items()}
+    inspected = json.loads(minirun.ok("inspect", "c2"))[0]
+    assert (inspected["HostConfig"]["VolumesFrom"], inspected["Config"]["Volumes"]) == (["c1"], None)
+    assert minirun("run", "--rm", "--volumes-from", "c1:ro", "alpine", "touch", "/data/y").code == 1
+    # what is said of a place holds against the other container's, and that against the image's
+    minirun.ok("create", "--name", "c3", "--volumes-from", "c2", "-v", "new:/data", image)
+    third = mounts(minirun, "c3")
+    assert third["/data"]["Name"] == "new" and third["/vol"]["Name"] == theirs["/vol"]["Name"]
+    assert third.keys() == theirs.keys()
+
+
+def test_shared_volumes_go_with_the_last_container(minirun, host, image):
+    minirun.ok("create", "--name", "c1", image)
+    minirun.ok("create", "--name", "c2", "--volumes-from", "c1", "alpine", "true")
+    minirun.ok("rm", "-v", "c1")
+    assert len(volumes(minirun)) == 2
+    minirun.ok("rm", "-v", "c2")
+    assert host.volumes() == []
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("nosuch", "No such container: nosuch"), ("", "volumes-from specification cannot be an empty string"),
+    ("c1:foo", "invalid mode: foo"), ("c1:ro:x", "invalid mode: ro:x"), ("c1:nocopy", "invalid mode: nocopy"),
+    ("c1:rshared", "invalid mode: rshared")])
+def test_volumes_from_what_is_not_there(minirun, host, text, message):
+    minirun.ok("create", "--name", "c1", "alpine", "true")
+    result = minirun("run", "--rm", "--volumes-from", text, "alpine", "true")
+    assert (result.code, result.err) == (
+        125, f"minirun: Error response from daemon: {message}.\nSee 'minirun run --help'.\n")
+
+
 # ---- the verbs ---------------------------------------------------------------------------------------------------
 
 def test_create_and_inspect(minirun, host):

@@ -11,6 +11,7 @@ ID = "0123456789ab" + "c" * 52
 _DEFAULTS = dict(
     image="alpine", command=["sh"], interactive=False, tty=False, detach=False, rm=False, name="", hostname="",
     domainname="", env=[], env_file=[], workdir="", user="", entrypoint=None, volume=[], mount=[], tmpfs=[],
+    volumes_from=[], no_healthcheck=False,
     memory=0, memory_swap=0, memory_reservation=0, cpus=0, cpu_shares=0, cpu_period=0, cpu_quota=0, cpuset_cpus="",
     cpuset_mems="", pids_limit=0, network="default", endpoint=None, link=[], read_only=False, cap_add=[], cap_drop=[],
     label=[], label_file=[], cidfile="", stop_signal="", stop_timeout=None, ulimit=[], oom_score_adj=0, group_add=[],

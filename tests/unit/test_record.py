@@ -269,6 +269,15 @@ def test_an_image_with_a_volume_that_can_be_none_is_refused(path):
         make(Image(Volumes={path: {}}))
 
 
+def test_a_health_check_is_shown():
+    check = {"Test": ["CMD", "true"], "Retries": 2}
+    assert make(Image(Healthcheck=check))["Config"]["Healthcheck"] == check
+    assert make(Image(Healthcheck=check), no_healthcheck=True)["Config"]["Healthcheck"] == {"Test": ["NONE"],
+                                                                                            "Retries": 2}
+    assert make(no_healthcheck=True)["Config"]["Healthcheck"] == {"Test": ["NONE"]}
+    assert "Healthcheck" not in make()["Config"]
+
+
 def test_a_source_below_the_current_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert make(volume=["./d:/v", ".:/w:ro"])["HostConfig"]["Binds"] == [f"{tmp_path}/d:/v", f"{tmp_path}:/w:ro"]

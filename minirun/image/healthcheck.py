@@ -1,0 +1,96 @@
+"""`HEALTHCHECK [--interval=5m ...] CMD ...` of a Dockerfile: how an image says by what one sees that it is well.
+
+minirun writes it down and shows it, for engines that run it (moby, dockerfile/instructions/parse.go).
+"""
+
+from __future__ import annotations
+
+from minirun.errors import EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_DURATIONS = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod"}
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZµ"
+_LEAST, _MOST = 1_000_000, 2**63  # ns
+_DIGITS = 100
+
+
+def read(text: str, json_list: Callable[[str], list[str] | None]) -> dict:
+    """What stands after HEALTHCHECK, as Docker's Config has it: {"Test": [...], "Interval": ns, ...}.
+
+    Arguments: json_list, reads the exec form, None for any other. Errors: EngineError in Docker's words.
+    """
+    flags, rest = _flags(text)
+    if not rest:
+        raise EngineError("HEALTHCHECK requires at least one argument")
+    kind, _, command = rest.partition(" ")
+    command = command.strip()
+    if kind.upper() == "NONE":
+        if command:
+            raise EngineError("HEALTHCHECK NONE takes no arguments")
+        return {"Test": ["NONE"]}
+    if kind.upper() != "CMD":
+        raise EngineError(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
+    listed = json_list(command)
+    if not (command if listed is None else listed):
+        raise EngineError("Missing command after HEALTHCHECK CMD")
+    result: dict = {"Test": ["CMD-SHELL", command] if listed is None else ["CMD", *listed]}
+    for flag, key in _DURATIONS.items():
+        if flags.get(flag):
+            result[key] = _duration(flag, flags[flag])
+    if flags.get("retries"):
+        result["Retries"] = _retries(flags["retries"])
+    return result
+
+
+def _flags(text: str) -> tuple[dict[str, str], str]:
+    """The flags at the beginning, and what comes after them."""
+    flags: dict[str, str] = {}
+    while text.startswith("--"):
+        word, _, text = text.partition(" ")
+        text = text.strip()
+        name, equals, value = word[2:].partition("=")
+        if name not in (*_DURATIONS, "retries"):
+            raise EngineError(f"Unknown flag: {name}")
+        if not equals:
+            raise EngineError(f"Missing a value on flag: {name}")
+        if name in flags:
+            raise EngineError(f"Duplicate flag specified: {name}")
+        flags[name] = value
+    return flags, text
+
+
+def _duration(flag: str, text: str) -> int:
+    """Go's "1h30m", "0.5s" in ns."""
+    total, rest = 0.0, text.lstrip("+-")
+    while rest and text != "0":
+        number = rest[:len(rest) - len(rest.lstrip("0123456789."))]
+        if not number.strip(".") or number.count(".") > 1:
+            raise EngineError(f'time: invalid duration "{text}"')
+        rest = rest[len(number):]
+        unit = rest[:len(rest) - len(rest.lstrip(_LETTERS))]
+        if unit not in _UNITS:
+            raise EngineError(f'time: unknown unit "{unit}" in duration "{text}"' if unit else
+                              f'time: missing unit in duration "{text}"')
+        total += float(number) * _UNITS[unit]
+        rest = rest[len(unit):]
+    if text.startswith("-") or total < _LEAST:
+        raise EngineError(f'Interval "{flag}" cannot be less than 1ms')
+    if total >= _MOST:
+        raise EngineError(f'time: invalid duration "{text}"')
+    return int(total)
+
+
+def _retries(text: str) -> int:
+    try:
+        number = int(text) if text.isascii() and len(text) < _DIGITS else None
+    except ValueError:
+        raise EngineError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if number is None or not -2**31 <= number < 2**31:
+        raise EngineError(f'strconv.ParseInt: parsing "{text}": value out of range')
+    if number < 1:
+        raise EngineError(f"--retries must be at least 1 (not {number})")
+    return number
