@@ -28,7 +28,7 @@ CONFIG = """
 version: 0.1
 log: {level: error}
 storage: {filesystem: {rootdirectory: %s}}
-http: {addr: 127.0.0.1:%s}
+http: {addr: %s}
 """
 
 
@@ -113,12 +113,16 @@ def _tar(files: dict[str, bytes]) -> bytes:
 
 
 class Real:
-    """Debian's docker-registry in a host: `.name` "127.0.0.1:5000". Images come by `put`, which skopeo does."""
+    """Debian's docker-registry in a host: `.name` "127.0.0.1:5000". Images come by `put`, which skopeo does.
 
-    def __init__(self, host: Host, directory: Path, port: int = 5000, more: str = "") -> None:
-        self.host, self.name, self.directory = host, f"127.0.0.1:{port}", directory
+    Arguments: more, of its config; address, where it listens; tls (str), what `tls` gives.
+    """
+
+    def __init__(self, host: Host, directory: Path, port: int = 5000, more: str = "", *,
+                 address: str = "127.0.0.1", tls: str = "") -> None:
+        self.host, self.name, self.directory = host, f"{address}:{port}", directory
         self.config = directory / f"registry-{port}.yml"
-        self.config.write_text(CONFIG % (directory / "registry", port) + more)
+        self.config.write_text(CONFIG % (directory / "registry", f"{self.name}{tls}") + more)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Real]:
@@ -212,13 +216,34 @@ class TokenServer:
 
 
 def certificate(host: Host, directory: Path, name: str = "IP:127.0.0.1", *, issuer: str = "") -> None:
-    """Make directory/key and directory/crt for a server. Arguments: name, as X.509 has it; issuer, of an own CA: a
-    directory with its key and crt, "" for one that vouches for itself."""
-    signed = ["-CA", f"{issuer}/crt", "-CAkey", f"{issuer}/key"] if issuer else []
+    """Make directory/key and directory/crt for a server, or a client.
+
+    Arguments: name, as X.509 has it; issuer, a directory with the key and crt of who vouches for it, "" for itself.
+    """
+    directory.mkdir(exist_ok=True)
+    signed = ["-CA", f"{issuer}/crt", "-CAkey", f"{issuer}/key", "-addext",
+              "basicConstraints=critical,CA:FALSE"] if issuer else []
     done = host.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
                     "-addext", f"subjectAltName={name}", *signed, "-keyout", f"{directory}/key", "-out",
                     f"{directory}/crt")
     assert done.returncode == 0, done.stderr
+
+
+def tls(directory: Path, clients: str = "") -> str:
+    """The part of a registry's config that has it speak TLS. Arguments: clients, the authority for theirs."""
+    only = f", clientcas: [{clients}]" if clients else ""
+    return f", tls: {{certificate: {directory}/crt, key: {directory}/key{only}}}"
+
+
+@contextlib.contextmanager
+def own_etc(host: Host) -> Iterator[str]:
+    """An /etc of the host's own, in which one may write; its path from outside."""
+    host.run("sh", "-euc", "mkdir -p /run/etc/upper /run/etc/work; mount -t overlay overlay -o "
+             "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc", check=True)
+    try:
+        yield f"/proc/{host.pid}/root/etc"
+    finally:
+        host.run("sh", "-euc", "umount /etc; rm -r /run/etc", check=True)
 
 
 def _listens(host: Host, name: str) -> bool:

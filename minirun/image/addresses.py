@@ -40,34 +40,37 @@ def onward(before: str, location: str) -> str:
     return url
 
 
-def is_insecure(host: str, insecure: list[str]) -> bool:
-    """Whether a host may be spoken to in plain text: the loopback network, and what the config file names.
+def proxy(url: str) -> str:
+    """The URL of the proxy that the environment names for another URL ("" for none), by Go's rules.
 
-    Arguments: host (str), "name:port"; insecure (list of str), "name", "name:port" or "10.0.0.0/8".
+    HTTPS_PROXY or HTTP_PROXY says which; NO_PROXY for whom not: names, ".example.org", addresses, 10.0.0.0/8, perhaps
+    with a port, or "*". The loopback network never has one.
     """
-    import ipaddress
-
-    name = host.rpartition(":")[0].strip("[]") if ":" in host.rpartition("]")[2] else host.strip("[]")
-    if name == "localhost" or host in insecure or name in insecure:
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    networks = ["127.0.0.0/8", "::1/128", *(word for word in insecure if "/" in word)]
-    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)
-
-
-def proxy(scheme: str, name: str, host: str) -> str:
-    """The proxy that the environment names for a host ("" for none); never for the loopback network, as in Go."""
     if not any(variable.lower().endswith("_proxy") for variable in os.environ):
         return ""
     from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # 20 ms
 
+    scheme, name, port = origin(url)
     proxies = getproxies_environment()
-    if scheme not in proxies or name == "localhost" or name.startswith("127.") or name == "::1":
+    found = proxies.get(scheme, "")
+    if not found or name == "localhost" or proxy_bypass_environment(f"{name}:{port}", proxies) or _is_near(
+            name, proxies.get("no", "")):
         return ""
-    if proxy_bypass_environment(host, proxies):
-        return ""
-    found = proxies[scheme]
     return found if "://" in found else f"http://{found}"
+
+
+def _is_near(name: str, networks: str) -> bool:
+    """Whether an address is in one of the networks, or in the loopback one."""
+    import ipaddress
+
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    for word in networks.split(","):
+        try:
+            if "/" in word and address in ipaddress.ip_network(word.strip(), strict=False):
+                return True
+        except ValueError:  # not a network
+            continue
+    return address.is_loopback

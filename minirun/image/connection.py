@@ -8,15 +8,14 @@ breaks, 429, 5xx) is tried again, after a pause that doubles, or that the regist
 
 from __future__ import annotations
 
-import os
-import ssl
 import time
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 
-from minirun.errors import EngineError, MinirunError
-from minirun.image.addresses import is_insecure, onward, origin, proxy
+from minirun.errors import EngineError
+from minirun.image import trust
+from minirun.image.addresses import onward, origin, proxy
 from minirun.image.failures import Unreachable, unreachable
 
 TYPE_CHECKING = False
@@ -33,8 +32,6 @@ REDIRECTED, KEPT = (301, 302, 303, 307, 308), (307, 308)
 DRAINED = 64 * 1024
 #: Seconds without a sign of life before a connection, or a read, has failed.
 PATIENCE = urllib3.Timeout(connect=10, read=60)
-#: Where an administrator puts the authorities of his own registries: HOST:PORT/*.crt in one of these (dockerd's name).
-CERTIFICATES = ("/etc/minirun/certs.d", "/etc/docker/certs.d")
 #: For a moment: worth another attempt.
 PASSING = frozenset((408, 429, 500, 502, 503, 504))
 
@@ -118,44 +115,21 @@ class Connection:
         """The pool for a host: with its proxy and its authorities."""
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
-        through = proxy(parts.scheme, parts.hostname or "", host)
+        through = proxy(url)
         key = (through, host)
         if key not in self._pools:
             options: dict[str, Any] = {"maxsize": 4, "blocksize": 256 * 1024}
             if parts.scheme == "https":
-                options["ssl_context"] = _context(host, is_insecure(host, self.insecure))
+                options["ssl_context"] = trust.context(host, trust.is_insecure(host, self.insecure))
             if through:
                 user = urlsplit(through)
                 if user.username:
                     options["proxy_headers"] = urllib3.make_headers(
-                        proxy_basic_auth=f"{user.username}:{user.password or ''}")
+                        proxy_basic_auth=f"{unquote(user.username)}:{unquote(user.password or '')}")
                 self._pools[key] = urllib3.ProxyManager(through, **options)
             else:
                 self._pools[key] = urllib3.PoolManager(**options)
         return self._pools[key]
-
-
-def _context(host: str, insecure: bool) -> ssl.SSLContext:
-    if insecure:
-        # It need not be said at each request: whoever wrote the config file knows it, or it is this machine.
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the 20 ms of the system's authorities
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    context = ssl.create_default_context()
-    for place in CERTIFICATES:
-        try:
-            names = sorted(os.listdir(f"{place}/{host}"))
-        except OSError:
-            continue
-        for name in names:
-            if name.endswith(".crt"):
-                try:
-                    context.load_verify_locations(f"{place}/{host}/{name}")
-                except OSError as reason:  # which an SSLError is, too
-                    raise MinirunError(f"{place}/{host}/{name}: {reason.strerror or reason}") from None
-    return context
 
 
 def done(answer: urllib3.BaseHTTPResponse) -> None:

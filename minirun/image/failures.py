@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 
 import urllib3
 
 from minirun.errors import EngineError
-from minirun.image.addresses import origin
+from minirun.image.addresses import origin, proxy
+from minirun.image.strangers import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: What OpenSSL has against a certificate (X509_V_ERR_...).
+NOT_YET_VALID, EXPIRED, HOSTNAME_MISMATCH, ADDRESS_MISMATCH = 9, 10, 62, 64
 
 
 class Unreachable(EngineError):
@@ -21,31 +30,80 @@ class Unreachable(EngineError):
 
 
 def unreachable(method: str, url: str, reason: Exception) -> Unreachable:
-    """What went wrong, in Go's words: `Get "URL": dial tcp HOST:PORT: connect: connection refused`."""
+    """What went wrong: `Get "URL": dial tcp HOST:PORT: connect: connection refused`.
+
+    Arguments: reason, an exception of urllib3's.
+    """
+    if isinstance(reason, urllib3.exceptions.ProxyError):
+        text, passing = _of_the_proxy(url, reason), False
+    elif isinstance(reason, urllib3.exceptions.SSLError):
+        text, passing = _of_tls(origin(url)[1], reason), False
+    else:
+        text, passing = _of_the_line(url, reason)
+    return Unreachable(f'{method.title()} "{url}": {text}', passing=passing)
+
+
+def _of_the_line(url: str, reason: BaseException) -> tuple[str, bool]:
+    """A host that is not there, or does not answer; and whether it may be better in a moment."""
     _, host, port = origin(url)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    cause: BaseException | None = reason
-    number = None
-    while cause is not None and number is None:  # urllib3 wraps what the kernel said
-        number = cause.errno if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) else None
-        deeper = cause.__cause__ or cause.__context__
-        cause = next((word for word in cause.args if isinstance(word, BaseException)), None) or deeper
-    passing = True
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
-        text, passing = f"dial tcp: lookup {host}: no such host", False
-    elif isinstance(reason, urllib3.exceptions.SSLError):
-        text, passing = f"tls: {reason.args[0] if reason.args else reason}", False
-        if "WRONG_VERSION_NUMBER" in str(reason) or "record layer" in str(reason):
-            text = "http: server gave HTTP response to HTTPS client"
-        elif "CERTIFICATE_VERIFY_FAILED" in str(reason):
-            text = f"x509: certificate of {host} cannot be verified"
-    elif isinstance(reason, urllib3.exceptions.ProxyError):
-        text = f"proxyconnect tcp: {reason.args[-1] if reason.args else reason}"
-    elif number and number != errno.ETIMEDOUT:
-        text = f"dial tcp {where}: connect: {os.strerror(number).lower()}"
+        return f"dial tcp: lookup {host}{_name_server()}: {_of_the_name(reason)}", False
+    causes = list(_causes(reason))
+    number = next((cause.errno for cause in causes
+                   if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno), None)
+    if number and number != errno.ETIMEDOUT:
         passing = number not in (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH)
-    elif isinstance(reason, urllib3.exceptions.TimeoutError):
-        text, passing = f"dial tcp {where}: i/o timeout", False
-    else:
-        text = "EOF" if isinstance(reason, urllib3.exceptions.ProtocolError) else str(reason)
-    return Unreachable(f'{method.title()} "{url}": {text}', passing=passing)
+        return f"dial tcp {where}: connect: {os.strerror(number).lower()}", passing
+    if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
+        return f"read tcp {where}: i/o timeout", False
+    if number or isinstance(reason, urllib3.exceptions.TimeoutError):
+        return f"dial tcp {where}: i/o timeout", False
+    return "EOF" if isinstance(reason, urllib3.exceptions.ProtocolError) else shown(reason), True
+
+
+def _causes(reason: BaseException | None) -> Iterator[BaseException]:
+    """What an exception was raised from, or wraps: urllib3 wraps what the kernel said."""
+    while reason is not None:
+        yield reason
+        deeper = reason.__cause__ or reason.__context__
+        reason = next((word for word in reason.args if isinstance(word, BaseException)), None) or deeper
+
+
+def _of_the_name(reason: BaseException) -> str:
+    for cause in _causes(reason):
+        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
+            return "server misbehaving"  # or it did not answer: the resolver does not tell
+    return "no such host"
+
+
+def _name_server() -> str:
+    """Who was asked, as Go says it: " on 10.0.0.2:53"; "" if there is none."""
+    try:
+        with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+            words = [line.split() for line in file]
+    except OSError:
+        return ""
+    return next((f" on {line[1]}:53" for line in words if line[:1] == ["nameserver"] and len(line) > 1), "")
+
+
+def _of_tls(host: str, reason: urllib3.exceptions.SSLError) -> str:
+    text = str(reason)
+    if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
+        return "http: server gave HTTP response to HTTPS client"
+    if "_ALERT_" in text:
+        return f"remote error: tls: {text.partition(' alert ')[2].partition(' (')[0]}"
+    for cause in _causes(reason):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            if cause.verify_code in (HOSTNAME_MISMATCH, ADDRESS_MISMATCH):
+                return f"x509: certificate is not valid for {host}"
+            if cause.verify_code in (NOT_YET_VALID, EXPIRED):
+                return "x509: certificate has expired or is not yet valid"
+    return "x509: certificate signed by unknown authority" if "CERTIFICATE_VERIFY_FAILED" in text else f"tls: {text}"
+
+
+def _of_the_proxy(url: str, reason: urllib3.exceptions.ProxyError) -> str:
+    refused = str(reason).partition("Tunnel connection failed: ")[2]
+    if refused:
+        return refused.partition(" ")[2].rstrip("')")  # without the number, as Go says it: the words of the status
+    return f"proxyconnect tcp: {_of_the_line(proxy(url), reason.original_error)[0]}"

@@ -54,7 +54,7 @@ class Witness:
 class Source:
     """Where images come from and go to.
 
-    Arguments: insecure (list of str), see `addresses.is_insecure`; mirrors (list of str), URLs that are asked for
+    Arguments: insecure (list of str), see `trust.is_insecure`; mirrors (list of str), URLs that are asked for
     Docker Hub's images first; credentials, gives those for a domain.
     """
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from minirun.errors import EngineError, MinirunError
 from minirun.image import answers, manifests
-from minirun.image.addresses import is_insecure, onward, origin
+from minirun.image.addresses import onward, origin
 from minirun.image.answers import Denied
 from minirun.image.connection import done
 from minirun.image.digests import sha256
@@ -22,6 +22,7 @@ from minirun.image.entrance import Credentials, Entrance
 from minirun.image.failures import Unreachable
 from minirun.image.reference import check_digest, is_tag
 from minirun.image.strangers import shown
+from minirun.image.trust import is_insecure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Registry:
     def ping(self) -> int:
         """Find out where the registry is and how one gets in. Returns: the status of its answer.
 
-        Errors: Unreachable. An insecure registry (see `is_insecure`) is tried with TLS first, then without.
+        Errors: Unreachable. An insecure registry (see `trust`) is tried with TLS first, then without.
         """
         bases = [self._host] if "://" in self._host else [f"https://{self._host}"]
         if is_insecure(self._host.rpartition("://")[2], self.connection.insecure) and "://" not in self._host:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirun.errors import EngineError, MinirunError
-from minirun.image import addresses, challenge, connection, credentials, failures, manifests, platforms
+from minirun.image import addresses, challenge, connection, credentials, failures, manifests, platforms, trust
 from minirun.image.entrance import Credentials
 
 OCI, LIST = manifests.oci.MANIFEST, manifests.INDEXES[1]
@@ -173,7 +173,7 @@ def test_what_there_is_to_say_about_an_image(has, wanted, text, monkeypatch):
     ("11.1.2.3:5000", ["10.0.0.0/8"], False), ("localhost.example.org", [], False),
 ])
 def test_who_may_be_spoken_to_in_plain_text(host, insecure, answer):
-    assert addresses.is_insecure(host, insecure) is answer
+    assert trust.is_insecure(host, insecure) is answer
 
 
 @pytest.mark.parametrize(("url", "before"), [
@@ -185,15 +185,17 @@ def test_where_nobody_is_sent(url, before):
         addresses.check_url(url, before)
 
 
-def test_a_proxy_is_not_for_the_loopback_network(monkeypatch):
-    for name, value in (("http_proxy", "proxy:3128"), ("https_proxy", "http://u:p@proxy:3128"),
-                        ("no_proxy", ".example.org")):
+@pytest.mark.parametrize(("url", "found"), [
+    ("http://127.0.0.1:5000/v2/", ""), ("http://localhost/", ""), ("http://[::1]:5000/", ""),
+    ("http://a.example.org:5000/", ""), ("http://10.1.2.3/", ""), ("https://11.1.2.3:5000/", "http://u:p@proxy:3128"),
+    ("http://example.com/", "http://proxy:3128"), ("https://example.com/", "http://u:p@proxy:3128"),
+    ("https://near.lan:5000/", ""), ("https://near.lan/", "http://u:p@proxy:3128"),
+])
+def test_who_is_asked_through_a_proxy(monkeypatch, url, found):
+    for name, value in (("HTTP_PROXY", "proxy:3128"), ("https_proxy", "http://u:p@proxy:3128"),
+                        ("NO_PROXY", ".example.org, 10.0.0.0/8,near.lan:5000")):
         monkeypatch.setenv(name, value)
-    assert addresses.proxy("http", "127.0.0.1", "127.0.0.1:5000") == ""
-    assert addresses.proxy("http", "localhost", "localhost") == ""
-    assert addresses.proxy("http", "a.example.org", "a.example.org:5000") == ""
-    assert addresses.proxy("http", "example.com", "example.com") == "http://proxy:3128"
-    assert addresses.proxy("https", "example.com", "example.com") == "http://u:p@proxy:3128"
+    assert addresses.proxy(url) == found
 
 
 @pytest.mark.parametrize(("word", "least", "most"), [
@@ -210,9 +212,51 @@ def test_failures_have_gos_words():
 
     refused = urllib3.exceptions.ProtocolError("Connection broken", ConnectionResetError(104, "reset"))
     assert text(refused) == "dial tcp x.example:443: connect: connection reset by peer"
-    assert text(urllib3.exceptions.ReadTimeoutError(None, "", "")) == "dial tcp x.example:443: i/o timeout"  # type: ignore[arg-type]
+    assert text(urllib3.exceptions.ReadTimeoutError(None, "", "")) == "read tcp x.example:443: i/o timeout"  # type: ignore[arg-type]
     assert text(urllib3.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED")) == \
-        "x509: certificate of x.example cannot be verified"
+        "x509: certificate signed by unknown authority"
+    assert text(urllib3.exceptions.SSLError("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate "
+                                            "required (_ssl.c:2580)")) == "remote error: tls: certificate required"
+    assert text(urllib3.exceptions.ProxyError("Unable to connect to proxy", OSError(
+        "Tunnel connection failed: 407 Proxy Authentication Required"))) == "Proxy Authentication Required"
+
+
+def answered(status: int, **headers: str) -> urllib3.HTTPResponse:
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return urllib3.HTTPResponse(io.BytesIO(), told, status, preload_content=False)
+
+
+def passing() -> urllib3.HTTPResponse:
+    raise failures.Unreachable("EOF", passing=True)
+
+
+def lasting() -> urllib3.HTTPResponse:
+    raise failures.Unreachable("no such host", passing=False)
+
+
+@pytest.mark.parametrize(("answers", "pauses", "status"), [
+    ([answered(200)], [], 200), ([answered(404), None], [], 404), ([answered(401), None], [], 401),
+    ([answered(503), answered(200)], [0.25], 200), ([answered(500), passing, answered(200)], [0.25, 0.5], 200),
+    ([answered(429, Retry_After="7"), answered(429), answered(200)], [7, 14], 200),
+    ([answered(429, Retry_After="3600"), None], [], 429), ([answered(502)] * 5, [0.25, 0.5, 1, 2], 502),
+])
+def test_what_fails_for_a_moment_is_tried_again(answers, pauses, status):
+    made, waited = iter(answers), []
+    again = connection.Connection([], pause=waited.append)
+
+    def act():
+        answer = next(made)
+        return answer() if callable(answer) else answer
+
+    assert (again.persist(act).status, waited) == (status, pauses)
+
+
+@pytest.mark.parametrize(("act", "pauses"), [(passing, [0.25, 0.5, 1, 2]), (lasting, [])])
+def test_nobody_asks_for_ever(act, pauses):
+    waited = []
+    with pytest.raises(failures.Unreachable):
+        connection.Connection([], pause=waited.append).persist(act)
+    assert waited == pauses
 
 
 # ---- credentials ----
