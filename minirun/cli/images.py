@@ -92,9 +92,10 @@ def _rows(image: Image, options: Options) -> list[dict[str, str]]:
         "ID": image.id if options.no_trunc else image.id.removeprefix("sha256:")[:12],
         "Digest": "<none>",
         "CreatedSince": duration(time.time() - created) + " ago",
-        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created)),
         "Size": size, "VirtualSize": size, "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
     }
+    if options.format:  # no column of a list
+        row["CreatedAt"] = time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created))
     names = [name for name in image.names if _is_wanted(name, options.reference)]
     rows = [{**row, **_named(name)} for name in names]
     if not image.names and not options.reference:
