@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from minirun import store
 from minirun.errors import EngineError, KernelError
@@ -167,14 +168,19 @@ class Arrival:
         with _disk():
             store.make_directory(tree, 0o755)
             copy = os.open(blob, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644) if blob else -1
+            stream = None
             try:
                 stream = Stream(source, copy, passed, self.allowance)
+                if _is_file(source):
+                    stream.read_ahead()
                 size = layers.unpack(stream.entries(), tree, [self.layout.layer(chain) for chain in reversed(chains)])
                 stream.drain()
                 # A rename may reach the disk before the files it is about (ext4 writes contents late): after a power
                 # cut there would be a layer of empty files under a name that says it is whole.
                 process.run(["sync", "-f", tree])
             finally:
+                if stream:
+                    stream.close()
                 if blob:
                     os.close(copy)
         return stream, size
@@ -194,6 +200,11 @@ class Arrival:
     def _need(self) -> None:
         blobs = [*self._adopted, *(one["digest"] for one in self.descriptors)]
         self.layout.need(self.draft, chain_ids(self.diff_ids), blobs)
+
+
+def _is_file(source: int | RawIOBase) -> bool:
+    """Whether it never lets one wait, as a pipe does; an object is a piece of a file."""
+    return not isinstance(source, int) or stat.S_ISREG(os.fstat(source).st_mode)
 
 
 class _disk:

@@ -4,7 +4,7 @@ A layer has two digests. The *blob* digest is of the bytes as they travel and li
 *diff id* is of the plain tar. Both are needed at the end, the source may be a pipe, and a layer may be larger than
 memory; so the bytes run once through a row of taps:
 
-    source ──> tap ──> decompressor ──> tap ──> tar entries ──> minirun.image.layers
+    source ──> tap ──> decompressor ──> tap ──> (ahead) ──> tar entries ──> minirun.image.layers
                 │ blob digest, blob file  │ diff id
 
 `tarfile` serves as the parser of headers (ustar, GNU, PAX, sparse maps) and as nothing else: it never sees a file
@@ -20,6 +20,7 @@ import tarfile
 
 from minirun.errors import EngineError
 from minirun.image import layout as oci
+from minirun.image.ahead import Ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,8 +112,16 @@ class Stream:
         self._stored.copy = blob
         self.media_type = MEDIA_TYPES.get(compression, oci.LAYER)
         self._plain.allowance = allowance
-        self._reader = io.BufferedReader(self._plain, CHUNK)
+        self._reader: io.BufferedReader[Any] = io.BufferedReader(self._plain, CHUNK)
         self._allowance = allowance
+
+    def read_ahead(self) -> None:
+        """Have a thread at the work from now on; before the first entry."""
+        self._reader = io.BufferedReader(Ahead(self._plain), CHUNK)
+
+    def close(self) -> None:
+        """Leave the source alone."""
+        self._reader.close()
 
     def entries(self) -> Entries:
         """The tar's entries; to be gone through once."""
