@@ -4,8 +4,9 @@ A stage serves twice. It is a heading for whoever listens (`minirun --explain`),
 that passes through it ("keep our mounts from leaking out: mount /: operation not permitted").
 
 An action is told by the four doors to the kernel (`kernel.syscalls`, `kernel.procfs.write`, `kernel.rtnetlink`,
-`kernel.process.run`) and by nobody else; with it goes the shell line that would do the same. With no listener
-attached `tell` returns at once, and nothing has been formatted.
+`kernel.process.run`) and by nobody else; with it goes the shell line that would do the same. (So is a request to a
+registry, by `image.connection`, with curl's line.) With no listener attached `tell` returns at once, and nothing has
+been formatted.
 """
 
 from __future__ import annotations

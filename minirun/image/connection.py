@@ -8,11 +8,13 @@ breaks, 429, 5xx) is tried again, after a pause that doubles, or that the regist
 
 from __future__ import annotations
 
+import os
 import time
 from urllib.parse import unquote, urlsplit
 
 import urllib3
 
+from minirun import trace
 from minirun.errors import EngineError
 from minirun.image import trust
 from minirun.image.addresses import onward, origin, proxy
@@ -32,6 +34,8 @@ REDIRECTED, KEPT = (301, 302, 303, 307, 308), (307, 308)
 DRAINED = 64 * 1024
 #: Seconds without a sign of life before a connection, or a read, has failed.
 PATIENCE = urllib3.Timeout(connect=10, read=60)
+#: How long the resolver waits for a name server, and how often it asks: four seconds, where its own habit is ten.
+RESOLVER = "timeout:2 attempts:2"
 #: For a moment: worth another attempt.
 PASSING = frozenset((408, 429, 500, 502, 503, 504))
 
@@ -46,6 +50,7 @@ class Connection:
     def __init__(self, insecure: list[str], attempts: int = ATTEMPTS,
                  pause: Callable[[float], None] = time.sleep) -> None:
         self.insecure, self.attempts, self.pause = insecure, attempts, pause
+        os.environ.setdefault("RES_OPTIONS", RESOLVER)  # read when the first name is looked up (resolv.conf(5))
         self._pools: dict[tuple, urllib3.PoolManager] = {}
 
     def request(self, method: str, url: str, headers: dict[str, str] | None = None,
@@ -101,6 +106,7 @@ class Connection:
     def _once(self, method: str, url: str, headers: dict[str, str],
               body: Callable[[], Any] | None) -> urllib3.BaseHTTPResponse:
         data: Any = body() if body else None
+        trace.tell(method, as_curl, method, url, headers, bool(body))
         try:
             return self._pool(url).request(method, url, headers={"User-Agent": "minirun", **headers}, body=data,
                                            redirect=False, retries=False, preload_content=False,
@@ -130,6 +136,17 @@ class Connection:
             else:
                 self._pools[key] = urllib3.PoolManager(**options)
         return self._pools[key]
+
+
+def as_curl(method: str, url: str, headers: dict[str, str], has_body: bool = False) -> str:
+    """The shell line that would make the same request; what is secret in it is left to the shell's variables."""
+    words = {"GET": "curl -s", "HEAD": "curl -sI"}.get(method, f"curl -s -X {method}")
+    for name, value in headers.items():
+        if name == "Authorization":
+            words += f' -H "Authorization: {value.partition(" ")[0]} $TOKEN"'
+        elif name != "Content-Length":
+            words += f" -H {trace.quoted(f'{name}: {value}')}"
+    return f"{words}{' --data-binary @-' if has_body else ''} {trace.quoted(url)}"
 
 
 def done(answer: urllib3.BaseHTTPResponse) -> None:

@@ -73,7 +73,7 @@ def _causes(reason: BaseException | None) -> Iterator[BaseException]:
 def _of_the_name(reason: BaseException) -> str:
     for cause in _causes(reason):
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
-            return "server misbehaving"  # or it did not answer: the resolver does not tell
+            return "Temporary failure in name resolution"  # no answer, or none that helps
     return "no such host"
 
 

@@ -23,6 +23,7 @@ from minirun.image.names import PULLED, named, with_entry
 from minirun.image.reference import Reference
 from minirun.image.registry import HUB, Registry
 from minirun.image.store import Images
+from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,17 +125,17 @@ def _from_somebody(source: Source, name: Reference, witness: Witness,
 
 def _pull_from(registry: Registry, images: Images, name: Reference, platform: str, witness: Witness) -> Pulled:
     wanted = platforms.parse(platform)
-    registry.ping()
-    what = name.digest or name.tag
     before = _id(images, name)
-    try:
-        # HEAD first: Docker Hub counts what is got, and what we have by this digest need not come again.
-        digest = name.digest or registry.digest(what)
-        known = unchanged.known(images.layout.index(), digest, wanted) if digest else None
-        if known is None:
-            data, media_type, digest = registry.manifest(digest or what)
-    except Denied as error:
-        raise _worded(error, name) from None
+    with step("ask the registry which image this is"):
+        registry.ping()
+        try:
+            # HEAD first: Docker Hub counts what is got, and what we have by this digest need not come again.
+            digest = name.digest or registry.digest(name.tag)
+            known = unchanged.known(images.layout.index(), digest, wanted) if digest else None
+            if known is None:
+                data, media_type, digest = registry.manifest(digest or name.tag)
+        except Denied as error:
+            raise _worded(error, name) from None
     witness.say(f"{name.full if name.digest else name.tag}: Pulling from {name.path}")
     witness.begun = True
     if known is not None:
@@ -178,7 +179,8 @@ class _Coming:
         from minirun.image.download import Downloads
 
         data, document, kind = manifest
-        config_bytes = self._config(document["config"])
+        with step("read the image's config"):
+            config_bytes = self._config(document["config"])
         config = manifests.read_config(config_bytes, document)
         with Arrival(self.images.layout, lasting=True) as arrival:
             arrival.notes = {PULLED: digest}
@@ -186,7 +188,8 @@ class _Coming:
             while layers and arrival.has(*layers[0]):
                 self.witness.layer(layers.pop(0)[1]["digest"], "Already exists")
             arrival.allowance.expect(sum(size for _, size in {(one["digest"], one["size"]) for _, one in layers}))
-            with Downloads(self.registry, arrival, self.witness) as downloads:
+            with step("fetch the layers that are not here"), \
+                    Downloads(self.registry, arrival, self.witness) as downloads:
                 self._layers(arrival, downloads, layers)
             return arrival.finish(config_bytes, [name], data, kind)
 

@@ -13,6 +13,7 @@ from minirun.image import reference
 from minirun.image.names import PULLED, full_name
 from minirun.image.packing import ensure_packed
 from minirun.image.upload import Counted, Upload
+from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def push(images: Images, image: Image, source: Source, name: Reference, witness:
     for diff_id in list(reversed(image.diff_ids))[THREADS:]:
         witness.layer(diff_id, "Waiting")
     registry = source.registries(name, "pull,push")[-1]
-    registry.ping()
+    with step("see whether the registry is there"):
+        registry.ping()
     image = ensure_packed(images, image)
     layers = dict(zip(image.diff_ids, image.manifest["layers"], strict=True))
     near = _elsewhere(images, name)
@@ -47,14 +49,15 @@ def push(images: Images, image: Image, source: Source, name: Reference, witness:
             diff_id, have, layers[diff_id]["size"])))
 
     pool = ThreadPoolExecutor(THREADS, "upload")
-    try:
-        list(pool.map(bring, reversed(layers)))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    _bring(registry, image, image.manifest["config"], {}, lambda _: None)
-    with open(image.layout.blob(image.digest), "rb") as file:
+    with step("bring the layers that the registry does not have, and the config"):
+        try:
+            list(pool.map(bring, reversed(layers)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        _bring(registry, image, image.manifest["config"], {}, lambda _: None)
+    with step("bring the manifest"), open(image.layout.blob(image.digest), "rb") as file:
         data = file.read()
-    registry.put_manifest(name.tag, data, image.manifest.get("mediaType") or oci.MANIFEST)
+        registry.put_manifest(name.tag, data, image.manifest.get("mediaType") or oci.MANIFEST)
     _note(image, name)
     witness.say(f"{name.tag}: digest: {image.digest} size: {len(data)}")
 

@@ -20,6 +20,7 @@ import time
 from minirun.image import platforms
 from minirun.image.manifests import ACCEPTED
 from minirun.image.names import PULLED, full_name
+from minirun.trace import quoted, step, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def digest_of(images: Images, name: Reference, insecure: Sequence[str]) -> str:
     if not (address and entries):
         return ""
     try:
-        digest = _digest_in(_answer(address, name))
+        with step("ask the registry which image this is"):
+            digest = _digest_in(_answer(address, name))
     except OSError:
         return ""
     if not digest or not known(entries, digest, platforms.parse("")):
@@ -87,6 +89,7 @@ def _answer(address: tuple[str, str], name: Reference) -> bytes:
     what = name.digest or name.tag
     request = (f"HEAD /v2/{name.path}/manifests/{what} HTTP/1.1\r\nHost: {name.domain}\r\nUser-Agent: minirun\r\n"
                f"Accept: {ACCEPTED}\r\nConnection: close\r\n\r\n").encode()  # no name has a blank or a line end in it
+    tell("HEAD", "curl -sI -H {} {}", quoted(f"Accept: {ACCEPTED}"), f"http://{name.domain}/v2/{name.path}/manifests/{what}")
     end = time.monotonic() + PATIENCE
     family, kind, protocol, _, place = _socket.getaddrinfo(address[0].encode(), address[1], 0, _socket.SOCK_STREAM)[0]
     connection = _socket.socket(family, kind, protocol)

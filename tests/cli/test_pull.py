@@ -119,6 +119,22 @@ def test_never_means_never(minirun, registry):
                                               "x:latest.\nSee 'minirun run --help'.\n")
 
 
+def test_a_pull_is_explained(minirun, registry):
+    image = Image(*layers("a"))
+    registry.put(image, "x:1")
+    name = f"{registry.name}/x:1"
+    first, second = (minirun("--explain", "pull", "-q", name) for _ in range(2))
+    assert (first.code, first.out, second.out) == (0, f"{name}\n", f"{name}\n")
+    stages = [line.partition(" ")[2].strip() for line in first.err.splitlines() if "   # " not in line]
+    assert stages == ["ask the registry which image this is", "read the image's config",
+                      "fetch the layers that are not here", "unpack the layer"]
+    told = [line.split() for line in first.err.splitlines() if "   # " in line]
+    for method, path in (("HEAD", "manifests/1"), ("GET", f"manifests/{image.digest}"),
+                         ("GET", f"blobs/{image.id}"), ("GET", f"blobs/{image.layers[0]}")):
+        assert any(words[1] == "curl" and words[-1] == method and words[-3].endswith(path) for words in told), path
+    assert [line.split()[-1] for line in second.err.splitlines() if "   # " in line] == ["HEAD"]
+
+
 # ---- one that misbehaves ----
 
 @pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])

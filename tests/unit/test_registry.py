@@ -221,6 +221,13 @@ def test_failures_have_gos_words():
         "Tunnel connection failed: 407 Proxy Authentication Required"))) == "Proxy Authentication Required"
 
 
+def test_a_request_is_told_without_what_is_secret():
+    assert connection.as_curl("GET", "http://h/v2/?a=b", {"Authorization": "Bearer abc", "Range": "bytes=3-"}) == \
+        """curl -s -H "Authorization: Bearer $TOKEN" -H 'Range: bytes=3-' 'http://h/v2/?a=b'"""
+    assert connection.as_curl("PUT", "http://h/x", {"Content-Length": "3"}, has_body=True) == \
+        "curl -s -X PUT --data-binary @- http://h/x"
+
+
 def answered(status: int, **headers: str) -> urllib3.HTTPResponse:
     told = {name.replace("_", "-"): value for name, value in headers.items()}
     return urllib3.HTTPResponse(io.BytesIO(), told, status, preload_content=False)
