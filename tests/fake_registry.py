@@ -6,7 +6,8 @@ It hands out what lies in DIRECTORY (manifests/NAME, blobs/sha256:...) and reads
 
     {"fail": N}         the first N requests for blobs end with 503
     {"cut": N}          a blob's answer breaks off after N bytes, once for each blob
-    {"busy": SECONDS}   each request is answered with 429 and Retry-After
+    {"busy": SECONDS}   each request is answered with 429 and Retry-After; with {"once": true} only the first
+    {"mute": SECONDS}   a pause before each answer
     {"away": URL}       blobs are redirected to URL/blobs/...
     {"token": URL}      who has no token gets a challenge that sends him to URL
     {"uses": N}         a token is good for N requests
@@ -64,11 +65,12 @@ class Handler(BaseHTTPRequestHandler):
             log.write(json.dumps({"method": self.command, "path": path, "query": query, "time": time.time(),
                                   "range": self.headers.get("Range"),
                                   "authorization": self.headers.get("Authorization")}) + "\n")
+        time.sleep(mood.get("mute", 0))
         if path == "/token":
             with LOCK:
                 SEEN["token"] = 0
             self.reply(200, b'{"token": "secret-token"}')
-        elif "busy" in mood:
+        elif "busy" in mood and self.first("busy", 1 if "once" in mood else 1 << 40):
             self.reply(429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}',
                        Retry_After=str(mood["busy"]))
         elif "token" in mood and path[:4] == "/v2/" and not self.knows_us(mood.get("uses", 999)):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 
 import pytest
 from registries import DOCKER, OCI, SIZE, Fake, Image, digest, index, layers, short
@@ -314,6 +316,46 @@ def test_too_many_requests(minirun, fake):
     result = minirun("pull", "-q", f"{fake.name}/x")
     assert (result.code, result.err) == (1, "Error response from daemon: toomanyrequests: slow down\n"
                                             "hint: the registry takes requests again in 3600 seconds\n")
+
+
+def test_a_registry_that_is_busy_is_asked_again_when_it_says(minirun, fake):
+    fake.put(Image(*layers("a")))
+    fake.mood(busy=2, once=True)
+    minirun.ok("pull", "-q", f"{fake.name}/x")
+    first, second = fake.log()[:2]
+    assert first["path"] == second["path"] and second["time"] - first["time"] >= 2
+
+
+def test_a_registry_that_is_out_of_order(minirun, fake):
+    fake.put(Image(*layers("a")))
+    fake.mood(fail=1000)
+    result = minirun("pull", "-q", f"{fake.name}/x")
+    assert (result.code, result.err) == (1, "received unexpected HTTP status: 503 Service Unavailable\n")
+    assert len(fake.log("blobs")) == 5  # for the config; and it is given up
+
+
+IMPATIENT = """
+import sys
+from urllib3 import Timeout
+from minirun.cli import main
+from minirun.image import connection
+connection.PATIENCE = Timeout(connect=1, read=1)
+sys.exit(main.serve(sys.argv[1:]))
+"""
+
+
+def test_a_server_that_stalls_is_left_and_asked_for_the_rest(host, fake):
+    image = Image({"a": bytes(100) + os.urandom(8000)})
+    fake.put(image)
+    fake.mood(slow=20)
+    done = host.run(sys.executable, "-Pc", IMPATIENT, "pull", "-q", f"{fake.name}/x")
+    assert (done.returncode, done.stderr) == (0, "")
+    ranges = [line["range"] for line in fake.log(image.layers[0])]
+    assert ranges[0] is None and ranges[1] == f"bytes={len(image.blobs[image.layers[0]]) // 2}-"
+    fake.mood(mute=20)
+    done = host.run(sys.executable, "-Pc", IMPATIENT, "pull", "-q", f"{fake.name}/y")
+    assert (done.returncode, done.stderr) == (1, f'Error response from daemon: Get "http://{fake.name}/v2/": read tcp '
+                                                 f"{fake.name}: i/o timeout\n")
 
 
 def spoil_layer(fake: Fake, image: Image) -> None:
