@@ -84,7 +84,13 @@ def pull(images: Images, source: Source, name: Reference, platform: str, witness
     Arguments: name, with a tag or a digest; platform (str), "linux/arm64", "" for this machine's. Errors: EngineError
     in the words of Docker's daemon; nothing new is listed then.
     """
-    return _from_somebody(source, name, witness, lambda registry: _pull_from(registry, images, name, platform, witness))
+    pulled = _from_somebody(source, name, witness,
+                            lambda registry: _pull_from(registry, images, name, platform, witness))
+    has, wanted = images.layout.read(pulled.id), platforms.parse(platform)
+    if platform and not wanted.fits(has):
+        witness.say(f"WARNING: image with reference {name.familiar} was found but does not match the specified "
+                    f"platform: wanted {wanted}, actual: {platforms.of(has)}")
+    return pulled
 
 
 def pull_all(images: Images, source: Source, name: Reference, platform: str, witness: Witness) -> Pulled:
@@ -146,10 +152,6 @@ def _pull_from(registry: Registry, images: Images, name: Reference, platform: st
         manifest = _for_platform(registry, data, media_type, wanted, name)
         image_id = _Coming(registry, images, witness).take(manifest, name, digest)
     witness.say(f"Digest: {digest}")
-    has = images.layout.read(image_id)
-    if platform and not wanted.fits(has):
-        witness.say(f"WARNING: image with reference {name.familiar} was found but does not match the specified "
-                    f"platform: wanted {wanted}, actual: {platforms.of(has)}")
     return Pulled(image_id, before != image_id)
 
 

@@ -183,7 +183,9 @@ def test_an_image_for_another_machine(minirun, registry):
     registry.put(Image(*layers("a"), architecture="arm64"), "arm:1")
     name = f"{registry.name}/arm:1"
     minirun.ok("pull", "-q", name)
-    assert "WARNING" in minirun.ok("pull", "--platform", "amd64", name)
+    assert minirun.ok("pull", "--platform", "amd64", name).splitlines()[-3:] == [
+        f"Status: Image is up to date for {name}", f"WARNING: image with reference {name} was found but does not match "
+        "the specified platform: wanted linux/amd64, actual: linux/arm64", name]
     result = minirun("create", "--network", "none", name, "true")
     assert result.code == 0
     assert result.err == ("WARNING: The requested image's platform (linux/arm64) does not match the detected host "
