@@ -16,6 +16,11 @@ from minirun.kernel import devices, mounts, procfs, syscalls
 from minirun.kernel.cgroups import hierarchies
 from minirun.trace import step
 
+#: What of /proc may be another file (lxcfs has such, which tell the container's own limits). Source: runc.
+REPLACEABLE = frozenset(f"/proc/{name}" for name in (
+    "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev",
+    "sys/kernel/ns_last_pid"))
+
 
 def build(spec: dict) -> None:
     """Build the root of `spec` at its `root.path`, out of the host's sight: in the caller's own mount namespace."""
@@ -66,9 +71,24 @@ def _mount(root: int, entry: dict) -> None:
         # would otherwise choose where the kernel's files appear, and what is masked later would be masked beside it.
         target = mounts.ensure_directory(root, destination, links=kind not in ("proc", "sysfs"))
     try:
+        if bind or kind == "tmpfs":
+            _keep_out_of_proc(root, target, destination)
         mounts.mount_at(target, source, kind, options)
     finally:
         os.close(target)
+
+
+def _keep_out_of_proc(root: int, target: int, destination: str) -> None:
+    """Refuse a mount that would take the place of /proc, or of one of its files (as runc does, and with its words).
+
+    What is done in there later is done with the rights of the host: sysctls are written, files are masked. An image
+    that could put its own files there, be it by a VOLUME, would have us write to what it likes.
+    """
+    place = os.readlink(f"/proc/self/fd/{target}").removeprefix(os.readlink(f"/proc/self/fd/{root}"))
+    if place == "/proc":
+        raise MinirunError(f'"{destination}" cannot be mounted because it is not of type proc')
+    if place.startswith("/proc/") and place not in REPLACEABLE:
+        raise MinirunError(f'"{destination}" cannot be mounted because it is inside /proc')
 
 
 def _keep_mode(root: int, destination: str, options: mounts.Options) -> None:

@@ -130,6 +130,25 @@ def test_mounts_below_the_source_come_along(minirun, host, tmp_path):
         host.run("umount", str(tmp_path / "sub"), check=True)
 
 
+@pytest.mark.parametrize(("options", "why"), [
+    (["-v", "{}:/proc"], "is not of type proc"), (["--tmpfs", "/proc"], "is not of type proc"),
+    (["-v", "{}:/proc/sys"], "is inside /proc"), (["-v", "/proc/sys/net"], "is inside /proc"),
+    (["--mount", "type=tmpfs,dst=/to-proc/sys"], "is inside /proc")])
+def test_nothing_takes_the_place_of_proc(minirun, tmp_path, options, why):
+    """An image may have a VOLUME there, too, and we write sysctls."""
+    minirun.ok("run", "--name", "w1", "alpine", "ln", "-s", "/proc", "/to-proc")
+    minirun.ok("commit", "w1", "linked")
+    result = minirun("run", "--rm", *(word.format(tmp_path) for word in options), "linked", "true")
+    minirun.ok("rmi", "linked")
+    assert result.code == 125 and result.err.endswith(f"cannot be mounted because it {why}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_proc_may_be_another_one(minirun, tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 1 kB\n")
+    assert minirun.sh("cat /proc/meminfo", "-v", f"{tmp_path}/meminfo:/proc/meminfo") == "MemTotal: 1 kB"
+
+
 # ---- tmpfs, --read-only ----------------------------------------------------------------------------------------
 
 def test_tmpfs(minirun):
