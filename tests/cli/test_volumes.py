@@ -312,6 +312,34 @@ def test_the_cli_is_killed_while_it_makes_volumes(minirun, host, image, options)
         assert [name for name in host.volumes() if not name.startswith(".")] == []
 
 
+@pytest.mark.parametrize(("words", "call"), [
+    ("create -v data:/vol -v /anon with-volumes", "rename"), ("create -v data:/vol with-volumes", "chown"),
+    ("rm -v c1", "rename"), ("volume rm data", "rename"), ("volume create data", "mkdir")])
+def test_the_cli_is_killed_at_every_call_of_a_kind(minirun, host, image, words, call):
+    """strace kills it at the first, the second, ... until it comes to its end."""
+    moment, code = 0, None
+    while code != 0:
+        moment += 1
+        if words.startswith("rm"):
+            minirun.ok("create", "--name", "c1", image)
+        if words.startswith("volume rm"):
+            minirun.ok("volume", "create", "data")
+        code = host.run("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                        f"inject={call}:signal=KILL:when={moment}", *minirun.words, *words.split()).returncode
+        containers = minirun.ok("ps", "-aq", "--no-trunc").split()
+        used = {point["Name"] for name in containers for point in mounts(minirun, name).values()}
+        there = set(volumes(minirun))
+        assert there - {"data"} == used - {"data"}
+        if "data" in there:
+            assert len(minirun.ok("run", "--rm", "-v", "data:/v", "alpine", "ls", "/v").split()) in (0, 5)
+        if containers:
+            minirun.ok("rm", "-v", *containers)
+        minirun.ok("volume", "rm", "-f", "data")
+        minirun("system", "check", "--repair")
+        assert [name for name in host.volumes() if not name.startswith(".")] == []
+    assert moment > 1
+
+
 def test_the_monitor_is_killed_and_the_volumes_go_all_the_same(minirun, host, image):
     container = minirun.begin("--rm", image, "sleep", "1000")
     monitor, pid = container.monitor(), container.pid
