@@ -6,6 +6,7 @@ import sys
 
 from minirun.cli.table import from_text
 from minirun.cli.template import Template
+from minirun.cli.template_values import Row
 from minirun.cli.template_words import TemplateError
 from minirun.errors import ClientError
 
@@ -53,7 +54,7 @@ class Format:
 
     def line(self, row: Mapping[str, object]) -> str:
         try:
-            return self.template.execute(dict(row), self._missing) + "\n"
+            return self.template.execute(Row(row), self._missing) + "\n"
         except TemplateError as error:
             raise ClientError(f"{self.prefixes[1]}: {error}", exit_code=1) from None
 

@@ -64,8 +64,8 @@ def _wishes(conditions: list[tuple[str, str]], everything: bool) -> tuple[bool, 
     """Whether images with a name go too, and a test for images. Errors: EngineError for an unknown name or value."""
     tests: list[Callable[[Image], bool]] = []
     for name, value in conditions:
-        if name == "dangling" and value.lower() in ("true", "1", "false", "0"):
-            everything = value.lower() in ("false", "0")
+        if name == "dangling":
+            everything = everything or value in ("false", "0")
         elif name == "label":
             tests.append(_has_label(value))
         elif name == "label!":
@@ -73,7 +73,7 @@ def _wishes(conditions: list[tuple[str, str]], everything: bool) -> tuple[bool, 
         elif name == "until":
             tests.append(_older_than(value))
         else:
-            raise EngineError(f"Invalid filter '{name}" + (f"={value}'" if name == "dangling" else "'"), exit_code=1)
+            raise EngineError(f"Invalid filter '{name}'", exit_code=1)
     return everything, lambda image: all(test(image) for test in tests)
 
 
@@ -106,7 +106,7 @@ def _older_than(value: str) -> Callable[[Image], bool]:
 
 VERBS = {
     "tag": Verb("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
-                "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", tag, takes=("source", "target")),
+                "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", tag, takes=("source", "target"), interspersed=False),
     "image prune": Verb("image prune", "Remove unused images", "[OPTIONS]", prune, options=(
         Option("all", BOOL, "Remove all unused images, not just dangling ones", short="a"),
         Option("filter", CONDITIONS, "Provide filter values (e.g. 'until=<timestamp>')"),

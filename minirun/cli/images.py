@@ -12,6 +12,8 @@ from minirun.errors import ClientError, EngineError, MinirunError, NoSuchImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from minirun.image.store import Image, Images, User
 
 HEADS = {"ID": "IMAGE ID", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "CreatedSince": "CREATED",
@@ -29,7 +31,8 @@ def images(options: Options) -> int:
     if options.format:
         from minirun.cli import formats  # only a command line with --format needs a template
 
-        template = formats.Format(options.format, kind="*formatter.imageContext", heads=HEADS, columns=columns)
+        text = _raw(options) if options.format == "raw" else options.format
+        template = formats.Format(text, kind="*formatter.imageContext", heads=HEADS, columns=columns)
     rows = [row for image in _chosen(options) for row in _rows(image, options)]
     if template and not (template.is_default and options.quiet):
         template.print(rows)
@@ -41,6 +44,15 @@ def images(options: Options) -> int:
         cells = [[HEADS[column] for column in columns]] + [[row[column] for column in columns] for row in rows]
         sys.stdout.write(table(cells))
     return 0
+
+
+def _raw(options: Options) -> str:
+    """The template that Docker calls "raw"."""
+    if options.quiet:
+        return "image_id: {{.ID}}"
+    digest = "digest: {{.Digest}}\n" if options.digests else ""
+    return ("repository: {{.Repository}}\ntag: {{.Tag}}\n" + digest +
+            "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n")
 
 
 def store() -> Images:
@@ -60,65 +72,53 @@ def find(word: str) -> Image:
 
 
 def _chosen(options: Options) -> list[Image]:
-    found = store().every()
-    for name, value in options.filter:
-        found = [image for image in found if _fits(image, name, value, found)]
-    return found
+    if not options.filter and not options.reference:
+        return store().every()
+    from minirun.cli import image_filters
 
-
-def _fits(image: Image, name: str, value: str, every: list[Image]) -> bool:
-    if name == "dangling":
-        return (not image.names) == (value.lower() in ("true", "1"))
-    if name == "label":
-        label, equals, wanted = value.partition("=")
-        labels = image.defaults.get("Labels") or {}
-        return label in labels and (not equals or labels[label] == wanted)
-    if name == "reference":
-        from fnmatch import fnmatchcase
-
-        return any(fnmatchcase(known, value) or fnmatchcase(known.rpartition(":")[0], value) for known in image.names)
-    if name in ("before", "since"):
-        place = [known.id for known in every].index(store().find(value).id)  # newest first
-        mine = every.index(image)
-        return mine > place if name == "before" else mine < place
-    raise EngineError(f"Invalid filter '{name}'", exit_code=1)
+    named = [("reference", options.reference)] if options.reference else []
+    return image_filters.images(store(), [*options.filter, *named])
 
 
 def _rows(image: Image, options: Options) -> list[dict[str, str]]:
     from minirun.engine import times
 
-    created, size = times.read(image.created) // times.SECOND, decimal_size(image.size)
+    created = times.read(image.created) // times.SECOND
     row = {
         "ID": image.id if options.no_trunc else image.id.removeprefix("sha256:")[:12],
-        "Digest": "<none>",
         "CreatedSince": duration(time.time() - created) + " ago",
-        "Size": size, "VirtualSize": size, "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
+        "Size": decimal_size(image.size), "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
     }
-    if options.format:  # no column of a list
+    if options.format:  # no columns of a list
         row["CreatedAt"] = time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created))
-    names = [name for name in image.names if _is_wanted(name, options.reference)]
-    rows = [{**row, **_named(name)} for name in names]
-    if not image.names and not options.reference:
-        rows.append({**row, "Repository": "<none>", "Tag": "<none>"})
-    return rows
+        row["VirtualSize"] = decimal_size(image.size, 4)
+    return [{**row, "Repository": repository, "Tag": tag, "Digest": digest}
+            for repository, tag, digest in _names(image, options)]
 
 
-def _named(name: str) -> dict[str, str]:
-    """The columns of a name: "alpine:3.20", or "alpine@sha256:..." of an image that was pulled by its digest."""
-    repository, at, digest = name.partition("@")
-    if at:
-        return {"Repository": repository, "Tag": "<none>", "Digest": digest}
-    return {"Repository": name.rpartition(":")[0], "Tag": name.rpartition(":")[2]}
+def _names(image: Image, options: Options) -> Iterator[tuple[str, str, str]]:
+    """Repository, tag and digest of each line: a tag has a line for each digest by which it was pulled."""
+    names = image.names
+    patterns = [value for name, value in options.filter if name == "reference"]
+    patterns += [options.reference] if options.reference else []
+    if patterns:
+        from minirun.cli.image_filters import named_like
 
-
-def _is_wanted(name: str, reference: str) -> bool:
-    """Whether `images REFERENCE` lists this name: "alpine" means all its tags, "alpine:3" one; * and ? are patterns."""
-    if not reference:
-        return True
-    from fnmatch import fnmatchcase
-
-    has_tag = ":" in reference.rpartition("/")[2]
-    return fnmatchcase(name if has_tag else name.rpartition(":")[0], reference)
+        names = list(filter(named_like(patterns), names))
+    if not names:
+        yield "<none>", "<none>", "<none>"
+    digests: dict[str, list[str]] = {}
+    for pulled in image.digests if options.digests or "{{.Digest}}" in options.format else ():
+        digests.setdefault(pulled.partition("@")[0], []).append(pulled.partition("@")[2])
+    tagged = {name.rpartition(":")[0] for name in names if "@" not in name}
+    for name in names:
+        repository, at, digest = name.partition("@")
+        if not at:
+            repository, _, tag = name.rpartition(":")
+            for known in digests.get(repository) or ["<none>"]:
+                yield repository, tag, known
+        elif repository not in tagged:
+            yield repository, "<none>", digest
 
 
 def import_(options: Options) -> int:
@@ -142,6 +142,9 @@ def rmi(options: Options) -> int:
     for word in options.images:
         try:
             sys.stdout.write("".join(f"{line}\n" for line in store().remove(word, options.force, users())))
+        except ClientError as error:  # it is the daemon that reads this word
+            print(complaint(EngineError(error.message), "rmi"), file=sys.stderr)
+            failures += 1
         except NoSuchImage:
             print(f"Error: No such image: {word}", file=sys.stderr)
             failures += not options.force

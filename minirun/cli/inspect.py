@@ -42,8 +42,10 @@ def _inspect(options: Options, kind: str, noun: str) -> int:
     for word in options.objects:
         try:
             found.append(describe(word, kind, size=getattr(options, "size", False)))
-        except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume):
+        except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume) as error:
             failures.append(f"Error: No such {noun}: {word}")
+            if kind == "image" and isinstance(error.__cause__, ClientError):
+                failures[-1] = f"Error response from daemon: no such image: {word}: {error.__cause__.message}"
         except MinirunError as error:
             failures.append(f"Error response from daemon: {error.message}")
     if template:
@@ -69,7 +71,8 @@ def describe(word: str, kind: str = "", *, size: bool = False) -> dict:
             try:
                 return read(word, size)
             except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume):
-                continue
+                if kind:
+                    raise
     raise NoSuchContainer(word)
 
 
@@ -94,8 +97,8 @@ def _image(word: str, _size: bool) -> dict:
 
     try:
         return about.image(Images(f"{places.data}/images").find(word))
-    except ClientError:  # a word that cannot be the name of an image is not the name of one
-        raise NoSuchImage(word) from None
+    except ClientError as error:  # a word that cannot be the name of an image is not the name of one
+        raise NoSuchImage(word) from error
 
 
 def _network(word: str, _size: bool) -> dict:

@@ -18,6 +18,10 @@ class Map(dict):
     """An object with keys that are data, such as labels."""
 
 
+class Row(dict):
+    """A line of a list. As JSON its fields are sorted, and <, > and & are written as Go writes them for a web page."""
+
+
 class Null(tuple):
     """JSON's null where Go has an empty slice, map or pointer: false, without elements, and printed as Go prints it."""
 
@@ -77,6 +81,13 @@ def plain(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
+
+
+def _json(value: object) -> str:
+    if not isinstance(value, Row):
+        return store.dumps(plain(value))
+    fields = {key: plain(value[key]) for key in sorted(value) if not callable(value[key])}
+    return store.dumps(fields).translate({ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"})
 
 
 def _print(*values: object) -> str:
@@ -178,7 +189,7 @@ FUNCTIONS: dict[str, Callable] = {
     "gt": _compare("gt", lambda a, b: a > b), "ge": _compare("ge", lambda a, b: a >= b),
     "index": _index, "len": _length,
     "print": _print, "printf": _printf, "println": lambda *values: " ".join(map(shown, values)) + "\n",
-    "json": lambda value: store.dumps(plain(value)),
+    "json": lambda value: _json(value),
     "join": _join,
     "split": lambda text, between: text.split(between),
     "lower": lambda text: text.lower(), "upper": lambda text: text.upper(),

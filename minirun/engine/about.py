@@ -8,7 +8,6 @@ import sys
 
 from minirun import __version__
 from minirun.engine import places, register
-from minirun.image.names import digests_of
 from minirun.image.store import Images
 
 TYPE_CHECKING = False
@@ -95,7 +94,7 @@ def image(image: Image) -> dict:
     return {
         "Id": image.id,
         "RepoTags": [name for name in image.names if "@" not in name],
-        "RepoDigests": digests_of(image.layout.index(), image.digest),
+        "RepoDigests": image.digests,
         "Parent": "",
         "Comment": config.get("comment") or steps[-1].get("comment", ""),
         "Created": image.created,

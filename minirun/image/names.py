@@ -82,8 +82,9 @@ def without_name(entries: list[dict], name: reference.Reference) -> list[dict]:
 
 
 def names_of(entries: Iterable[dict], digests: Sequence[str] | set[str]) -> list[str]:
-    """The familiar names that point at manifests with these digests."""
-    return [familiar_name(entry) for entry in entries if entry["digest"] in digests and full_name(entry)]
+    """The familiar names that point at manifests with these digests, in the order of the full ones, as in Docker."""
+    named_so = {full: entry for entry in entries if entry["digest"] in digests and (full := full_name(entry))}
+    return [familiar_name(named_so[full]) for full in sorted(named_so)]
 
 
 def facts_of(entry: dict) -> tuple[str, str, int] | None:

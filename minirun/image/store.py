@@ -17,6 +17,7 @@ from minirun.image.digests import chain_ids
 from minirun.image.names import (
     NEVER,
     PULLED,
+    digests_of,
     facts_of,
     familiar_name,
     full_name,
@@ -68,6 +69,11 @@ class Image:
     def id(self) -> str:
         """The digest of its config: "sha256:..."."""
         return self._facts[0] if self._facts else self.manifest["config"]["digest"]
+
+    @property
+    def digests(self) -> list[str]:
+        """By which digests it was pulled, and from where: "alpine@sha256:..."."""
+        return digests_of(self.layout.index(), self.digest)
 
     @property
     def defaults(self) -> dict:
@@ -147,7 +153,7 @@ class Images:
         """All images, newest first; one that lost its names to another has none."""
         images: dict[str, Image] = {}
         by_digest: dict[str, Image] = {}
-        for entry in self.layout.index():
+        for entry in sorted(self.layout.index(), key=full_name):
             image = by_digest.get(entry["digest"])
             if image is None:
                 image = Image(self.layout, entry, [])
