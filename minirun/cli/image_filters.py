@@ -71,7 +71,9 @@ def _pattern(text: str) -> re.Pattern:
 def _dangling(_: Images, values: list[str]) -> Test:
     if "true" not in values and "false" not in values:
         raise EngineError(f"Invalid filter 'dangling=[{' '.join(values)}]'", exit_code=1)
-    return lambda image: (not image.names) == ("true" in values)
+    if "true" in values:  # also what has no name but a digest
+        return lambda image: all("@" in name for name in image.names)
+    return lambda image: bool(image.names)
 
 
 def _label(_: Images, values: list[str]) -> Test:

@@ -62,10 +62,17 @@ def unpack(entries: Entries, directory: str, below: Sequence[str] = ()) -> int:
                 raise EngineError(f"unpack {shown(entry.name)}: {error}") from None
             except (ValueError, OverflowError):
                 raise EngineError(f"unpack {shown(entry.name)}: a number is out of range") from None
-            size += entry.size if entry.isreg() else 0
+            size += _size(entry)
     finally:
         layer.ways.close()
     return size
+
+
+def _size(entry: tarfile.TarInfo) -> int:
+    """What an entry counts for: st_size of a file, and of a link, which is as long as the name it leads to."""
+    if entry.issym():
+        return len(entry.linkname.encode("utf-8", "surrogateescape"))
+    return entry.size if entry.isreg() else 0
 
 
 class _Layer:

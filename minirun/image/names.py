@@ -66,18 +66,22 @@ def named(entry: dict, name: reference.Reference | None) -> dict:
 def with_entry(entries: list[dict], new: dict) -> list[dict]:
     """The index with a descriptor added: its name leaves whoever had it, its image keeps no nameless double."""
     name = full_name(new)
-    rest = without_name(entries, reference.parse(name)) if name else entries
+    rest = without_name(entries, reference.parse(name), moved=True) if name else entries
     if not name and any(entry["digest"] == new["digest"] for entry in entries):
         return entries
     return [entry for entry in rest if entry["digest"] != new["digest"] or full_name(entry)] + [new]
 
 
-def without_name(entries: list[dict], name: reference.Reference) -> list[dict]:
-    """The index without a name; an image whose only name it was stays, as <none>."""
+def without_name(entries: list[dict], name: reference.Reference, *, moved: bool = False) -> list[dict]:
+    """The index without a name; an image whose only name it was stays, as <none>.
+
+    Arguments: moved (bool), another image gets the name: one that was pulled can still be had by its digest.
+    """
     rest = [entry for entry in entries if full_name(entry) != name.full]
     for entry in entries:
         if full_name(entry) == name.full and all(other["digest"] != entry["digest"] for other in rest):
-            rest.append(named(entry, None))
+            pulled = (entry.get("annotations") or {}).get(PULLED) if moved else None
+            rest.append(named(entry, reference.Reference(name.domain, name.path, "", pulled) if pulled else None))
     return rest
 
 

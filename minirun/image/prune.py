@@ -1,6 +1,6 @@
 """`docker image prune`: what nobody needs any more, and how much room that gives.
 
-Nobody needs an image without a name (*dangling*: its name went to a newer one); with -a, nobody needs an image from
+Nobody needs an image without a tag (*dangling*: its tag went to a newer one); with -a, nobody needs an image from
 which no container was made. Each one goes by `Images.remove`, which looks again, with the lock held: a container that
 is made meanwhile keeps its image.
 """
@@ -28,7 +28,8 @@ def prune(images: Images, users: Callable[[], Sequence[User]], *, everything: bo
     freed = 0
     used = {user.image for user in users()}
     for image in images.every():
-        if image.id in used or image.names and not everything or not wanted(image):
+        tagged = any("@" not in name for name in image.names)
+        if image.id in used or tagged and not everything or not wanted(image):
             continue
         sizes = {chain: images.layout.layer_facts(chain).get("size", 0) for chain in image.chain_ids}
         # Tags first: a name that is a digest takes the image with it, if no tag is left to keep it.

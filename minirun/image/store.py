@@ -198,16 +198,19 @@ class Images:
             if by_name:
                 _refuse_last_name(word, image_id, names, () if force else users)
                 name = reference.parse(word).with_tag()
-                lines.append(f"Untagged: {name.familiar}")
+                pulled = _pulled(entries, same)
                 entries = without_name(entries, name)
                 names = names_of(entries, same)
+                gone = dict.fromkeys((name.familiar, *sorted(pulled - _pulled(entries, same))))
+                lines = [f"Untagged: {one}" for one in gone]
             conflict = _conflict(image_id, names, force, users)
             if by_name and (names or conflict):  # the name is gone; that the image stays is not worth an error
                 self.layout.replace_index(entries)
                 return lines
             if conflict:
                 raise EngineError(conflict)
-            return lines + [f"Untagged: {name}" for name in names] + self._delete(entries, same, image_id, users)
+            refs = sorted({*names, *_pulled(entries, same)}, key=lambda name: reference.parse(name).full)
+            return lines + [f"Untagged: {name}" for name in refs] + self._delete(entries, same, image_id, users)
 
     def _locate(self, entries: list[dict], word: str) -> tuple[str, bool]:
         """The digest of the manifest that a word means, and whether a name led to it (else an id or a digest)."""
@@ -258,6 +261,11 @@ def parse_tag(name: str) -> reference.Reference:
     if new.digest:
         raise EngineError("refusing to create a tag with a digest reference")
     return new.with_tag()
+
+
+def _pulled(entries: list[dict], manifests: set[str]) -> set[str]:
+    """By which digests an image was pulled: such a name goes with the last tag of its repository."""
+    return {name for manifest in manifests for name in digests_of(entries, manifest)}
 
 
 def _short(digest: str) -> str:
