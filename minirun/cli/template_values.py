@@ -189,7 +189,7 @@ FUNCTIONS: dict[str, Callable] = {
     "gt": _compare("gt", lambda a, b: a > b), "ge": _compare("ge", lambda a, b: a >= b),
     "index": _index, "len": _length,
     "print": _print, "printf": _printf, "println": lambda *values: " ".join(map(shown, values)) + "\n",
-    "json": lambda value: _json(value),
+    "json": _json,
     "join": _join,
     "split": lambda text, between: text.split(between),
     "lower": lambda text: text.lower(), "upper": lambda text: text.upper(),
