@@ -73,17 +73,18 @@ def sizes(container: Container) -> tuple[int, int]:
 
 def tree_size(path: str) -> int:
     """Bytes of the files below a directory, a file with several names counted once; symbolic links are not followed."""
+    from minirun.image.tree import Tree  # not os.walk, which calls itself for each level that a container has made
+
     total = 0
     seen: set[tuple[int, int]] = set()
-    for directory, _, names in os.walk(path):
-        for name in names:
-            try:
-                status = os.lstat(f"{directory}/{name}")
-            except FileNotFoundError:  # the container is at work
+    with Tree([path]) as tree:
+        for found in tree.walk():
+            status = found.status
+            if not stat.S_ISREG(status.st_mode) or (status.st_dev, status.st_ino) in seen:
                 continue
-            if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
+            if status.st_nlink > 1:
                 seen.add((status.st_dev, status.st_ino))
-                total += status.st_size
+            total += status.st_size
     return total
 
 

@@ -74,6 +74,10 @@ class Downloads:
                     _Download(self, descriptor, fd).run()
                     os.fsync(fd)  # before it has a name that says it is whole
                 self.arrival.adopt(path, digest)
+            except EngineError:
+                if not os.fstat(fd).st_size:
+                    store.discard(path)  # nothing of it is worth to go on from
+                raise
             finally:
                 os.close(fd)
         self.witness.layer(digest, "Download complete")

@@ -31,25 +31,39 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 
 
 class Level:
-    """One directory of a tree. `.parts`, its names; `.layers`, numbers of the layers that merge there, top first."""
+    """One directory of a tree. `.layers`, numbers of the layers that merge there, top first; `.above`, the directory
+    it is in (None: it is the root), and `.name`, what it is called there."""
 
-    __slots__ = ("layers", "parts")
+    __slots__ = ("above", "layers", "name")
 
-    def __init__(self, parts: Parts, layers: Sequence[int]) -> None:
-        self.parts, self.layers = parts, layers
+    def __init__(self, above: Level | None, name: bytes, layers: Sequence[int]) -> None:
+        self.above, self.name, self.layers = above, name, layers
+
+    @property
+    def parts(self) -> Parts:
+        """Its names from the root on. Ten thousand levels would have fifty million of them: nobody keeps them."""
+        names, level = [], self
+        while level.above:
+            names.append(level.name)
+            level = level.above
+        return tuple(reversed(names))
 
 
 class Found:
-    """Something in a tree. `.parts`, its names; `.directory` (int), the open directory it is in, until the next step of
-    the walk; `.name` (bytes), its own; `.status`, its lstat(2); `.opaque` (bool), a directory that hides what layers
-    below have there."""
+    """Something in a tree. `.level`, the directory it is in, and `.directory` (int), the same open, until the next step
+    of the walk; `.name` (bytes), its own; `.status`, its lstat(2); `.opaque` (bool), a directory that hides what
+    layers below have there."""
 
-    __slots__ = ("directory", "name", "opaque", "parts", "status")
+    __slots__ = ("directory", "level", "name", "opaque", "status")
 
-    def __init__(self, parts: Parts, directory: int, status: os.stat_result) -> None:
-        self.parts, self.directory, self.status = parts, directory, status
-        self.name: bytes = parts[-1]
+    def __init__(self, level: Level, name: bytes, directory: int, status: os.stat_result) -> None:
+        self.level, self.name, self.directory, self.status = level, name, directory, status
         self.opaque = stat.S_ISDIR(status.st_mode) and self.attribute(OPAQUE) == b"y"
+
+    @property
+    def parts(self) -> Parts:
+        """Its names from the root on."""
+        return (*self.level.parts, self.name)
 
     @property
     def path(self) -> bytes:
@@ -76,9 +90,9 @@ class Tree:
                 self._roots.append(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             except FileNotFoundError:
                 continue
-        self.top = Level((), range(len(self._roots)))
+        self.top = Level(None, b"", range(len(self._roots)))
         self._open: dict[int, int] = {}  # of the level visited last: layer → descriptor
-        self._open_parts: Parts = ()
+        self._open_level = self.top
 
     def close(self) -> None:
         """Let go of the descriptors."""
@@ -108,7 +122,7 @@ class Tree:
         handle = self._directory(level, layer)
         try:
             return None if handle < 0 else Found(
-                (*level.parts, name), handle, os.stat(name, dir_fd=handle, follow_symlinks=False))
+                level, name, handle, os.stat(name, dir_fd=handle, follow_symlinks=False))
         except OSError as reason:
             if reason.errno in _GONE:
                 return None
@@ -134,7 +148,7 @@ class Tree:
             layers.append(layer)
             if found.opaque:
                 break
-        return Level((*level.parts, name), layers)
+        return Level(level, name, layers)
 
     def directory(self, path: bytes) -> Level | None:
         """The directory that a path of the tree's leads to, links followed with the tree's root for `/`.
@@ -190,12 +204,12 @@ class Tree:
 
     def _directory(self, level: Level, layer: int) -> int:
         """A descriptor of a level's directory in one of its layers, good until another level is visited; -1: gone."""
-        if level.parts != self._open_parts:
-            above = self._open if level.parts[:-1] == self._open_parts else {}
-            near = {number: self._opened(handle, level.parts[-1:]) for number, handle in above.items()
+        if level is not self._open_level:
+            above = self._open if level.above is self._open_level else {}
+            near = {number: self._opened(handle, (level.name,)) for number, handle in above.items()
                     if number in level.layers and handle >= 0}  # from where we are it is one step
             self._leave()
-            self._open, self._open_parts = near, level.parts
+            self._open, self._open_level = near, level
         if layer not in self._open:
             self._open[layer] = self._opened(self._roots[layer], level.parts)
         return self._open[layer]

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from hostile import archives, tars
+from urllib3 import HTTPHeaderDict
 
 from minirun import store
 from minirun.errors import MinirunError
@@ -44,15 +45,6 @@ READERS: dict[str, Callable[[bytes], None]] = {}
 #: What each target starts from.
 SEEDS: dict[str, list[bytes]] = {}
 
-TAR = [
-    tars.tar(tars.folder("d"), tars.entry("d/a", data=b"x" * 600), tars.link("l", "d"), tars.hard("h", "d/a"),
-             tars.entry(".wh.z"), tars.entry("d/.wh..wh..opq")),
-    tars.tar(tars.entry("n" * 200, data=b"y"), tars.entry("p", b"6"), tars.entry("c", b"3"), form=1),
-    tars.tar(tars.entry("x", data=b"d" * 512, pax_headers={
-        "GNU.sparse.map": "0,1,100,5", "GNU.sparse.size": "600", "mtime": "1.5", "SCHILY.xattr.user.a": "b"})),
-    tars.tar(tars.entry("x", data=b"2\n0\n1\n9\n1\n" + b"\0" * 502 + b"ab", pax_headers={
-        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "y", "GNU.sparse.realsize": "10"})),
-]
 LAYER = tars.tar(tars.entry("a"))
 
 
@@ -78,7 +70,7 @@ def one_line() -> Iterator[None]:
         assert str(error).isprintable(), repr(str(error))
 
 
-@target(*TAR)
+@target(*tars.SAMPLES)
 def headers(data: bytes) -> None:
     """The reader of tars, without a file system."""
     entries = Stream(io.BytesIO(tars.mended(data))).entries()  # type: ignore[arg-type]
@@ -89,7 +81,7 @@ def headers(data: bytes) -> None:
                 pass
 
 
-@target(*TAR)
+@target(*tars.SAMPLES)
 def unpack(data: bytes) -> None:
     """A layer, into a directory; beside it is one that nothing may touch."""
     top = Path(tempfile.mkdtemp(dir=os.environ.get("MINIRUN_FUZZ_DIR", "/dev/shm")))
@@ -194,7 +186,8 @@ def location(data: bytes) -> None:
 def refusal(data: bytes) -> None:
     """What a registry says when it says no."""
     for status in (401, 404, 429):
-        answer = SimpleNamespace(status=status, reason=data.decode("latin-1"), headers={"Retry-After": "5"})
+        headers = HTTPHeaderDict({"Retry-After": "5", "WWW-Authenticate": data.decode("latin-1")})
+        answer = SimpleNamespace(status=status, reason=data.decode("latin-1"), headers=headers)
         assert str(answers.refusal(answer, data)).isprintable()  # type: ignore[arg-type]
 
 

@@ -17,7 +17,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def packed(*members: tuple[str, bytes | tarfile.TarInfo]) -> bytes:
+def tarred(*members: tuple[str, bytes | tarfile.TarInfo]) -> bytes:
     """A tar of (name, content or a header of another kind)."""
     out = b""
     for name, data in members:
@@ -52,7 +52,7 @@ def docker(*layers: bytes, tags: object = ("a:1",), settings: bytes = b"", membe
         members = [(f"{number}/layer.tar", layer) for number, layer in enumerate(layers)]
     item = {"Config": name, "RepoTags": tags and list(tags),
             "Layers": [f"{number}/layer.tar" for number, _ in enumerate(layers)], **more}
-    return packed(*members, (name, settings), ("manifest.json", json.dumps([item]).encode()))
+    return tarred(*members, (name, settings), ("manifest.json", json.dumps([item]).encode()))
 
 
 def descriptor(data: bytes, kind: str, **more: object) -> dict:
@@ -63,7 +63,7 @@ def blob(data: bytes) -> tuple[str, bytes]:
     return f"blobs/sha256/{sha256(data)}", data
 
 
-def manifest(settings: bytes, layers: tuple[bytes, ...], kind: str = "layer.v1.tar", **more: object) -> bytes:
+def manifest(settings: bytes, layers: tuple[bytes, ...], kind: str = "layer.v1.tar", /, **more: object) -> bytes:
     """An OCI manifest; `more` replaces keys."""
     return json.dumps({"schemaVersion": 2, "mediaType": f"{OCI}.manifest.v1+json",
                        "config": descriptor(settings, "config.v1+json"),
@@ -77,5 +77,5 @@ def oci(*layers: bytes, plain: tuple[bytes, ...] = (), index: dict | None = None
     document = manifest(settings, layers, kind, **more)
     top = {"schemaVersion": 2, "manifests": [descriptor(
         document, "manifest.v1+json", annotations={"org.opencontainers.image.ref.name": "a:1"})], **(index or {})}
-    return packed(("oci-layout", b'{"imageLayoutVersion": "1.0.0"}'), ("index.json", json.dumps(top).encode()),
+    return tarred(("oci-layout", b'{"imageLayoutVersion": "1.0.0"}'), ("index.json", json.dumps(top).encode()),
                   *map(blob, (settings, document, *layers)))

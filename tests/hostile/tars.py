@@ -44,3 +44,14 @@ def mended(data: bytes) -> bytes:
             block[148:156] = b" " * 8
             whole[start + 148:start + 156] = b"%06o\0 " % sum(block)
     return bytes(whole)
+
+#: One of each kind of entry and header, for those who damage them.
+SAMPLES = [
+    tar(folder("d"), entry("d/a", data=b"x" * 600), link("l", "d"), hard("h", "d/a"),
+             entry(".wh.z"), entry("d/.wh..wh..opq")),
+    tar(entry("n" * 200, data=b"y"), entry("p", b"6"), entry("c", b"3"), form=tarfile.GNU_FORMAT),
+    tar(entry("x", data=b"d" * 512, pax_headers={
+        "GNU.sparse.map": "0,1,100,5", "GNU.sparse.size": "600", "mtime": "1.5", "SCHILY.xattr.user.a": "b"})),
+    tar(entry("x", data=b"2\n0\n1\n9\n1\n" + b"\0" * 502 + b"ab", pax_headers={
+        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "y", "GNU.sparse.realsize": "10"})),
+]

@@ -1,7 +1,8 @@
 """Unpacking layers, friendly and hostile: one crafted tar for each case, the result read from the kernel.
 
 Every hostile tar is unpacked beside a directory `outside` that it tries to reach, and what is outside of the layer
-has to be the same afterwards, to the byte, the owner, the mode and the time.
+has to be the same afterwards, to the byte, the owner, the mode and the time. Here is what becomes of those that are
+taken, and what the messages say; that those are refused which lead out is in tests/hostile.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hostile.tars import SAMPLES, entry, folder, hard, link, mended, tar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,36 +32,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and device nod
 
 
 # ---- the workbench -------------------------------------------------------------------------------------------------
-
-
-def entry(
-    name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **fields: object
-) -> tuple[tarfile.TarInfo, bytes]:
-    info = tarfile.TarInfo(name)
-    info.type, info.size, info.mode = kind, len(data), 0o755 if kind == tarfile.DIRTYPE else 0o644
-    for field, value in fields.items():
-        setattr(info, field, value)
-    return info, data
-
-
-def folder(name: str, **fields: object) -> tuple[tarfile.TarInfo, bytes]:
-    return entry(name, tarfile.DIRTYPE, **fields)
-
-
-def link(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
-    return entry(name, tarfile.SYMTYPE, linkname=target)
-
-
-def hard(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
-    return entry(name, tarfile.LNKTYPE, linkname=target)
-
-
-def tar(*entries: tuple[tarfile.TarInfo, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
-    """The entries as they are: unlike `tarfile.open`, no name is made better on the way."""
-    out = b"".join(
-        info.tobuf(form, "utf-8", "surrogateescape") + data + b"\0" * (-len(data) % 512) for info, data in entries
-    )
-    return out + b"\0" * 1024
 
 
 def portrait(root: Path) -> dict[str, tuple]:
@@ -497,20 +469,6 @@ def test_writing_through_a_link_stays_inside(unpack: Callable[..., Path], house:
         assert (root / "secret").read_bytes() == b"hacked"
 
 
-def test_a_link_to_the_outside_by_its_absolute_path(unpack: Callable[..., Path], house: Path) -> None:
-    refused(unpack, tar(link("way", str(house / "outside")), entry("way/secret", data=b"hacked")))
-
-
-def test_links_of_links(unpack: Callable[..., Path], house: Path) -> None:
-    refused(
-        unpack, tar(folder("a"), link("a/b", ".."), link("a/c", "b/../../outside"), entry("a/c/secret", data=b"hacked"))
-    )
-
-
-def test_links_in_a_circle(unpack: Callable[..., Path]) -> None:
-    refused(unpack, tar(link("a", "b"), link("b", "a"), entry("a/x")))
-
-
 def test_a_file_over_a_link_replaces_the_link(unpack: Callable[..., Path], house: Path) -> None:
     root = unpack(tar(link("x", str(house / "outside/secret")), entry("x", data=b"mine", mode=0o777, uid=5)))
     assert (root / "x").read_bytes() == b"mine"
@@ -520,12 +478,6 @@ def test_a_file_over_a_link_replaces_the_link(unpack: Callable[..., Path], house
 def test_a_directory_over_a_link_replaces_the_link(unpack: Callable[..., Path], house: Path) -> None:
     root = unpack(tar(link("x", str(house / "outside")), folder("x", mode=0o777), entry("x/secret", data=b"mine")))
     assert (root / "x/secret").read_bytes() == b"mine"
-
-
-def test_a_link_that_replaces_the_directory_in_use(unpack: Callable[..., Path], house: Path) -> None:
-    refused(
-        unpack, tar(folder("d"), entry("d/one"), link("d", str(house / "outside")), entry("d/secret", data=b"hacked"))
-    )
 
 
 def test_a_device_over_a_link_replaces_the_link(unpack: Callable[..., Path], house: Path) -> None:
@@ -538,39 +490,9 @@ def test_a_device_over_a_link_replaces_the_link(unpack: Callable[..., Path], hou
     assert stat.S_ISCHR(os.lstat(root / "x").st_mode)
 
 
-def test_a_link_never_gets_the_mode_or_owner_meant_for_its_target(unpack: Callable[..., Path], house: Path) -> None:
-    unpack(
-        tar(entry("x", tarfile.SYMTYPE, linkname=str(house / "outside/secret"), mode=0o777, uid=99, gid=99, mtime=1))
-    )
-
-
-@pytest.mark.parametrize("target", ["../outside/secret", "/../outside/secret", "a/../../outside/secret"])
-def test_hard_links_with_dots_are_refused(unpack: Callable[..., Path], target: str) -> None:
-    assert "leads out" in refused(unpack, tar(hard("x", target)))
-
-
-def test_hard_links_to_the_outside_find_nothing(unpack: Callable[..., Path], house: Path) -> None:
-    assert "no such file" in refused(unpack, tar(hard("x", str(house / "outside/secret"))))
-    assert "no such file" in refused(unpack, tar(link("way", str(house / "outside")), hard("x", "way/secret")))
-
-
 def test_a_hard_link_to_a_link_links_the_link(unpack: Callable[..., Path], house: Path) -> None:
     root = unpack(tar(link("s", str(house / "outside/secret")), hard("h", "s"), entry("h", data=b"mine")))
     assert (root / "h").read_bytes() == b"mine"
-
-
-def test_a_hard_link_to_a_directory_is_refused(unpack: Callable[..., Path]) -> None:
-    assert "a hard link to a directory" in refused(unpack, tar(folder("d"), hard("x", "d")))
-    assert "a hard link to a directory" in refused(unpack, tar(hard("x", ".")))
-
-
-def test_the_root_can_only_be_a_directory(unpack: Callable[..., Path]) -> None:
-    for kind in (tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE):
-        assert "root" in refused(unpack, tar(entry(".", kind, linkname="/")))
-
-
-def test_a_file_is_no_directory(unpack: Callable[..., Path]) -> None:
-    assert "not a directory" in refused(unpack, tar(entry("f"), entry("f/x")))
 
 
 @pytest.mark.parametrize(
@@ -598,15 +520,6 @@ def test_owners_that_cannot_be(unpack: Callable[..., Path], fields: dict[str, in
 @pytest.mark.parametrize("fields", [{"devmajor": -1}, {"devmajor": 1 << 40}, {"devminor": 1 << 50}])
 def test_devices_that_cannot_be(unpack: Callable[..., Path], fields: dict[str, int]) -> None:
     refused(unpack, tar(entry("x", tarfile.CHRTYPE, **fields), form=tarfile.GNU_FORMAT))
-
-
-def test_names_that_the_kernel_cannot_hold(unpack: Callable[..., Path]) -> None:
-    assert "too long" in refused(unpack, tar(entry("n" * 256)))
-    assert "zero byte" in refused(unpack, tar(entry("a", pax_headers={"path": "a\0b"})))
-
-
-def test_an_unknown_kind_of_entry(unpack: Callable[..., Path]) -> None:
-    assert "unknown type" in refused(unpack, tar(entry("x", b"V")))
 
 
 def test_the_message_is_one_safe_line(unpack: Callable[..., Path]) -> None:
@@ -646,13 +559,6 @@ def test_damaged_compression(unpack: Callable[..., Path]) -> None:
     assert "damaged" in refused(unpack, gzip.compress(WHOLE) + b"rubbish behind it")
 
 
-def test_headers_that_want_all_memory(unpack: Callable[..., Path]) -> None:
-    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
-        info, _ = entry("x", kind)
-        info.size = 1 << 40
-        assert "invalid tar header" in refused(unpack, info.tobuf(tarfile.GNU_FORMAT) + b"a" * 2048)
-
-
 def test_headers_without_end(unpack: Callable[..., Path]) -> None:
     info, data = entry("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"name\0")
     block = info.tobuf(tarfile.GNU_FORMAT) + data + b"\0" * (512 - len(data))
@@ -684,39 +590,9 @@ def test_a_sparse_map_that_lies(unpack: Callable[..., Path]) -> None:
             assert "\n" not in str(error)
 
 
-CORPUS = [
-    tar(
-        folder("d"),
-        entry("d/a", data=b"x" * 600),
-        link("l", "d"),
-        hard("h", "d/a"),
-        entry(".wh.z"),
-        entry("d/.wh..wh..opq"),
-    ),
-    tar(entry("n" * 200, data=b"y"), entry("p", tarfile.FIFOTYPE), form=tarfile.GNU_FORMAT),
-    tar(
-        entry(
-            "x", data=b"d" * 512, pax_headers={"GNU.sparse.map": "0,1,100,5", "GNU.sparse.size": "600", "mtime": "1.5"}
-        )
-    ),
-    tar(
-        entry(
-            "x",
-            data=b"2\n0\n1\n9\n1\n" + b"\0" * 502 + b"ab",
-            pax_headers={
-                "GNU.sparse.major": "1",
-                "GNU.sparse.minor": "0",
-                "GNU.sparse.name": "y",
-                "GNU.sparse.realsize": "10",
-            },
-        )
-    ),
-]
-
-
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from(CORPUS),
+    st.sampled_from(SAMPLES),
     st.lists(st.tuples(st.integers(0, 6000), st.binary(min_size=1, max_size=12)), max_size=4),
     st.booleans(),
 )
@@ -725,12 +601,8 @@ def test_any_damage_ends_in_one_line(house: Path, corpus: bytes, damage: list[tu
     for place, change in damage:
         place %= len(data)
         data[place : place + len(change)] = change
-    if mend:  # give each block that may be a header its checksum again, so that the damage gets through
-        for start in range(0, len(data) - 511, 512):
-            block = data[start : start + 512]
-            if any(block) and block[257:262] == b"ustar":
-                block[148:156] = b" " * 8
-                data[start + 148 : start + 156] = b"%06o\0 " % sum(block)
+    if mend:  # so that the damage gets through
+        data = bytearray(mended(data))
     subprocess.run(["find", house / "layer", "-mindepth", "1", "-delete"], check=True)
     with open(house / "layer/data", "wb") as file:
         file.write(data)
