@@ -12,7 +12,7 @@ from minirun.errors import ClientError, EngineError, MinirunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.image.entrance import Credentials
-    from minirun.image.pull import Source
+    from minirun.image.source import Source
 
 UNENCRYPTED = """\
 WARNING! Your password will be stored unencrypted in {}.

@@ -37,11 +37,15 @@ def pull(options: Options) -> int:
     from minirun.image import pull as pulling
 
     take = pulling.pull_all if options.all_tags else pulling.pull
+    images = store()
     with Quiet() if options.quiet else witness(sys.stdout) as told:
         try:
-            take(store(), registries.source(), name, options.platform, told)
+            pulled = take(images, registries.source(), name, options.platform, told)
         except EngineError as error:
             raise _worded(error, told) from None
+        remark = "" if options.all_tags else pulling.remark(images, pulled, name, options.platform)
+        if remark:
+            told.say(remark)
     print(shown)
     return 0
 
@@ -144,7 +148,9 @@ def push(options: Options) -> int:
             for one in names:
                 pushing.push(images, images.find(one.familiar), source, one, told)
     except NoSuchImage:
-        raise ClientError(f"An image does not exist locally with the tag: {name.familiar_name}", exit_code=1) from None
+        text = (f"tag does not exist: {name.familiar}" if images.tags(name) else
+                f"An image does not exist locally with the tag: {name.familiar_name}")
+        raise ClientError(text, exit_code=1) from None
     except EngineError as error:  # Docker's client gets it in the stream of progress, and adds nothing
         raise ClientError(getattr(error, "reason", error.message), hint=error.hint, exit_code=1) from None
     if options.quiet:

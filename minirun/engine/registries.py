@@ -16,14 +16,14 @@ from minirun.errors import MinirunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.image.entrance import Credentials
-    from minirun.image.pull import Source
     from minirun.image.reference import Reference
+    from minirun.image.source import Source
     from minirun.image.store import Images
 
 
 def source() -> Source:
     """Where images come from and go to. Errors: MinirunError for settings that make no sense."""
-    from minirun.image.pull import Source  # 80 ms, for the HTTP library
+    from minirun.image.source import Source  # 80 ms, for the HTTP library
 
     return Source(*_settings(), _credentials)
 

@@ -54,12 +54,21 @@ def _of_the_line(url: str, reason: BaseException) -> tuple[str, bool]:
                    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno), None)
     if number and number != errno.ETIMEDOUT:
         passing = number not in (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH)
-        return f"dial tcp {where}: connect: {os.strerror(number).lower()}", passing
+        return f"dial tcp {_dialled(host, where, port)}: connect: {os.strerror(number).lower()}", passing
     if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
         return f"read tcp {where}: i/o timeout", False
     if number or isinstance(reason, urllib3.exceptions.TimeoutError):
         return f"dial tcp {where}: i/o timeout", False
     return "EOF" if isinstance(reason, urllib3.exceptions.ProtocolError) else shown(reason), True
+
+
+def _dialled(host: str, where: str, port: int | None) -> str:
+    """The address behind a name that somebody was called by; Go names that."""
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
+    except (OSError, UnicodeError):
+        return where
+    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
 
 
 def _causes(reason: BaseException | None) -> Iterator[BaseException]:

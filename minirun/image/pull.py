@@ -16,22 +16,21 @@ import os
 from minirun.errors import EngineError, NoSuchImage
 from minirun.image import manifests, platforms, unchanged
 from minirun.image.answers import Denied
-from minirun.image.connection import Connection
-from minirun.image.entrance import Credentials
 from minirun.image.failures import Unreachable
 from minirun.image.names import PULLED, named, with_entry
 from minirun.image.reference import Reference
-from minirun.image.registry import HUB, Registry
 from minirun.image.store import Images
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from minirun.image.arrival import Arrival
     from minirun.image.download import Downloads
     from minirun.image.platforms import Platform
+    from minirun.image.registry import Registry
+    from minirun.image.source import Source
 
 
 class Witness:
@@ -52,25 +51,6 @@ class Witness:
         """So many bytes of a layer are here."""
 
 
-class Source:
-    """Where images come from and go to.
-
-    Arguments: insecure (list of str), see `trust.is_insecure`; mirrors (list of str), URLs that are asked for
-    Docker Hub's images first; credentials, gives those for a domain.
-    """
-
-    def __init__(self, insecure: Sequence[str], mirrors: Sequence[str],
-                 credentials: Callable[[str], Credentials]) -> None:
-        self.connection = Connection(list(insecure))
-        self.mirrors, self.credentials = list(mirrors), credentials
-
-    def registries(self, name: Reference, actions: str = "pull") -> list[Registry]:
-        """Whom to ask for an image, one after the other; a mirror is not told who we are."""
-        mirrors = self.mirrors if name.domain == HUB and actions == "pull" else []
-        return [*(Registry(self.connection, name, Credentials(), actions, mirror.rstrip("/")) for mirror in mirrors),
-                Registry(self.connection, name, self.credentials(name.domain), actions)]
-
-
 class Pulled:
     """What came of it: `.id`, the image; `.new` (bool), whether the name points at another image than before."""
 
@@ -84,13 +64,16 @@ def pull(images: Images, source: Source, name: Reference, platform: str, witness
     Arguments: name, with a tag or a digest; platform (str), "linux/arm64", "" for this machine's. Errors: EngineError
     in the words of Docker's daemon; nothing new is listed then.
     """
-    pulled = _from_somebody(source, name, witness,
-                            lambda registry: _pull_from(registry, images, name, platform, witness))
+    return _from_somebody(source, name, witness, lambda registry: _pull_from(registry, images, name, platform, witness))
+
+
+def remark(images: Images, pulled: Pulled, name: Reference, platform: str) -> str:
+    """What there is to say about an image that came though it is for another platform than the wanted one, or ""."""
     has, wanted = images.layout.read(pulled.id), platforms.parse(platform)
-    if platform and not wanted.fits(has):
-        witness.say(f"WARNING: image with reference {name.familiar} was found but does not match the specified "
-                    f"platform: wanted {wanted}, actual: {platforms.of(has)}")
-    return pulled
+    if not platform or wanted.fits(has):
+        return ""
+    return (f"WARNING: image with reference {name.familiar} was found but does not match the specified platform: "
+            f"wanted {wanted}, actual: {platforms.of(has)}")
 
 
 def pull_all(images: Images, source: Source, name: Reference, platform: str, witness: Witness) -> Pulled:

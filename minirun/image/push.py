@@ -19,9 +19,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.image.pull import Source, Witness
+    from minirun.image.pull import Witness
     from minirun.image.reference import Reference
     from minirun.image.registry import Registry
+    from minirun.image.source import Source
     from minirun.image.store import Image, Images
 
 #: How many layers go at the same time, as in dockerd.

@@ -79,6 +79,8 @@ def test_what_cannot_be_pushed(minirun, words, out, err):
 
 def test_push_to_nobody(minirun):
     minirun.ok("tag", "alpine", "127.0.0.1:9/x:1")
+    result = minirun("push", "-q", "127.0.0.1:9/x:2")
+    assert (result.code, result.err) == (1, "tag does not exist: 127.0.0.1:9/x:2\n")
     result = minirun("push", "127.0.0.1:9/x:1")
     assert (result.code, result.err) == (
         1, 'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused\n')
