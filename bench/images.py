@@ -145,28 +145,26 @@ def write_small_images(path: Path, number: int) -> None:
 
 
 def watched(argv: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Run a command. Returns: milliseconds; the peaks (VmHWM, proc(5)) of all its processes in sum, in MiB.
+    """Run a command. Returns: milliseconds; the most memory that its processes had at a time, in MiB.
 
-    That is more than it ever had at a time: pages that processes share are counted for each.
-    Errors: RuntimeError when it fails.
+    That is the sum of their own peaks until then (VmHWM, proc(5)), so rather too much: pages that they share are
+    counted for each. Errors: RuntimeError when it fails.
     """
-    peaks: dict[str, int] = {}
+    most = [0]
     ended = threading.Event()
 
-    def look(pid: str) -> None:
+    def memory(pid: str) -> int:
         try:
             status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-            if "VmHWM" in status:  # a zombie has no memory
-                peaks[pid] = int(status["VmHWM"].split()[0])
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
-                    look(child)
-        except (FileNotFoundError, ProcessLookupError):
-            return  # it has ended
+            children = [child for thread in os.listdir(f"/proc/{pid}/task")
+                        for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            return 0
+        return int(status.get("VmHWM", "0").split()[0]) + sum(map(memory, children))
 
     def watch() -> None:
         while not ended.wait(0.02):
-            look(str(process.pid))
+            most.append(memory(str(process.pid)))
 
     begun = time.perf_counter()
     process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -178,4 +176,4 @@ def watched(argv: list[str], environment: dict[str, str]) -> tuple[float, float]
     watcher.join()
     if process.returncode:
         raise RuntimeError(f"{' '.join(argv[:4])}: exit code {process.returncode}")
-    return took, sum(peaks.values()) / 1024
+    return took, max(most) / 1024

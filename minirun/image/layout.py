@@ -285,8 +285,11 @@ class Draft:
         self.fd = -1
 
     def __enter__(self) -> str:
+        from minirun.image.spreading import spread  # a start of a container makes no draft
+
         with self.layout.lock():  # between mkdir and flock it looks like a dead one
             self.layout.clear_drafts()
+            spread(os.path.dirname(self.path))
             store.make_directory(self.path)
             self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self.fd, fcntl.LOCK_EX)
