@@ -4,6 +4,8 @@ entries in the export and in the layer that `commit` makes; and each reads the o
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +118,28 @@ def test_changes(twins, options, change):
         ok(twin, "commit", "-c", change, name, "changed")
         said.append(ok(twin, "image", "inspect", "-f", "{{json .Config}}", "changed").replace(name[:12], "NAME"))
     assert said[1] == said[0]
+
+
+CHANGES = """STOPSIGNAL TERM|EXPOSE 90-80|EXPOSE 80/xyz|EXPOSE 8080:80|EXPOSE 65536|EXPOSE 80/TCP 81|ENV A=${B:-x}|
+    ENV A=${C:-x}|ENV A=${B:+y}|ENV A=${C?err}|ENV A=${B|ENV A=${}|ENV A=$|ENV A="|ENV A=x\\|ENV A b  c|ENV =x|
+    LABEL =x|LABEL "a b"=c|LABEL a|WORKDIR|WORKDIR /a/../b|WORKDIR ..|USER a b|USER|VOLUME []|VOLUME "/a b"|
+    VOLUME ["/a"|CMD [1]|CMD ["a"|ONBUILD FROM x|ONBUILD ONBUILD x|# c| |SHELL ["a"]|MAINTAINER me|
+    HEALTHCHECK CMD id|HEALTHCHECK --interval=0 CMD x|HEALTHCHECK NONE|HEALTHCHECK --bogus=1 CMD x|RUN x"""
+
+
+def test_changes_that_are_refused_or_odd(twins):
+    said = []
+    for twin in twins:
+        engine = " ".join(twin.words)
+        ok(twin, "create", "--name", "odd", "-h", "name", "-e", "B=1", "alpine", "id")
+        told = twin.sh("".join(
+            f"echo; printf '%s\\n' {shlex.quote(change)}; if id=$({engine} commit -c {shlex.quote(change)} odd 2>&1); "
+            f"then {engine} image inspect -f '{{{{json .Config}}}}' $id; else echo \"$id\"; fi\n"
+            for change in map(str.strip, CHANGES.split("|"))))
+        said.append(re.sub('"Image":"[^"]*"', "", told).split("\n\n"))
+    assert len(said[0]) > 40
+    for docker, minirun in zip(*said, strict=True):
+        assert minirun.replace("minirun", "docker") == docker
 
 
 def test_each_imports_what_the_other_has_exported(twins, tmp_path):
