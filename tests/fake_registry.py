@@ -18,6 +18,7 @@ It hands out what lies in DIRECTORY (manifests/NAME, blobs/sha256:...) and reads
     {"most": N}         an upload of more than N bytes at once is answered with 413
     {"least": N}        chunks of an upload must have N bytes
     {"moved": URL}      uploads are redirected to URL/v2/...
+    {"hold": SECONDS}   a pause before each answer to an upload
     {"lost": N}         the first N uploads of a whole blob end with 503
 
 What was asked is written to DIRECTORY/log, a JSON line for each request. /token gives tokens.
@@ -111,6 +112,7 @@ class Handler(BaseHTTPRequestHandler):
             log.write(json.dumps({"method": self.command, "path": path, "query": query, "size": len(data),
                                   "range": self.headers.get("Content-Range"),
                                   "authorization": self.headers.get("Authorization")}) + "\n")
+        time.sleep(mood.get("hold", 0))
         whole = self.command == "PUT" and "digest=" in query and data
         if "moved" in mood:
             self.reply(307, Location=f"{mood['moved']}{self.path}")

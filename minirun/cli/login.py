@@ -31,7 +31,7 @@ def login(options: Options) -> int:
     domain, _ = _server(options.server)
     password = _given_password(options)
     source = registries.source()
-    found = source.credentials(domain) if not (options.username or password) else None
+    found = source.credentials(domain, "") if not (options.username or password) else None
     if not (found and found.password and _still_good(source, domain, found)):
         found = _ask(options.username, password, found.user if found else "", hub=domain == HUB)
         found.identity = _try(source, domain, found)

@@ -51,13 +51,13 @@ def _settings() -> tuple[list[str], list[str]]:
     return insecure, mirrors
 
 
-def _credentials(domain: str) -> Credentials:
+def _credentials(domain: str, path: str) -> Credentials:
     """Who we are to a registry. When a helper fails we ask as nobody, as Docker does; but it is told."""
     from minirun.image import credentials
     from minirun.image.entrance import Credentials
 
     try:
-        return credentials.find(domain)
+        return credentials.find(domain, path)
     except MinirunError as error:
         sys.stderr.write(f"WARNING: {error.message}\n")
         return Credentials()

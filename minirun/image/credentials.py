@@ -29,25 +29,27 @@ HUB_KEY = "https://index.docker.io/v1/"
 TOKEN_USER = "<token>"
 
 
-def find(domain: str) -> Credentials:
+def find(domain: str, path: str = "") -> Credentials:
     """What is known for a registry; empty credentials if nothing is.
 
-    Arguments: domain (str), of a reference. Errors: MinirunError for a file that is not JSON, or a helper that fails.
+    Arguments: domain and path (str), of a reference. Errors: MinirunError for a file that is not JSON, or a helper
+    that fails.
     """
     key = key_of(domain)
-    config = _read(path())
+    config = _read(config_path())
     helper = _helper(config, key)
     if helper:
         found = _ask_helper(helper, key)
         if found:
             return found
+    place = f"{_place(key)}/{path}/"
     for document in (config, *map(_read, _other_paths())):
         auths = document.get("auths")
-        for known, entry in (auths if isinstance(auths, dict) else {}).items():
-            if isinstance(entry, dict) and _host(known) == _host(key):
-                found = _decoded(entry)
-                if found:
-                    return found
+        known = {_place(name): found for name, entry in (auths if isinstance(auths, dict) else {}).items()
+                 if isinstance(entry, dict) and (found := _decoded(entry))}
+        for name in sorted(known, key=len, reverse=True):  # the one that says most
+            if place.startswith(f"{name}/"):
+                return known[name]
     return Credentials()
 
 
@@ -56,7 +58,7 @@ def key_of(domain: str) -> str:
     return HUB_KEY if domain == HUB else domain
 
 
-def path() -> str:
+def config_path() -> str:
     """The file that `login` writes."""
     directory = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
     return f"{directory}/config.json"
@@ -67,7 +69,7 @@ def keep(domain: str, credentials: Credentials) -> str:
 
     Errors: MinirunError for a file that is not JSON or cannot be written, or a helper that fails.
     """
-    key, config = key_of(domain), _read(path())
+    key, config = key_of(domain), _read(config_path())
     helper = _helper(config, key)
     if helper:
         words = {"ServerURL": key, "Username": TOKEN_USER if credentials.identity else credentials.user,
@@ -83,16 +85,16 @@ def keep(domain: str, credentials: Credentials) -> str:
     if credentials.identity:
         _auths(config)[key]["identitytoken"] = credentials.identity
     _write(config)
-    return path()
+    return config_path()
 
 
 def forget(domain: str) -> bool:
     """Remove a registry's credentials. Returns: whether there were any."""
-    key, config = key_of(domain), _read(path())
+    key, config = key_of(domain), _read(config_path())
     helper = _helper(config, key)
     if helper:
         _run(helper, "erase", key)  # it may have forgotten it already
-    gone = [known for known in _auths(config) if _host(known) == _host(key)]
+    gone = [known for known in _auths(config) if _place(known) == _place(key)]
     for known in gone:
         del config["auths"][known]
     if gone:
@@ -104,7 +106,7 @@ def _helper(config: dict, key: str) -> str:
     helpers = config.get("credHelpers")
     name = (helpers if isinstance(helpers, dict) else {}).get(key) or config.get("credsStore") or ""
     if not isinstance(name, str) or "/" in name:
-        raise MinirunError(f"{path()}: a credential helper is a word")
+        raise MinirunError(f"{config_path()}: a credential helper is a word")
     return name
 
 
@@ -148,11 +150,11 @@ def _decoded(entry: dict) -> Credentials:
                        words.get("identitytoken", ""))
 
 
-def _host(key: str) -> str:
-    """The host that a key means: old files have "https://host/v1/" for "host"."""
-    host = key.partition("://")[2] if "://" in key else key
-    host = host.partition("/")[0]
-    return "index.docker.io" if host in ("docker.io", "registry-1.docker.io") else host
+def _place(key: str) -> str:
+    """What a key is for, "host" or "host/team": old files have "https://host/v1/" for "host"."""
+    host, _, path = key.rpartition("://")[2].strip("/").partition("/")
+    host = "index.docker.io" if host in ("docker.io", "registry-1.docker.io") else host
+    return f"{host}/{path}" if path and path not in ("v1", "v2") else host
 
 
 def _auths(config: dict) -> dict:
@@ -187,5 +189,5 @@ def _write(config: dict) -> None:
     """Write Docker's client's file, as it writes it: for its owner alone, and with tabs."""
     import json  # store writes one line, and people edit this file
 
-    store.make_directory(os.path.dirname(path()))
-    store.write_text(os.path.realpath(path()), json.dumps(config, indent="\t"))
+    store.make_directory(os.path.dirname(config_path()))
+    store.write_text(os.path.realpath(config_path()), json.dumps(config, indent="\t"))

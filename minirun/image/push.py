@@ -49,12 +49,15 @@ def push(images: Images, image: Image, source: Source, name: Reference, witness:
         witness.layer(diff_id, _bring(registry, image, layers[diff_id], near, lambda have: witness.passed(
             diff_id, have, layers[diff_id]["size"])))
 
-    pool = ThreadPoolExecutor(THREADS, "upload")
+    pool, patient = ThreadPoolExecutor(THREADS, "upload"), True
     with step("bring the layers that the registry does not have, and the config"):
         try:
             list(pool.map(bring, reversed(layers)))
+        except KeyboardInterrupt:
+            patient = False  # who presses Ctrl-C does not wait for a registry that does not answer
+            raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=patient, cancel_futures=True)
         _bring(registry, image, image.manifest["config"], {}, lambda _: None)
     with step("bring the manifest"), open(image.layout.blob(image.digest), "rb") as file:
         data = file.read()

@@ -17,11 +17,11 @@ class Source:
     """Where images come from and go to.
 
     Arguments: insecure (list of str), see `trust.is_insecure`; mirrors (list of str), URLs that are asked for
-    Docker Hub's images first; credentials, gives those for a domain.
+    Docker Hub's images first; credentials, gives those for a domain and a path.
     """
 
     def __init__(self, insecure: Sequence[str], mirrors: Sequence[str],
-                 credentials: Callable[[str], Credentials]) -> None:
+                 credentials: Callable[[str, str], Credentials]) -> None:
         self.connection = Connection(list(insecure))
         self.mirrors, self.credentials = list(mirrors), credentials
 
@@ -29,4 +29,4 @@ class Source:
         """Whom to ask for an image, one after the other; a mirror is not told who we are."""
         mirrors = self.mirrors if name.domain == HUB and actions == "pull" else []
         return [*(Registry(self.connection, name, Credentials(), actions, mirror.rstrip("/")) for mirror in mirrors),
-                Registry(self.connection, name, self.credentials(name.domain), actions)]
+                Registry(self.connection, name, self.credentials(name.domain, name.path), actions)]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 
 import pytest
 from registries import Fake, Image, layers, short
+from throwaway import wait_for
 
 pytestmark = pytest.mark.usefixtures("forgets")
 
@@ -62,6 +64,22 @@ def test_a_redirect_takes_the_bytes_along_and_no_token(minirun, host, fake, imag
         assert came(other, image)
         assert {line["authorization"] for line in other.log()} == {None}
     assert {line["authorization"] for line in fake.log("uploads")} == {"Bearer secret-token"}
+
+
+def test_a_person_sees_how_far_it_is(person, fake, image):
+    one = person("push", f"{fake.name}/x")
+    assert one.wait() == 0
+    out = one.rest()
+    assert f"{short(image.diff_ids[0])}: Pushed" in out and f"latest: digest: {image.digest}" in out
+    assert came(fake, image)
+
+
+def test_ctrl_c_ends_a_push(minirun, fake, image):
+    fake.mood(hold=50)
+    push = minirun.popen("push", f"{fake.name}/x")
+    assert wait_for(lambda: fake.log("uploads"))
+    push.send_signal(signal.SIGINT)
+    assert push.wait(timeout=20) == 130
 
 
 def test_an_upload_that_is_lost_begins_again(minirun, fake, image):

@@ -307,6 +307,16 @@ def test_other_files_and_forms(home):
     assert known("c.example") == known("d.example") == ("", "", "")
 
 
+@pytest.mark.parametrize(("path", "user"), [
+    ("x", "all"), ("team/x", "team"), ("team", "team"), ("team/sub/x", "sub"), ("teams/x", "all"), ("", "all"),
+])
+def test_a_key_may_go_on_after_the_host(home, path, user):
+    (home / "auth.json").write_text(json.dumps({"auths": {
+        name: {"auth": base64.b64encode(f"{who}:p".encode()).decode()}
+        for name, who in (("h:5000/team", "team"), ("h:5000", "all"), ("h:5000/team/sub", "sub"))}}))
+    assert credentials.find("h:5000", path).user == user
+
+
 def test_a_helper_is_asked(home):
     (home / "docker").mkdir()
     (home / "docker/config.json").write_text('{"credHelpers": {"a.example": "mine"}, "credsStore": "other"}')
