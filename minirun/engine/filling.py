@@ -12,7 +12,7 @@ import os
 from minirun import store
 from minirun.engine import bundle, places, volumes
 from minirun.engine.register import VOLUMES
-from minirun.errors import BadParameter, KernelError
+from minirun.errors import BadParameter
 from minirun.image import copying, overlay
 from minirun.trace import step
 
@@ -35,24 +35,23 @@ def attach(container: Container) -> None:
             point["Name"] = point["Name"] or os.urandom(32).hex()
             anonymous.append(point["Name"])
         point["Source"] = f"{volumes.path_of(point['Name'])}/_data"
-    names = [point["Name"] for point in points]
-    with step("make the container's volumes"), volumes.lock():
-        _write_down(container, names, anonymous)
-        new = [point["Name"] for point in points if volumes.create(point["Name"], point.pop("Labels", None))]
+    new = []
     try:
+        with step("make the container's volumes"), volumes.lock():
+            store.write(f"{container.directory}/{VOLUMES}", {"All": [point["Name"] for point in points],
+                                                             "Anonymous": anonymous})
+            for point in points:
+                if volumes.create(point["Name"], point.pop("Labels", None)):
+                    new.append(point["Name"])
         with step("fill empty volumes with what the image has there"):
             for point in points:
                 if not point.pop("NoCopy", False):
                     _fill(container, point)
     except BaseException:
-        _write_down(container, [], [])
+        store.discard(f"{container.directory}/{VOLUMES}")
         volumes.retire_unused(new)
         volumes.sweep()
         raise
-
-
-def _write_down(container: Container, names: list[str], anonymous: list[str]) -> None:
-    store.write(f"{container.directory}/{VOLUMES}", {"All": names, "Anonymous": anonymous})
 
 
 def _fill(container: Container, point: dict) -> None:
@@ -67,17 +66,13 @@ def _fill(container: Container, point: dict) -> None:
         store.remove_tree(filling)  # its maker was killed
         store.make_directory(filling)
         try:
-            found = copying.copy_up(pile, point["Destination"], filling)
+            if not copying.copy_up(pile, point["Destination"], filling):
+                return
+            os.rename(filling, f"{path}/.filled")
         except NotADirectoryError:
-            store.remove_tree(filling)
             raise BadParameter(_not_a_directory(container, point)) from None
-        except KernelError:
+        finally:
             store.remove_tree(filling)
-            raise
-        if not found:
-            store.remove_tree(filling)
-            return
-        os.rename(filling, f"{path}/.filled")
         _settle(path)
 
 
@@ -100,11 +95,12 @@ def _settle(path: str) -> None:
     filled, data = f"{path}/.filled", f"{path}/_data"
     if not store.exists(filled):
         return
+    looks = os.stat(filled)
     for entry in os.listdir(filled):
         if not os.path.lexists(f"{data}/{entry}"):
             os.rename(f"{filled}/{entry}", f"{data}/{entry}")
-    looks = os.stat(filled)
     copying.copy_looks(filled, data, looks)
+    os.utime(data, ns=(looks.st_mtime_ns,) * 2)
     store.remove_tree(filled)
 
 

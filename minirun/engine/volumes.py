@@ -125,7 +125,9 @@ def leave(container: str) -> None:
 
     Safe to do twice. Arguments: container (str), what is left of its directory.
     """
-    retire_unused(used_by(container, "Anonymous"))
+    names = used_by(container, "Anonymous")
+    if names:
+        retire_unused(names)
 
 
 def _retire(name: str) -> bool:

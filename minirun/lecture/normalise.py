@@ -29,6 +29,8 @@ ALWAYS = (
     (re.compile(r"\b(shared|master|propagate_from):\d+"), r"\1:<group>"),
     (re.compile(r"(lowerdir|upperdir|workdir)=[^ ,]*"), r"\1=<layers>"),
     (re.compile(r"/\S*/containers/[0-9a-f]{64}/"), "<container>/"),
+    (re.compile(r"/\S*/volumes/[0-9a-f]{64}/_data\b"), "<volumes>/<without a name>"),
+    (re.compile(r"/\S*/volumes/(?=[^/\s]+/_data\b)"), "<volumes>/"),
     (re.compile(r"/(?:docker|minirun)/(?=[0-9a-f]{64})"), "/<engine>/"),
     # The resolver of a user network listens on ports that the kernel gave it.
     (re.compile(r"(?<=127\.0\.0\.11:)\d+|(?<=-s 127\.0\.0\.11/32 -p (?:tcp -m tcp|udp -m udp) --sport )\d+"), "<port>"),

@@ -100,7 +100,7 @@ def _remove(label: str) -> None:
     name, _, value = label.partition("=")
     for container in containers.every():
         if container.record["Config"]["Labels"].get(name) == value:
-            containers.remove(container, force=True)
+            containers.remove(container, force=True, volumes=True)
     found = _ask_docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
     if found.out.split():
         removed = _ask_docker("rm", "--force", "--volumes", *found.out.split())

@@ -115,6 +115,30 @@ def test_an_empty_volume_is_filled(minirun, host, image, options, there):
         [".lock", "_data", "volume.json"] if there else ["_data", "volume.json"])
 
 
+def test_the_times_are_the_images(minirun, image):
+    old = "touch -d '2001-02-03 04:05:06' /vol/d /vol"
+    minirun.ok("run", "--name", "old", "alpine", "sh", "-ec", f"mkdir -p /vol/d; touch /vol/d/x; {old}")
+    minirun.ok("commit", "old", "old")
+    assert minirun.ok("run", "--rm", "-v", "data:/vol", "old", "stat", "-c", "%Y", "/vol", "/vol/d") == (
+        "981173106\n981173106")
+    minirun.ok("rmi", "-f", "old")
+
+
+def test_a_full_disk(minirun, host, image):
+    """Nothing of the volume that could not be filled stays, and the line says what to do."""
+    minirun.ok("run", "--name", "big", "alpine", "sh", "-ec", "mkdir /big; head -c 3000000 /dev/urandom > /big/x")
+    minirun.ok("commit", "big", "big")
+    (host.data / "volumes").mkdir(exist_ok=True)
+    host.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(host.data / "volumes"), check=True)
+    result = minirun("run", "--rm", "-v", "data:/big", "big", "true")
+    left = host.run("ls", str(host.data / "volumes")).stdout
+    host.run("umount", str(host.data / "volumes"), check=True)
+    assert result.code == 125 and "no space left on device\nhint: the disk is full" in result.err
+    assert left == "" and host.containers() != []  # "big"
+    minirun.ok("rm", "big")
+    minirun.ok("rmi", "big")
+
+
 def test_a_volume_that_holds_something_is_left_alone(minirun, host, image):
     minirun.sh("echo mine > /v/mine; chown 3:3 /v", "-v", "data:/v")
     assert minirun.ok("run", "--rm", "-v", "data:/vol", image, "sh", "-c", "ls /vol; stat -c %u /vol") == "mine\n3"

@@ -64,6 +64,16 @@ def host(_scratch: Path, alpine_tar: Path, image_store: Path, minirun_command: l
         yield beside
 
 
+def test_volumes_are_mounted_alike(host: Beside) -> None:
+    found = host.findings("--only", "mounts", "--run", "-v", "data:/data:ro", "-v", "/anon", "--tmpfs", "/root",
+                          "--mount", "type=volume,dst=/m", "alpine", "sleep", "60")
+    assert {place for place, *_ in found} <= MEANT
+    assert host.run(*host.words, "volume", "ls", "-q", check=True).stdout == "data\n"
+    assert host.minirun("volume", "ls", "-q") == (0, "data\n", "")
+    host.run(*host.words, "volume", "rm", "data", check=True)
+    assert host.minirun("volume", "rm", "data")[0] == 0
+
+
 def test_the_same_container_from_both(host: Beside) -> None:
     found = host.findings("--run", "-m", "64m", "--hostname", "box", "alpine", "sleep", "60")
     places = {place for place, *_ in found}

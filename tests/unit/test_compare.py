@@ -57,6 +57,8 @@ DOCKER, MINIRUN = about(ID_A, "docker", cable()), about(ID_B, "minirun", ours())
     ("sysctls", "net.ipv4.conf.docker0.forwarding", "net.ipv4.conf.minirun0.forwarding"),
     ("files", f"172.17.0.2\t{ID_A[:12]}", f"172.18.0.2\t{ID_B[:12]}"),
     ("mounts", f"/lib/docker/containers/{ID_A}/hosts", f"/var/lib/minirun/containers/{ID_B}/hosts"),
+    ("mounts", f"/lib/docker/volumes/{ID_A}/_data", f"/var/lib/minirun/volumes/{ID_B}/_data"),
+    ("mounts", "/lib/docker/volumes/notes/_data", "/var/lib/minirun/volumes/notes/_data"),
     ("mounts", "lowerdir=/x/l/ABC:/x/l/DEF", "lowerdir=/y/layers/1"),
     ("mounts", "master:5", "master:12"),
     ("limits", f"/docker/{ID_A}", f"/minirun/{ID_B}"),
@@ -74,6 +76,7 @@ def test_names_that_must_differ_stand_for_the_same(topic: str, a: str, b: str) -
     ("rules", "-s 192.0.2.1/32", "-s 192.0.2.2/32"),
     ("rules", "-s 127.0.0.11/32 -p tcp -m tcp --dport 53", "-s 127.0.0.11/32 -p tcp -m tcp --dport 54"),
     ("files", "172.17.0.2\tbox", "172.18.0.2\tbax"),
+    ("mounts", "/lib/docker/volumes/notes/_data", "/var/lib/minirun/volumes/other/_data"),
     ("mounts", "master:5", "private"),
     ("limits", "devices", "device"),
 ])
