@@ -67,7 +67,10 @@ def host(_scratch: Path, alpine_tar: Path, image_store: Path, minirun_command: l
 def test_volumes_are_mounted_alike(host: Beside) -> None:
     found = host.findings("--only", "mounts", "--run", "-v", "data:/data:ro", "-v", "/anon", "--tmpfs", "/root",
                           "--mount", "type=volume,dst=/m", "alpine", "sleep", "60")
-    assert {place for place, *_ in found} <= MEANT
+    # Docker makes its data root shared where the host's root is not, so its volumes have a master here; minirun says
+    # at the mount what mode a tmpfs has, as newer versions of runc do.
+    meant = MEANT | {("mounts", place, "propagation") for place in ("/data", "/anon", "/m")}
+    assert {place for place, *_ in found} <= meant | {("mounts", "/root super", "")}
     assert host.run(*host.words, "volume", "ls", "-q", check=True).stdout == "data\n"
     assert host.minirun("volume", "ls", "-q") == (0, "data\n", "")
     host.run(*host.words, "volume", "rm", "data", check=True)
