@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from minirun.image.store import Image, Images, User
+    from minirun.image.removal import User
+    from minirun.image.store import Image, Images
 
 HEADS = {"ID": "IMAGE ID", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "CreatedSince": "CREATED",
          "CreatedAt": "CREATED AT", "Size": "SIZE", "Containers": "CONTAINERS", "VirtualSize": "SIZE",
@@ -137,11 +138,12 @@ def import_(options: Options) -> int:
 def rmi(options: Options) -> int:
     """Take names away, and images with their last name."""
     from minirun.cli.complaint import complaint
+    from minirun.image import removal
 
     failures = 0
     for word in options.images:
         try:
-            sys.stdout.write("".join(f"{line}\n" for line in store().remove(word, options.force, users())))
+            sys.stdout.write("".join(f"{line}\n" for line in removal.remove(store(), word, options.force, users())))
         except ClientError as error:  # it is the daemon that reads this word
             print(complaint(EngineError(error.message), "rmi"), file=sys.stderr)
             failures += 1
@@ -157,7 +159,7 @@ def rmi(options: Options) -> int:
 def users() -> list[User]:
     """The containers, as far as images go."""
     from minirun.engine import register
-    from minirun.image.store import User
+    from minirun.image.removal import User
 
     return [User(container.id, container.record["Image"], container.status().word in RUNNING,
                  container.record["LayerIDs"]) for container in register.every()]

@@ -9,6 +9,7 @@ from minirun.engine import filling, places, running, volumes
 from minirun.engine.finding import Problem, containers, is_being_written, is_busy, is_new, names, writer
 from minirun.engine.register import MAKING, REMOVED, Container, clear, discard, exists
 from minirun.errors import MinirunError
+from minirun.image import sweeping
 from minirun.image.layout import Layout
 
 TYPE_CHECKING = False
@@ -74,7 +75,7 @@ def volume_leftovers() -> Iterator[Problem]:
 
 
 def image_leftovers() -> Iterator[Problem]:
-    """Kind "image": layers, blobs and drafts that no image needs (see `Layout.orphans`)."""
+    """Kind "image": layers, blobs and drafts that no image needs (see `sweeping.orphans`)."""
     layout = Layout(f"{places.data}/images")
     if not os.path.isdir(f"{layout.root}/tmp"):
         return
@@ -90,7 +91,7 @@ def image_leftovers() -> Iterator[Problem]:
 
 def _orphans(layout: Layout) -> list[str]:
     kept = [chain for container in containers() if exists(container.id) for chain in container.record["LayerIDs"]]
-    return [path for path in layout.orphans(kept) if not is_being_written(path)]
+    return [path for path in sweeping.orphans(layout, kept) if not is_being_written(path)]
 
 
 def _remove_orphan(layout: Layout, path: str) -> None:

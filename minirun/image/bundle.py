@@ -15,10 +15,11 @@ import stat
 
 from minirun import store
 from minirun.errors import ClientError, EngineError, KernelError
-from minirun.image import stream
+from minirun.image import compression
 from minirun.image.digests import sha256
 from minirun.image.manifests import LARGEST
 from minirun.image.strangers import shown
+from minirun.image.stream import INVALID, Entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Part(io.RawIOBase):
         view = memoryview(buffer)[:self._left]
         count = os.preadv(self._fd, [view], self._offset)
         if not count and self._left:
-            raise EngineError(stream.TRUNCATED)  # the file has become shorter since
+            raise EngineError(compression.TRUNCATED)  # the file has become shorter since
         self._offset += count
         self._left -= count
         return count
@@ -137,7 +138,7 @@ class Bundle:
                 self._links[name] = _inside(entry.linkname)
 
 
-class _Headers(stream.Entries):
+class _Headers(Entries):
     """The headers of a tar in a file: the content between them is skipped without being read."""
 
     def __init__(self, fd: int) -> None:
@@ -146,9 +147,9 @@ class _Headers(stream.Entries):
 
     def _skip_to(self, position: int) -> None:
         if position < self._position:
-            raise EngineError(stream.INVALID)
+            raise EngineError(INVALID)
         if position > self._end:
-            raise EngineError(stream.TRUNCATED)
+            raise EngineError(compression.TRUNCATED)
         self._reader.seek(position)
         self._position = position
 
@@ -171,14 +172,14 @@ def _is_plain_file(fd: int) -> bool:
     if not stat.S_ISREG(os.fstat(fd).st_mode) or os.lseek(fd, 0, os.SEEK_CUR):
         return False
     begins = os.pread(fd, 6, 0)
-    return not any(begins.startswith(magic) for magic, _ in stream.MAGIC)
+    return not any(begins.startswith(magic) for magic, _ in compression.MAGIC)
 
 
 def _written_down(fd: int, path: str, allowance: Allowance, passed: Callable[[int], None] | None) -> int:
     """The plain tar in a file of ours. Returns: its descriptor."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        stream.decompress(io.FileIO(fd, closefd=False), file, allowance, passed)
+        compression.decompress(io.FileIO(fd, closefd=False), file, allowance, passed)
         os.lseek(file, 0, os.SEEK_SET)
     except OSError as reason:
         os.close(file)

@@ -17,9 +17,7 @@ does not exist, so an import becomes visible in one rename, and a removed image 
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 
 from minirun import store
 from minirun.errors import MinirunError
@@ -30,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from minirun.image.draft import Draft
     from minirun.image.limits import Allowance, Limits
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -40,10 +39,7 @@ LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 #: What a descriptor in the index may be for it to be an image; Docker's own schema 2 comes from other tools.
 MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 
-#: A blob that no image mentions is left alone for this long: another tool may be about to mention it.
-GRACE_SECONDS = 3600
-#: And half a download for so long: whoever pulls again has fetched the beginning already.
-RESUME_SECONDS = 24 * 3600
+#: What the names of other things than drafts in tmp/ begin with.
 DOWNLOAD, TURN = "download-", "turn-"
 
 
@@ -86,9 +82,10 @@ class Layout:
 
     def index(self) -> list[dict]:
         """The descriptors of all images, one for each name; images that lost their name have one without."""
-        return [entry for entry in self._whole_index()["manifests"] if entry.get("mediaType") in MANIFESTS]
+        return [entry for entry in self.whole_index()["manifests"] if entry.get("mediaType") in MANIFESTS]
 
-    def _whole_index(self) -> dict:
+    def whole_index(self) -> dict:
+        """index.json, with the descriptors that are no image's."""
         try:
             whole = store.read(f"{self.root}/index.json")
         except FileNotFoundError:
@@ -113,7 +110,7 @@ class Layout:
 
         Descriptors of other kinds (an index for many platforms, put there by another tool) are kept as they are.
         """
-        whole = self._whole_index()
+        whole = self.whole_index()
         foreign = [entry for entry in whole["manifests"] if entry.get("mediaType") not in MANIFESTS]
         whole["manifests"] = foreign + entries
         store.write(f"{self.root}/index.json", whole, mode=0o644, durable=True)
@@ -164,6 +161,8 @@ class Layout:
 
     def draft(self) -> Draft:
         """A directory to make something in, out of sight: `with layout.draft() as path: ...`."""
+        from minirun.image.draft import Draft  # a start of a container makes none
+
         return Draft(self)
 
     def discard_layer(self, path: str) -> None:
@@ -180,26 +179,6 @@ class Layout:
                 continue
             store.remove_tree(trash)
         store.discard(f"{path}.json")
-
-    def orphans(self, kept_layers: Iterable[str]) -> list[str]:
-        """The paths of drafts, layers and blobs that belong to nobody (any more); call it with the lock held.
-
-        Arguments: kept_layers, chain ids that are needed although no image has them (containers whose image was
-        removed by force).
-        """
-        blobs, chains = self.in_use()
-        kept = {os.path.basename(self.layer(chain)) for chain in {*chains, *kept_layers}}
-        found = self._dead_drafts() + self._dead_downloads()
-        found += [f"{self.root}/layers/{name}" for name in os.listdir(f"{self.root}/layers")
-                  if name.removesuffix(".json").removesuffix("-init") not in kept]
-        longest_ago = time.time() - GRACE_SECONDS
-        if len(self._whole_index()["manifests"]) != len(self.index()):
-            return found  # another tool's index for many platforms: what it leads to, only that tool can tell
-        for name in os.listdir(f"{self.root}/blobs/sha256"):
-            path = f"{self.root}/blobs/sha256/{name}"
-            if f"sha256:{name}" not in blobs and os.stat(path).st_mtime < longest_ago:
-                found.append(path)
-        return found
 
     def need(self, draft: str, layers: Iterable[str], blobs: Iterable[str]) -> None:
         """Say what the image in this draft needs of what is in its place already; call it with the lock held.
@@ -218,14 +197,15 @@ class Layout:
     def in_use(self) -> tuple[set[str], set[str]]:
         """The digests of the blobs, and the chain ids of the layers, of all images, and of those on their way in."""
         blobs, chains = self.mentioned(self.index())
-        for draft in self._drafts():
+        for draft in self.drafts():
             needed = self.needed(draft)
             blobs |= set(needed["blobs"])
             chains |= set(needed["layers"])
         return blobs, chains
 
-    def _drafts(self) -> list[str]:
-        return [path for path in self._unfinished("") if not os.path.basename(path).startswith((DOWNLOAD, TURN))]
+    def drafts(self) -> list[str]:
+        """The paths of what is being made, or was left by who made it."""
+        return [path for path in self.unfinished("") if not os.path.basename(path).startswith((DOWNLOAD, TURN))]
 
     def download(self, digest: str) -> str:
         """Where a blob is on its way in."""
@@ -237,29 +217,9 @@ class Layout:
         reference.check_digest(chain_id)
         return f"{self.root}/tmp/{TURN}{chain_id.partition(':')[2]}"
 
-    def _unfinished(self, kind: str) -> list[str]:
+    def unfinished(self, kind: str) -> list[str]:
+        """The paths of what is in tmp/, of one kind: DOWNLOAD, TURN, or "" for all."""
         return [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp") if name.startswith(kind)]
-
-    def _dead_downloads(self) -> list[str]:
-        return [path for path in self._unfinished(DOWNLOAD) if store.nobody_holds(path)]
-
-    def _dead_drafts(self) -> list[str]:
-        return [path for path in self._drafts() + self._unfinished(TURN) if store.nobody_holds(path)]
-
-    def clear_drafts(self) -> None:
-        """Remove what makers who were killed left behind; call it with the lock held."""
-        longest_ago = time.time() - RESUME_SECONDS
-        for path in self._dead_drafts() + [path for path in self._dead_downloads()
-                                           if os.stat(path).st_mtime < longest_ago]:
-            store.remove_tree(path)
-
-    def sweep(self, kept_layers: Iterable[str] = ()) -> list[str]:
-        """Remove all orphans. Returns: their paths."""
-        with self.lock():
-            found = self.orphans(kept_layers)
-            for path in found:
-                store.remove_tree(path)
-            return found
 
     def mentioned(self, entries: Iterable[dict]) -> tuple[set[str], set[str]]:
         """The digests of all blobs, and the chain ids of all layers, that these descriptors lead to."""
@@ -270,31 +230,3 @@ class Layout:
             blobs |= {digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
             chains |= set(chain_ids(self.read(manifest["config"]["digest"])["rootfs"]["diff_ids"]))
         return blobs, chains
-
-
-class Draft:
-    """A directory under tmp/ that is removed at the end, or when the next draft is begun if its maker was killed.
-
-    The maker holds a flock(2) on the directory itself: the kernel lets go of it when the process ends, however it
-    ends, so nobody has to ask whether a pid is still the same process.
-    """
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.path = f"{layout.root}/tmp/draft-{os.getpid()}-{os.urandom(4).hex()}"
-        self.fd = -1
-
-    def __enter__(self) -> str:
-        from minirun.image.spreading import spread  # a start of a container makes no draft
-
-        with self.layout.lock():  # between mkdir and flock it looks like a dead one
-            self.layout.clear_drafts()
-            spread(os.path.dirname(self.path))
-            store.make_directory(self.path)
-            self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        store.remove_tree(self.path)
-        os.close(self.fd)

@@ -23,7 +23,7 @@ from minirun import store
 from minirun.errors import EngineError, KernelError
 from minirun.image import layout as oci
 from minirun.image.names import PULLED
-from minirun.image.stream import CHUNK
+from minirun.image.tap import CHUNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

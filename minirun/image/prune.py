@@ -8,12 +8,14 @@ is made meanwhile keeps its image.
 from __future__ import annotations
 
 from minirun.errors import EngineError
+from minirun.image import removal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from minirun.image.store import Image, Images, User
+    from minirun.image.removal import User
+    from minirun.image.store import Image, Images
 
 
 def prune(images: Images, users: Callable[[], Sequence[User]], *, everything: bool = False,
@@ -35,7 +37,7 @@ def prune(images: Images, users: Callable[[], Sequence[User]], *, everything: bo
         # Tags first: a name that is a digest takes the image with it, if no tag is left to keep it.
         for word in sorted(image.names, key=lambda name: "@" in name) or [image.id]:
             try:
-                gone = images.remove(word, users=users())
+                gone = removal.remove(images, word, users=users())
             except EngineError:  # somebody needs it now, or has removed it
                 continue
             lines += [line[0].lower() + line[1:] for line in gone]

@@ -20,9 +20,10 @@ from datetime import datetime
 
 from minirun import store
 from minirun.errors import ClientError, EngineError, NoSuchImage
+from minirun.image import compression, reference
 from minirun.image import layout as oci
-from minirun.image import reference, stream
 from minirun.image.digests import chain_ids, sha256
+from minirun.image.tap import CHUNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,11 +151,11 @@ class _Archive:
         """A layer's plain tar, open for reading."""
         source = os.open(blob, os.O_RDONLY | os.O_CLOEXEC)
         begins = os.pread(source, 6, 0)
-        if not any(begins.startswith(magic) for magic, _ in stream.MAGIC):
+        if not any(begins.startswith(magic) for magic, _ in compression.MAGIC):
             return source
         try:
             plain = os.open(self._draft, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-            stream.decompress(io.FileIO(source, closefd=False), plain, self._layout.allowance())
+            compression.decompress(io.FileIO(source, closefd=False), plain, self._layout.allowance())
             os.lseek(plain, 0, os.SEEK_SET)
         finally:
             os.close(source)
@@ -163,7 +164,7 @@ class _Archive:
     def _copy(self, source: int) -> str:
         """Write a file's content and what fills its last block. Returns: its digest."""
         digest, size = hashlib.sha256(), 0
-        while data := os.read(source, stream.CHUNK):
+        while data := os.read(source, CHUNK):
             digest.update(data)
             self._write(data)
             size += len(data)

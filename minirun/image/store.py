@@ -1,4 +1,4 @@
-"""Images as Docker's user knows them: found by name or id, listed, tagged, removed.
+"""Images as Docker's user knows them: found by name or id, listed, tagged; `removal` takes them away.
 
 An image *is* its config: the id is the digest of the config file, which in turn names the digest of every layer.
 A name is only a pointer to it. So `tag` copies a pointer, `rmi NAME` takes one away, and only when the last one is
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
 from minirun.errors import EngineError, NoSuchImage
 from minirun.image import layout as oci
 from minirun.image import reference
@@ -24,12 +23,11 @@ from minirun.image.names import (
     named,
     names_of,
     with_entry,
-    without_name,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from minirun.image.limits import Limits
 
@@ -116,21 +114,6 @@ class Image:
         return sum(self.layout.layer_facts(chain).get("size", 0) for chain in self.chain_ids)
 
 
-class User:
-    """A container, as far as images go: what `Images.remove` must know in order not to pull the floor away.
-
-    Attributes: container (str, its id), image (str, image id), running (bool), layers (chain ids it stands on).
-    """
-
-    __slots__ = ("container", "image", "running", "layers")
-
-    def __init__(self, container: str, image: str, running: bool, layers: Sequence[str] = ()) -> None:
-        self.container = container
-        self.image = image
-        self.running = running
-        self.layers = layers
-
-
 class Images:
     """All images of one data root. Arguments: root (str), the directory of the OCI image layout; limits, see there."""
 
@@ -143,7 +126,7 @@ class Images:
         Errors: NoSuchImage; ClientError for a word that cannot be a reference.
         """
         entries = self.layout.index()
-        digest, _ = self._locate(entries, word)
+        digest, _ = self.locate(entries, word)
         entry = next(entry for entry in entries if entry["digest"] == digest)
         image = Image(self.layout, entry, names_of(entries, {digest}))
         _ = image.config  # who looks for one image wants to do something with it: what is damaged is said here
@@ -176,43 +159,11 @@ class Images:
         new = parse_tag(name)
         with self.layout.lock():
             entries = self.layout.index()
-            digest, _ = self._locate(entries, word)
+            digest, _ = self.locate(entries, word)
             entry = next(entry for entry in entries if entry["digest"] == digest)
             self.layout.replace_index(with_entry(entries, named(entry, new)))
 
-    def remove(self, word: str, force: bool = False, users: Sequence[User] = ()) -> list[str]:
-        """Take a name away, or remove the image when it was the last one (moby, daemon/images/image_delete.go).
-
-        Arguments: word (str), a reference or an id; force (bool), Docker's -f; users, all containers.
-        Returns: Docker's lines: "Untagged: x", "Deleted: sha256:...".
-        Errors: NoSuchImage; EngineError "conflict: ..." when a container uses it, or an id has many names.
-        """
-        with self.layout.lock():
-            entries = self.layout.index()
-            digest, by_name = self._locate(entries, word)
-            image_id = self.layout.read(digest)["config"]["digest"]
-            same = {entry["digest"] for entry in entries
-                    if self.layout.read(entry["digest"])["config"]["digest"] == image_id}
-            names = names_of(entries, same)
-            lines: list[str] = []
-            if by_name:
-                _refuse_last_name(word, image_id, names, () if force else users)
-                name = reference.parse(word).with_tag()
-                pulled = _pulled(entries, same)
-                entries = without_name(entries, name)
-                names = names_of(entries, same)
-                gone = dict.fromkeys((name.familiar, *sorted(pulled - _pulled(entries, same))))
-                lines = [f"Untagged: {one}" for one in gone]
-            conflict = _conflict(image_id, names, force, users)
-            if by_name and (names or conflict):  # the name is gone; that the image stays is not worth an error
-                self.layout.replace_index(entries)
-                return lines
-            if conflict:
-                raise EngineError(conflict)
-            refs = sorted({*names, *_pulled(entries, same)}, key=lambda name: reference.parse(name).full)
-            return lines + [f"Untagged: {name}" for name in refs] + self._delete(entries, same, image_id, users)
-
-    def _locate(self, entries: list[dict], word: str) -> tuple[str, bool]:
+    def locate(self, entries: list[dict], word: str) -> tuple[str, bool]:
         """The digest of the manifest that a word means, and whether a name led to it (else an id or a digest)."""
         wanted = f"sha256:{word}"
         if not reference.is_id(word):
@@ -236,61 +187,9 @@ class Images:
                 return found.popitem()[1], False
         raise NoSuchImage(wanted)
 
-    def _delete(self, entries: list[dict], gone: set[str], image_id: str, users: Sequence[User]) -> list[str]:
-        """Remove an image and what nobody else needs: first from the list, then from the disk."""
-        rest = [entry for entry in entries if entry["digest"] not in gone]
-        blobs, _ = self.layout.mentioned([{"digest": digest} for digest in gone])
-        chains = chain_ids(self.layout.read(image_id)["rootfs"]["diff_ids"])
-        self.layout.replace_index(rest)
-        kept_blobs, kept_chains = self.layout.in_use()  # also by an image that is on its way in, or out
-        for user in users:
-            kept_chains |= set(chains if user.image == image_id else user.layers)
-        lines = [f"Deleted: {image_id}"]
-        for chain in reversed(chains):
-            if chain not in kept_chains:
-                self.layout.discard_layer(self.layout.layer(chain))
-                lines.append(f"Deleted: {chain}")
-        for blob in blobs - kept_blobs:
-            store.discard(self.layout.blob(blob))
-        return lines
-
-
 def parse_tag(name: str) -> reference.Reference:
     """A name to give to an image. Errors: ClientError in Docker's words; a digest cannot be given, only computed."""
     new = reference.parse(name)
     if new.digest:
         raise EngineError("refusing to create a tag with a digest reference")
     return new.with_tag()
-
-
-def _pulled(entries: list[dict], manifests: set[str]) -> set[str]:
-    """By which digests an image was pulled: such a name goes with the last tag of its repository."""
-    return {name for manifest in manifests for name in digests_of(entries, manifest)}
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:12]
-
-
-def _refuse_last_name(word: str, image_id: str, names: list[str], users: Sequence[User]) -> None:
-    """Docker does not let the only name of an image go as long as a container, even a stopped one, was made from it."""
-    user = next((user for user in users if user.image == image_id), None)
-    if user and len(names) <= 1:
-        raise EngineError(f'conflict: unable to remove repository reference "{word}" (must force) - container '
-                          f"{_short(user.container)} is using its referenced image {_short(image_id)}")
-
-
-def _conflict(image_id: str, names: list[str], force: bool, users: Sequence[User]) -> str:
-    """Why an image cannot be removed, in Docker's words and order; "" when nothing speaks against it."""
-    head = f"conflict: unable to delete {_short(image_id)}"
-    mine = [user for user in users if user.image == image_id]
-    for user in mine:
-        if user.running:
-            return f"{head} (cannot be forced) - image is being used by running container {_short(user.container)}"
-    if force:
-        return ""
-    if len(names) > 1:
-        return f"{head} (must be forced) - image is referenced in multiple repositories"
-    for user in mine:
-        return f"{head} (must be forced) - image is being used by stopped container {_short(user.container)}"
-    return ""

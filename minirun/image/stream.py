@@ -13,14 +13,14 @@ system. Its own loop takes a damaged header for the end of the archive; ours say
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import tarfile
 
 from minirun.errors import EngineError
 from minirun.image import layout as oci
 from minirun.image.ahead import Ahead
+from minirun.image.compression import TRUNCATED, decompression, decompressor, recognise
+from minirun.image.tap import CHUNK, Tap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,65 +29,14 @@ if TYPE_CHECKING:
 
     from minirun.image.limits import Allowance
 
-CHUNK = 256 * 1024
 #: The bytes of headers that one entry may have, as in Go: they are taken apart in memory, where they become many
 #: times larger.
 HEADER_MAX = 1024 * 1024
 
-#: How a compressed stream begins.
-MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd"))
-
 #: The compressions that the OCI has a media type for.
 MEDIA_TYPES = {"gzip": oci.LAYER_GZIP, "zstd": oci.LAYER_ZSTD}
 
-TRUNCATED = "unexpected EOF"
 INVALID = "archive/tar: invalid tar header"
-
-
-class Tap(io.RawIOBase):
-    """Bytes that pass: counted (against `allowance`, if that is set), digested, and copied to a file when `copy` is a
-    descriptor.
-
-    Arguments: source, an object with `readinto`; head (bytes), what was read from it already; passed, called with
-    the number of bytes each time some have passed; digesting (bool), whether the digest will be asked for.
-    """
-
-    def __init__(self, source: io.RawIOBase | io.BufferedIOBase, head: bytes = b"",
-                 passed: Callable[[int], None] | None = None, *, digesting: bool = True) -> None:
-        self.source = source
-        self.head = head
-        self.passed = passed
-        self.copy = -1
-        self.allowance: Allowance | None = None
-        self.size = 0
-        self._hash = hashlib.sha256() if digesting else None
-
-    @property
-    def digest(self) -> str:
-        """The digest of all that has passed: "sha256:..."."""
-        return f"sha256:{self._hash.hexdigest()}" if self._hash else ""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        view = memoryview(buffer)
-        if self.head:
-            count = min(len(self.head), len(view))
-            view[:count], self.head = self.head[:count], self.head[count:]
-        else:
-            count = self.source.readinto(view) or 0
-        if self._hash:
-            self._hash.update(view[:count])
-        self.size += count
-        rest = view[:count]
-        while self.copy >= 0 and rest:
-            rest = rest[os.write(self.copy, rest):]
-        if self.passed:
-            self.passed(count)
-        if self.allowance:
-            self.allowance.passed(count)
-        return count
 
 
 class Stream:
@@ -105,7 +54,7 @@ class Stream:
         raw = io.FileIO(source, closefd=False) if isinstance(source, int) else source
         head, compression = recognise(raw)
         arriving = Tap(raw, head, passed)
-        self._plain = Tap(_decompressor(compression, arriving)) if compression else arriving
+        self._plain = Tap(decompressor(compression, arriving)) if compression else arriving
         # The blob is kept as it came if the OCI has a media type for it, so that it keeps its digest on the way
         # through us; xz and bzip2 have none, their layers are kept as the plain tar.
         self._stored = arriving if compression in MEDIA_TYPES else self._plain
@@ -132,7 +81,7 @@ class Stream:
 
         Errors: EngineError when the compressed stream is damaged or cut short.
         """
-        with _decompression():
+        with decompression():
             while self._reader.read(CHUNK):
                 pass
 
@@ -223,7 +172,7 @@ class Entries:
                 length -= len(chunk)
 
     def _take(self, size: int) -> bytes:
-        with _decompression():
+        with decompression():
             data = self._reader.read(size)
         self._position += len(data)
         return data
@@ -234,68 +183,3 @@ class Entries:
         while self._position < position:
             if not self._take(min(position - self._position, CHUNK)):
                 raise EngineError(TRUNCATED)
-
-
-def recognise(source: io.RawIOBase) -> tuple[bytes, str]:
-    """The first bytes of a stream, and how it is compressed by them: "" or a name in MAGIC."""
-    head = b""
-    while len(head) < 6 and (more := source.read(6 - len(head))):  # a pipe may hand over single bytes
-        head += more
-    return head, next((name for magic, name in MAGIC if head.startswith(magic)), "")
-
-
-def decompress(source: io.RawIOBase, to: int, allowance: Allowance,
-               passed: Callable[[int], None] | None = None) -> None:
-    """Write the plain bytes of a stream that may be compressed to a file.
-
-    Arguments: to (int), the file's descriptor; allowance, how many there may be; passed, called with the number of
-    source bytes that were read. Errors: EngineError when the compressed stream is damaged, cut short or too much.
-    """
-    head, compression = recognise(source)
-    plain: Any = Tap(source, head, passed, digesting=False)
-    if compression:
-        plain = _decompressor(compression, plain)
-    buffer = memoryview(bytearray(CHUNK))
-    with _decompression():
-        while count := plain.readinto(buffer):
-            allowance.passed(count)
-            rest = buffer[:count]
-            while rest:
-                rest = rest[os.write(to, rest):]
-
-
-def _decompressor(compression: str, source: Tap) -> io.BufferedIOBase:
-    buffered = io.BufferedReader(source, CHUNK)
-    if compression == "gzip":
-        import gzip
-
-        return gzip.GzipFile(fileobj=buffered)
-    if compression == "xz":
-        import lzma
-
-        return lzma.LZMAFile(buffered)
-    if compression == "bzip2":
-        import bz2
-
-        return bz2.BZ2File(buffered)
-    try:
-        from compression import zstd  # type: ignore[import-not-found]  # Python 3.14
-    except ImportError:
-        # not `zstandard`, which takes a stream that was cut short for one that is whole
-        from backports import zstd
-    return zstd.ZstdFile(buffered)
-
-
-class _decompression:
-    """Puts what the decompressors raise into one line: `with _decompression(): ...`."""
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, EOFError):
-            raise EngineError(TRUNCATED) from None
-        # zlib, lzma and zstd have errors of their own; gzip and bz2 raise OSError without an errno
-        named = type(error).__name__ in ("error", "LZMAError", "ZstdError")
-        if named or (isinstance(error, OSError) and not error.errno):
-            raise EngineError(f"the compressed data is damaged: {str(error).lower()}") from None

@@ -15,7 +15,9 @@ from minirun.engine import about
 from minirun.errors import EngineError
 from minirun.image.arrival import Arrival
 from minirun.image.names import PULLED
+from minirun.image.removal import remove
 from minirun.image.store import Images, parse_tag
+from minirun.image.sweeping import sweep
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 
@@ -92,10 +94,10 @@ def test_the_second_layer_is_not_what_it_should_be(images, two, lasting):
 def test_a_sweep_leaves_an_image_on_its_way_alone(images, two):
     with Arrival(images.layout) as arrival:
         add(arrival, two[0])
-        assert images.layout.sweep() == []
+        assert sweep(images.layout) == []
         add(arrival, two[1])
         arrival.finish(config(*map(digest, two)), [parse_tag("a")])
-    assert images.layout.sweep() == []
+    assert sweep(images.layout) == []
     assert images.find("a").layers
 
 
@@ -103,7 +105,7 @@ def test_what_lasts_belongs_to_nobody(images, two):
     with pytest.raises(EngineError), Arrival(images.layout, lasting=True) as arrival:
         add(arrival, two[0])
         raise EngineError("interrupted")
-    (path, facts) = images.layout.sweep()
+    (path, facts) = sweep(images.layout)
     assert {path, facts} == {f"{images.layout.layer(digest(two[0]))}{end}" for end in ("", ".json")}
 
 
@@ -117,7 +119,7 @@ def test_a_removal_leaves_an_image_on_its_way_what_it_needs(images, two):
         arrival.finish(config(*digests), [parse_tag("first")])
     with Arrival(images.layout) as arrival:
         assert all(arrival.has(*pair) for pair in zip(digests, descriptors))
-        assert images.remove("first")[0] == "Untagged: first:latest"
+        assert remove(images, "first")[0] == "Untagged: first:latest"
         other = json.dumps({**json.loads(config(*digests)), "author": "me"}).encode()
         arrival.finish(other, [parse_tag("second")])
     image = images.find("second")

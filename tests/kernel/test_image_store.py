@@ -18,7 +18,9 @@ import pytest
 import minirun
 from minirun.errors import ClientError, EngineError, KernelError, MinirunError, NoSuchImage
 from minirun.image import archive, overlay
-from minirun.image.store import Images, User
+from minirun.image.removal import User, remove
+from minirun.image.store import Images
+from minirun.image.sweeping import sweep
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 
@@ -256,23 +258,23 @@ def test_removing_the_last_name_removes_the_image(images: Images, source: str) -
     image_id = archive.import_tar(images, source, "imp:1")
     images.tag("imp:1", "other:t")
     layer = "sha256:" + digest_of(Path(source))
-    assert images.remove("other:t") == ["Untagged: other:t"]
-    assert images.remove("imp:1") == ["Untagged: imp:1", f"Deleted: {image_id}", f"Deleted: {layer}"]
+    assert remove(images, "other:t") == ["Untagged: other:t"]
+    assert remove(images, "imp:1") == ["Untagged: imp:1", f"Deleted: {image_id}", f"Deleted: {layer}"]
     assert on_disk(images) == {"blobs/sha256": [], "layers": [], "tmp": []}
     assert images.every() == []
     with pytest.raises(NoSuchImage):
-        images.remove("imp:1")
+        remove(images, "imp:1")
 
 
 def test_removing_by_id(images: Images, source: str) -> None:
     image_id = archive.import_tar(images, source, "a")
     images.tag("a", "b")
     with pytest.raises(EngineError) as caught:
-        images.remove(image_id[7:19])
+        remove(images, image_id[7:19])
     assert str(caught.value) == (
         f"conflict: unable to delete {image_id[7:19]} (must be forced) - image is referenced in multiple repositories"
     )
-    lines = images.remove(image_id[7:19], force=True)
+    lines = remove(images, image_id[7:19], force=True)
     assert sorted(lines[:2]) == ["Untagged: a:latest", "Untagged: b:latest"]
     assert lines[2] == f"Deleted: {image_id}"
 
@@ -280,19 +282,19 @@ def test_removing_by_id(images: Images, source: str) -> None:
 def test_removing_by_digest_is_like_by_id(images: Images, source: str) -> None:
     image_id = archive.import_tar(images, source, "a")
     digest = images.find("a").digest
-    assert images.remove(f"a@{digest}")[:2] == ["Untagged: a:latest", f"Deleted: {image_id}"]
+    assert remove(images, f"a@{digest}")[:2] == ["Untagged: a:latest", f"Deleted: {image_id}"]
     assert images.every() == []
 
 
 def test_removing_by_id_takes_the_only_name_along(images: Images, source: str) -> None:
     image_id = archive.import_tar(images, source, "a")
-    assert images.remove(image_id)[:2] == ["Untagged: a:latest", f"Deleted: {image_id}"]
+    assert remove(images, image_id)[:2] == ["Untagged: a:latest", f"Deleted: {image_id}"]
 
 
 def test_shared_layers_stay(images: Images, source: str) -> None:
     archive.import_tar(images, source, "a")
     other = archive.import_tar(images, source, "b")
-    assert len(images.remove("a")) == 2
+    assert len(remove(images, "a")) == 2
     assert os.path.exists(f"{images.find('b').layers[0]}/bin/sh")
     assert images.find("b").id == other
 
@@ -305,21 +307,21 @@ def test_the_image_of_a_stopped_container(images: Images, source: str) -> None:
     layer = images.find("alpine").layers[0]
     users = [User(CONTAINER, image_id, False)]
     with pytest.raises(EngineError) as caught:
-        images.remove("alpine", users=users)
+        remove(images, "alpine", users=users)
     assert str(caught.value) == (
         'conflict: unable to remove repository reference "alpine" (must force) - container '
         f"0cc10783a800 is using its referenced image {image_id[7:19]}"
     )
     with pytest.raises(EngineError) as caught:
-        images.remove(image_id, users=users)
+        remove(images, image_id, users=users)
     assert str(caught.value) == (
         f"conflict: unable to delete {image_id[7:19]} (must be forced) - image is being used by "
         "stopped container 0cc10783a800"
     )
-    assert images.remove("alpine", force=True, users=users) == ["Untagged: alpine:latest", f"Deleted: {image_id}"]
+    assert remove(images, "alpine", force=True, users=users) == ["Untagged: alpine:latest", f"Deleted: {image_id}"]
     assert os.path.exists(f"{layer}/bin/sh")  # the container stands on it
-    assert images.layout.sweep([f"sha256:{os.path.basename(layer)}"]) == []
-    assert sorted(images.layout.sweep()) == [layer, f"{layer}-init", f"{layer}.json"]
+    assert sweep(images.layout, [f"sha256:{os.path.basename(layer)}"]) == []
+    assert sorted(sweep(images.layout)) == [layer, f"{layer}-init", f"{layer}.json"]
     assert on_disk(images)["layers"] == []
 
 
@@ -329,8 +331,8 @@ def test_the_image_of_a_running_container(images: Images, source: str) -> None:
     with pytest.raises(
         EngineError, match=f"{image_id[7:19]} \\(cannot be forced\\) - image is being used by running container 0cc"
     ):
-        images.remove(image_id, force=True, users=users)
-    assert images.remove("alpine", force=True, users=users) == ["Untagged: alpine:latest"]
+        remove(images, image_id, force=True, users=users)
+    assert remove(images, "alpine", force=True, users=users) == ["Untagged: alpine:latest"]
     [image] = images.every()
     assert (image.id, image.names) == (image_id, [])
     assert images.find(image_id[7:19]).layers
@@ -339,13 +341,13 @@ def test_the_image_of_a_running_container(images: Images, source: str) -> None:
 def test_one_of_two_names_goes_although_a_container_runs(images: Images, source: str) -> None:
     image_id = archive.import_tar(images, source, "a")
     images.tag("a", "b")
-    assert images.remove("a", users=[User(CONTAINER, image_id, True)]) == ["Untagged: a:latest"]
+    assert remove(images, "a", users=[User(CONTAINER, image_id, True)]) == ["Untagged: a:latest"]
 
 
 def test_a_layer_stays_for_a_container_of_another_image(images: Images, source: str) -> None:
     archive.import_tar(images, source, "a")
     chain = images.find("a").chain_ids
-    assert len(images.remove("a", users=[User(CONTAINER, "sha256:" + "0" * 64, False, chain)])) == 2
+    assert len(remove(images, "a", users=[User(CONTAINER, "sha256:" + "0" * 64, False, chain)])) == 2
 
 
 # ---- crashes and crowds --------------------------------------------------------------------------------------------
@@ -359,7 +361,7 @@ def test_an_import_that_is_killed_leaves_nothing_that_is_listed(images: Images, 
     while not (os.path.isdir(f"{images.layout.root}/tmp") and on_disk(images)["tmp"]):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert images.layout.sweep() == []  # its maker lives
+    assert sweep(images.layout) == []  # its maker lives
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdin.close()
@@ -401,9 +403,9 @@ def test_a_fresh_blob_of_another_tool_is_left_alone(images: Images, source: str)
     archive.import_tar(images, source, "a")
     stranger = Path(images.layout.root, "blobs/sha256", "f" * 64)
     stranger.write_bytes(b"in the making")
-    assert images.layout.sweep() == []
+    assert sweep(images.layout) == []
     os.utime(stranger, (0, 0))
-    assert images.layout.sweep() == [str(stranger)]
+    assert sweep(images.layout) == [str(stranger)]
 
 
 # ---- what other tools put there ------------------------------------------------------------------------------------
@@ -456,7 +458,7 @@ def test_an_image_of_another_tool_is_found_and_unpacked(images: Images, tmp_path
     assert on_disk(images)["tmp"] == []
     assert image.size == 4  # the whiteout's byte counts, as with Docker
     overlay.ensure_init_layer(image.layers)
-    assert len(images.remove("tool:1")) == 4
+    assert len(remove(images, "tool:1")) == 4
     assert on_disk(images)["layers"] == []
 
 
