@@ -48,7 +48,7 @@ def decompress(source: io.RawIOBase, to: int, allowance: Allowance,
                 rest = rest[os.write(to, rest):]
 
 
-def decompressor(compression: str, source: Tap) -> io.BufferedIOBase:
+def decompressor(compression: str, source: Tap) -> io.RawIOBase | io.BufferedIOBase:
     """The plain bytes of a compressed source. Arguments: compression (str), as `recognise` names it."""
     buffered = io.BufferedReader(source, CHUNK)
     if compression == "gzip":
@@ -56,9 +56,9 @@ def decompressor(compression: str, source: Tap) -> io.BufferedIOBase:
 
         return gzip.GzipFile(fileobj=buffered)
     if compression == "xz":
-        import lzma
+        from minirun.image.xz import Xz
 
-        return lzma.LZMAFile(buffered)
+        return Xz(buffered)
     if compression == "bzip2":
         import bz2
 

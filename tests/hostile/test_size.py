@@ -82,11 +82,14 @@ def test_a_disk_that_is_full(house, host, small_disk):
 
 def write_many(path: Path, count: int) -> None:
     """A tar of so many empty files, a thousand to a directory; by and by, for nobody holds all of it."""
+    nameless = entry("")[0].tobuf(tarfile.GNU_FORMAT)
+    checksum = int(nameless[148:154], 8)
     with gzip.open(path, "wb", compresslevel=1) as file:
         for number in range(count):
             if number % 1000 == 0:
                 file.write(folder(f"d{number // 1000}")[0].tobuf(tarfile.GNU_FORMAT))
-            file.write(entry(f"d{number // 1000}/{number}")[0].tobuf(tarfile.GNU_FORMAT))
+            name = b"d%d/%d" % (number // 1000, number)
+            file.write(name.ljust(100, b"\0") + nameless[100:148] + b"%06o\0 " % (checksum + sum(name)) + nameless[156:])
         file.write(bytes(1024))
 
 

@@ -21,6 +21,7 @@ from minirun.image.arrival import Arrival
 from minirun.image.limits import Allowance, Limits
 from minirun.image.load import load
 from minirun.image.store import Images
+from minirun.image.xz import Xz
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 MB = 1_000_000
@@ -124,3 +125,20 @@ def test_the_config_file_says_how_large(tmp_path: Path, monkeypatch: pytest.Monk
     config.write_text("{}")
     found = places.image_limits()
     assert (found.size, found.files) == (limits.SIZE, limits.FILES)
+
+
+def test_xz_that_wants_all_memory(tmp_path: Path) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 27, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3}]
+    data = lzma.compress(ZEROS, filters=filters)
+    assert refused(Images(str(tmp_path / "images")), data) == "xz wants more than 96 MiB of memory"
+
+
+@pytest.mark.parametrize("between", [b"", bytes(4), bytes(300_000)])
+def test_xz_in_several_streams(between: bytes) -> None:
+    halves = os.urandom(300_000), bytes(500_000)
+    data = b"".join(lzma.compress(half, preset=9) + between for half in halves)
+    assert io.BufferedReader(Xz(io.BufferedReader(io.BytesIO(data)))).read() == b"".join(halves)  # type: ignore[arg-type]
+    with pytest.raises(EOFError):
+        io.BufferedReader(Xz(io.BufferedReader(io.BytesIO(data.rstrip(b"\0")[:-5])))).read()  # type: ignore[arg-type]
+    with pytest.raises(lzma.LZMAError):
+        io.BufferedReader(Xz(io.BufferedReader(io.BytesIO(data + b"rubbish")))).read()  # type: ignore[arg-type]
