@@ -89,7 +89,8 @@ def write_many(path: Path, count: int) -> None:
             if number % 1000 == 0:
                 file.write(folder(f"d{number // 1000}")[0].tobuf(tarfile.GNU_FORMAT))
             name = b"d%d/%d" % (number // 1000, number)
-            file.write(name.ljust(100, b"\0") + nameless[100:148] + b"%06o\0 " % (checksum + sum(name)) + nameless[156:])
+            summed = b"%06o\0 " % (checksum + sum(name))
+            file.write(name.ljust(100, b"\0") + nameless[100:148] + summed + nameless[156:])
         file.write(bytes(1024))
 
 

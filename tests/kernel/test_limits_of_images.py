@@ -141,4 +141,4 @@ def test_xz_in_several_streams(between: bytes) -> None:
     with pytest.raises(EOFError):
         io.BufferedReader(Xz(io.BufferedReader(io.BytesIO(data.rstrip(b"\0")[:-5])))).read()  # type: ignore[arg-type]
     with pytest.raises(lzma.LZMAError):
-        io.BufferedReader(Xz(io.BufferedReader(io.BytesIO(data + b"rubbish")))).read()  # type: ignore[arg-type]
+        io.BufferedReader(Xz(io.BufferedReader(io.BytesIO(data + b"rubbish behind it")))).read()  # type: ignore[arg-type]
