@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from minirun.image.pull import Witness
+from minirun.image.witness import Witness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from minirun.image.pull import Witness
     from minirun.image.reference import Reference
+    from minirun.image.witness import Witness
 
 #: Images for which there is a recipe that makes them of what their distribution publishes.
 RECIPES = ("alpine", "busybox", "debian")

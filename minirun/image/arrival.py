@@ -18,6 +18,7 @@ from minirun.image import layers, overlay
 from minirun.image import layout as oci
 from minirun.image.config import check as check_config
 from minirun.image.digests import chain_ids
+from minirun.image.draft import Draft
 from minirun.image.names import CREATED, ID, NEVER, SIZE, named, with_entry
 from minirun.image.stream import Stream
 from minirun.image.turn import Turn
@@ -49,7 +50,7 @@ class Arrival:
         self.descriptors: list[dict] = []
         self.notes: dict[str, str] = {}
         self._adopted: list[str] = []
-        self._draft = layout.draft()
+        self._draft = Draft(layout)
 
     def __enter__(self) -> Arrival:
         self.draft = self._draft.__enter__()

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import urllib3
 
     from minirun.image.arrival import Arrival
-    from minirun.image.pull import Witness
     from minirun.image.registry import Registry
+    from minirun.image.witness import Witness
 
 #: How many layers come at the same time, as in dockerd.
 THREADS = 3

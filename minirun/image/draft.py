@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 class Draft:
-    """A directory under tmp/ that is removed at the end, or when the next draft is begun if its maker was killed.
+    """A directory under tmp/: `with Draft(layout) as path: ...`.
 
+    It is removed at the end, or when the next draft is begun if its maker was killed.
     The maker holds a flock(2) on the directory itself: the kernel lets go of it when the process ends, however it
     ends, so nobody has to ask whether a pid is still the same process.
     """

@@ -28,7 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from minirun.image.draft import Draft
     from minirun.image.limits import Allowance, Limits
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -158,12 +157,6 @@ class Layout:
             return store.read(f"{self.layer(chain_id)}.json")
         except FileNotFoundError:
             return {}
-
-    def draft(self) -> Draft:
-        """A directory to make something in, out of sight: `with layout.draft() as path: ...`."""
-        from minirun.image.draft import Draft  # a start of a container makes none
-
-        return Draft(self)
 
     def discard_layer(self, path: str) -> None:
         """Remove an unpacked layer with its -init layer and facts, with the lock held.

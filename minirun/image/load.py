@@ -21,6 +21,7 @@ from minirun.image.arrival import Arrival
 from minirun.image.bundle import Bundle
 from minirun.image.config import check as check_config
 from minirun.image.digests import sha256
+from minirun.image.draft import Draft
 from minirun.image.progress import progress
 from minirun.image.strangers import shown
 
@@ -60,7 +61,7 @@ def load(images: Images, source: str, report: Callable[[str], None], *, quiet: b
     """
     fd = _open(source)
     try:
-        with images.layout.draft() as draft:
+        with Draft(images.layout) as draft:
             with progress("Reading", fd, hidden=quiet) as passed:
                 bundle = Bundle(fd, draft, images.layout.allowance(), passed)
             try:

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from minirun import store
 from minirun.errors import EngineError, KernelError
 from minirun.image import layout as oci
+from minirun.image.draft import Draft
 from minirun.image.names import PULLED
 from minirun.image.tap import CHUNK
 
@@ -50,7 +51,7 @@ def ensure_packed(images: Images, image: Image) -> Image:
                for entry in images.layout.index())
     if came or not any(layer["mediaType"] in PACKED for layer in layers):
         return image
-    with images.layout.draft() as draft:
+    with Draft(images.layout) as draft:
         return _Packing(images, image, draft).image()
 
 

@@ -19,11 +19,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.image.pull import Witness
     from minirun.image.reference import Reference
     from minirun.image.registry import Registry
     from minirun.image.source import Source
     from minirun.image.store import Image, Images
+    from minirun.image.witness import Witness
 
 #: How many layers go at the same time, as in dockerd.
 THREADS = 5

@@ -23,6 +23,7 @@ from minirun.errors import ClientError, EngineError, NoSuchImage
 from minirun.image import compression, reference
 from minirun.image import layout as oci
 from minirun.image.digests import chain_ids, sha256
+from minirun.image.draft import Draft
 from minirun.image.tap import CHUNK
 
 TYPE_CHECKING = False
@@ -83,7 +84,7 @@ def save(images: Images, chosen: Sequence[tuple[Image, list[Reference]]], fd: in
     Arguments: chosen, as `choose` gives them; fd (int), where to: a file, a pipe.
     Errors: OSError of `fd` (a full disk, a closed pipe); EngineError for an image that is damaged.
     """
-    with images.layout.draft() as draft:
+    with Draft(images.layout) as draft:
         with images.layout.lock():  # from here on `rmi` leaves us what we need
             images.layout.need(draft, [], [blob["digest"] for image, _ in chosen
                                            for blob in (image.manifest["config"], *image.manifest["layers"])])
