@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minirun.cli.quoting import quote
-from minirun.cli.template_values import FUNCTIONS, NO_VALUE, Lazy, Map, Null, Reason, shown, type_name
+from minirun.cli.template_values import FUNCTIONS, NO_VALUE, Lazy, Map, Null, Reason, Struct, shown, type_name
 from minirun.cli.template_words import TemplateError
 
 TYPE_CHECKING = False
@@ -152,6 +152,8 @@ class Evaluation:
             key = name if name in value else next((key for key in value if key.upper() == name.upper() != key), "")
             if key and name[0].isupper():
                 return value[key].get() if isinstance(value[key], Lazy) else value[key]
+            if isinstance(value, Struct) and name in value.left_out:
+                return value.left_out[name]
             raise self.fail(self.missing(name), position, source)
         if value is None or isinstance(value, Null):
             raise self.fail(f"nil pointer evaluating interface {{}}.{name}", position, source)

@@ -18,6 +18,14 @@ class Map(dict):
     """An object with keys that are data, such as labels."""
 
 
+class Struct(dict):
+    """An object with fixed fields, of which JSON leaves some out. `.left_out` (dict): those, and what Go has there."""
+
+    def __init__(self, fields: dict[str, object], left_out: dict[str, object]) -> None:
+        super().__init__(fields)
+        self.left_out = left_out
+
+
 class Row(dict):
     """A line of a list. As JSON its fields are sorted, and <, > and & are written as Go writes them for a web page."""
 

@@ -139,3 +139,26 @@ def test_a_field_that_a_list_does_not_have():
         Format("{{.Nope}}", kind="*formatter.ContainerContext", heads=HEADS, columns=()).try_out()
     assert str(caught.value).endswith(
         "template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *formatter.ContainerContext")
+
+
+@pytest.mark.parametrize(("field", "shown"), [
+    (".HostConfig.Mounts", "[]"), (".HostConfig.Tmpfs", "map[]"), (".HostConfig.Sysctls", "map[]"),
+    (".HostConfig.StorageOpt", "map[]"), (".HostConfig.Init", "<nil>"), (".Config.MacAddress", ""),
+    (".Config.StopTimeout", "<nil>"), (".Config.ExposedPorts", "map[]"), (".Config.Healthcheck", "<nil>"),
+    (".Config.StopSignal", ""), (".Config.NetworkDisabled", "false"), (".Config.ArgsEscaped", "false"),
+    (".Config.Shell", "[]"), (".State.Health", "<nil>"), (".SizeRw", "<nil>"), ("json .HostConfig.Mounts", "null"),
+    ("json .State", "{}"), ("if .State.Health", None),
+])
+def test_fields_that_inspect_leaves_out_are_empty_and_not_unknown(field, shown):
+    """As a real Docker 20.10 answers for a container that was created without any option."""
+    container = shaped({"State": {}, "Config": {}, "HostConfig": {"LogConfig": {"Config": {}}}})
+    if shown is None:
+        assert Template(f"{{{{{field}}}}}yes{{{{else}}}}no{{{{end}}}}").execute(container) == "no"
+    else:
+        assert Template(f"{{{{{field}}}}}").execute(container) == shown
+
+
+@pytest.mark.parametrize("field", [".HostConfig.Annotations", ".State.Nosuch", ".HostConfig.LogConfig.Config.x.y"])
+def test_fields_that_are_unknown_stay_so(field):
+    with pytest.raises(TemplateError):
+        Template(f"{{{{{field}}}}}").execute(shaped({"State": {}, "HostConfig": {"LogConfig": {"Config": {}}}}))
