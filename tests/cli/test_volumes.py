@@ -318,7 +318,7 @@ def test_the_cli_is_killed_while_it_makes_volumes(minirun, host, image, options)
     began = time.monotonic()
     minirun.ok("run", *options, image, "true")
     duration = time.monotonic() - began
-    for _ in range(25):
+    for _ in range(12):
         process = minirun.popen("create", *options, image, "true")
         time.sleep(chance.uniform(0, duration))
         process.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,17 @@ class Courts:
         """End both hosts, with all that is in them."""
         self.court = None
         self.hosts.close()
+
+    @contextlib.contextmanager
+    def opened_for_images(self, name: str) -> Iterator[Court]:
+        """Two hosts of one's own, whose images nobody gets afterwards: Docker's data root goes from host to host."""
+        self.close()
+        try:
+            with self.opened(Scenario(name, "", first=True)) as court:
+                yield court
+        finally:
+            self.close()
+            shutil.rmtree(self.scratch / "docker", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from court import Scenario
 from engines import Docker, Twin, begin, finish
 from throwaway import wait_for
 
@@ -88,8 +87,7 @@ SCENARIOS = {
 
 @pytest.fixture(scope="module")
 def twins(courts) -> Iterator[tuple[Twin, Twin]]:
-    courts.close()
-    with courts.opened(Scenario("images", "", first=True)) as court:
+    with courts.opened_for_images("images") as court:
         servers = []
         for twin in court.twins:
             twin.file("/run/etc/registry.yml", REGISTRY)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from court import Scenario
 from crafted import DISPUTED, IMAGES, write_docker_archive, write_oci_layout
 from engines import Twin, begin, finish
 
@@ -108,10 +107,9 @@ def beyond(found: set[tuple[str, str]], peer: str, image: str) -> set[tuple[str,
 @pytest.fixture(scope="module")
 def twins(courts, tmp_path_factory) -> Iterator[tuple[Twin, Twin]]:
     """Docker and minirun, with all crafted images."""
-    courts.close()
     archive = tmp_path_factory.mktemp("archive") / "crafted.tar"
     write_docker_archive(archive, *IMAGES)
-    with courts.opened(Scenario("unpack", "", first=True)) as court:
+    with courts.opened_for_images("unpack") as court:
         said = [ok(twin, "load", "-i", str(archive)) for twin in court.twins]
         assert said[0] == said[1]
         assert said[0].count("Loaded image: ") == len(IMAGES)
