@@ -27,7 +27,7 @@ run: alpine ## a shell in an Alpine container; without a terminal, a short tour 
 	fi
 
 test: alpine .venv/tests ## all tests, as CI runs them; TESTS=tests/unit for some of them
-	@.venv/bin/pytest -m "not vm" -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	@.venv/bin/pytest -m "not vm" -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-vm: alpine .venv/tests ## the tests on a machine with cgroup v2 alone; MINIRUN_VM says how to run one
 	@.venv/bin/pytest -m vm $(TESTS)
