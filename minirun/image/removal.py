@@ -48,6 +48,8 @@ def remove(images: Images, word: str, force: bool = False, users: Sequence[User]
         entries = layout.index()
         digest, by_name = images.locate(entries, word)
         image_id = layout.read(digest)["config"]["digest"]
+        # A name that the id begins with as well ("b") counts as the id, as in Docker (isImageIDPrefix).
+        by_name = by_name and not any(whole.startswith(word) for whole in (image_id, image_id.removeprefix("sha256:")))
         same = {entry["digest"] for entry in entries
                 if layout.read(entry["digest"])["config"]["digest"] == image_id}
         names = names_of(entries, same)

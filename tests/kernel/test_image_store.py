@@ -279,6 +279,18 @@ def test_removing_by_id(images: Images, source: str) -> None:
     assert lines[2] == f"Deleted: {image_id}"
 
 
+def test_a_name_that_the_id_begins_with_counts_as_the_id(images, tmp_path):
+    """As in Docker, where it was found by chance: one in sixteen images cannot be untagged by the name "b"."""
+    image_id = archive.import_tar(images, make_tar(tmp_path / "a", "x"), "one:1")
+    letter = image_id[7]
+    images.tag("one:1", letter)
+    with pytest.raises(EngineError, match="must be forced"):
+        remove(images, letter)
+    assert remove(images, f"{letter}:latest") == [f"Untagged: {letter}:latest"]
+    images.tag("one:1", f"{letter}:2")
+    assert remove(images, "one:1") == ["Untagged: one:1"]
+
+
 def test_removing_by_digest_is_like_by_id(images: Images, source: str) -> None:
     image_id = archive.import_tar(images, source, "a")
     digest = images.find("a").digest

@@ -139,9 +139,9 @@ def echo(connection: socket.socket) -> None:
 
 def eventually(what, seconds: float = 10) -> bool:
     deadline = time.monotonic() + seconds
-    while not what() and time.monotonic() < deadline:
+    while not (found := what()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    return what()
+    return found  # asked once more, it may be no longer so: somebody who still stood at the door has come in
 
 
 @pytest.fixture(scope="module", autouse=True)
