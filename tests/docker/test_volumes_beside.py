@@ -69,6 +69,7 @@ def told(twin: Twin, *words: str) -> tuple[int, str, str]:
 def plain(twin: Twin, text: str) -> str:
     text = text.replace(str(twin.data), "DATA").replace("minirun", "docker")
     text = re.sub(r"[^ ]*/(rootfs|merged)/", "ROOT/", text)
+    text = text.replace("c=,a=b", "a=b,c=")  # labels, in Docker in the order of a Go map
     return re.sub(r"[0-9a-f]{64}", "HEX", re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "MOMENT", text))
 
 
