@@ -13,6 +13,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 from throwaway import Host, wait_for
 
@@ -147,23 +148,39 @@ class Real:
         assert done.returncode == 0, done.stderr
 
 
-class Fake:
-    """tests/fake_registry.py in a host: `.name`, `.directory`; what was asked is in `.log()`."""
+class Scripted:
+    """A server of our own in a host: a script that reads its mood from `mood.json` in its directory."""
 
-    def __init__(self, host: Host, directory: Path, port: int = 5001) -> None:
-        self.host, self.directory, self.port, self.name = host, directory, port, f"127.0.0.1:{port}"
-        for part in ("manifests", "blobs"):
-            (directory / part).mkdir(parents=True)
+    script: Path
+
+    def __init__(self, host: Host, directory: Path, port: int) -> None:
+        self.host, self.directory, self.port = host, directory, port
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Fake]:
-        with self.host.popen(sys.executable, str(FAKE), str(self.port), str(self.directory),
+    def running(self) -> Iterator[Self]:
+        with self.host.popen(sys.executable, str(self.script), str(self.port), str(self.directory),
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
             try:
                 assert server.stdout and server.stdout.readline() == "ready\n"
                 yield self
             finally:
                 server.kill()
+
+    def mood(self, **words: object) -> None:
+        """How it behaves from now on."""
+        (self.directory / "mood.json").write_text(json.dumps(words))
+
+
+class Fake(Scripted):
+    """tests/fake_registry.py in a host: `.name`, `.directory`; what was asked is in `.log()`."""
+
+    script = FAKE
+
+    def __init__(self, host: Host, directory: Path, port: int = 5001) -> None:
+        super().__init__(host, directory, port)
+        self.name = f"127.0.0.1:{port}"
+        for part in ("manifests", "blobs"):
+            (directory / part).mkdir(parents=True)
 
     def put(self, image: Image, tag: str = "latest") -> None:
         """Have an image in it."""
@@ -172,10 +189,6 @@ class Fake:
         for blob, data in image.blobs.items():
             (self.directory / "blobs" / blob).write_bytes(data)
 
-    def mood(self, **words: object) -> None:
-        """How it behaves from now on."""
-        (self.directory / "mood.json").write_text(json.dumps(words))
-
     def log(self, part: str = "") -> list[dict]:
         """What was asked, of those paths that have `part` in them."""
         file = self.directory / "log"
@@ -183,29 +196,22 @@ class Fake:
         return [line for line in map(json.loads, lines) if part in line["path"]]
 
 
-class TokenServer:
+class TokenServer(Scripted):
     """tests/token_server.py in a host; `.more` is what the config of a registry says that believes it."""
 
+    script = TOKENS
+
     def __init__(self, host: Host, directory: Path, port: int = 5105) -> None:
-        self.host, self.directory, self.port = host, directory, port
+        super().__init__(host, directory, port)
         directory.mkdir()
         self.more = (f'auth: {{token: {{realm: "http://127.0.0.1:{port}/token?a=b", service: lab, issuer: lab, '
                      f"rootcertbundle: {directory}/crt}}}}\n")
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[TokenServer]:
+    def running(self) -> Iterator[Self]:
         certificate(self.host, self.directory)
-        with self.host.popen(sys.executable, str(TOKENS), str(self.port), str(self.directory),
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
-            try:
-                assert server.stdout and server.stdout.readline() == "ready\n"
-                yield self
-            finally:
-                server.kill()
-
-    def mood(self, **words: object) -> None:
-        """How it behaves from now on."""
-        (self.directory / "mood.json").write_text(json.dumps(words))
+        with super().running():
+            yield self
 
     def log(self) -> list[dict]:
         """What was asked since the last look."""

@@ -157,3 +157,20 @@ def test_another_repository_has_no_digest_before_it_is_pushed_to(minirun, host, 
     minirun.ok("push", "-q", f"{registry.name}/y")
     digests = json.loads(minirun.ok("image", "inspect", "-f", "{{json .RepoDigests}}", f"{registry.name}/y"))
     assert [digest.partition("@")[0] for digest in digests] == [f"{registry.name}/x", f"{registry.name}/y"]
+
+
+def test_a_damaged_layer_is_not_packed(minirun, host, registry, tmp_path):
+    """Nobody is sent what the image's config does not know, and the image stays as it was."""
+    name = f"{registry.name}/damaged"
+    (tmp_path / "file").write_bytes(b"x" * 5000)
+    host.run("tar", "cf", tmp_path / "layer.tar", "-C", tmp_path, "file", check=True)
+    minirun.ok("import", str(tmp_path / "layer.tar"), name)
+    [diff_id] = json.loads(minirun.ok("image", "inspect", "-f", "{{json .RootFS.Layers}}", name))
+    blob, index = host.data / "images/blobs" / diff_id.replace(":", "/"), host.data / "images/index.json"
+    before, data = index.read_text(), bytearray(blob.read_bytes())
+    data[1000] ^= 1
+    blob.write_bytes(data)
+    result = minirun("push", "-q", name)
+    assert (result.code, result.err) == (1, f"layer {diff_id} is damaged: its content does not match its digest\n")
+    assert index.read_text() == before
+    assert not list((host.data / "images/tmp").glob("draft-*"))
