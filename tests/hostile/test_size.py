@@ -47,16 +47,20 @@ def test_a_bomb(house, fake, pack):
 
 @pytest.fixture
 def small_disk(house, host) -> Iterator[Path]:
-    """The store is on a disk of 64 MiB."""
-    host.run("mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=20000", "none", str(house.store), check=True)
+    """The store is on a disk of 400 MiB: its last twentieth is more than what is written between two looks at it."""
+    host.run("mount", "-t", "tmpfs", "-o", "size=400m,nr_inodes=20000", "none", str(house.store), check=True)
     yield house.store
     host.run("umount", str(house.store), check=True)
 
 
-@pytest.mark.parametrize("pack", [["cat"], ["gzip"]], ids=["plain", "gzip"])
-def test_a_bomb_leaves_the_others_room_on_the_disk(house, host, small_disk, pack):
-    (house.given / "layer").write_bytes(zeros(100 * MB, pack))
-    house.assert_refused(house("import", str(house.given / "layer")), "no space left on device")
+#: By this text our own refusal, which comes before the disk is full, is known from the kernel's.
+SPARED = "no space left on device: an image may take what is free, but for the last twentieth"
+
+
+@pytest.mark.parametrize(("pack", "size"), [(["cat"], 250 * MB), (["gzip"], 450 * MB)], ids=["plain", "gzip"])
+def test_a_bomb_leaves_the_others_room_on_the_disk(house, host, small_disk, pack, size):
+    (house.given / "layer").write_bytes(zeros(size, pack))
+    house.assert_refused(house("import", str(house.given / "layer")), SPARED)
     used = int(host.run("df", "--output=used", str(small_disk), check=True).stdout.split()[-1])
     assert used < 1000  # KiB
     house.assert_empty()
@@ -64,7 +68,7 @@ def test_a_bomb_leaves_the_others_room_on_the_disk(house, host, small_disk, pack
 
 def test_a_crowd_leaves_the_others_inodes(house, small_disk):
     (house.given / "layer").write_bytes(gzip.compress(tar(*(entry(f"{number}") for number in range(25_000)))))
-    house.assert_refused(house("import", str(house.given / "layer")), "no space left on device")
+    house.assert_refused(house("import", str(house.given / "layer")), SPARED)
     house.assert_empty()
 
 
