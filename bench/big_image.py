@@ -36,14 +36,28 @@ class Image:
             size = (megabytes << 20) // layers
             made = list(workers.map(_write_layer, [place] * layers, range(layers), [size] * layers))
         self.files = sum(count for count, _, _ in made)
-        config = self._blob(json.dumps({
-            "architecture": "amd64", "os": "linux", "created": "2026-01-01T00:00:00Z", "config": {"Cmd": ["sh"]},
-            "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id, _ in made]},
-            "history": [{"created": "2026-01-01T00:00:00Z"}] * layers}).encode())
-        (place / "manifest.json").write_text(json.dumps({
-            "schemaVersion": 2, "mediaType": f"{TYPE}distribution.manifest.v2+json",
-            "config": {"mediaType": f"{TYPE}container.image.v1+json", **config},
-            "layers": [{"mediaType": f"{TYPE}image.rootfs.diff.tar.gzip", **blob} for _, _, blob in made]}))
+        config = self._blob(
+            json.dumps(
+                {
+                    "architecture": "amd64",
+                    "os": "linux",
+                    "created": "2026-01-01T00:00:00Z",
+                    "config": {"Cmd": ["sh"]},
+                    "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id, _ in made]},
+                    "history": [{"created": "2026-01-01T00:00:00Z"}] * layers,
+                }
+            ).encode()
+        )
+        (place / "manifest.json").write_text(
+            json.dumps(
+                {
+                    "schemaVersion": 2,
+                    "mediaType": f"{TYPE}distribution.manifest.v2+json",
+                    "config": {"mediaType": f"{TYPE}container.image.v1+json", **config},
+                    "layers": [{"mediaType": f"{TYPE}image.rootfs.diff.tar.gzip", **blob} for _, _, blob in made],
+                }
+            )
+        )
         (place / "version").write_text("Directory Transport Version: 1.1\n")
 
     def _blob(self, data: bytes) -> dict:
@@ -61,8 +75,11 @@ def _write_layer(place: Path, number: int, size: int) -> tuple[int, str, dict]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     path.rename(place / digest)
-    return count, f"sha256:{tar.sha256.hexdigest()}", {"digest": f"sha256:{digest}",
-                                                      "size": (place / digest).stat().st_size}
+    return (
+        count,
+        f"sha256:{tar.sha256.hexdigest()}",
+        {"digest": f"sha256:{digest}", "size": (place / digest).stat().st_size},
+    )
 
 
 class _Digested(io.RawIOBase):
@@ -94,7 +111,7 @@ def _write_tar(to: _Digested, number: int, size: int) -> int:
             entry = _entry(f"{directory}/file-{count % 30}", tarfile.REGTYPE, 0o644)
             entry.size = length
             begin = dice.randrange(POOL - length)
-            tar.addfile(entry, io.BytesIO(dice.choice(pool)[begin:begin + length]))
+            tar.addfile(entry, io.BytesIO(dice.choice(pool)[begin : begin + length]))
             count, size = count + 1, size - length
     return count
 

@@ -48,6 +48,7 @@ def compare_crowds(table: Table, minirun: Minirun, docker: Docker, number: int) 
 
 def compare_late_starts(table: Table, minirun: Minirun, number: int) -> None:
     """Five starts when nothing runs, and the last five of `number` (int) when all others run."""
+
     def five() -> list[float]:
         return [milliseconds(minirun.start(), minirun.environment) for _ in range(5)]
 

@@ -44,8 +44,9 @@ class _Here:
 class Images:
     """The chapter. Arguments: table; minirun, docker; scratch (Path); quick (bool); in_turn, see run.py."""
 
-    def __init__(self, table: Table, rivals: tuple[Minirun, Docker], scratch: Path, quick: bool,
-                 in_turn: InTurn) -> None:
+    def __init__(
+        self, table: Table, rivals: tuple[Minirun, Docker], scratch: Path, quick: bool, in_turn: InTurn
+    ) -> None:
         self.table, self.rivals, self.scratch, self.in_turn = table, rivals, scratch / "images", in_turn
         self.megabytes, self.rounds = (100, 2) if quick else (1000, 3)
         for program, package in NEEDED.items():
@@ -58,8 +59,18 @@ class Images:
         image = Image(self.scratch / "image", self.megabytes, LAYERS)
         with registries.Real(_Here, self.scratch).running() as registry:  # type: ignore[arg-type]
             self.name = f"{registry.name}/big:1"
-            checked(["/usr/bin/skopeo", "copy", "--insecure-policy", "--preserve-digests", "--dest-tls-verify=false",
-                     f"dir:{image.place}", f"docker://{self.name}"], {"PATH": SYSTEM_PATH})
+            checked(
+                [
+                    "/usr/bin/skopeo",
+                    "copy",
+                    "--insecure-policy",
+                    "--preserve-digests",
+                    "--dest-tls-verify=false",
+                    f"dir:{image.place}",
+                    f"docker://{self.name}",
+                ],
+                {"PATH": SYSTEM_PATH},
+            )
             shutil.rmtree(image.place)
             self.compare_arrivals(("pull", "-q", self.name), f"{image.files} files")
             self.compare_pulls_again()
@@ -120,6 +131,7 @@ class Images:
 def write_small_images(path: Path, number: int) -> None:
     """Write a docker-archive of `number` (int) images, each of a common layer and one of its own."""
     with tarfile.open(path, "w") as tar:
+
         def add(name: str, data: bytes) -> str:
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
@@ -136,11 +148,22 @@ def write_small_images(path: Path, number: int) -> None:
         common, items = layer("common"), []
         for place in range(number):
             own = layer(f"own-{place}")
-            config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]},
-                                 "created": f"2026-01-01T00:{place // 60:02}:{place % 60:02}Z",
-                                 "rootfs": {"type": "layers", "diff_ids": [common[1], own[1]]}}).encode()
-            items.append({"Config": add(f"{hashlib.sha256(config).hexdigest()}.json", config),
-                          "RepoTags": [f"small-{place}:latest"], "Layers": [common[0], own[0]]})
+            config = json.dumps(
+                {
+                    "architecture": "amd64",
+                    "os": "linux",
+                    "config": {"Cmd": ["sh"]},
+                    "created": f"2026-01-01T00:{place // 60:02}:{place % 60:02}Z",
+                    "rootfs": {"type": "layers", "diff_ids": [common[1], own[1]]},
+                }
+            ).encode()
+            items.append(
+                {
+                    "Config": add(f"{hashlib.sha256(config).hexdigest()}.json", config),
+                    "RepoTags": [f"small-{place}:latest"],
+                    "Layers": [common[0], own[0]],
+                }
+            )
         add("manifest.json", json.dumps(items).encode())
 
 
@@ -156,8 +179,11 @@ def watched(argv: list[str], environment: dict[str, str]) -> tuple[float, float]
     def memory(pid: str) -> int:
         try:
             status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-            children = [child for thread in os.listdir(f"/proc/{pid}/task")
-                        for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
+            children = [
+                child
+                for thread in os.listdir(f"/proc/{pid}/task")
+                for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+            ]
         except (FileNotFoundError, ProcessLookupError):  # it has ended
             return 0
         return int(status.get("VmHWM", "0").split()[0]) + sum(map(memory, children))

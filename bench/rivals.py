@@ -25,8 +25,9 @@ class Missing(Exception):
 
 def checked(argv: list[str], environment: dict[str, str]) -> str:
     """Run a command to its end. Returns: its standard output. Errors: RuntimeError with what it complained about."""
-    result = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                            check=False)
+    result = subprocess.run(
+        argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if result.returncode:
         raise RuntimeError(f"{' '.join(argv[:4])}: {result.stderr.strip()[-500:]}")
     return result.stdout
@@ -38,8 +39,11 @@ def milliseconds(argv: list[str], environment: dict[str, str]) -> float:
     Errors: RuntimeError when it fails: the time of a failure is no measurement.
     """
     with tempfile.TemporaryFile() as output:
-        actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
-                   (os.POSIX_SPAWN_DUP2, output.fileno(), 2)]
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+        ]
         begun = time.perf_counter()
         pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -88,8 +92,9 @@ class Minirun:
 
     def monitors(self) -> list[int]:
         """The pids of the monitors of the running containers."""
-        return [json.loads((self.run / "containers" / name / "monitor.json").read_text())["pid"]
-                for name in self.running()]
+        return [
+            json.loads((self.run / "containers" / name / "monitor.json").read_text())["pid"] for name in self.running()
+        ]
 
     def memory(self) -> list[float]:
         """PSS (MiB) of each monitor."""
@@ -164,9 +169,22 @@ class Docker:
         self._write_settings()
         self.containerd = self._begin("/usr/bin/containerd", "--config", f"{self.run}/containerd.toml")
         self.daemon = self._begin(
-            self.server, "--config-file", f"{self.run}/daemon.json", "--data-root", str(self.data), "--exec-root",
-            f"{self.run}/exec", "--pidfile", f"{self.run}/pid", "--host", socket, "--storage-driver", "overlay2",
-            "--containerd", f"{self.run}/containerd.sock")
+            self.server,
+            "--config-file",
+            f"{self.run}/daemon.json",
+            "--data-root",
+            str(self.data),
+            "--exec-root",
+            f"{self.run}/exec",
+            "--pidfile",
+            f"{self.run}/pid",
+            "--host",
+            socket,
+            "--storage-driver",
+            "overlay2",
+            "--containerd",
+            f"{self.run}/containerd.sock",
+        )
         try:
             self.version = self._wait_for_answer()
             checked(self.words("import", archive, "alpine"), self.environment)

@@ -91,8 +91,10 @@ class Bench:
     def compare_runs(self) -> None:
         """A whole `run --rm alpine true`, and a bare interpreter, with nothing else running."""
         run = ("run", "--rm", "alpine", "true")
-        rivals = {"minirun": (self.minirun.words(*run), self.minirun.environment),
-                  "python": (["/usr/bin/python3", "-IS", "-c", "pass"], self.minirun.environment)}
+        rivals = {
+            "minirun": (self.minirun.words(*run), self.minirun.environment),
+            "python": (["/usr/bin/python3", "-IS", "-c", "pass"], self.minirun.environment),
+        }
         if self.runc:
             rivals["runc"] = (self.runc.run(), self.runc.environment)
         if self.docker:
@@ -159,8 +161,13 @@ class Bench:
     def compare_published(self) -> None:
         """A start with a published port, and one without."""
         publish = self.minirun.words("run", "-d", "-p", "80", "alpine", *SLEEP)
-        times = self.in_turn({"published": (publish, self.minirun.environment),
-                              "plain": (self.minirun.start(), self.minirun.environment)}, share=0.05)
+        times = self.in_turn(
+            {
+                "published": (publish, self.minirun.environment),
+                "plain": (self.minirun.start(), self.minirun.environment),
+            },
+            share=0.05,
+        )
         self.table.add("run -d -p 80 alpine sleep / run -d alpine sleep", times["published"], times["plain"], goal=1.5)
         self.minirun.remove_all()
 
@@ -176,7 +183,7 @@ class Bench:
         times: dict[str, list[float]] = {name: [] for name in rivals}
         enough = time.monotonic() + min(share * SECONDS, self.end - time.monotonic())
         for number in range(self.rounds + 1):
-            for name, (argv, environment) in list(rivals.items())[::-1 if number % 2 else 1]:
+            for name, (argv, environment) in list(rivals.items())[:: -1 if number % 2 else 1]:
                 time.sleep(PAUSE)
                 took = milliseconds(argv, environment)
                 if number:
@@ -209,8 +216,13 @@ def heading(bench: Bench) -> str:
     machine = os.uname()
     cgroups = "v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "v1"
     rivals = [rival.version for rival in (bench.minirun, bench.runc, bench.docker) if rival]
-    where = (time.strftime("%Y-%m-%d %H:%M"), f"Linux {machine.release}", f"{os.cpu_count()} processors",
-             f"cgroup {cgroups}", f"load {os.getloadavg()[0]:.1f}")
+    where = (
+        time.strftime("%Y-%m-%d %H:%M"),
+        f"Linux {machine.release}",
+        f"{os.cpu_count()} processors",
+        f"cgroup {cgroups}",
+        f"load {os.getloadavg()[0]:.1f}",
+    )
     return f"{', '.join(where)}\n{'; '.join(rivals)}\n\n"
 
 
@@ -232,10 +244,14 @@ def main() -> int:
     """Make the throw-away host, measure in it, and see that nothing is left."""
     parser = argparse.ArgumentParser(description="minirun beside runc and Docker")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and containers")
-    parser.add_argument("--only", default="", choices=("starts", "crowds", "throughput", "images"),
-                        help="one part of it")
-    parser.add_argument("--minirun", default=str(Path(sys.executable).with_name("minirun")),
-                        help="the launcher to measure (default: the one beside this Python)")
+    parser.add_argument(
+        "--only", default="", choices=("starts", "crowds", "throughput", "images"), help="one part of it"
+    )
+    parser.add_argument(
+        "--minirun",
+        default=str(Path(sys.executable).with_name("minirun")),
+        help="the launcher to measure (default: the one beside this Python)",
+    )
     parser.add_argument("--image", default="alpine", help="an image with one layer (default: alpine)")
     parser.add_argument("--scratch", help=argparse.SUPPRESS)  # set: we are inside
     words = parser.parse_args()

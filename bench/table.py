@@ -26,8 +26,16 @@ class Table:
         Arguments: goal, the ratio that must be reached.
         """
         ratio = max(ours) / max(theirs)
-        self.lines.append((what, f"{max(ours):.1f} {unit}", f"{max(theirs):.1f} {unit}", f"{ratio:.2f}", f"≥ {goal:g}",
-                           "met" if ratio >= goal else "NOT MET"))
+        self.lines.append(
+            (
+                what,
+                f"{max(ours):.1f} {unit}",
+                f"{max(theirs):.1f} {unit}",
+                f"{ratio:.2f}",
+                f"≥ {goal:g}",
+                "met" if ratio >= goal else "NOT MET",
+            )
+        )
 
     def add_limit(self, what: str, ours: list[float], theirs: list[float], *, unit: str, goal: float) -> None:
         """One measurement with a limit of its own, with or without a rival."""

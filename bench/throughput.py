@@ -61,9 +61,11 @@ class Net:
     def ways(self, outside: list[str]) -> dict[str, tuple[list[str], str, int]]:
         """Name of a way → command that leads to where the client is, address and port of the server."""
         inside = self.rival.words("exec", self.NAMES[1])
-        return {"container → container": (inside, self._of(self.NAMES[0], "IPAddress"), 5201),
-                "container → host": (inside, self._of(self.NAMES[1], "Gateway"), 5201),
-                "outside → published port": (outside, "203.0.113.1", self.port)}
+        return {
+            "container → container": (inside, self._of(self.NAMES[0], "IPAddress"), 5201),
+            "container → host": (inside, self._of(self.NAMES[1], "Gateway"), 5201),
+            "outside → published port": (outside, "203.0.113.1", self.port),
+        }
 
     def close(self) -> None:
         """Remove the containers."""

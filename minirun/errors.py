@@ -42,8 +42,13 @@ class MinirunError(Exception):
 
     def to_data(self) -> dict[str, object]:
         """The error as plain data, fit for JSON."""
-        return {"kind": type(self).__name__, "message": self.message, "hint": self.hint, "trail": self.trail,
-                "exit_code": self.exit_code}
+        return {
+            "kind": type(self).__name__,
+            "message": self.message,
+            "hint": self.hint,
+            "trail": self.trail,
+            "exit_code": self.exit_code,
+        }
 
 
 class KernelError(MinirunError):
@@ -111,9 +116,21 @@ class UsageError(ClientError):
 
 def from_data(data: dict) -> MinirunError:
     """The error that `to_data` turned into data, to be raised on this side of a process border."""
-    kinds = {kind.__name__: kind for kind in
-             (MinirunError, ProgramError, EngineError, BadParameter, NoSuchContainer, NoSuchImage, NoSuchNetwork,
-              NoSuchVolume, ClientError, UsageError)}
+    kinds = {
+        kind.__name__: kind
+        for kind in (
+            MinirunError,
+            ProgramError,
+            EngineError,
+            BadParameter,
+            NoSuchContainer,
+            NoSuchImage,
+            NoSuchNetwork,
+            NoSuchVolume,
+            ClientError,
+            UsageError,
+        )
+    }
     error: MinirunError
     if data["kind"] == "KernelError":
         error = KernelError(data["call"], data["errno"], hint=data["hint"])

@@ -22,8 +22,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-PACKAGES = frozenset(("minirun.cli", "minirun.engine", "minirun.image", "minirun.kernel", "minirun.lecture",
-                      "minirun.network", "minirun.runtime"))
+PACKAGES = frozenset(
+    (
+        "minirun.cli",
+        "minirun.engine",
+        "minirun.image",
+        "minirun.kernel",
+        "minirun.lecture",
+        "minirun.network",
+        "minirun.runtime",
+    )
+)
 
 
 class Ours:
@@ -53,8 +62,13 @@ class Ours:
         head = MAGIC_NUMBER + b"".join((word & 0xFFFFFFFF).to_bytes(4, "little") for word in words)
         if compiled[:16] != head or len(compiled) != size:
             return None
-        spec = ModuleSpec(name, cls, origin=f"{place}.py",  # type: ignore[arg-type]
-                          is_package=package, loader_state=compiled)
+        spec = ModuleSpec(
+            name,
+            cls,
+            origin=f"{place}.py",  # type: ignore[arg-type]
+            is_package=package,
+            loader_state=compiled,
+        )
         spec.has_location, spec.cached = True, cached
         if package:
             spec.submodule_search_locations = [directory]

@@ -96,7 +96,7 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
         try:
             data = text.encode("utf-8", "surrogateescape")
             while data:
-                data = data[os.write(fd, data):]
+                data = data[os.write(fd, data) :]
             if durable:
                 os.fsync(fd)
         finally:
@@ -110,10 +110,12 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
 
 def disk_hint(reason: OSError) -> str:
     """What to do about a disk that takes no more."""
-    return {errno.ENOSPC: "the disk is full: free some space, or move the data root with --root",
-            errno.EROFS: "the file system is read-only: move the data root with --root",
-            errno.EACCES: ROOT_HINT,
-            errno.EPERM: ROOT_HINT}.get(reason.errno or 0, "")
+    return {
+        errno.ENOSPC: "the disk is full: free some space, or move the data root with --root",
+        errno.EROFS: "the file system is read-only: move the data root with --root",
+        errno.EACCES: ROOT_HINT,
+        errno.EPERM: ROOT_HINT,
+    }.get(reason.errno or 0, "")
 
 
 def reserve(path: str, owner: str) -> bool:

@@ -146,8 +146,13 @@ class Machine(Host):
 
     def __init__(self, directory: Path, store: Path) -> None:
         self.data = directory / f"data-{time.monotonic_ns()}"
-        super().__init__(outside=True, environment={
-            "MINIRUN_ROOT": str(self.data), "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
+        super().__init__(
+            outside=True,
+            environment={
+                "MINIRUN_ROOT": str(self.data),
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            },
+        )
         for word in ("MINIRUN_EXEC_ROOT", "XDG_RUNTIME_DIR"):
             self.environment.pop(word, None)
         self.data.mkdir(mode=0o710)
@@ -159,9 +164,12 @@ class Machine(Host):
     def __enter__(self) -> Machine:
         super().__enter__()
         # As the first `ip netns add` of a machine leaves it: a shared mount, in which names of namespaces come and go.
-        self.run("sh", "-ec",
-                 "mkdir -m 755 /run/netns; mount --bind /run/netns /run/netns; mount --make-shared /run/netns",
-                 check=True)
+        self.run(
+            "sh",
+            "-ec",
+            "mkdir -m 755 /run/netns; mount --bind /run/netns /run/netns; mount --make-shared /run/netns",
+            check=True,
+        )
         self.run_directory = Path(f"/proc/{self.pid}/root/run")
         self.mounts_before = self.mounts()
         self.pids_before = self.pids()
@@ -208,8 +216,11 @@ class Machine(Host):
 
     def addresses(self) -> list[str]:
         """The addresses that are written down as taken."""
-        return sorted(path.name for path in (self.run_directory / "minirun/networks").glob("*/*")
-                      if path.is_file() and re.fullmatch(r"\d+\.\d+\.\d+\.\d+|[0-9a-f:]*:[0-9a-f:]+", path.name))
+        return sorted(
+            path.name
+            for path in (self.run_directory / "minirun/networks").glob("*/*")
+            if path.is_file() and re.fullmatch(r"\d+\.\d+\.\d+\.\d+|[0-9a-f:]*:[0-9a-f:]+", path.name)
+        )
 
     def ports(self) -> list[str]:
         """The published ports that are written down: "0.0.0.0/tcp/8080"."""
@@ -261,13 +272,15 @@ class Machine(Host):
 
 # ---- what is made once -----------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="session")
 def _scratch() -> Iterator[Path]:
     """A directory of this run, on a disk: overlayfs does not take every file system for its upper layer."""
     if os.geteuid() != 0:
         pytest.skip("needs root: containers are made of namespaces, mounts and cgroups")
-    with tempfile.TemporaryDirectory(prefix="minirun-tests-", dir=os.environ.get("MINIRUN_TEST_DIR", "/var/tmp"),
-                                     ignore_cleanup_errors=True) as directory:
+    with tempfile.TemporaryDirectory(
+        prefix="minirun-tests-", dir=os.environ.get("MINIRUN_TEST_DIR", "/var/tmp"), ignore_cleanup_errors=True
+    ) as directory:
         os.chmod(directory, 0o755)
         yield Path(directory)
 
@@ -286,9 +299,12 @@ def alpine_tar(_scratch: Path) -> Path:
 def image_store(_scratch: Path, alpine_tar: Path) -> Path:
     """A data root with the image alpine:latest, imported once; each host gets a copy made of hard links."""
     store = _scratch / "store"
-    done = subprocess.run([*command(), "--root", store, "--exec-root", _scratch / "run", "import", alpine_tar,
-                           "alpine"],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command(), "--root", store, "--exec-root", _scratch / "run", "import", alpine_tar, "alpine"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return store
 
@@ -309,6 +325,7 @@ def _hosts(_scratch: Path, image_store: Path) -> Iterator[list[Machine]]:
 
 
 # ---- for each test ---------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def host(_hosts: list[Machine], _scratch: Path, image_store: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:

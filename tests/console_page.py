@@ -66,8 +66,9 @@ def run_again(page: str, host: Host) -> str:
     """The page (Markdown text), with the output of its commands as it is in this host."""
     shell = Shell(host)
     try:
-        return re.sub(r"(?<=^```console\n).*?(?=^```$)", lambda block: _run_block(block[0], shell), page,
-                      flags=re.S | re.M)
+        return re.sub(
+            r"(?<=^```console\n).*?(?=^```$)", lambda block: _run_block(block[0], shell), page, flags=re.S | re.M
+        )
     finally:
         shell.close()
 

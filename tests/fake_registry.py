@@ -63,17 +63,28 @@ class Handler(BaseHTTPRequestHandler):
         mood = json.loads((TOP / "mood.json").read_text()) if (TOP / "mood.json").exists() else {}
         path, _, query = self.path.partition("?")
         with LOCK, (TOP / "log").open("a") as log:
-            log.write(json.dumps({"method": self.command, "path": path, "query": query, "time": time.time(),
-                                  "range": self.headers.get("Range"),
-                                  "authorization": self.headers.get("Authorization")}) + "\n")
+            log.write(
+                json.dumps(
+                    {
+                        "method": self.command,
+                        "path": path,
+                        "query": query,
+                        "time": time.time(),
+                        "range": self.headers.get("Range"),
+                        "authorization": self.headers.get("Authorization"),
+                    }
+                )
+                + "\n"
+            )
         time.sleep(mood.get("mute", 0))
         if path == "/token":
             with LOCK:
                 SEEN["token"] = 0
             self.reply(200, b'{"token": "secret-token"}')
         elif "busy" in mood and self.first("busy", 1 if "once" in mood else 1 << 40):
-            self.reply(429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}',
-                       Retry_After=str(mood["busy"]))
+            self.reply(
+                429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}', Retry_After=str(mood["busy"])
+            )
         elif "token" in mood and path[:4] == "/v2/" and not self.knows_us(mood.get("uses", 999)):
             self.reply(401, WWW_Authenticate=f'Bearer realm="{mood["token"]}",service="the, registry"')
         elif path == "/v2/":
@@ -109,9 +120,19 @@ class Handler(BaseHTTPRequestHandler):
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, query = self.path.partition("?")
         with LOCK, (TOP / "log").open("a") as log:
-            log.write(json.dumps({"method": self.command, "path": path, "query": query, "size": len(data),
-                                  "range": self.headers.get("Content-Range"),
-                                  "authorization": self.headers.get("Authorization")}) + "\n")
+            log.write(
+                json.dumps(
+                    {
+                        "method": self.command,
+                        "path": path,
+                        "query": query,
+                        "size": len(data),
+                        "range": self.headers.get("Content-Range"),
+                        "authorization": self.headers.get("Authorization"),
+                    }
+                )
+                + "\n"
+            )
         time.sleep(mood.get("hold", 0))
         whole = self.command == "PUT" and "digest=" in query and data
         if "moved" in mood:
@@ -126,8 +147,11 @@ class Handler(BaseHTTPRequestHandler):
                 SEEN["uploads"] = SEEN.get("uploads", 0) + 1
                 name = f"upload-{SEEN['uploads']}"
             (TOP / name).write_bytes(b"")
-            self.reply(202, Location=f"/v2/x/blobs/uploads/{name}?state=a%2Fb",
-                       **({"OCI_Chunk_Min_Length": str(mood["least"])} if "least" in mood else {}))
+            self.reply(
+                202,
+                Location=f"/v2/x/blobs/uploads/{name}?state=a%2Fb",
+                **({"OCI_Chunk_Min_Length": str(mood["least"])} if "least" in mood else {}),
+            )
         elif whole and self.first("lost", mood.get("lost", 0)):
             (TOP / path.rpartition("/")[2]).write_bytes(b"half")
             self.reply(503)
@@ -149,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
         tags = sorted(path.name for path in (TOP / "manifests").iterdir() if ":" not in path.name)
         last = dict(word.partition("=")[::2] for word in query.split("&")).get("last", "")
         rest = [tag for tag in tags if tag > last]
-        shown = rest[:page or None]
+        shown = rest[: page or None]
         link = f'<{self.path.partition("?")[0]}?last={shown[-1]}&n={page}>; rel="next"' if shown != rest else ""
         self.reply(200, json.dumps({"name": "x", "tags": shown}).encode(), **({"Link": link} if link else {}))
 
@@ -172,7 +196,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if "cut" in mood and len(data) > mood["cut"] and self.first(digest, 1):
-            self.wfile.write(data[:mood["cut"]])
+            self.wfile.write(data[: mood["cut"]])
             self.close_connection = True
             return
         half = len(data) // 2

@@ -37,12 +37,13 @@ def unpacked(message: bytes, offset: int) -> tuple[str, int]:
         if length >= 0xC0:
             end, offset = end or offset + 2, struct.unpack_from(">H", message, offset)[0] & 0x3FFF
             continue
-        labels.append(message[offset + 1:offset + 1 + length].decode("latin-1"))
+        labels.append(message[offset + 1 : offset + 1 + length].decode("latin-1"))
         offset += 1 + length
     return ".".join(labels), end or offset + 1
 
 
 # ---- who answers -----------------------------------------------------------------------------------------------
+
 
 def address_record(address: str) -> bytes:
     return b"\xc0\x0c" + struct.pack(">2HIH", 1, 1, 60, 4) + socket.inet_aton(address)
@@ -68,7 +69,7 @@ class Server:
             other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             other.sendto(answer.replace(b"\xc0\0\x02", b"\xc0\0\x63"), asker)
             self.udp.sendto(bytes([answer[0] ^ 1]) + answer[1:-1] + b"\x64", asker)
-            question = packed("other.x") + message[end:end + 4]
+            question = packed("other.x") + message[end : end + 4]
             self.udp.sendto(answer[:12] + question + address_record("192.0.2.101"), asker)
             self.udp.sendto(b"junk", asker)
         if answer:
@@ -90,7 +91,7 @@ class Server:
 
     def answer(self, message: bytes, protocol: str) -> bytes:
         name, end = unpacked(message, 12)
-        kind, = struct.unpack_from(">H", message, end)
+        (kind,) = struct.unpack_from(">H", message, end)
         shown = "".join(letter if letter.isalnum() or letter in "._-" else "?" for letter in name) or "."
         with self.printing:
             print(protocol, shown, kind, struct.unpack_from(">H", message, 10)[0], flush=True)
@@ -104,7 +105,9 @@ class Server:
             records = [address_record(f"192.0.2.{last}") for last in range(1, 61)]
         if flags & 15 or (word == "trunc" and protocol == "udp"):
             records, flags = [], flags if flags & 15 else 0x8380
-        return message[:2] + struct.pack(">5H", flags, 1, len(records), 0, 0) + message[12:end + 4] + b"".join(records)
+        return (
+            message[:2] + struct.pack(">5H", flags, 1, len(records), 0, 0) + message[12 : end + 4] + b"".join(records)
+        )
 
 
 def received(connection: socket.socket) -> bytes:
@@ -120,11 +123,16 @@ def received(connection: socket.socket) -> bytes:
 
 # ---- who asks --------------------------------------------------------------------------------------------------
 
+
 def query(name: str, kind: str = "A", *, number: int = 0x1234, size: int = 0) -> bytes:
     """A question; `size` is what a datagram may carry, 0 for saying nothing of that."""
     extra = b"\0" + struct.pack(">2HIH", 41, size, 0, 0) if size else b""
-    return struct.pack(">6H", number, 0x0100, 1, 0, 0, bool(size)) + packed(name) + struct.pack(
-        ">2H", TYPES[kind], 1) + extra
+    return (
+        struct.pack(">6H", number, 0x0100, 1, 0, 0, bool(size))
+        + packed(name)
+        + struct.pack(">2H", TYPES[kind], 1)
+        + extra
+    )
 
 
 class Answer:
@@ -141,9 +149,12 @@ class Answer:
             _, offset = unpacked(message, offset)
             kind, _, self.ttl, length = struct.unpack_from(">2HIH", message, offset)
             offset += 10
-            data = message[offset:offset + length]
-            self.data.append(unpacked(message, offset)[0] if kind == 12 else socket.inet_ntop(
-                socket.AF_INET6 if length == 16 else socket.AF_INET, data))
+            data = message[offset : offset + length]
+            self.data.append(
+                unpacked(message, offset)[0]
+                if kind == 12
+                else socket.inet_ntop(socket.AF_INET6 if length == 16 else socket.AF_INET, data)
+            )
             offset += length
         assert offset == len(message)
 

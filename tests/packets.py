@@ -1,8 +1,8 @@
 """tcpdump for tests: what is really on a link while something happens.
 
-    with Tcpdump(host, "minirun0", "icmp") as seen:
-        container.sh("ping -c 1 172.17.0.3")
-        assert "172.17.0.2 > 172.17.0.3: ICMP echo request" in seen.text(2)
+with Tcpdump(host, "minirun0", "icmp") as seen:
+    container.sh("ping -c 1 172.17.0.3")
+    assert "172.17.0.2 > 172.17.0.3: ICMP echo request" in seen.text(2)
 """
 
 from __future__ import annotations

@@ -32,9 +32,15 @@ class Person:
 
         command = [*before, *minirun.words, *words]
         host = minirun.machine
-        self.process = subprocess.Popen(host.command(*command), stdin=slave, stdout=slave, stderr=slave,
-                                        env=host.environment,
-                                        preexec_fn=lambda: (host._join(), take_terminal()), close_fds=True)
+        self.process = subprocess.Popen(
+            host.command(*command),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=host.environment,
+            preexec_fn=lambda: (host._join(), take_terminal()),
+            close_fds=True,
+        )
 
     def type(self, text):
         os.write(self.master, text.encode())
@@ -51,7 +57,7 @@ class Person:
             assert left > 0, f"{pattern!r} did not come: {self.seen!r}"
             if select.select([self.master], [], [], left)[0]:
                 self.read()
-        text, self.seen = self.seen[:found.end()], self.seen[found.end():]
+        text, self.seen = self.seen[: found.end()], self.seen[found.end() :]
         return text
 
     def rest(self):

@@ -71,17 +71,26 @@ class Image:
         tars = [_tar(layer) for layer in files]
         packed = [gzip.compress(tar, 1, mtime=0) for tar in tars]
         self.diff_ids, self.layers = [digest(tar) for tar in tars], [digest(blob) for blob in packed]
-        self.config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]},
-                                  "rootfs": {"type": "layers", "diff_ids": self.diff_ids}, **words}).encode()
+        self.config = json.dumps(
+            {
+                "architecture": "amd64",
+                "os": "linux",
+                "config": {"Cmd": ["sh"]},
+                "rootfs": {"type": "layers", "diff_ids": self.diff_ids},
+                **words,
+            }
+        ).encode()
         self.id = digest(self.config)
         self.blobs = {digest(blob): blob for blob in [self.config, *packed]}
         self.type = f"{DOCKER}distribution.manifest.v2+json" if docker else f"{OCI}manifest.v1+json"
         config = f"{DOCKER}container.image.v1+json" if docker else f"{OCI}config.v1+json"
         layer = f"{DOCKER}image.rootfs.diff.tar.gzip" if docker else f"{OCI}layer.v1.tar+gzip"
         self.document = {
-            "schemaVersion": 2, "mediaType": self.type,
+            "schemaVersion": 2,
+            "mediaType": self.type,
             "config": {"mediaType": config, "digest": self.id, "size": len(self.config)},
-            "layers": [{"mediaType": layer, "digest": digest(blob), "size": len(blob)} for blob in packed]}
+            "layers": [{"mediaType": layer, "digest": digest(blob), "size": len(blob)} for blob in packed],
+        }
 
     @property
     def manifest(self) -> bytes:
@@ -93,8 +102,12 @@ class Image:
 
     def descriptor(self, architecture: str) -> dict:
         """What an index says of it."""
-        return {"mediaType": self.type, "digest": self.digest, "size": len(self.manifest),
-                "platform": {"os": "linux", "architecture": architecture}}
+        return {
+            "mediaType": self.type,
+            "digest": self.digest,
+            "size": len(self.manifest),
+            "platform": {"os": "linux", "architecture": architecture},
+        }
 
 
 def index(*descriptors: dict, docker: bool = False) -> bytes:
@@ -119,16 +132,30 @@ class Real:
     Arguments: more, of its config; address, where it listens; tls (str), what `tls` gives.
     """
 
-    def __init__(self, host: Host, directory: Path, port: int = 5000, more: str = "", *,
-                 address: str = "127.0.0.1", tls: str = "") -> None:
+    def __init__(
+        self,
+        host: Host,
+        directory: Path,
+        port: int = 5000,
+        more: str = "",
+        *,
+        address: str = "127.0.0.1",
+        tls: str = "",
+    ) -> None:
         self.host, self.name, self.directory = host, f"{address}:{port}", directory
         self.config = directory / f"registry-{port}.yml"
         self.config.write_text(CONFIG % (directory / "registry", f"{self.name}{tls}") + more)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Real]:
-        with self.host.popen("docker-registry", "serve", str(self.config), stdin=subprocess.DEVNULL,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        with self.host.popen(
+            "docker-registry",
+            "serve",
+            str(self.config),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as server:
             try:
                 assert wait_for(lambda: _listens(self.host, self.name)), "docker-registry does not start"
                 yield self
@@ -143,8 +170,16 @@ class Real:
         (place / "manifest.json").write_bytes(image.manifest)
         for blob, data in image.blobs.items():
             (place / blob.partition(":")[2]).write_bytes(data)
-        done = self.host.run("skopeo", "copy", "--insecure-policy", "--preserve-digests", "--dest-tls-verify=false",
-                             *credentials, f"dir:{place}", f"docker://{self.name}/{name}")
+        done = self.host.run(
+            "skopeo",
+            "copy",
+            "--insecure-policy",
+            "--preserve-digests",
+            "--dest-tls-verify=false",
+            *credentials,
+            f"dir:{place}",
+            f"docker://{self.name}/{name}",
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -158,8 +193,14 @@ class Scripted:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Self]:
-        with self.host.popen(sys.executable, str(self.script), str(self.port), str(self.directory),
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
+        with self.host.popen(
+            sys.executable,
+            str(self.script),
+            str(self.port),
+            str(self.directory),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        ) as server:
             try:
                 assert server.stdout and server.stdout.readline() == "ready\n"
                 yield self
@@ -204,8 +245,10 @@ class TokenServer(Scripted):
     def __init__(self, host: Host, directory: Path, port: int = 5105) -> None:
         super().__init__(host, directory, port)
         directory.mkdir()
-        self.more = (f'auth: {{token: {{realm: "http://127.0.0.1:{port}/token?a=b", service: lab, issuer: lab, '
-                     f"rootcertbundle: {directory}/crt}}}}\n")
+        self.more = (
+            f'auth: {{token: {{realm: "http://127.0.0.1:{port}/token?a=b", service: lab, issuer: lab, '
+            f"rootcertbundle: {directory}/crt}}}}\n"
+        )
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Self]:
@@ -227,11 +270,30 @@ def certificate(host: Host, directory: Path, name: str = "IP:127.0.0.1", *, issu
     Arguments: name, as X.509 has it; issuer, a directory with the key and crt of who vouches for it, "" for itself.
     """
     directory.mkdir(exist_ok=True)
-    signed = ["-CA", f"{issuer}/crt", "-CAkey", f"{issuer}/key", "-addext",
-              "basicConstraints=critical,CA:FALSE"] if issuer else []
-    done = host.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
-                    "-addext", f"subjectAltName={name}", *signed, "-keyout", f"{directory}/key", "-out",
-                    f"{directory}/crt")
+    signed = (
+        ["-CA", f"{issuer}/crt", "-CAkey", f"{issuer}/key", "-addext", "basicConstraints=critical,CA:FALSE"]
+        if issuer
+        else []
+    )
+    done = host.run(
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={name}",
+        "-addext",
+        f"subjectAltName={name}",
+        *signed,
+        "-keyout",
+        f"{directory}/key",
+        "-out",
+        f"{directory}/crt",
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -244,8 +306,13 @@ def tls(directory: Path, clients: str = "") -> str:
 @contextlib.contextmanager
 def own_etc(host: Host) -> Iterator[str]:
     """An /etc of the host's own, in which one may write; its path from outside."""
-    host.run("sh", "-euc", "mkdir -p /run/etc/upper /run/etc/work; mount -t overlay overlay -o "
-             "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc", check=True)
+    host.run(
+        "sh",
+        "-euc",
+        "mkdir -p /run/etc/upper /run/etc/work; mount -t overlay overlay -o "
+        "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc",
+        check=True,
+    )
     try:
         yield f"/proc/{host.pid}/root/etc"
     finally:

@@ -67,8 +67,9 @@ def cgroup_trees() -> list[tuple[str, str, str]]:
         left, right = line.split(" - ", 1)
         kind, _, options = right.split()
         if kind in ("cgroup", "cgroup2"):
-            words = [w for w in options.split(",") if w not in ("rw", "ro", "xattr")
-                     and not w.startswith("release_agent")]
+            words = [
+                w for w in options.split(",") if w not in ("rw", "ro", "xattr") and not w.startswith("release_agent")
+            ]
             trees[left.split()[4]] = (left.split()[4], kind, ",".join(words) if kind == "cgroup" else "")
     return list(trees.values())
 
@@ -114,13 +115,17 @@ def become_host(name: str, outside: bool) -> None:
     _enter_cgroup(name)
     _unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP)
     v2_only = all(kind == "cgroup2" for _, kind, _ in trees)
-    script = [f"mount --make-rslave /; hostname {name[:60]}; mount -t sysfs sysfs /sys; "
-              "mount -t tmpfs tmpfs /run; ip link set lo up; "
-              # A new network namespace takes these over from the machine; a machine that nobody used has them off.
-              "echo 0 > /proc/sys/net/ipv4/ip_forward"]
+    script = [
+        f"mount --make-rslave /; hostname {name[:60]}; mount -t sysfs sysfs /sys; "
+        "mount -t tmpfs tmpfs /run; ip link set lo up; "
+        # A new network namespace takes these over from the machine; a machine that nobody used has them off.
+        "echo 0 > /proc/sys/net/ipv4/ip_forward"
+    ]
     if v2_only:
-        script.append("mount -t cgroup2 cgroup2 /sys/fs/cgroup; mkdir /sys/fs/cgroup/host; "
-                      "echo $$ > /sys/fs/cgroup/host/cgroup.procs")
+        script.append(
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup; mkdir /sys/fs/cgroup/host; "
+            "echo $$ > /sys/fs/cgroup/host/cgroup.procs"
+        )
     else:
         script.append("mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup")
         for mountpoint, kind, controllers in trees:
@@ -170,7 +175,7 @@ class Host:
                 become_host(self.name, self.outside)
                 os.write(tell, b"!")
                 signal.pause()
-            except Exception as error:  # noqa: BLE001  nobody is above it in this process
+            except Exception as error:  # noqa: BLE001
                 print(f"no throw-away host: {error!r}", file=sys.stderr)
             finally:
                 os._exit(status)
@@ -187,8 +192,10 @@ class Host:
 
     def command(self, *argv: str) -> list[str]:
         """The command line that runs `argv` in this host."""
-        spaces = [f"--{word}=/proc/{self.pid}/ns/{file}" for word, file in
-                  (("mount", "mnt"), ("net", "net"), ("uts", "uts"), ("cgroup", "cgroup"))]
+        spaces = [
+            f"--{word}=/proc/{self.pid}/ns/{file}"
+            for word, file in (("mount", "mnt"), ("net", "net"), ("uts", "uts"), ("cgroup", "cgroup"))
+        ]
         return ["nsenter", *spaces, f"--wdns={os.getcwd()}", *argv]
 
     def popen(self, *argv: str, **options: object) -> subprocess.Popen:
@@ -197,12 +204,21 @@ class Host:
         options.setdefault("text", True)
         return subprocess.Popen(self.command(*argv), preexec_fn=self._join, **options)  # type: ignore[call-overload]
 
-    def run(self, *argv: str, check: bool = False, input: str | None = None,
-            timeout: float = 60) -> subprocess.CompletedProcess:
+    def run(
+        self, *argv: str, check: bool = False, input: str | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess:
         """Run a command in this host to its end; output and errors are in the result, as text."""
         options = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
-        return subprocess.run(self.command(*argv), check=check, capture_output=True, text=True, timeout=timeout,
-                              env=self.environment, preexec_fn=self._join, **options)  # type: ignore[call-overload]
+        return subprocess.run(
+            self.command(*argv),
+            check=check,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.environment,
+            preexec_fn=self._join,
+            **options,
+        )  # type: ignore[call-overload]
 
     @contextlib.contextmanager
     def serving(self, *where: str) -> Iterator[None]:

@@ -43,11 +43,20 @@ def token(user: str, service: str, scopes: list[str], begin: float) -> str:
     """A JSON Web Token, signed as RS256."""
     chain = "".join((TOP / "crt").read_text().splitlines()[1:-1])
     header = {"typ": "JWT", "alg": "RS256", "x5c": [chain]}
-    claims = {"iss": "lab", "sub": user, "aud": service, "iat": int(begin), "nbf": int(begin) - 1,
-              "exp": int(begin) + HOUR, "jti": str(begin), "access": [allowed(user, scope) for scope in scopes]}
+    claims = {
+        "iss": "lab",
+        "sub": user,
+        "aud": service,
+        "iat": int(begin),
+        "nbf": int(begin) - 1,
+        "exp": int(begin) + HOUR,
+        "jti": str(begin),
+        "access": [allowed(user, scope) for scope in scopes],
+    }
     signed = ".".join(in_base64(json.dumps(part).encode()) for part in (header, claims))
-    signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", TOP / "key"], input=signed.encode(),
-                               capture_output=True, check=True).stdout
+    signature = subprocess.run(
+        ["openssl", "dgst", "-sha256", "-sign", TOP / "key"], input=signed.encode(), capture_output=True, check=True
+    ).stdout
     return f"{signed}.{in_base64(signature)}"
 
 
@@ -98,8 +107,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def note(self, user: str, words: dict[str, list[str]]) -> None:
         with LOCK, (TOP / "log").open("a") as log:
-            log.write(json.dumps({"method": self.command, "user": user, "scopes": words.get("scope", []),
-                                  "account": words.get("account", [""])[0]}) + "\n")
+            log.write(
+                json.dumps(
+                    {
+                        "method": self.command,
+                        "user": user,
+                        "scopes": words.get("scope", []),
+                        "account": words.get("account", [""])[0],
+                    }
+                )
+                + "\n"
+            )
 
 
 if __name__ == "__main__":

@@ -36,10 +36,22 @@ def load(options: Options) -> int:
 
 
 VERBS = {
-    "save": Verb("save", "Save one or more images to a tar archive (streamed to STDOUT by default)",
-                 "[OPTIONS] IMAGE [IMAGE...]", save, takes=("images+",), options=(
-        Option("output", STRING, "Write to a file, instead of STDOUT", short="o"),)),
-    "load": Verb("load", "Load an image from a tar archive or STDIN", "[OPTIONS]", load, options=(
-        Option("input", STRING, "Read from tar archive file, instead of STDIN", short="i"),
-        Option("quiet", BOOL, "Suppress the load output", short="q"))),
+    "save": Verb(
+        "save",
+        "Save one or more images to a tar archive (streamed to STDOUT by default)",
+        "[OPTIONS] IMAGE [IMAGE...]",
+        save,
+        takes=("images+",),
+        options=(Option("output", STRING, "Write to a file, instead of STDOUT", short="o"),),
+    ),
+    "load": Verb(
+        "load",
+        "Load an image from a tar archive or STDIN",
+        "[OPTIONS]",
+        load,
+        options=(
+            Option("input", STRING, "Read from tar archive file, instead of STDIN", short="i"),
+            Option("quiet", BOOL, "Suppress the load output", short="q"),
+        ),
+    ),
 }

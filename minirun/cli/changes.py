@@ -55,15 +55,32 @@ def _find(word: str) -> Container:
 
 
 VERBS = {
-    "diff": Verb("diff", "Inspect changes to files or directories on a container's filesystem", "CONTAINER", diff,
-                 takes=("container",)),
-    "export": Verb("export", "Export a container's filesystem as a tar archive", "[OPTIONS] CONTAINER", export,
-                   takes=("container",), options=(
-        Option("output", STRING, "Write to a file, instead of STDOUT", short="o"),)),
-    "commit": Verb("commit", "Create a new image from a container's changes", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
-                   commit, takes=("container", "reference?"), options=(
-        Option("author", STRING, 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")', short="a"),
-        Option("change", LIST, "Apply Dockerfile instruction to the created image", short="c"),
-        Option("message", STRING, "Commit message", short="m"),
-        Option("pause", BOOL, "Pause container during commit", short="p", default=True, shown="true"))),
+    "diff": Verb(
+        "diff",
+        "Inspect changes to files or directories on a container's filesystem",
+        "CONTAINER",
+        diff,
+        takes=("container",),
+    ),
+    "export": Verb(
+        "export",
+        "Export a container's filesystem as a tar archive",
+        "[OPTIONS] CONTAINER",
+        export,
+        takes=("container",),
+        options=(Option("output", STRING, "Write to a file, instead of STDOUT", short="o"),),
+    ),
+    "commit": Verb(
+        "commit",
+        "Create a new image from a container's changes",
+        "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+        commit,
+        takes=("container", "reference?"),
+        options=(
+            Option("author", STRING, 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")', short="a"),
+            Option("change", LIST, "Apply Dockerfile instruction to the created image", short="c"),
+            Option("message", STRING, "Commit message", short="m"),
+            Option("pause", BOOL, "Pause container during commit", short="p", default=True, shown="true"),
+        ),
+    ),
 }

@@ -40,8 +40,7 @@ class Value(click.ParamType):
         from minirun.cli import completions
 
         settings = ctx.find_root().params
-        return [CompletionItem(word, type=kind)
-                for word, kind in completions.values(self.option, incomplete, settings)]
+        return [CompletionItem(word, type=kind) for word, kind in completions.values(self.option, incomplete, settings)]
 
 
 def parameter(option: Option) -> click.Option:
@@ -84,8 +83,10 @@ def _wrong_count(verb: Verb) -> str:
         wants = f"requires at most {most} {_plural(most)}"
     else:
         wants = f"requires at least {least} and at most {most} arguments"
-    return (f'"minirun {verb.name}" {wants}.\nSee \'minirun {verb.name} --help\'.\n\n'
-            f"Usage:  minirun {verb.name} {verb.usage}\n\n{verb.summary}")
+    return (
+        f"\"minirun {verb.name}\" {wants}.\nSee 'minirun {verb.name} --help'.\n\n"
+        f"Usage:  minirun {verb.name} {verb.usage}\n\n{verb.summary}"
+    )
 
 
 def _plural(count: int) -> str:
@@ -105,8 +106,10 @@ class Words(click.Argument):
 
         given = list(ctx.params.get("words") or ())
         settings = ctx.find_root().params
-        return [CompletionItem(word, type=kind, help=told)
-                for word, kind, told in completions.arguments(self.verb, given, incomplete, settings)]
+        return [
+            CompletionItem(word, type=kind, help=told)
+            for word, kind, told in completions.arguments(self.verb, given, incomplete, settings)
+        ]
 
 
 class Command(click.Command):
@@ -114,8 +117,13 @@ class Command(click.Command):
 
     def __init__(self, verb: Verb) -> None:
         self.verb = verb
-        super().__init__(verb.name, params=[*map(parameter, verb.options), Words(verb)], help=verb.help,
-                         short_help=verb.summary, callback=self.act)
+        super().__init__(
+            verb.name,
+            params=[*map(parameter, verb.options), Words(verb)],
+            help=verb.help,
+            short_help=verb.summary,
+            callback=self.act,
+        )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """pflag's grammar first."""
@@ -138,5 +146,8 @@ class Command(click.Command):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The flags, without the spellings that are ours alone."""
-        return [item for item in super().shell_complete(ctx, incomplete) if not item.value.startswith("--no-")
-                or item.value[2:] in self.verb.long]
+        return [
+            item
+            for item in super().shell_complete(ctx, incomplete)
+            if not item.value.startswith("--no-") or item.value[2:] in self.verb.long
+        ]

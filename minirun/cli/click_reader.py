@@ -16,9 +16,13 @@ from minirun.cli.click_commands import Command, State, parameter
 from minirun.cli.pflag import canonical
 from minirun.errors import ClientError, MinirunError, UsageError
 
-GROUP_SUMMARIES = {"container": "Manage containers", "image": "Manage images",
-                   "network": "Manage networks", "system": "Manage minirun",
-                   "volume": "Manage volumes"}
+GROUP_SUMMARIES = {
+    "container": "Manage containers",
+    "image": "Manage images",
+    "network": "Manage networks",
+    "system": "Manage minirun",
+    "volume": "Manage volumes",
+}
 COMPLETE_VARIABLE = "_MINIRUN_COMPLETE"
 
 #: The word, the command that it names, and the words after it.
@@ -54,8 +58,9 @@ class Group(click.Group):
     """A management command: `minirun container ...`."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, invoke_without_command=False, no_args_is_help=False, help=GROUP_SUMMARIES[name],
-                         add_help_option=True)
+        super().__init__(
+            name, invoke_without_command=False, no_args_is_help=False, help=GROUP_SUMMARIES[name], add_help_option=True
+        )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """One name for each verb: the first of those that mean it."""
@@ -110,7 +115,7 @@ class Root(click.Group):
         except UsageError:
             if not ctx.resilient_parsing:
                 raise
-        words = args[args.index("--") + 1:] if "--" in args else args
+        words = args[args.index("--") + 1 :] if "--" in args else args
         rest = super().parse_args(ctx, args)
         if ctx.resilient_parsing:
             return rest

@@ -9,12 +9,24 @@ from minirun.cli.kinds import BOOL
 from minirun.errors import UsageError
 
 #: In the order of `minirun.lecture.observe.TOPICS`, which takes long to load.
-TOPICS = ("links", "addresses", "routes", "neighbours", "ports", "rules", "sysctls", "files", "namespaces", "mounts",
-          "rights", "limits")
+TOPICS = (
+    "links",
+    "addresses",
+    "routes",
+    "neighbours",
+    "ports",
+    "rules",
+    "sysctls",
+    "files",
+    "namespaces",
+    "mounts",
+    "rights",
+    "limits",
+)
 
 
 def topics(text: str) -> list[str]:
-    """"links,rules" as a list."""
+    """ "links,rules" as a list."""
     words = text.split(",")
     for word in words:
         if word not in TOPICS:
@@ -86,11 +98,18 @@ TOPIC_LIST = Kind("list", topics, empty=list, gather=list.extend)
 #: A switch that ends compare's own options: what follows belongs to `run`.
 RUN = Kind("", BOOL.read, empty=bool, ends_options=True)
 VERBS = {
-    "compare": Verb("compare", "Show what is different in two containers, and why",
-                    "[OPTIONS] A B\n        minirun compare [OPTIONS] --run [RUN OPTIONS] IMAGE [COMMAND] [ARG...]",
-                    compare, takes=("words*",), help=HELP, options=(
-        Option("all", BOOL, "Show what is the same too", short="a"),
-        Option("json", BOOL, "Print the result as JSON"),
-        Option("only", TOPIC_LIST, f"Compare some topics only, with commas between: {', '.join(TOPICS)}"),
-        Option("run", RUN, "Start the same container with Docker and with minirun"))),
+    "compare": Verb(
+        "compare",
+        "Show what is different in two containers, and why",
+        "[OPTIONS] A B\n        minirun compare [OPTIONS] --run [RUN OPTIONS] IMAGE [COMMAND] [ARG...]",
+        compare,
+        takes=("words*",),
+        help=HELP,
+        options=(
+            Option("all", BOOL, "Show what is the same too", short="a"),
+            Option("json", BOOL, "Print the result as JSON"),
+            Option("only", TOPIC_LIST, f"Compare some topics only, with commas between: {', '.join(TOPICS)}"),
+            Option("run", RUN, "Start the same container with Docker and with minirun"),
+        ),
+    ),
 }

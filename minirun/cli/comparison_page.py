@@ -46,9 +46,16 @@ def lines(words: tuple[str, str], found: dict[str, list[Finding]], *, everything
     page = [f"A = {words[0]}", f"B = {words[1]}"]
     for topic, findings in found.items():
         page.append(f"{topic}: {tally(findings, words)}")
-        rows = [(MARKS[finding.verdict], subject_of(finding), short(finding.a, everything) or "-",
-                 short(finding.b, everything) or "-", f"# {finding.reason}" if finding.reason else "")
-                for finding in shown(findings, everything)]
+        rows = [
+            (
+                MARKS[finding.verdict],
+                subject_of(finding),
+                short(finding.a, everything) or "-",
+                short(finding.b, everything) or "-",
+                f"# {finding.reason}" if finding.reason else "",
+            )
+            for finding in shown(findings, everything)
+        ]
         widths = [min(WIDEST, max(len(row[column]) for row in rows)) for column in range(4)] if rows else []
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths)]
@@ -66,8 +73,15 @@ def summary(words: tuple[str, str], found: dict[str, list[Finding]]) -> str:
 
 def as_data(words: tuple[str, str], found: dict[str, list[Finding]], *, everything: bool) -> dict:
     """For JSON: {"A", "B", "equal", "topics": {topic: {"same": 40, "findings": [...]}}}."""
-    return {"A": words[0], "B": words[1],
-            "equal": all(finding.verdict == SAME for findings in found.values() for finding in findings),
-            "topics": {topic: {"same": counts(findings)[SAME],
-                               "findings": [finding.as_data() for finding in shown(findings, everything)]}
-                       for topic, findings in found.items()}}
+    return {
+        "A": words[0],
+        "B": words[1],
+        "equal": all(finding.verdict == SAME for findings in found.values() for finding in findings),
+        "topics": {
+            topic: {
+                "same": counts(findings)[SAME],
+                "findings": [finding.as_data() for finding in shown(findings, everything)],
+            }
+            for topic, findings in found.items()
+        },
+    }

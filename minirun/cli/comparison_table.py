@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 STYLES = {SAME: "dim", DIFFERENT: "bold yellow", ONLY_A: "bold red", ONLY_B: "bold green"}
 
 
-def show(words: tuple[str, str], found: dict[str, list[Finding]], *, everything: bool,
-         console: Console | None = None) -> None:
+def show(
+    words: tuple[str, str], found: dict[str, list[Finding]], *, everything: bool, console: Console | None = None
+) -> None:
     """Print the tables, one for each topic that has something to show, and the last line."""
     from rich.console import Console
 
@@ -44,7 +45,14 @@ def table(words: tuple[str, str], findings: list[Finding], *, everything: bool) 
     grid.add_column("why", ratio=4, style="dim")
     for finding in findings:
         style = STYLES[finding.verdict]
-        cells = [Text(text, style) for text in (
-            MARKS[finding.verdict], subject_of(finding), short(finding.a, everything), short(finding.b, everything))]
+        cells = [
+            Text(text, style)
+            for text in (
+                MARKS[finding.verdict],
+                subject_of(finding),
+                short(finding.a, everything),
+                short(finding.b, everything),
+            )
+        ]
         grid.add_row(*cells, Text(finding.reason))
     return grid

@@ -27,8 +27,9 @@ from minirun.errors import (
 #: The verbs whose client looks the container up by itself first, and says so in its own words.
 LOOKS_UP_FIRST = frozenset(("logs", "rm", "exec", "attach", "port"))
 #: How containerd and runc wrap the reason why a program cannot be started; Docker hands all of it on.
-RUN_WRAP = ("failed to create shim task: OCI runtime create failed: runc create failed: "
-            "unable to start container process: ")
+RUN_WRAP = (
+    "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
+)
 EXEC_WRAP = "OCI runtime exec failed: exec failed: unable to start container process: "
 
 

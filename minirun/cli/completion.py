@@ -25,6 +25,11 @@ def completion(options: Options) -> int:
 
 
 VERBS = {
-    "completion": Verb("completion", "Generate the autocompletion script for the specified shell", "bash|zsh|fish",
-                       completion, takes=("shell",)),
+    "completion": Verb(
+        "completion",
+        "Generate the autocompletion script for the specified shell",
+        "bash|zsh|fish",
+        completion,
+        takes=("shell",),
+    ),
 }

@@ -11,15 +11,24 @@ if TYPE_CHECKING:
 
 #: The states a container must be in for a verb to make sense of it.
 STATES = {
-    "start": ("created", "exited"), "stop": ("running", "paused", "restarting"), "kill": ("running", "paused"),
-    "exec": ("running",), "wait": ("running", "paused", "restarting"),
-    "restart": (), "rm": (), "logs": (), "inspect": (),
+    "start": ("created", "exited"),
+    "stop": ("running", "paused", "restarting"),
+    "kill": ("running", "paused"),
+    "exec": ("running",),
+    "wait": ("running", "paused", "restarting"),
+    "restart": (),
+    "rm": (),
+    "logs": (),
+    "inspect": (),
 }
 FILES = ("input", "output", "env-file", "label-file", "cidfile", "volume")
-CHOICES = {"pull": ("missing", "never"),
-           "attach": ("stdin", "stdout", "stderr"), "type": ("container", "image", "network", "volume"),
-           "driver": ("bridge",),
-           "signal": ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH")}
+CHOICES = {
+    "pull": ("missing", "never"),
+    "attach": ("stdin", "stdout", "stderr"),
+    "type": ("container", "image", "network", "volume"),
+    "driver": ("bridge",),
+    "signal": ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH"),
+}
 
 
 def values(option: Option, incomplete: str, settings: dict) -> list[tuple[str, str]]:
@@ -123,8 +132,11 @@ def _volumes() -> list[tuple[str, str]]:
 def _containers(states: tuple[str, ...]) -> list[tuple[str, str]]:
     from minirun.engine import register
 
-    return [(container.name, container.record["ImageName"]) for container in register.every()
-            if not states or container.status().word in states]
+    return [
+        (container.name, container.record["ImageName"])
+        for container in register.every()
+        if not states or container.status().word in states
+    ]
 
 
 def _compared() -> list[tuple[str, str]]:
@@ -133,8 +145,10 @@ def _compared() -> list[tuple[str, str]]:
 
     docker = subject.ask_docker("ps", "--format", "{{.Names}} {{.Image}}")
     theirs = [line.split(" ", 1) for line in docker.out.splitlines()] if docker.code == 0 else []
-    return [*((f"minirun:{name}", image) for name, image in _containers(("running",))),
-            *((f"docker:{name}", image) for name, image in theirs)]
+    return [
+        *((f"minirun:{name}", image) for name, image in _containers(("running",))),
+        *((f"docker:{name}", image) for name, image in theirs),
+    ]
 
 
 def _images() -> list[tuple[str, str]]:

@@ -30,14 +30,22 @@ def execute(options: Options) -> int:
 
 
 VERBS = {
-    "exec": Verb("exec", "Run a command in a running container", "[OPTIONS] CONTAINER COMMAND [ARG...]", execute,
-                 takes=("container", "command+"), interspersed=False, options=(
-        Option("detach", BOOL, "Detached mode: run command in the background", short="d"),
-        Option("detach-keys", STRING, "Override the key sequence for detaching a container"),
-        Option("env", VARIABLES, "Set environment variables", short="e"),
-        Option("env-file", LIST, "Read in a file of environment variables"),
-        Option("interactive", BOOL, "Keep STDIN open even if not attached", short="i"),
-        Option("tty", BOOL, "Allocate a pseudo-TTY", short="t"),
-        Option("user", STRING, "Username or UID (format: <name|uid>[:<group|gid>])", short="u"),
-        Option("workdir", STRING, "Working directory inside the container", short="w"))),
+    "exec": Verb(
+        "exec",
+        "Run a command in a running container",
+        "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        execute,
+        takes=("container", "command+"),
+        interspersed=False,
+        options=(
+            Option("detach", BOOL, "Detached mode: run command in the background", short="d"),
+            Option("detach-keys", STRING, "Override the key sequence for detaching a container"),
+            Option("env", VARIABLES, "Set environment variables", short="e"),
+            Option("env-file", LIST, "Read in a file of environment variables"),
+            Option("interactive", BOOL, "Keep STDIN open even if not attached", short="i"),
+            Option("tty", BOOL, "Allocate a pseudo-TTY", short="t"),
+            Option("user", STRING, "Username or UID (format: <name|uid>[:<group|gid>])", short="u"),
+            Option("workdir", STRING, "Working directory inside the container", short="w"),
+        ),
+    ),
 }

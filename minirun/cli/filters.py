@@ -13,8 +13,25 @@ if TYPE_CHECKING:
     from minirun.engine.register import Container, Status
 
 STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
-NAMES = frozenset(("ancestor", "before", "since", "exited", "expose", "health", "id", "is-task", "isolation", "label",
-                   "name", "network", "publish", "status", "volume"))
+NAMES = frozenset(
+    (
+        "ancestor",
+        "before",
+        "since",
+        "exited",
+        "expose",
+        "health",
+        "id",
+        "is-task",
+        "isolation",
+        "label",
+        "name",
+        "network",
+        "publish",
+        "status",
+        "volume",
+    )
+)
 
 
 def containers(conditions: list[tuple[str, str]]) -> Callable[[Container, Status], bool]:
@@ -89,15 +106,21 @@ def _ancestor(values: list[str]) -> Callable:
 
 def _network(values: list[str]) -> Callable:
     def is_on(container: Container, _status: Status) -> bool:
-        return any(value and (value == name or wish.get("NetworkID", "").startswith(value))
-                   for name, wish in container.record["Networks"].items() for value in values)
+        return any(
+            value and (value == name or wish.get("NetworkID", "").startswith(value))
+            for name, wish in container.record["Networks"].items()
+            for value in values
+        )
 
     return is_on
 
 
 def _volume(values: list[str]) -> Callable:
-    return lambda container, status: any(value in (point.get("Name") or point["Source"], point["Destination"])
-                                         for point in container.record.get("MountPoints") or [] for value in values)
+    return lambda container, status: any(
+        value in (point.get("Name") or point["Source"], point["Destination"])
+        for point in container.record.get("MountPoints") or []
+        for value in values
+    )
 
 
 def _port(name: str) -> Callable[[list[str]], Callable]:
@@ -122,8 +145,17 @@ def _created(values: list[str], *, before: bool) -> Callable:
 
 
 _TESTS: dict[str, Callable[[list[str]], Callable[[object, object], bool]]] = {
-    "status": _state, "exited": _exited, "name": _name, "id": _id, "label": _label, "ancestor": _ancestor,
-    "network": _network, "volume": _volume, "expose": _port("expose"), "publish": _port("publish"),
+    "status": _state,
+    "exited": _exited,
+    "name": _name,
+    "id": _id,
+    "label": _label,
+    "ancestor": _ancestor,
+    "network": _network,
+    "volume": _volume,
+    "expose": _port("expose"),
+    "publish": _port("publish"),
     "health": lambda values: lambda container, status: "none" in values,
-    "before": lambda values: _created(values, before=True), "since": lambda values: _created(values, before=False),
+    "before": lambda values: _created(values, before=True),
+    "since": lambda values: _created(values, before=False),
 }

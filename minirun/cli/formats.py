@@ -23,8 +23,15 @@ class Format:
     and when it cannot be evaluated. Errors: ClientError.
     """
 
-    def __init__(self, text: str, *, kind: str, heads: Mapping[str, str], columns: Sequence[str],
-                 prefixes: tuple[str, str] = ("template parsing error", "template parsing error")) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        kind: str,
+        heads: Mapping[str, str],
+        columns: Sequence[str],
+        prefixes: tuple[str, str] = ("template parsing error", "template parsing error"),
+    ) -> None:
         self.kind = kind
         self.heads = heads
         self.prefixes = prefixes

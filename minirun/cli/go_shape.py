@@ -9,11 +9,28 @@ from __future__ import annotations
 from minirun.cli.template_values import Map, Null, Struct
 
 #: Keys whose values are maps in Docker's API types.
-MAPS = frozenset(("Labels", "Networks", "Ports", "PortBindings", "Sysctls", "Volumes", "Data", "Tmpfs", "ExposedPorts",
-                  "Options", "DriverOpts", "Annotations", "LogConfig.Config", "StorageOpt"))
+MAPS = frozenset(
+    (
+        "Labels",
+        "Networks",
+        "Ports",
+        "PortBindings",
+        "Sysctls",
+        "Volumes",
+        "Data",
+        "Tmpfs",
+        "ExposedPorts",
+        "Options",
+        "DriverOpts",
+        "Annotations",
+        "LogConfig.Config",
+        "StorageOpt",
+    )
+)
 #: Keys whose values are pointers.
-POINTERS = frozenset(("MemorySwappiness", "PidsLimit", "IPAMConfig", "Healthcheck", "Health", "OomKillDisable", "Init",
-                      "StopTimeout"))
+POINTERS = frozenset(
+    ("MemorySwappiness", "PidsLimit", "IPAMConfig", "Healthcheck", "Health", "OomKillDisable", "Init", "StopTimeout")
+)
 
 #: What `inspect` leaves out when it is empty ("omitempty"), and a template can ask for all the same: by the key that
 #: the object has; "" is a container itself.
@@ -21,8 +38,16 @@ _SLICE, _MAP, _POINTER = (Null.shown_as(text) for text in ("[]", "map[]", "<nil>
 LEFT_OUT: dict[str, dict[str, object]] = {
     "": {"SizeRw": _POINTER, "SizeRootFs": _POINTER},
     "State": {"Health": _POINTER},
-    "Config": {"ArgsEscaped": False, "ExposedPorts": _MAP, "Healthcheck": _POINTER, "MacAddress": "",
-               "NetworkDisabled": False, "Shell": _SLICE, "StopSignal": "", "StopTimeout": _POINTER},
+    "Config": {
+        "ArgsEscaped": False,
+        "ExposedPorts": _MAP,
+        "Healthcheck": _POINTER,
+        "MacAddress": "",
+        "NetworkDisabled": False,
+        "Shell": _SLICE,
+        "StopSignal": "",
+        "StopTimeout": _POINTER,
+    },
     "HostConfig": {"Init": _POINTER, "Mounts": _SLICE, "StorageOpt": _MAP, "Sysctls": _MAP, "Tmpfs": _MAP},
 }
 

@@ -30,8 +30,15 @@ class Kind:
 
     __slots__ = ("metavar", "read", "gather", "empty", "ends_options")
 
-    def __init__(self, metavar: str, read: Callable[[str], object], *, empty: Callable[[], object] = str,
-                 gather: Callable[[Any, Any], None] | None = None, ends_options: bool = False) -> None:
+    def __init__(
+        self,
+        metavar: str,
+        read: Callable[[str], object],
+        *,
+        empty: Callable[[], object] = str,
+        gather: Callable[[Any, Any], None] | None = None,
+        ends_options: bool = False,
+    ) -> None:
         self.metavar = metavar
         self.read = read
         self.gather = gather
@@ -49,8 +56,17 @@ class Option:
 
     __slots__ = ("long", "short", "name", "kind", "default", "help", "shown", "hidden")
 
-    def __init__(self, long: str, kind: Kind, help: str = "", *, short: str = "",  # noqa: PLR0913 (a row of a table)
-                 default: object = ..., shown: str = "", hidden: bool = False) -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        long: str,
+        kind: Kind,
+        help: str = "",
+        *,
+        short: str = "",
+        default: object = ...,
+        shown: str = "",
+        hidden: bool = False,
+    ) -> None:
         self.long = long
         self.short = short
         self.name = long.replace("-", "_")
@@ -93,6 +109,7 @@ class Options:
         return "Options(" + ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value) + ")"
 
     if TYPE_CHECKING:
+
         def __getattr__(self, name: str) -> Any: ...
         def __setattr__(self, name: str, value: Any) -> None: ...
 
@@ -106,13 +123,33 @@ class Verb:
     `interspersed` is False where the options end at the first argument. aliases, all words for it within its group.
     """
 
-    __slots__ = ("name", "summary", "usage", "takes", "options", "act", "interspersed", "aliases", "long", "short",
-                 "help")
+    __slots__ = (
+        "name",
+        "summary",
+        "usage",
+        "takes",
+        "options",
+        "act",
+        "interspersed",
+        "aliases",
+        "long",
+        "short",
+        "help",
+    )
 
-    def __init__(self, name: str, summary: str, usage: str,  # noqa: PLR0913 (a row of a table)
-                 act: Callable[[Options], int], *,
-                 takes: tuple[str, ...] = (), options: Iterable[Option] = (), interspersed: bool = True,
-                 aliases: tuple[str, ...] = (), help: str = "") -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        name: str,
+        summary: str,
+        usage: str,
+        act: Callable[[Options], int],
+        *,
+        takes: tuple[str, ...] = (),
+        options: Iterable[Option] = (),
+        interspersed: bool = True,
+        aliases: tuple[str, ...] = (),
+        help: str = "",
+    ) -> None:
         self.name = name
         self.summary = summary
         self.usage = usage
@@ -127,8 +164,15 @@ class Verb:
 
     def named(self, name: str, **changes: object) -> Verb:
         """The same verb under another name: `minirun container ls` is `minirun ps`."""
-        same = {"takes": self.takes, "options": self.options, "interspersed": self.interspersed, "help": self.help,
-                "summary": self.summary, "usage": self.usage, "act": self.act}
+        same = {
+            "takes": self.takes,
+            "options": self.options,
+            "interspersed": self.interspersed,
+            "help": self.help,
+            "summary": self.summary,
+            "usage": self.usage,
+            "act": self.act,
+        }
         return Verb(name, **{**same, **changes})  # type: ignore[arg-type]
 
     def initial(self) -> dict[str, object]:
@@ -221,8 +265,8 @@ def _read_cluster(verb: Verb, word: str, following: str | None, values: dict[str
         place += 1
         if option is None:
             return None
-        if word[place:place + 1] == "=" and len(word) > place + 1:  # "-m=64m"
-            option.take(values, word[place + 1:])
+        if word[place : place + 1] == "=" and len(word) > place + 1:  # "-m=64m"
+            option.take(values, word[place + 1 :])
             return 0
         if option.kind.metavar == "":
             option.take(values, "true")

@@ -1,13 +1,13 @@
 """Help as Docker's client prints it (cobra and pflag), made from the tables of verbs.
 
-    Usage:  minirun logs [OPTIONS] CONTAINER
+Usage:  minirun logs [OPTIONS] CONTAINER
 
-    Fetch the logs of a container
+Fetch the logs of a container
 
-    Options:
-          --details        Show extra details provided to logs
-      -n, --tail string    Number of lines to show from the end of the logs
-                           (default "all")
+Options:
+      --details        Show extra details provided to logs
+  -n, --tail string    Number of lines to show from the end of the logs
+                       (default "all")
 """
 
 from __future__ import annotations
@@ -49,15 +49,19 @@ def verb_page(verb: Verb, width: int) -> str:
 
 def group_page(name: str, summary: str, verbs: Iterable[tuple[str, str]]) -> str:
     """The help of a management command, "container". Arguments: verbs, pairs of name and summary."""
-    return (f"\nUsage:  minirun {name} COMMAND\n\n{summary}\n\nCommands:\n{command_lines(verbs)}\n\n"
-            f"Run 'minirun {name} COMMAND --help' for more information on a command.\n")
+    return (
+        f"\nUsage:  minirun {name} COMMAND\n\n{summary}\n\nCommands:\n{command_lines(verbs)}\n\n"
+        f"Run 'minirun {name} COMMAND --help' for more information on a command.\n"
+    )
 
 
 def root_page(root: Verb, groups: Iterable[tuple[str, str]], verbs: Iterable[tuple[str, str]], width: int) -> str:
     """`minirun --help`."""
-    return (f"\nUsage:  minirun {root.usage}\n\n{root.help}\n\nOptions:\n{option_lines(root.options, width)}\n\n"
-            f"Management Commands:\n{command_lines(groups)}\n\nCommands:\n{command_lines(verbs)}\n\n"
-            "Run 'minirun COMMAND --help' for more information on a command.\n")
+    return (
+        f"\nUsage:  minirun {root.usage}\n\n{root.help}\n\nOptions:\n{option_lines(root.options, width)}\n\n"
+        f"Management Commands:\n{command_lines(groups)}\n\nCommands:\n{command_lines(verbs)}\n\n"
+        "Run 'minirun COMMAND --help' for more information on a command.\n"
+    )
 
 
 def command_lines(verbs: Iterable[tuple[str, str]]) -> str:
@@ -68,8 +72,10 @@ def command_lines(verbs: Iterable[tuple[str, str]]) -> str:
 def option_lines(options: Iterable[Option], width: int) -> str:
     """Flags with their types, sentences and defaults, sorted by name (pflag's FlagUsagesWrapped)."""
     ordered = sorted(options, key=lambda option: option.long)
-    heads = [(f"  -{option.short}, " if option.short else "      ") + f"--{option.long} {option.kind.metavar}".rstrip()
-             for option in ordered]
+    heads = [
+        (f"  -{option.short}, " if option.short else "      ") + f"--{option.long} {option.kind.metavar}".rstrip()
+        for option in ordered
+    ]
     left = max(map(len, heads)) + 3
     lines = (head.ljust(left) + wrap(_sentence(option), left, width - 1) for head, option in zip(heads, ordered))
     return "\n".join(lines)
@@ -101,4 +107,4 @@ def _take_line(text: str, room: int) -> tuple[str, str]:
     if room + SLOP > len(text):
         return text, ""
     end = text.rfind(" ", 0, room)
-    return (text[:end], text[end + 1:]) if end > 0 else (text, "")
+    return (text[:end], text[end + 1 :]) if end > 0 else (text, "")

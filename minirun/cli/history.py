@@ -18,11 +18,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.image.store import Image
 
-HEADS = {"ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY",
-         "Size": "SIZE", "Comment": "COMMENT"}
+HEADS = {
+    "ID": "IMAGE",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "CreatedBy": "CREATED BY",
+    "Size": "SIZE",
+    "Comment": "COMMENT",
+}
 #: Docker's table, for people and (-H=false) for programs.
-COLUMNS = {True: ("ID", "CreatedSince", "CreatedBy", "Size", "Comment"),
-           False: ("ID", "CreatedAt", "CreatedBy", "Size", "Comment")}
+COLUMNS = {
+    True: ("ID", "CreatedSince", "CreatedBy", "Size", "Comment"),
+    False: ("ID", "CreatedAt", "CreatedBy", "Size", "Comment"),
+}
 NARROW = 45  # characters of CREATED BY
 MISSING = "<missing>"
 
@@ -42,8 +50,9 @@ def history(options: Options) -> int:
     elif options.quiet:
         sys.stdout.write("".join(f"{row['ID']}\n" for row in rows))
     else:
-        sys.stdout.write(table([[HEADS[column] for column in columns]]
-                               + [[row[column] for column in columns] for row in rows]))
+        sys.stdout.write(
+            table([[HEADS[column] for column in columns]] + [[row[column] for column in columns] for row in rows])
+        )
     return 0
 
 
@@ -83,17 +92,26 @@ def _row(step: dict, image: str, size: int, options: Options) -> dict[str, str]:
         "ID": image if options.no_trunc or image == MISSING else image.removeprefix("sha256:")[:12],
         "CreatedSince": "" if never else f"{duration(time.time() - moment)} ago",
         "CreatedAt": f"{at[:-5]}Z" if at.endswith("+0000") else f"{at[:-2]}:{at[-2:]}" if at else "",
-        "CreatedBy": by if options.no_trunc or len(by) <= NARROW else f"{by[:NARROW - 1]}…",
+        "CreatedBy": by if options.no_trunc or len(by) <= NARROW else f"{by[: NARROW - 1]}…",
         "Size": decimal_size(size) if options.human else str(size),
         "Comment": step.get("comment") or "",
     }
 
 
 VERBS = {
-    "history": Verb("history", "Show the history of an image", "[OPTIONS] IMAGE", history, takes=("image",), options=(
-        Option("format", STRING, "Pretty-print images using a Go template"),
-        Option("human", BOOL, "Print sizes and dates in human readable format", short="H", default=True,
-               shown="true"),
-        Option("no-trunc", BOOL, "Don't truncate output"),
-        Option("quiet", BOOL, "Only show image IDs", short="q"))),
+    "history": Verb(
+        "history",
+        "Show the history of an image",
+        "[OPTIONS] IMAGE",
+        history,
+        takes=("image",),
+        options=(
+            Option("format", STRING, "Pretty-print images using a Go template"),
+            Option(
+                "human", BOOL, "Print sizes and dates in human readable format", short="H", default=True, shown="true"
+            ),
+            Option("no-trunc", BOOL, "Don't truncate output"),
+            Option("quiet", BOOL, "Only show image IDs", short="q"),
+        ),
+    ),
 }

@@ -54,11 +54,11 @@ def _pattern(text: str) -> re.Pattern:
             end = text.find("]", at + 2)
             if end < 0:
                 raise EngineError("syntax error in pattern")
-            result += text[at:end + 1]
+            result += text[at : end + 1]
             at = end
         elif letter == "\\":
             at += 1
-            result += re.escape(text[at:at + 1])
+            result += re.escape(text[at : at + 1])
         else:
             result += {"*": "[^/]*", "?": "[^/]"}.get(letter) or re.escape(letter)
         at += 1

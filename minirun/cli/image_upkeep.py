@@ -38,8 +38,9 @@ def _reference(word: str) -> Reference:
     try:
         return reference.parse(word)
     except ClientError as error:
-        raise ClientError(f'Error parsing reference: "{word}" is not a valid repository/tag: {error.message}',
-                          exit_code=1) from None
+        raise ClientError(
+            f'Error parsing reference: "{word}" is not a valid repository/tag: {error.message}', exit_code=1
+        ) from None
 
 
 def prune(options: Options) -> int:
@@ -105,10 +106,23 @@ def _older_than(value: str) -> Callable[[Image], bool]:
 
 
 VERBS = {
-    "tag": Verb("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
-                "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", tag, takes=("source", "target"), interspersed=False),
-    "image prune": Verb("image prune", "Remove unused images", "[OPTIONS]", prune, options=(
-        Option("all", BOOL, "Remove all unused images, not just dangling ones", short="a"),
-        Option("filter", CONDITIONS, "Provide filter values (e.g. 'until=<timestamp>')"),
-        Option("force", BOOL, "Do not prompt for confirmation", short="f"))),
+    "tag": Verb(
+        "tag",
+        "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+        "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+        tag,
+        takes=("source", "target"),
+        interspersed=False,
+    ),
+    "image prune": Verb(
+        "image prune",
+        "Remove unused images",
+        "[OPTIONS]",
+        prune,
+        options=(
+            Option("all", BOOL, "Remove all unused images, not just dangling ones", short="a"),
+            Option("filter", CONDITIONS, "Provide filter values (e.g. 'until=<timestamp>')"),
+            Option("force", BOOL, "Do not prompt for confirmation", short="f"),
+        ),
+    ),
 }

@@ -17,9 +17,19 @@ if TYPE_CHECKING:
     from minirun.image.removal import User
     from minirun.image.store import Image, Images
 
-HEADS = {"ID": "IMAGE ID", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "CreatedSince": "CREATED",
-         "CreatedAt": "CREATED AT", "Size": "SIZE", "Containers": "CONTAINERS", "VirtualSize": "SIZE",
-         "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE"}
+HEADS = {
+    "ID": "IMAGE ID",
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Size": "SIZE",
+    "Containers": "CONTAINERS",
+    "VirtualSize": "SIZE",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
+}
 COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
 RUNNING = ("running", "paused", "restarting")
 WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
@@ -52,8 +62,11 @@ def _raw(options: Options) -> str:
     if options.quiet:
         return "image_id: {{.ID}}"
     digest = "digest: {{.Digest}}\n" if options.digests else ""
-    return ("repository: {{.Repository}}\ntag: {{.Tag}}\n" + digest +
-            "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n")
+    return (
+        "repository: {{.Repository}}\ntag: {{.Tag}}\n"
+        + digest
+        + "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
+    )
 
 
 def store() -> Images:
@@ -88,13 +101,18 @@ def _rows(image: Image, options: Options) -> list[dict[str, str]]:
     row = {
         "ID": image.id if options.no_trunc else image.id.removeprefix("sha256:")[:12],
         "CreatedSince": duration(time.time() - created) + " ago",
-        "Size": decimal_size(image.size), "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
+        "Size": decimal_size(image.size),
+        "Containers": "N/A",
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
     }
     if options.format:  # no columns of a list
         row["CreatedAt"] = time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created))
         row["VirtualSize"] = decimal_size(image.size, 4)
-    return [{**row, "Repository": repository, "Tag": tag, "Digest": digest}
-            for repository, tag, digest in _names(image, options)]
+    return [
+        {**row, "Repository": repository, "Tag": tag, "Digest": digest}
+        for repository, tag, digest in _names(image, options)
+    ]
 
 
 def _names(image: Image, options: Options) -> Iterator[tuple[str, str, str]]:
@@ -161,24 +179,49 @@ def users() -> list[User]:
     from minirun.engine import register
     from minirun.image.removal import User
 
-    return [User(container.id, container.record["Image"], container.status().word in RUNNING,
-                 container.record["LayerIDs"]) for container in register.every()]
+    return [
+        User(container.id, container.record["Image"], container.status().word in RUNNING, container.record["LayerIDs"])
+        for container in register.every()
+    ]
 
 
 VERBS = {
-    "images": Verb("images", "List images", "[OPTIONS] [REPOSITORY[:TAG]]", images, takes=("reference?",), options=(
-        Option("all", BOOL, "Show all images (default hides intermediate images)", short="a"),
-        Option("digests", BOOL, "Show digests"),
-        Option("filter", CONDITIONS, "Filter output based on conditions provided", short="f"),
-        Option("format", STRING, "Pretty-print images using a Go template"),
-        Option("no-trunc", BOOL, "Don't truncate output"),
-        Option("quiet", BOOL, "Only show image IDs", short="q"))),
-    "import": Verb("import", "Import the contents from a tarball to create a filesystem image",
-                   "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", import_, takes=("source+",), options=(
-        Option("change", LIST, "Apply Dockerfile instruction to the created image", short="c"),
-        Option("message", STRING, "Set commit message for imported image", short="m"),
-        Option("platform", STRING, "Set platform if server is multi-platform capable"))),
-    "rmi": Verb("rmi", "Remove one or more images", "[OPTIONS] IMAGE [IMAGE...]", rmi, takes=("images+",), options=(
-        Option("force", BOOL, "Force removal of the image", short="f"),
-        Option("no-prune", BOOL, "Do not delete untagged parents"))),
+    "images": Verb(
+        "images",
+        "List images",
+        "[OPTIONS] [REPOSITORY[:TAG]]",
+        images,
+        takes=("reference?",),
+        options=(
+            Option("all", BOOL, "Show all images (default hides intermediate images)", short="a"),
+            Option("digests", BOOL, "Show digests"),
+            Option("filter", CONDITIONS, "Filter output based on conditions provided", short="f"),
+            Option("format", STRING, "Pretty-print images using a Go template"),
+            Option("no-trunc", BOOL, "Don't truncate output"),
+            Option("quiet", BOOL, "Only show image IDs", short="q"),
+        ),
+    ),
+    "import": Verb(
+        "import",
+        "Import the contents from a tarball to create a filesystem image",
+        "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+        import_,
+        takes=("source+",),
+        options=(
+            Option("change", LIST, "Apply Dockerfile instruction to the created image", short="c"),
+            Option("message", STRING, "Set commit message for imported image", short="m"),
+            Option("platform", STRING, "Set platform if server is multi-platform capable"),
+        ),
+    ),
+    "rmi": Verb(
+        "rmi",
+        "Remove one or more images",
+        "[OPTIONS] IMAGE [IMAGE...]",
+        rmi,
+        takes=("images+",),
+        options=(
+            Option("force", BOOL, "Force removal of the image", short="f"),
+            Option("no-prune", BOOL, "Do not delete untagged parents"),
+        ),
+    ),
 }

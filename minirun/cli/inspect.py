@@ -116,8 +116,12 @@ def _volume(word: str, _size: bool) -> dict:
     return volumes.describe(word)
 
 
-_READERS: dict[str, Callable[[str, bool], dict]] = {"container": _container, "image": _image, "network": _network,
-                                                    "volume": _volume}
+_READERS: dict[str, Callable[[str, bool], dict]] = {
+    "container": _container,
+    "image": _image,
+    "network": _network,
+    "volume": _volume,
+}
 
 
 def _template(text: str) -> Template:
@@ -146,14 +150,32 @@ def _print_through(template: Template, found: list[dict], failures: list[str]) -
 
 FORMAT = Option("format", STRING, "Format the output using the given Go template", short="f")
 VERBS = {
-    "inspect": Verb("inspect", "Return low-level information on Docker objects", "[OPTIONS] NAME|ID [NAME|ID...]",
-                    inspect, takes=("objects+",), options=(
-        FORMAT,
-        Option("size", BOOL, "Display total file sizes if the type is container", short="s"),
-        Option("type", STRING, "Return JSON for specified type"))),
-    "container inspect": Verb("container inspect", "Display detailed information on one or more containers",
-                              "[OPTIONS] CONTAINER [CONTAINER...]", inspect_container, takes=("objects+",), options=(
-        FORMAT, Option("size", BOOL, "Display total file sizes", short="s"))),
-    "image inspect": Verb("image inspect", "Display detailed information on one or more images",
-                          "[OPTIONS] IMAGE [IMAGE...]", inspect_image, takes=("objects+",), options=(FORMAT,)),
+    "inspect": Verb(
+        "inspect",
+        "Return low-level information on Docker objects",
+        "[OPTIONS] NAME|ID [NAME|ID...]",
+        inspect,
+        takes=("objects+",),
+        options=(
+            FORMAT,
+            Option("size", BOOL, "Display total file sizes if the type is container", short="s"),
+            Option("type", STRING, "Return JSON for specified type"),
+        ),
+    ),
+    "container inspect": Verb(
+        "container inspect",
+        "Display detailed information on one or more containers",
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        inspect_container,
+        takes=("objects+",),
+        options=(FORMAT, Option("size", BOOL, "Display total file sizes", short="s")),
+    ),
+    "image inspect": Verb(
+        "image inspect",
+        "Display detailed information on one or more images",
+        "[OPTIONS] IMAGE [IMAGE...]",
+        inspect_image,
+        takes=("objects+",),
+        options=(FORMAT,),
+    ),
 }

@@ -23,8 +23,9 @@ def configs(options: Options) -> list[dict]:
     found: dict[str, dict] = {}
     for subnet in options.subnet:
         net = _network(subnet)
-        if net and any(other and net.version == other.version and net.overlaps(other)
-                       for other in map(_network, found)):
+        if net and any(
+            other and net.version == other.version and net.overlaps(other) for other in map(_network, found)
+        ):
             raise ClientError("multiple overlapping subnet configuration is not supported", exit_code=1)
         found[subnet] = {"Subnet": subnet}
     for text in options.ip_range:
@@ -45,8 +46,10 @@ def _settle(found: dict[str, dict], text: str, key: str, words: tuple[str, str])
     if subnet is None:
         raise ClientError(f"no matching subnet for {words[0]} {text}", exit_code=1)
     if key in found[subnet]:
-        raise ClientError(f"cannot configure multiple {words[1]}s ({text}, {found[subnet][key]}) on the same subnet "
-                          f"({subnet})", exit_code=1)
+        raise ClientError(
+            f"cannot configure multiple {words[1]}s ({text}, {found[subnet][key]}) on the same subnet ({subnet})",
+            exit_code=1,
+        )
     found[subnet][key] = text
 
 

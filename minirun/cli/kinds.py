@@ -7,8 +7,20 @@ from __future__ import annotations
 
 from minirun.cli.grammar import Kind
 
-_TRUTHS = {"1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,
-           "0": False, "f": False, "F": False, "false": False, "FALSE": False, "False": False}
+_TRUTHS = {
+    "1": True,
+    "t": True,
+    "T": True,
+    "true": True,
+    "TRUE": True,
+    "True": True,
+    "0": False,
+    "f": False,
+    "F": False,
+    "false": False,
+    "FALSE": False,
+    "False": False,
+}
 
 
 def boolean(text: str) -> bool:

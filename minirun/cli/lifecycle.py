@@ -54,8 +54,9 @@ def restart(options: Options) -> int:
     """Stop and start."""
     from minirun.engine import containers
 
-    return _for_each(options.containers, "restart",
-                     lambda word: containers.restart(containers.find(word), options.time))
+    return _for_each(
+        options.containers, "restart", lambda word: containers.restart(containers.find(word), options.time)
+    )
 
 
 def kill(options: Options) -> int:
@@ -129,20 +130,71 @@ def _complain(error: MinirunError, verb: str) -> None:
 USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
 SOME = ("containers+",)
 VERBS = {
-    "start": Verb("start", "Start one or more stopped containers", USAGE, start, takes=SOME, options=(
-        Option("attach", BOOL, "Attach STDOUT/STDERR and forward signals", short="a"),
-        Option("detach-keys", STRING, "Override the key sequence for detaching a container"),
-        Option("interactive", BOOL, "Attach container's STDIN", short="i"))),
-    "stop": Verb("stop", "Stop one or more running containers", USAGE, stop, takes=SOME, options=(
-        Option("time", INT, "Seconds to wait for stop before killing it", short="t", default=None, shown="10"),)),
-    "restart": Verb("restart", "Restart one or more containers", USAGE, restart, takes=SOME, options=(
-        Option("time", INT, "Seconds to wait for stop before killing the container", short="t", default=None,
-               shown="10"),)),
-    "kill": Verb("kill", "Kill one or more running containers", USAGE, kill, takes=SOME, options=(
-        Option("signal", STRING, "Signal to send to the container", short="s", default="KILL", shown='"KILL"'),)),
-    "wait": Verb("wait", "Block until one or more containers stop, then print their exit codes",
-                 "CONTAINER [CONTAINER...]", wait, takes=SOME),
-    "rm": Verb("rm", "Remove one or more containers", USAGE, remove, takes=SOME, options=(
-        Option("force", BOOL, "Force the removal of a running container (uses SIGKILL)", short="f"),
-        Option("volumes", BOOL, "Remove anonymous volumes associated with the container", short="v"))),
+    "start": Verb(
+        "start",
+        "Start one or more stopped containers",
+        USAGE,
+        start,
+        takes=SOME,
+        options=(
+            Option("attach", BOOL, "Attach STDOUT/STDERR and forward signals", short="a"),
+            Option("detach-keys", STRING, "Override the key sequence for detaching a container"),
+            Option("interactive", BOOL, "Attach container's STDIN", short="i"),
+        ),
+    ),
+    "stop": Verb(
+        "stop",
+        "Stop one or more running containers",
+        USAGE,
+        stop,
+        takes=SOME,
+        options=(
+            Option("time", INT, "Seconds to wait for stop before killing it", short="t", default=None, shown="10"),
+        ),
+    ),
+    "restart": Verb(
+        "restart",
+        "Restart one or more containers",
+        USAGE,
+        restart,
+        takes=SOME,
+        options=(
+            Option(
+                "time",
+                INT,
+                "Seconds to wait for stop before killing the container",
+                short="t",
+                default=None,
+                shown="10",
+            ),
+        ),
+    ),
+    "kill": Verb(
+        "kill",
+        "Kill one or more running containers",
+        USAGE,
+        kill,
+        takes=SOME,
+        options=(
+            Option("signal", STRING, "Signal to send to the container", short="s", default="KILL", shown='"KILL"'),
+        ),
+    ),
+    "wait": Verb(
+        "wait",
+        "Block until one or more containers stop, then print their exit codes",
+        "CONTAINER [CONTAINER...]",
+        wait,
+        takes=SOME,
+    ),
+    "rm": Verb(
+        "rm",
+        "Remove one or more containers",
+        USAGE,
+        remove,
+        takes=SOME,
+        options=(
+            Option("force", BOOL, "Force the removal of a running container (uses SIGKILL)", short="f"),
+            Option("volumes", BOOL, "Remove anonymous volumes associated with the container", short="v"),
+        ),
+    ),
 }

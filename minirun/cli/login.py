@@ -19,8 +19,11 @@ WARNING! Your password will be stored unencrypted in {}.
 Configure a credential helper to remove this warning. See
 https://docs.docker.com/engine/reference/commandline/login/#credentials-store
 """
-HUB_IS = ("Login with your Docker ID to push and pull images from Docker Hub. If you don't have a Docker ID, head over "
-          "to https://hub.docker.com to create one.")
+HUB_IS = (
+    "Login with your Docker ID to push and pull images from Docker Hub. If you don't have a Docker ID, head over "
+    "to https://hub.docker.com to create one."
+)
+
 
 def login(options: Options) -> int:
     """See whether a registry takes a name and a password, and write them down."""
@@ -145,12 +148,25 @@ def _secret() -> str:
 
 
 VERBS = {
-    "login": Verb("login", "Log in to a Docker registry", "[OPTIONS] [SERVER]", login, takes=("server?",), options=(
-        Option("password", STRING, "Password", short="p"),
-        Option("password-stdin", BOOL, "Take the password from stdin"),
-        Option("username", STRING, "Username", short="u")),
-        help="Log in to a Docker registry.\nIf no server is specified, the default is defined by the daemon."),
-    "logout": Verb("logout", "Log out from a Docker registry", "[SERVER]", logout, takes=("server?",),
-                   help="Log out from a Docker registry.\nIf no server is specified, the default is defined by the "
-                        "daemon."),
+    "login": Verb(
+        "login",
+        "Log in to a Docker registry",
+        "[OPTIONS] [SERVER]",
+        login,
+        takes=("server?",),
+        options=(
+            Option("password", STRING, "Password", short="p"),
+            Option("password-stdin", BOOL, "Take the password from stdin"),
+            Option("username", STRING, "Username", short="u"),
+        ),
+        help="Log in to a Docker registry.\nIf no server is specified, the default is defined by the daemon.",
+    ),
+    "logout": Verb(
+        "logout",
+        "Log out from a Docker registry",
+        "[SERVER]",
+        logout,
+        takes=("server?",),
+        help="Log out from a Docker registry.\nIf no server is specified, the default is defined by the daemon.",
+    ),
 }

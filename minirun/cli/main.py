@@ -16,52 +16,123 @@ from minirun.errors import MinirunError
 
 #: The module of each verb.
 VERBS = {
-    "run": "run", "create": "run",
+    "run": "run",
+    "create": "run",
     "exec": "execute",
-    "start": "lifecycle", "stop": "lifecycle", "restart": "lifecycle", "kill": "lifecycle", "wait": "lifecycle",
+    "start": "lifecycle",
+    "stop": "lifecycle",
+    "restart": "lifecycle",
+    "kill": "lifecycle",
+    "wait": "lifecycle",
     "rm": "lifecycle",
-    "ps": "ps", "logs": "logs", "inspect": "inspect", "port": "port",
-    "diff": "changes", "export": "changes", "commit": "changes",
-    "images": "images", "import": "images", "rmi": "images", "tag": "image_upkeep", "history": "history",
-    "save": "archives", "load": "archives",
-    "pull": "registry", "push": "registry", "login": "login", "logout": "login",
-    "version": "system", "info": "system", "completion": "completion", "compare": "compare",
+    "ps": "ps",
+    "logs": "logs",
+    "inspect": "inspect",
+    "port": "port",
+    "diff": "changes",
+    "export": "changes",
+    "commit": "changes",
+    "images": "images",
+    "import": "images",
+    "rmi": "images",
+    "tag": "image_upkeep",
+    "history": "history",
+    "save": "archives",
+    "load": "archives",
+    "pull": "registry",
+    "push": "registry",
+    "login": "login",
+    "logout": "login",
+    "version": "system",
+    "info": "system",
+    "completion": "completion",
+    "compare": "compare",
 }
 
 #: Docker's management commands: group → word → the verb that it stands for.
 GROUPS = {
-    "container": {**{name: name for name in ("run", "create", "exec", "start", "stop", "restart", "kill", "wait", "rm",
-                                             "logs", "port", "diff", "export", "commit")},
-                  "ls": "ps", "list": "ps", "ps": "ps", "inspect": "container inspect"},
-    "image": {"ls": "images", "list": "images", "import": "import", "rm": "rmi", "rmi": "rmi", "remove": "rmi",
-              "inspect": "image inspect", "tag": "tag", "history": "history", "save": "save", "load": "load",
-              "prune": "image prune", "pull": "pull", "push": "push"},
-    "network": {word: f"network {word}" for word in ("connect", "create", "disconnect", "inspect", "ls", "prune",
-                                                     "reload", "rm")}
-               | {"list": "network ls", "remove": "network rm"},
+    "container": {
+        **{
+            name: name
+            for name in (
+                "run",
+                "create",
+                "exec",
+                "start",
+                "stop",
+                "restart",
+                "kill",
+                "wait",
+                "rm",
+                "logs",
+                "port",
+                "diff",
+                "export",
+                "commit",
+            )
+        },
+        "ls": "ps",
+        "list": "ps",
+        "ps": "ps",
+        "inspect": "container inspect",
+    },
+    "image": {
+        "ls": "images",
+        "list": "images",
+        "import": "import",
+        "rm": "rmi",
+        "rmi": "rmi",
+        "remove": "rmi",
+        "inspect": "image inspect",
+        "tag": "tag",
+        "history": "history",
+        "save": "save",
+        "load": "load",
+        "prune": "image prune",
+        "pull": "pull",
+        "push": "push",
+    },
+    "network": {
+        word: f"network {word}"
+        for word in ("connect", "create", "disconnect", "inspect", "ls", "prune", "reload", "rm")
+    }
+    | {"list": "network ls", "remove": "network rm"},
     "volume": {word: f"volume {word}" for word in ("create", "inspect", "ls", "prune", "rm")}
-              | {"list": "volume ls", "remove": "volume rm"},
+    | {"list": "volume ls", "remove": "volume rm"},
     "system": {"info": "info", "check": "system check", "reset-network": "system reset-network"},
 }
 
 #: The modules of the verbs that exist inside a group only.
-GROUP_VERBS = {"container inspect": "inspect", "image inspect": "inspect", "image prune": "image_upkeep",
-               "system check": "system",
-               "system reset-network": "reset_network", **dict.fromkeys(GROUPS["network"].values(), "network"),
-               **dict.fromkeys(GROUPS["volume"].values(), "volume")}
+GROUP_VERBS = {
+    "container inspect": "inspect",
+    "image inspect": "inspect",
+    "image prune": "image_upkeep",
+    "system check": "system",
+    "system reset-network": "reset_network",
+    **dict.fromkeys(GROUPS["network"].values(), "network"),
+    **dict.fromkeys(GROUPS["volume"].values(), "volume"),
+}
 
 #: Options before the verb.
 GLOBAL = (
     Option("debug", BOOL, "Show where in minirun an error comes from", short="D"),
     Option("explain", BOOL, "Show each step with the shell commands that would do the same"),
-    Option("config-file", STRING, "Settings, with the keys of Docker's daemon.json",
-           shown='"/etc/minirun/config.json"'),
+    Option(
+        "config-file", STRING, "Settings, with the keys of Docker's daemon.json", shown='"/etc/minirun/config.json"'
+    ),
     Option("root", STRING, "Directory for images and containers", shown='"/var/lib/minirun"'),
     Option("exec-root", STRING, "Directory for what a reboot clears", shown='"/run/minirun"'),
     Option("version", BOOL, "Print version information and quit", short="v"),
 )
-ROOT = Verb("", "A container runtime small enough to read and real enough to use", "[OPTIONS] COMMAND",
-            lambda _: 0, takes=("words*",), options=GLOBAL, interspersed=False)
+ROOT = Verb(
+    "",
+    "A container runtime small enough to read and real enough to use",
+    "[OPTIONS] COMMAND",
+    lambda _: 0,
+    takes=("words*",),
+    options=GLOBAL,
+    interspersed=False,
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -167,13 +238,15 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
             _print_traceback()
         from minirun import store
 
-        raise MinirunError(f"{error.filename or verb.name}: {os.strerror(error.errno or 0).lower()}",
-                           hint=store.disk_hint(error)) from None
-    except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
+        raise MinirunError(
+            f"{error.filename or verb.name}: {os.strerror(error.errno or 0).lower()}", hint=store.disk_hint(error)
+        ) from None
+    except Exception as error:  # noqa: BLE001
         if settings.debug:
             _print_traceback()
-        raise MinirunError(f"{type(error).__name__}: {error}",
-                           hint="this is a mistake in minirun itself; --debug shows where") from None
+        raise MinirunError(
+            f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself; --debug shows where"
+        ) from None
 
 
 def complain(error: MinirunError, verb: str) -> int:

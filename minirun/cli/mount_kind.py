@@ -109,7 +109,7 @@ def _fields(text: str) -> list[str]:
         return text.split(",")
     fields, place = [], 0
     while place <= len(text):
-        if text[place:place + 1] != '"':
+        if text[place : place + 1] != '"':
             end = text.find(",", place) if "," in text[place:] else len(text)
             quoted = text.find('"', place, end)
             if quoted >= 0:
@@ -118,12 +118,12 @@ def _fields(text: str) -> list[str]:
             place = end + 1
             continue
         end = place + 1
-        while text[end:end + 1] != '"' or text[end:end + 2] == '""':
-            end += 2 if text[end:end + 2] == '""' else 1
+        while text[end : end + 1] != '"' or text[end : end + 2] == '""':
+            end += 2 if text[end : end + 2] == '""' else 1
             if end >= len(text):
                 raise ValueError(f"parse error on line 1, column {len(text) + 1}: {_UNQUOTED}")
-        fields.append(text[place + 1:end].replace('""', '"'))
-        if text[end + 1:end + 2] not in ("", ","):
+        fields.append(text[place + 1 : end].replace('""', '"'))
+        if text[end + 1 : end + 2] not in ("", ","):
             raise ValueError(f"parse error on line 1, column {end + 1}: {_UNQUOTED}")
         place = end + 2
     return fields

@@ -18,15 +18,26 @@ if TYPE_CHECKING:
     from minirun.network.networks import Network
 
 #: Field of a template → head of its column, in Docker's words.
-HEADS = {"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv6": "IPV6",
-         "Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT"}
+HEADS = {
+    "ID": "NETWORK ID",
+    "Name": "NAME",
+    "Driver": "DRIVER",
+    "Scope": "SCOPE",
+    "IPv6": "IPV6",
+    "Internal": "INTERNAL",
+    "Labels": "LABELS",
+    "CreatedAt": "CREATED AT",
+}
 COLUMNS = ("ID", "Name", "Driver", "Scope")
 RAW = "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n"
-QUESTION = ("WARNING! This will remove all custom networks not used by at least one container.\n"
-            "Are you sure you want to continue? [y/N] ")
+QUESTION = (
+    "WARNING! This will remove all custom networks not used by at least one container.\n"
+    "Are you sure you want to continue? [y/N] "
+)
 
 
 # ---- create -----------------------------------------------------------------------------------------------------
+
 
 def create(options: Options) -> int:
     """Make a network and print its ID."""
@@ -34,15 +45,24 @@ def create(options: Options) -> int:
     from minirun.engine import places
     from minirun.network import networks
 
-    for flag, value in (("scope", options.scope), ("ingress", options.ingress), ("config-from", options.config_from),
-                        ("config-only", options.config_only)):
+    for flag, value in (
+        ("scope", options.scope),
+        ("ingress", options.ingress),
+        ("config-from", options.config_from),
+        ("config-only", options.config_only),
+    ):
         if value and value != "local":
             raise ClientError(f"minirun does not have --{flag} yet: it is for swarms", exit_code=1)
-    wish = {"Name": options.network, "Driver": options.driver or "bridge", "Internal": options.internal,
-            "Attachable": options.attachable, "EnableIPv6": options.ipv6, "Options": options.opt,
-            "Labels": _pairs(options.label),
-            "IPAM": {"Driver": options.ipam_driver, "Options": options.ipam_opt,
-                     "Config": ipam_options.configs(options)}}
+    wish = {
+        "Name": options.network,
+        "Driver": options.driver or "bridge",
+        "Internal": options.internal,
+        "Attachable": options.attachable,
+        "EnableIPv6": options.ipv6,
+        "Options": options.opt,
+        "Labels": _pairs(options.label),
+        "IPAM": {"Driver": options.ipam_driver, "Options": options.ipam_opt, "Config": ipam_options.configs(options)},
+    }
     print(networks.create(places.data, places.run, wish, places.settings()).id)
     return 0
 
@@ -52,6 +72,7 @@ def _pairs(entries: list[str]) -> dict[str, str]:
 
 
 # ---- ls, inspect --------------------------------------------------------------------------------------------------
+
 
 def ls(options: Options) -> int:
     """List networks, by name."""
@@ -68,8 +89,9 @@ def ls(options: Options) -> int:
     elif options.quiet:
         sys.stdout.write("".join(f"{row['ID']}\n" for row in rows))
     else:
-        sys.stdout.write(table([[HEADS[column] for column in COLUMNS]]
-                               + [[str(row[column]) for column in COLUMNS] for row in rows]))
+        sys.stdout.write(
+            table([[HEADS[column] for column in COLUMNS]] + [[str(row[column]) for column in COLUMNS] for row in rows])
+        )
     return 0
 
 
@@ -77,11 +99,17 @@ def _row(network: Network, full: bool) -> dict[str, object]:
     record = network.record
     labels = record["Labels"] or {}
     day, _, clock = record["Created"].removesuffix("Z").partition("T")
-    return {"CreatedAt": f"{day} {clock} +0000 UTC", "Driver": network.driver,
-            "ID": network.id if full else network.id[:12], "IPv6": str(record["EnableIPv6"]).lower(),
-            "Internal": str(record["Internal"]).lower(),
-            "Labels": ",".join(f"{key}={labels[key]}" for key in sorted(labels)), "Name": network.name,
-            "Scope": record["Scope"], "Label": lambda name: labels.get(name, "")}
+    return {
+        "CreatedAt": f"{day} {clock} +0000 UTC",
+        "Driver": network.driver,
+        "ID": network.id if full else network.id[:12],
+        "IPv6": str(record["EnableIPv6"]).lower(),
+        "Internal": str(record["Internal"]).lower(),
+        "Labels": ",".join(f"{key}={labels[key]}" for key in sorted(labels)),
+        "Name": network.name,
+        "Scope": record["Scope"],
+        "Label": lambda name: labels.get(name, ""),
+    }
 
 
 def inspect(options: Options) -> int:
@@ -93,6 +121,7 @@ def inspect(options: Options) -> int:
 
 
 # ---- rm, prune ------------------------------------------------------------------------------------------------------
+
 
 def remove(options: Options) -> int:
     """Remove networks that nobody is on."""
@@ -138,6 +167,7 @@ def prune(options: Options) -> int:
 
 # ---- connect, disconnect --------------------------------------------------------------------------------------------
 
+
 def connect(options: Options) -> int:
     """Put a container on one more network."""
     from minirun.engine import connecting, register
@@ -149,9 +179,17 @@ def connect(options: Options) -> int:
             raise ClientError("invalid key/value pair format in driver options", exit_code=1)
         drivers[key.lower().strip()] = value.lower().strip()
     address = {key: value for key, value in (("IPv4Address", options.ip), ("IPv6Address", options.ip6)) if value}
-    connecting.connect(register.find(options.container), options.network, {
-        "IPAMConfig": address, "Links": options.link or None, "Aliases": options.alias, "DriverOpts": drivers,
-        "NetworkID": ""})
+    connecting.connect(
+        register.find(options.container),
+        options.network,
+        {
+            "IPAMConfig": address,
+            "Links": options.link or None,
+            "Aliases": options.alias,
+            "DriverOpts": drivers,
+            "NetworkID": "",
+        },
+    )
     return 0
 
 
@@ -183,6 +221,7 @@ def reload(options: Options) -> int:
 
 # ---- the words ------------------------------------------------------------------------------------------------------
 
+
 def _words(text: str) -> list[str]:
     """Several values with commas between them."""
     return text.split(",") if text else []
@@ -201,47 +240,93 @@ STRINGS = Kind("strings", _words, empty=list, gather=list.extend)
 MAP = Kind("map", _option, empty=dict, gather=_put)
 
 VERBS = {
-    "network create": Verb("network create", "Create a network", "[OPTIONS] NETWORK", create, takes=("network",),
-                           options=(
-        Option("attachable", BOOL, "Enable manual container attachment"),
-        Option("aux-address", MAP, "Auxiliary IPv4 or IPv6 addresses used by Network driver", shown="map[]"),
-        Option("config-from", STRING, "The network from which to copy the configuration"),
-        Option("config-only", BOOL, "Create a configuration only network"),
-        Option("driver", STRING, "Driver to manage the Network", short="d", default="bridge", shown='"bridge"'),
-        Option("gateway", STRINGS, "IPv4 or IPv6 Gateway for the master subnet"),
-        Option("ingress", BOOL, "Create swarm routing-mesh network"),
-        Option("internal", BOOL, "Restrict external access to the network"),
-        Option("ip-range", STRINGS, "Allocate container ip from a sub-range"),
-        Option("ipam-driver", STRING, "IP Address Management Driver", default="default", shown='"default"'),
-        Option("ipam-opt", MAP, "Set IPAM driver specific options", shown="map[]"),
-        Option("ipv6", BOOL, "Enable IPv6 networking"),
-        Option("label", LABELS, "Set metadata on a network"),
-        Option("opt", MAP, "Set driver specific options", short="o", shown="map[]"),
-        Option("scope", STRING, "Control the network's scope"),
-        Option("subnet", STRINGS, "Subnet in CIDR format that represents a network segment"))),
-    "network ls": Verb("network ls", "List networks", "[OPTIONS]", ls, aliases=("ls", "list"), options=(
-        Option("filter", CONDITIONS, "Provide filter values (e.g. 'driver=bridge')", short="f"),
-        Option("format", STRING, "Pretty-print networks using a Go template"),
-        Option("no-trunc", BOOL, "Do not truncate the output"),
-        Option("quiet", BOOL, "Only display network IDs", short="q"))),
-    "network inspect": Verb("network inspect", "Display detailed information on one or more networks",
-                            "[OPTIONS] NETWORK [NETWORK...]", inspect, takes=("objects+",), options=(
-        FORMAT, Option("verbose", BOOL, "Verbose output for diagnostics", short="v"))),
-    "network rm": Verb("network rm", "Remove one or more networks", "NETWORK [NETWORK...]", remove,
-                       takes=("networks+",), aliases=("rm", "remove")),
-    "network prune": Verb("network prune", "Remove all unused networks", "[OPTIONS]", prune, options=(
-        Option("filter", CONDITIONS, "Provide filter values (e.g. 'until=<timestamp>')"),
-        Option("force", BOOL, "Do not prompt for confirmation", short="f"))),
-    "network connect": Verb("network connect", "Connect a container to a network", "[OPTIONS] NETWORK CONTAINER",
-                            connect, takes=("network", "container"), options=(
-        Option("alias", STRINGS, "Add network-scoped alias for the container"),
-        Option("driver-opt", STRINGS, "driver options for the network"),
-        Option("ip", STRING, "IPv4 address (e.g., 172.30.100.104)"),
-        Option("ip6", STRING, "IPv6 address (e.g., 2001:db8::33)"),
-        Option("link", LINKS, "Add link to another container"))),
-    "network disconnect": Verb("network disconnect", "Disconnect a container from a network",
-                               "[OPTIONS] NETWORK CONTAINER", disconnect, takes=("network", "container"), options=(
-        Option("force", BOOL, "Force the container to disconnect from a network", short="f"),)),
-    "network reload": Verb("network reload", "Restore bridges, firewall rules and cables of running containers", "",
-                           reload),
+    "network create": Verb(
+        "network create",
+        "Create a network",
+        "[OPTIONS] NETWORK",
+        create,
+        takes=("network",),
+        options=(
+            Option("attachable", BOOL, "Enable manual container attachment"),
+            Option("aux-address", MAP, "Auxiliary IPv4 or IPv6 addresses used by Network driver", shown="map[]"),
+            Option("config-from", STRING, "The network from which to copy the configuration"),
+            Option("config-only", BOOL, "Create a configuration only network"),
+            Option("driver", STRING, "Driver to manage the Network", short="d", default="bridge", shown='"bridge"'),
+            Option("gateway", STRINGS, "IPv4 or IPv6 Gateway for the master subnet"),
+            Option("ingress", BOOL, "Create swarm routing-mesh network"),
+            Option("internal", BOOL, "Restrict external access to the network"),
+            Option("ip-range", STRINGS, "Allocate container ip from a sub-range"),
+            Option("ipam-driver", STRING, "IP Address Management Driver", default="default", shown='"default"'),
+            Option("ipam-opt", MAP, "Set IPAM driver specific options", shown="map[]"),
+            Option("ipv6", BOOL, "Enable IPv6 networking"),
+            Option("label", LABELS, "Set metadata on a network"),
+            Option("opt", MAP, "Set driver specific options", short="o", shown="map[]"),
+            Option("scope", STRING, "Control the network's scope"),
+            Option("subnet", STRINGS, "Subnet in CIDR format that represents a network segment"),
+        ),
+    ),
+    "network ls": Verb(
+        "network ls",
+        "List networks",
+        "[OPTIONS]",
+        ls,
+        aliases=("ls", "list"),
+        options=(
+            Option("filter", CONDITIONS, "Provide filter values (e.g. 'driver=bridge')", short="f"),
+            Option("format", STRING, "Pretty-print networks using a Go template"),
+            Option("no-trunc", BOOL, "Do not truncate the output"),
+            Option("quiet", BOOL, "Only display network IDs", short="q"),
+        ),
+    ),
+    "network inspect": Verb(
+        "network inspect",
+        "Display detailed information on one or more networks",
+        "[OPTIONS] NETWORK [NETWORK...]",
+        inspect,
+        takes=("objects+",),
+        options=(FORMAT, Option("verbose", BOOL, "Verbose output for diagnostics", short="v")),
+    ),
+    "network rm": Verb(
+        "network rm",
+        "Remove one or more networks",
+        "NETWORK [NETWORK...]",
+        remove,
+        takes=("networks+",),
+        aliases=("rm", "remove"),
+    ),
+    "network prune": Verb(
+        "network prune",
+        "Remove all unused networks",
+        "[OPTIONS]",
+        prune,
+        options=(
+            Option("filter", CONDITIONS, "Provide filter values (e.g. 'until=<timestamp>')"),
+            Option("force", BOOL, "Do not prompt for confirmation", short="f"),
+        ),
+    ),
+    "network connect": Verb(
+        "network connect",
+        "Connect a container to a network",
+        "[OPTIONS] NETWORK CONTAINER",
+        connect,
+        takes=("network", "container"),
+        options=(
+            Option("alias", STRINGS, "Add network-scoped alias for the container"),
+            Option("driver-opt", STRINGS, "driver options for the network"),
+            Option("ip", STRING, "IPv4 address (e.g., 172.30.100.104)"),
+            Option("ip6", STRING, "IPv6 address (e.g., 2001:db8::33)"),
+            Option("link", LINKS, "Add link to another container"),
+        ),
+    ),
+    "network disconnect": Verb(
+        "network disconnect",
+        "Disconnect a container from a network",
+        "[OPTIONS] NETWORK CONTAINER",
+        disconnect,
+        takes=("network", "container"),
+        options=(Option("force", BOOL, "Force the container to disconnect from a network", short="f"),),
+    ),
+    "network reload": Verb(
+        "network reload", "Restore bridges, firewall rules and cables of running containers", "", reload
+    ),
 }

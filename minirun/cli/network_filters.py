@@ -32,8 +32,11 @@ def unused(conditions: list[tuple[str, str]]) -> list[Network]:
     wanted = _gathered(conditions, ("label", "label!", "until"))
     tests = [_TESTS[name](values) for name, values in wanted.items()]
     used = attachments.used()
-    return [network for network in attachments.every()
-            if not network.is_predefined and network.id not in used and all(test(network) for test in tests)]
+    return [
+        network
+        for network in attachments.every()
+        if not network.is_predefined and network.id not in used and all(test(network) for test in tests)
+    ]
 
 
 def _gathered(conditions: list[tuple[str, str]], known: tuple[str, ...]) -> dict[str, list[str]]:
@@ -48,8 +51,9 @@ def _gathered(conditions: list[tuple[str, str]], known: tuple[str, ...]) -> dict
 def _dangling(values: list[str]) -> Test:
     """Networks of the user's that nobody is on; or all others."""
     if any(value not in _TRUTHS for value in values):
-        raise EngineError('invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")',
-                          exit_code=1)
+        raise EngineError(
+            'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")', exit_code=1
+        )
     wanted, used = {_TRUTHS[value] for value in values}, attachments.used()
     return lambda network: (not network.is_predefined and network.id not in used) in wanted
 
@@ -96,7 +100,11 @@ def _text(values: list[str], read: Callable[[Network], str]) -> Test:
 
 
 _TESTS: dict[str, Callable[[list[str]], Test]] = {
-    "dangling": _dangling, "type": _type, "label": _has_labels, "label!": _lacks_labels, "until": _until,
+    "dangling": _dangling,
+    "type": _type,
+    "label": _has_labels,
+    "label!": _lacks_labels,
+    "until": _until,
     "driver": lambda values: lambda network: network.driver in values,
     "scope": lambda values: lambda network: network.record["Scope"] in values,
     "name": lambda values: _text(values, lambda network: network.name),

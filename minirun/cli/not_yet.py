@@ -13,14 +13,23 @@ ipc= isolation= kernel-memory= link-local-ip= log-driver= log-opt= memory-swappi
 oom-kill-disable pid= privileged runtime=
 storage-opt= userns= uts= volume-driver=
 """
-_FLAGS = {"run": _CREATE, "create": _CREATE, "exec": "privileged", "rm": "l,link",
-          "start": "checkpoint= checkpoint-dir=", "version": "kubeconfig=", "network connect": "link-local-ip="}
+_FLAGS = {
+    "run": _CREATE,
+    "create": _CREATE,
+    "exec": "privileged",
+    "rm": "l,link",
+    "start": "checkpoint= checkpoint-dir=",
+    "version": "kubeconfig=",
+    "network connect": "link-local-ip=",
+}
 
 #: Docker's other commands.
-COMMANDS = frozenset("""
+COMMANDS = frozenset(
+    """
 attach build cp events pause rename search stats
 top unpause update builder config context manifest node plugin secret service stack swarm trust
-""".split())
+""".split()
+)
 #: And those of its groups.
 GROUP_COMMANDS = {
     "container": frozenset("attach cp pause prune rename stats top unpause update".split()),

@@ -48,6 +48,7 @@ def _private(text: str) -> str:
 
 # ---- in `ps` ---------------------------------------------------------------------------------------------------
 
+
 def listed(ports: Ports) -> str:
     """The PORTS column: what is published under the same number, in runs, then what is published under another."""
     runs: dict[tuple[str, str], list[int]] = {}
@@ -75,8 +76,10 @@ def _lines(ports: Ports) -> list[tuple[int, str, int, str]]:
     found = []
     for word, bindings in ports.items():
         number, _, proto = word.partition("/")
-        found += [(int(number), binding["HostIp"], int(binding["HostPort"]), proto)
-                  for binding in bindings or [{"HostIp": "", "HostPort": "0"}]]
+        found += [
+            (int(number), binding["HostIp"], int(binding["HostPort"]), proto)
+            for binding in bindings or [{"HostIp": "", "HostPort": "0"}]
+        ]
     return found
 
 
@@ -112,6 +115,11 @@ def filtered(name: str, values: list[str]) -> Callable[[Container, Status], bool
 
 
 VERBS = {
-    "port": Verb("port", "List port mappings or a specific mapping for the container",
-                 "CONTAINER [PRIVATE_PORT[/PROTO]]", port, takes=("container", "private_port?")),
+    "port": Verb(
+        "port",
+        "List port mappings or a specific mapping for the container",
+        "CONTAINER [PRIVATE_PORT[/PROTO]]",
+        port,
+        takes=("container", "private_port?"),
+    ),
 }

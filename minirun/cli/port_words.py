@@ -63,8 +63,10 @@ def published(word: str) -> list[tuple[str, dict[str, str]]]:
             raise ClientError(f"Invalid ranges specified for container and host Ports: {ports} and {outer}")
     if proto.lower() not in PROTOCOLS:
         raise ClientError(f"Invalid proto: {proto}")
-    return [(f"{port}/{proto.lower()}", {"HostIp": address, "HostPort": host})
-            for port, host in zip(range(first, last + 1), hosts, strict=True)]
+    return [
+        (f"{port}/{proto.lower()}", {"HostIp": address, "HostPort": host})
+        for port, host in zip(range(first, last + 1), hosts, strict=True)
+    ]
 
 
 def _short(word: str) -> str:

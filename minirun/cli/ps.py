@@ -18,10 +18,22 @@ if TYPE_CHECKING:
     from minirun.engine.register import Container, Status
 
 #: Field of a template → head of its column, in Docker's words.
-HEADS = {"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED",
-         "CreatedAt": "CREATED AT", "Status": "STATUS", "State": "STATE", "Ports": "PORTS", "Names": "NAMES",
-         "Size": "SIZE", "Labels": "LABELS", "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES",
-         "Networks": "NETWORKS"}
+HEADS = {
+    "ID": "CONTAINER ID",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "RunningFor": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Status": "STATUS",
+    "State": "STATE",
+    "Ports": "PORTS",
+    "Names": "NAMES",
+    "Size": "SIZE",
+    "Labels": "LABELS",
+    "Mounts": "MOUNTS",
+    "LocalVolumes": "LOCAL VOLUMES",
+    "Networks": "NETWORKS",
+}
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 #: COMMAND is cut to this many characters, the last of them an ellipsis.
 COMMAND_WIDTH = 20
@@ -34,8 +46,13 @@ def ps(options: Options) -> int:
     if options.format:
         from minirun.cli import formats  # only a command line with --format needs a template
 
-        template = formats.Format(options.format, kind="*formatter.ContainerContext", heads=HEADS, columns=COLUMNS,
-                                  prefixes=("failed to parse template", "failed to execute template"))
+        template = formats.Format(
+            options.format,
+            kind="*formatter.ContainerContext",
+            heads=HEADS,
+            columns=COLUMNS,
+            prefixes=("failed to parse template", "failed to execute template"),
+        )
         template.try_out()
     now = time.time_ns()
     rows = [Row(container, status, now, full=options.no_trunc) for container, status in chosen(options)]
@@ -101,7 +118,7 @@ class Row:
         result["Label"] = lambda name: labels.get(name, "")
         return result
 
-    def ID(self) -> str:  # noqa: N802 (Docker's name)
+    def ID(self) -> str:  # noqa: N802
         return self.container.id if self.full else self.container.id[:12]
 
     def Names(self) -> str:  # noqa: N802
@@ -118,7 +135,7 @@ class Row:
         words = [f"'{word}'" if " " in word else word for word in self.record["Args"]]
         command = " ".join([self.record["Path"], *words])
         if not self.full and len(command) > COMMAND_WIDTH:
-            command = command[:COMMAND_WIDTH - 1] + "…"
+            command = command[: COMMAND_WIDTH - 1] + "…"
         return quote(command)
 
     def CreatedAt(self) -> str:  # noqa: N802
@@ -199,13 +216,22 @@ def _meaning(name: str) -> str:
 
 
 VERBS = {
-    "ps": Verb("ps", "List containers", "[OPTIONS]", ps, options=(
-        Option("all", BOOL, "Show all containers (default shows just running)", short="a"),
-        Option("filter", CONDITIONS, "Filter output based on conditions provided", short="f"),
-        Option("format", STRING, "Pretty-print containers using a Go template"),
-        Option("last", INT, "Show n last created containers (includes all states)", short="n", default=-1, shown="-1"),
-        Option("latest", BOOL, "Show the latest created container (includes all states)", short="l"),
-        Option("no-trunc", BOOL, "Don't truncate output"),
-        Option("quiet", BOOL, "Only display container IDs", short="q"),
-        Option("size", BOOL, "Display total file sizes", short="s"))),
+    "ps": Verb(
+        "ps",
+        "List containers",
+        "[OPTIONS]",
+        ps,
+        options=(
+            Option("all", BOOL, "Show all containers (default shows just running)", short="a"),
+            Option("filter", CONDITIONS, "Filter output based on conditions provided", short="f"),
+            Option("format", STRING, "Pretty-print containers using a Go template"),
+            Option(
+                "last", INT, "Show n last created containers (includes all states)", short="n", default=-1, shown="-1"
+            ),
+            Option("latest", BOOL, "Show the latest created container (includes all states)", short="l"),
+            Option("no-trunc", BOOL, "Don't truncate output"),
+            Option("quiet", BOOL, "Only display container IDs", short="q"),
+            Option("size", BOOL, "Display total file sizes", short="s"),
+        ),
+    ),
 }

@@ -53,8 +53,12 @@ class Bars(Lines):
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-        self._progress = Progress(TextColumn("{task.description}: {task.fields[word]}"), BarColumn(bar_width=30),
-                                  DownloadColumn(), console=Console(file=self.to))
+        self._progress = Progress(
+            TextColumn("{task.description}: {task.fields[word]}"),
+            BarColumn(bar_width=30),
+            DownloadColumn(),
+            console=Console(file=self.to),
+        )
         self._tasks: dict[str, TaskID] = {}
         self._progress.start()
         return self

@@ -60,8 +60,10 @@ def _is_unchanged(name: Reference, platform: str, told: TextIO | None) -> bool:
 
     digest = "" if platform else registries.unchanged(store(), name)
     if digest and told:
-        told.write(f"{name.full if name.digest else name.tag}: Pulling from {name.path}\nDigest: {digest}\n"
-                   f"Status: Image is up to date for {name.familiar}\n")
+        told.write(
+            f"{name.full if name.digest else name.tag}: Pulling from {name.path}\nDigest: {digest}\n"
+            f"Status: Image is up to date for {name.familiar}\n"
+        )
         told.flush()
     return bool(digest)
 
@@ -112,16 +114,21 @@ def _repository(options: Options) -> Reference:
 def check_trust(options: Options, exit_code: int | None = 1) -> None:
     """Nobody signs images for us, and nobody's signature is read: say so where it is asked for."""
     if not options.disable_content_trust:
-        raise ClientError("minirun has no content trust: images are checked against their digests, not against "
-                          "signatures", exit_code=exit_code)
+        raise ClientError(
+            "minirun has no content trust: images are checked against their digests, not against signatures",
+            exit_code=exit_code,
+        )
 
 
 def recipe_hint(name: str) -> str:
     """Which recipe makes an image where no registry can be reached. Arguments: name (str), "alpine"."""
     if name in RECIPES:
         return f"no registry can be reached; rootfs/{name} makes the image '{name}' without one"
-    return "no registry can be reached; without one, " + ", ".join(f"rootfs/{known}" for known in RECIPES) + \
-        " make images, and `minirun import` makes one of any root file system"
+    return (
+        "no registry can be reached; without one, "
+        + ", ".join(f"rootfs/{known}" for known in RECIPES)
+        + " make images, and `minirun import` makes one of any root file system"
+    )
 
 
 def push(options: Options) -> int:
@@ -148,8 +155,11 @@ def push(options: Options) -> int:
             for one in names:
                 pushing.push(images, images.find(one.familiar), source, one, told)
     except NoSuchImage:
-        text = (f"tag does not exist: {name.familiar}" if images.tags(name) else
-                f"An image does not exist locally with the tag: {name.familiar_name}")
+        text = (
+            f"tag does not exist: {name.familiar}"
+            if images.tags(name)
+            else f"An image does not exist locally with the tag: {name.familiar_name}"
+        )
         raise ClientError(text, exit_code=1) from None
     except EngineError as error:  # Docker's client gets it in the stream of progress, and adds nothing
         raise ClientError(getattr(error, "reason", error.message), hint=error.hint, exit_code=1) from None
@@ -160,13 +170,29 @@ def push(options: Options) -> int:
 
 QUIET = Option("quiet", BOOL, "Suppress verbose output", short="q")
 VERBS = {
-    "pull": Verb("pull", "Pull an image or a repository from a registry", "[OPTIONS] NAME[:TAG|@DIGEST]", pull,
-                 takes=("name",), options=(
-        Option("all-tags", BOOL, "Download all tagged images in the repository", short="a"),
-        Option("disable-content-trust", BOOL, "Skip image verification", default=True, shown="true"),
-        Option("platform", STRING, "Set platform if server is multi-platform capable"), QUIET)),
-    "push": Verb("push", "Push an image or a repository to a registry", "[OPTIONS] NAME[:TAG]", push,
-                 takes=("name",), options=(
-        Option("all-tags", BOOL, "Push all tagged images in the repository", short="a"),
-        Option("disable-content-trust", BOOL, "Skip image signing", default=True, shown="true"), QUIET)),
+    "pull": Verb(
+        "pull",
+        "Pull an image or a repository from a registry",
+        "[OPTIONS] NAME[:TAG|@DIGEST]",
+        pull,
+        takes=("name",),
+        options=(
+            Option("all-tags", BOOL, "Download all tagged images in the repository", short="a"),
+            Option("disable-content-trust", BOOL, "Skip image verification", default=True, shown="true"),
+            Option("platform", STRING, "Set platform if server is multi-platform capable"),
+            QUIET,
+        ),
+    ),
+    "push": Verb(
+        "push",
+        "Push an image or a repository to a registry",
+        "[OPTIONS] NAME[:TAG]",
+        push,
+        takes=("name",),
+        options=(
+            Option("all-tags", BOOL, "Push all tagged images in the repository", short="a"),
+            Option("disable-content-trust", BOOL, "Skip image signing", default=True, shown="true"),
+            QUIET,
+        ),
+    ),
 }

@@ -29,9 +29,13 @@ def proof_lines(proof: Proof) -> list[str]:
 
 
 VERBS = {
-    "system reset-network": Verb("system reset-network", "Take minirun's links, firewall rules and names away", "",
-                                 reset,
-                                 help="Take minirun's links, firewall rules and names away, and prove it.\n\n"
-                                      "No container may run. The networks that you have made stay on record: they are "
-                                      "laid anew\nwhen a container is started on them."),
+    "system reset-network": Verb(
+        "system reset-network",
+        "Take minirun's links, firewall rules and names away",
+        "",
+        reset,
+        help="Take minirun's links, firewall rules and names away, and prove it.\n\n"
+        "No container may run. The networks that you have made stay on record: they are "
+        "laid anew\nwhen a container is started on them.",
+    ),
 }

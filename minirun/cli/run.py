@@ -100,7 +100,7 @@ def complete(options: Options) -> None:
     options.dns_opt = []
     run_network.settle(options)
     if options.pull not in ("always", "missing", "never"):
-        raise ClientError(f"invalid pull option: '{options.pull}': must be one of \"always\", \"missing\" or \"never\"")
+        raise ClientError(f'invalid pull option: \'{options.pull}\': must be one of "always", "missing" or "never"')
     if options.restart not in ("", "no"):
         raise UsageError("minirun does not have --restart yet")
     if options.mac_address and not _is_mac(options.mac_address):
@@ -116,8 +116,9 @@ def complete(options: Options) -> None:
         if word != "no-new-privileges" and "=" not in word and ":" not in word:
             raise ClientError(f'Invalid --security-opt: "{word}"')
     if options.cidfile and os.path.lexists(options.cidfile):
-        raise ClientError("container ID file found, make sure the other container isn't running or delete "
-                          + options.cidfile)
+        raise ClientError(
+            "container ID file found, make sure the other container isn't running or delete " + options.cidfile
+        )
 
 
 def warn(options: Options) -> None:
@@ -152,8 +153,22 @@ def _is_mac(text: str) -> bool:
 
 USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 VERBS = {
-    "run": Verb("run", "Run a command in a new container", USAGE, run, takes=("image", "command*"), options=RUN,
-                interspersed=False),
-    "create": Verb("create", "Create a new container", USAGE, create, takes=("image", "command*"), options=CREATE,
-                   interspersed=False),
+    "run": Verb(
+        "run",
+        "Run a command in a new container",
+        USAGE,
+        run,
+        takes=("image", "command*"),
+        options=RUN,
+        interspersed=False,
+    ),
+    "create": Verb(
+        "create",
+        "Create a new container",
+        USAGE,
+        create,
+        takes=("image", "command*"),
+        options=CREATE,
+        interspersed=False,
+    ),
 }

@@ -16,12 +16,12 @@ _DIGITS = frozenset("0123456789.")
 def size(text: str) -> int:
     """A size in bytes: "64m", "1.5 GiB", "512" (Docker's units.RAMInBytes; the steps are of 1024)."""
     end = 0
-    while text[end:end + 1] in _DIGITS:
+    while text[end : end + 1] in _DIGITS:
         end += 1
     number = text[:end]
     unit = text[end:].removeprefix(" ").lower() if text.isascii() else "?"
     step = _STEPS.get(unit[:1], 1)
-    if "" in number.split(".") or unit[step > 1:] not in ("", "i", "b", "ib"):
+    if "" in number.split(".") or unit[step > 1 :] not in ("", "i", "b", "ib"):
         raise ValueError(f"invalid size: '{text}'")
     if number.count(".") > 1:
         raise ValueError(f'strconv.ParseFloat: parsing "{number}": invalid syntax')
@@ -67,12 +67,29 @@ def _rational(text: str) -> tuple[int, int]:
     return (above * 10**power, 1) if power >= 0 else (above, 10**-power)
 
 
-ULIMITS = frozenset(("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
-                     "rtprio", "rttime", "sigpending", "stack"))
+ULIMITS = frozenset(
+    (
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    )
+)
 
 
 def ulimit(text: str) -> dict[str, object]:
-    """"nofile=100:200" as Docker keeps it: {"Name": "nofile", "Hard": 200, "Soft": 100}; -1 is unlimited."""
+    """ "nofile=100:200" as Docker keeps it: {"Name": "nofile", "Hard": 200, "Soft": 100}; -1 is unlimited."""
     name, equals, limits = text.partition("=")
     if not equals:
         raise ValueError(f"invalid ulimit argument: {text}")
@@ -95,12 +112,22 @@ def _add_ulimit(before: list, new: dict) -> None:
 
 
 #: The sysctls that belong to a namespace which a container has of its own; all others would change the host.
-_SYSCTLS = frozenset(("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
-                      "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"))
+_SYSCTLS = frozenset(
+    (
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    )
+)
 
 
 def sysctl(text: str) -> tuple[str, str]:
-    """"net.ipv4.ip_forward=1"."""
+    """ "net.ipv4.ip_forward=1"."""
     name, equals, value = text.partition("=")
     if not equals or not (name in _SYSCTLS or name.startswith(("net.", "fs.mqueue."))):
         raise ValueError(f"sysctl '{text}' is not whitelisted")
@@ -145,15 +172,20 @@ def domain(text: str) -> str:
     if name == ".":
         return name
     labels = name.removesuffix(".").split(".")
-    if (len(name) > 255 or not any(letter.isalpha() for letter in name)
-            or not all(label and label.isascii() and label[0] != "-" and label[-1] != "-"
-                       and label.replace("-", "").isalnum() for label in labels)):
+    if (
+        len(name) > 255
+        or not any(letter.isalpha() for letter in name)
+        or not all(
+            label and label.isascii() and label[0] != "-" and label[-1] != "-" and label.replace("-", "").isalnum()
+            for label in labels
+        )
+    ):
         raise ValueError(f"{name} is not a valid domain")
     return name
 
 
 def label(text: str) -> str:
-    """"K=V" or "K"."""
+    """ "K=V" or "K"."""
     name = text.partition("=")[0].lstrip()
     if not name:
         raise ValueError(f"invalid label '{text}': empty name")

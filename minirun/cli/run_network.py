@@ -58,6 +58,10 @@ def _endpoint(wish: dict, options: Options | None) -> dict | None:
             raise ClientError("network-scoped aliases are only supported for user-defined networks")
         if links:
             raise ClientError("links are only supported for user-defined networks")
-    found = {"IPAMConfig": address or None, "Links": list(links) or None, "Aliases": aliases or None,
-             "DriverOpts": drivers or None}
+    found = {
+        "IPAMConfig": address or None,
+        "Links": list(links) or None,
+        "Aliases": aliases or None,
+        "DriverOpts": drivers or None,
+    }
     return found if any(found.values()) else None

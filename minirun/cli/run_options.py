@@ -30,8 +30,9 @@ CREATE = (
     Option("label-file", LIST, "Read in a line delimited file of labels"),
     Option("cidfile", STRING, "Write the container ID to the file"),
     Option("platform", STRING, "Set platform if server is multi-platform capable"),
-    Option("pull", STRING, 'Pull image before running ("always"|"missing"|"never")', default="missing",
-           shown='"missing"'),
+    Option(
+        "pull", STRING, 'Pull image before running ("always"|"missing"|"never")', default="missing", shown='"missing"'
+    ),
     Option("rm", BOOL, "Automatically remove the container when it exits"),
     Option("env", VARIABLES, "Set environment variables", short="e"),
     Option("env-file", LIST, "Read in a file of environment variables"),

@@ -24,9 +24,16 @@ def version(options: Options) -> int:
     if options.format:
         return _print_through(options.format, "version", "system.versionInfo", facts)
     client, server = facts["Client"], facts["Server"]
-    lines = ["Client:", *_version_lines(client, "", 18), f" {'Context:':<19}{client['Context']}", "",
-             f"Server: {server['Platform']['Name']}", " Engine:", *_version_lines(server, " ", 17),
-             f"  {'Kernel version:':<18}{server['KernelVersion']}"]
+    lines = [
+        "Client:",
+        *_version_lines(client, "", 18),
+        f" {'Context:':<19}{client['Context']}",
+        "",
+        f"Server: {server['Platform']['Name']}",
+        " Engine:",
+        *_version_lines(server, " ", 17),
+        f"  {'Kernel version:':<18}{server['KernelVersion']}",
+    ]
     print("\n".join(lines))
     return 0
 
@@ -51,25 +58,47 @@ def info_lines(facts: dict) -> list[str]:
     """`docker info`, in its order, without what minirun does not have."""
     from minirun.cli.units import binary_size
 
-    lines = ["Client:", " Context:    default", " Debug Mode: false", "", "Server:",
-             f" Containers: {facts['Containers']}", f"  Running: {facts['ContainersRunning']}",
-             f"  Paused: {facts['ContainersPaused']}", f"  Stopped: {facts['ContainersStopped']}",
-             f" Images: {facts['Images']}", f" Server Version: {facts['ServerVersion']}",
-             f" Storage Driver: {facts['Driver']}", *(f"  {name}: {value}" for name, value in facts["DriverStatus"]),
-             f" Logging Driver: {facts['LoggingDriver']}", f" Cgroup Driver: {facts['CgroupDriver']}",
-             f" Cgroup Version: {facts['CgroupVersion']}", " Plugins:",
-             *(f"  {kind}: {' '.join(names)}" for kind, names in facts["Plugins"].items() if names),
-             f" Runtimes: {' '.join(facts['Runtimes'])}", f" Default Runtime: {facts['DefaultRuntime']}"]
+    lines = [
+        "Client:",
+        " Context:    default",
+        " Debug Mode: false",
+        "",
+        "Server:",
+        f" Containers: {facts['Containers']}",
+        f"  Running: {facts['ContainersRunning']}",
+        f"  Paused: {facts['ContainersPaused']}",
+        f"  Stopped: {facts['ContainersStopped']}",
+        f" Images: {facts['Images']}",
+        f" Server Version: {facts['ServerVersion']}",
+        f" Storage Driver: {facts['Driver']}",
+        *(f"  {name}: {value}" for name, value in facts["DriverStatus"]),
+        f" Logging Driver: {facts['LoggingDriver']}",
+        f" Cgroup Driver: {facts['CgroupDriver']}",
+        f" Cgroup Version: {facts['CgroupVersion']}",
+        " Plugins:",
+        *(f"  {kind}: {' '.join(names)}" for kind, names in facts["Plugins"].items() if names),
+        f" Runtimes: {' '.join(facts['Runtimes'])}",
+        f" Default Runtime: {facts['DefaultRuntime']}",
+    ]
     if facts["SecurityOptions"]:
         lines.append(" Security Options:")
         for option in facts["SecurityOptions"]:
             name, *rest = [pair.partition("=")[::2] for pair in option.split(",")]
             lines += [f"  {name[1]}", *(f"   {key.capitalize()}: {value}" for key, value in rest)]
-    return [*lines, f" Kernel Version: {facts['KernelVersion']}", f" Operating System: {facts['OperatingSystem']}",
-            f" OSType: {facts['OSType']}", f" Architecture: {facts['Architecture']}", f" CPUs: {facts['NCPU']}",
-            f" Total Memory: {binary_size(facts['MemTotal'])}", f" Name: {facts['Name']}", f" ID: {facts['ID']}",
-            f" Docker Root Dir: {facts['DockerRootDir']}", f" Debug Mode: {str(facts['Debug']).lower()}",
-            f" Live Restore Enabled: {str(facts['LiveRestoreEnabled']).lower()}"]
+    return [
+        *lines,
+        f" Kernel Version: {facts['KernelVersion']}",
+        f" Operating System: {facts['OperatingSystem']}",
+        f" OSType: {facts['OSType']}",
+        f" Architecture: {facts['Architecture']}",
+        f" CPUs: {facts['NCPU']}",
+        f" Total Memory: {binary_size(facts['MemTotal'])}",
+        f" Name: {facts['Name']}",
+        f" ID: {facts['ID']}",
+        f" Docker Root Dir: {facts['DockerRootDir']}",
+        f" Debug Mode: {str(facts['Debug']).lower()}",
+        f" Live Restore Enabled: {str(facts['LiveRestoreEnabled']).lower()}",
+    ]
 
 
 def _print_through(text: str, name: str, kind: str, facts: dict) -> int:
@@ -120,6 +149,11 @@ def check_lines(report: Report, repair: bool) -> list[str]:
 VERBS = {
     "version": Verb("version", "Show the minirun version information", "[OPTIONS]", version, options=(FORMAT,)),
     "info": Verb("info", "Display system-wide information", "[OPTIONS]", info, options=(FORMAT,)),
-    "system check": Verb("system check", "Compare the kernel with what minirun remembers", "[OPTIONS]", check, options=(
-        Option("repair", BOOL, "Clear away what is ours and does not belong"),)),
+    "system check": Verb(
+        "system check",
+        "Compare the kernel with what minirun remembers",
+        "[OPTIONS]",
+        check,
+        options=(Option("repair", BOOL, "Clear away what is ours and does not belong"),),
+    ),
 }

@@ -31,8 +31,9 @@ def table(rows: list[list[str]], *, least: int = LEAST, padding: int = PADDING) 
             for row in range(start, end):
                 widths[row][column] = width
             start = end
-    return "".join("".join(cell.ljust(width) for cell, width in zip(row, wide)) + row[-1] + "\n"
-                   for row, wide in zip(rows, widths))
+    return "".join(
+        "".join(cell.ljust(width) for cell, width in zip(row, wide)) + row[-1] + "\n" for row, wide in zip(rows, widths)
+    )
 
 
 def from_text(text: str) -> str:

@@ -33,8 +33,9 @@ class Evaluation:
 
     def fail(self, reason: object, position: int, source: str) -> TemplateError:
         name = self.template.name
-        return TemplateError(f'template: {name}:{self.template.place(position)}: executing "{name}" at <{source}>: '
-                             f"{reason}")
+        return TemplateError(
+            f'template: {name}:{self.template.place(position)}: executing "{name}" at <{source}>: {reason}'
+        )
 
     def body(self, nodes: list[tuple], dot: object) -> None:
         for node in nodes:

@@ -114,7 +114,7 @@ def _printf(pattern: str, *values: object) -> str:
         before, _, rest = rest.partition("%")
         result += before
         width = len(rest) - len(rest.lstrip("+-0123456789. #"))
-        flags, verb, rest = rest[:width], rest[width:width + 1], rest[width + 1:]
+        flags, verb, rest = rest[:width], rest[width : width + 1], rest[width + 1 :]
         if verb == "%":
             result += "%"
             continue
@@ -192,15 +192,24 @@ FUNCTIONS: dict[str, Callable] = {
     "and": lambda first, *rest: next((value for value in (first, *rest) if not value), (first, *rest)[-1]),
     "or": lambda first, *rest: next((value for value in (first, *rest) if value), (first, *rest)[-1]),
     "not": lambda value: not value,
-    "eq": _equal, "ne": lambda first, second: not _equal(first, second),
-    "lt": _compare("lt", lambda a, b: a < b), "le": _compare("le", lambda a, b: a <= b),
-    "gt": _compare("gt", lambda a, b: a > b), "ge": _compare("ge", lambda a, b: a >= b),
-    "index": _index, "len": _length,
-    "print": _print, "printf": _printf, "println": lambda *values: " ".join(map(shown, values)) + "\n",
+    "eq": _equal,
+    "ne": lambda first, second: not _equal(first, second),
+    "lt": _compare("lt", lambda a, b: a < b),
+    "le": _compare("le", lambda a, b: a <= b),
+    "gt": _compare("gt", lambda a, b: a > b),
+    "ge": _compare("ge", lambda a, b: a >= b),
+    "index": _index,
+    "len": _length,
+    "print": _print,
+    "printf": _printf,
+    "println": lambda *values: " ".join(map(shown, values)) + "\n",
     "json": _json,
     "join": _join,
     "split": lambda text, between: text.split(between),
-    "lower": lambda text: text.lower(), "upper": lambda text: text.upper(),
+    "lower": lambda text: text.lower(),
+    "upper": lambda text: text.upper(),
     "title": lambda text: " ".join(word[:1].upper() + word[1:] for word in text.split(" ")),
-    "pad": _pad, "truncate": lambda text, length: text[:length], "slice": lambda value, *ends: value[slice(*ends)],
+    "pad": _pad,
+    "truncate": lambda text, length: text[:length],
+    "slice": lambda value, *ends: value[slice(*ends)],
 }

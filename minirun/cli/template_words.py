@@ -44,7 +44,7 @@ def words_of(text: str, fail: Callable[[str, int], Exception]) -> Iterator[tuple
         if start < 0:
             yield "text", text[place:], text.count("\n", 0, place) + 1
             return
-        trims = text[start + 2:start + 3] == "-" and text[start + 3:start + 4] in BLANKS
+        trims = text[start + 2 : start + 3] == "-" and text[start + 3 : start + 4] in BLANKS
         before = text[place:start].rstrip(BLANKS) if trims else text[place:start]
         if before:
             yield "text", before, text.count("\n", 0, place) + 1
@@ -55,8 +55,8 @@ def words_of(text: str, fail: Callable[[str, int], Exception]) -> Iterator[tuple
             if end < 0:
                 raise fail("unclosed comment", line)
             place = end + 2
-            trims_after = text[place:place + 1] in tuple(BLANKS) and text[place + 1:place + 4] == "-}}"
-            if not trims_after and text[place:place + 2] != "}}":
+            trims_after = text[place : place + 1] in tuple(BLANKS) and text[place + 1 : place + 4] == "-}}"
+            if not trims_after and text[place : place + 2] != "}}":
                 raise fail("comment ends before closing delimiter", line)
             place += 4 if trims_after else 2
         else:
@@ -64,7 +64,7 @@ def words_of(text: str, fail: Callable[[str, int], Exception]) -> Iterator[tuple
             words = reader.words()
             place, trims_after = reader.end, reader.trims_after
             yield "action", words, text.count("\n", 0, place) + 1
-        while trims_after and text[place:place + 1] in tuple(BLANKS):
+        while trims_after and text[place : place + 1] in tuple(BLANKS):
             place += 1
 
 
@@ -85,7 +85,7 @@ class _Action:
         found: list[Word] = []
         glued = False
         while True:
-            letter = self.text[self.place:self.place + 1]
+            letter = self.text[self.place : self.place + 1]
             if letter and letter in BLANKS:
                 if self.text.startswith("-}}", self.place + 1):
                     self.end, self.trims_after = self.place + 4, True
@@ -103,27 +103,27 @@ class _Action:
 
     def word(self, letter: str, glued: bool) -> Word:
         start = self.place
-        following = self.text[start + 1:start + 2]
-        if letter in '"`\'':
+        following = self.text[start + 1 : start + 2]
+        if letter in "\"`'":
             value = self.quoted(letter)
-            return Word("value", self.text[start:self.place], start, glued, value)
+            return Word("value", self.text[start : self.place], start, glued, value)
         if letter in "()|,=" or letter == ":" and following == "=":
             self.place += 2 if letter == ":" else 1
-            return Word(letter, self.text[start:self.place], start, glued)
+            return Word(letter, self.text[start : self.place], start, glued)
         if letter.isdigit() or letter in "+-" and following.isdigit() or letter == "." and following.isdigit():
             return self.number(start, glued)
         if letter in ".$" or letter.isalpha() or letter == "_":
             self.place += 1
-            while self.text[self.place:self.place + 1].isalnum() or self.text[self.place:self.place + 1] == "_":
+            while self.text[self.place : self.place + 1].isalnum() or self.text[self.place : self.place + 1] == "_":
                 self.place += 1
-            return self.named(start, self.text[start:self.place], glued)
+            return self.named(start, self.text[start : self.place], glued)
         self.place += 1
         if letter == "}":
             raise self.fail("unexpected right paren" if letter == ")" else 'unexpected "}" in command')
         return Word("character", letter, start, glued)
 
     def named(self, start: int, text: str, glued: bool) -> Word:
-        after = self.text[self.place:self.place + 1]
+        after = self.text[self.place : self.place + 1]
         if after and after not in BLANKS + ".,|:)(=" and not self.text.startswith("}}", self.place):
             raise self.fail(f"bad character U+{ord(after):04X} '{after}'")
         if text[0] == "$":
@@ -138,9 +138,9 @@ class _Action:
 
     def number(self, start: int, glued: bool) -> Word:
         self.place += 1
-        while self.text[self.place:self.place + 1].isalnum() or self.text[self.place:self.place + 1] in ("_", "."):
+        while self.text[self.place : self.place + 1].isalnum() or self.text[self.place : self.place + 1] in ("_", "."):
             self.place += 1
-        text = self.text[start:self.place]
+        text = self.text[start : self.place]
         try:
             value: object = float(text) if "." in text or "e" in text and text[:2] != "0x" else int(text, 0)
         except ValueError:
@@ -152,7 +152,7 @@ class _Action:
         result = ""
         self.place += 1
         while True:
-            letter = self.text[self.place:self.place + 1]
+            letter = self.text[self.place : self.place + 1]
             if not letter or letter == "\n" and mark != "`":
                 what = {'"': "quoted string", "`": "raw quoted string", "'": "character constant"}[mark]
                 raise self.fail(f"unterminated {what}")
@@ -160,7 +160,7 @@ class _Action:
             if letter == mark:
                 return ord(result) if mark == "'" and len(result) == 1 else result
             if letter == "\\" and mark != "`":
-                escape = self.text[self.place:self.place + 1]
+                escape = self.text[self.place : self.place + 1]
                 if escape not in ESCAPES:
                     raise self.fail("invalid syntax")
                 letter = ESCAPES[escape]

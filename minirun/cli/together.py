@@ -21,7 +21,7 @@ WIDTH = 50
 def together(act: Callable[[str], object], words: list[str]) -> Iterator[object]:
     """What became of each word, in their order: None, or the MinirunError that `act(word)` raised."""
     for first in range(0, len(words), WIDTH):
-        children = [_start(act, word) for word in words[first:first + WIDTH]]
+        children = [_start(act, word) for word in words[first : first + WIDTH]]
         for pid, fd in children:
             yield _outcome(pid, fd)
 
@@ -39,7 +39,7 @@ def _start(act: Callable[[str], object], word: str) -> tuple[int, int]:
             act(word)
         except MinirunError as error:
             os.write(writing, store.dumps(error.to_data()).encode())
-        except Exception as error:  # noqa: BLE001 (a mistake of ours must not vanish with the child)
+        except Exception as error:  # noqa: BLE001
             told = MinirunError(f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself")
             os.write(writing, store.dumps(told.to_data()).encode())
         code = 0

@@ -20,16 +20,26 @@ if TYPE_CHECKING:
     Test = Callable[[dict], bool]
 
 #: Field of a template → head of its column, in Docker's words.
-HEADS = {"Name": "VOLUME NAME", "Driver": "DRIVER", "Scope": "SCOPE", "Mountpoint": "MOUNTPOINT", "Labels": "LABELS",
-         "Links": "LINKS", "Size": "SIZE"}
+HEADS = {
+    "Name": "VOLUME NAME",
+    "Driver": "DRIVER",
+    "Scope": "SCOPE",
+    "Mountpoint": "MOUNTPOINT",
+    "Labels": "LABELS",
+    "Links": "LINKS",
+    "Size": "SIZE",
+}
 COLUMNS = ("Driver", "Name")
 RAW, RAW_NAMES = "name: {{.Name}}\ndriver: {{.Driver}}\n", "name: {{.Name}}"
-QUESTION = ("WARNING! This will remove all local volumes not used by at least one container.\n"
-            "Are you sure you want to continue? [y/N] ")
+QUESTION = (
+    "WARNING! This will remove all local volumes not used by at least one container.\n"
+    "Are you sure you want to continue? [y/N] "
+)
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 # ---- create -----------------------------------------------------------------------------------------------------
+
 
 def create(options: Options) -> int:
     """Make a volume and print its name."""
@@ -49,6 +59,7 @@ def create(options: Options) -> int:
 
 # ---- ls, inspect ------------------------------------------------------------------------------------------------
 
+
 def ls(options: Options) -> int:
     """List volumes, by name."""
     from minirun.cli import formats
@@ -64,16 +75,24 @@ def ls(options: Options) -> int:
     elif options.quiet:
         sys.stdout.write("".join(f"{row['Name']}\n" for row in rows))
     else:
-        sys.stdout.write(table([[HEADS[column] for column in COLUMNS]]
-                               + [[str(row[column]) for column in COLUMNS] for row in rows]))
+        sys.stdout.write(
+            table([[HEADS[column] for column in COLUMNS]] + [[str(row[column]) for column in COLUMNS] for row in rows])
+        )
     return 0
 
 
 def _row(volume: dict) -> dict[str, object]:
     labels = volume["Labels"] or {}
-    return {"Driver": volume["Driver"], "Labels": ",".join(f"{key}={labels[key]}" for key in sorted(labels)),
-            "Links": "N/A", "Mountpoint": volume["Mountpoint"], "Name": volume["Name"], "Scope": volume["Scope"],
-            "Size": "N/A", "Label": lambda name: labels.get(name, "")}
+    return {
+        "Driver": volume["Driver"],
+        "Labels": ",".join(f"{key}={labels[key]}" for key in sorted(labels)),
+        "Links": "N/A",
+        "Mountpoint": volume["Mountpoint"],
+        "Name": volume["Name"],
+        "Scope": volume["Scope"],
+        "Size": "N/A",
+        "Label": lambda name: labels.get(name, ""),
+    }
 
 
 def inspect(options: Options) -> int:
@@ -85,6 +104,7 @@ def inspect(options: Options) -> int:
 
 
 # ---- which ones -------------------------------------------------------------------------------------------------
+
 
 def _listed(conditions: list[tuple[str, str]]) -> list[dict]:
     """The volumes that `ls` shows: of several values for one name any must hold (of labels all), of several names all.
@@ -112,8 +132,12 @@ def _every() -> list[dict]:
             found.append(volumes.describe(name))
         except NoSuchVolume:  # removed in this moment
             continue
-    return sorted(found, key=lambda volume: [("0", int(part)) if part.isdigit() else (part, 0)
-                                             for part in re.findall(r"\d+|\D", volume["Name"])])
+    return sorted(
+        found,
+        key=lambda volume: [
+            ("0", int(part)) if part.isdigit() else (part, 0) for part in re.findall(r"\d+|\D", volume["Name"])
+        ],
+    )
 
 
 def _tests(conditions: list[tuple[str, str]], known: tuple[str, ...]) -> list[Test]:
@@ -156,12 +180,16 @@ def _name(values: list[str]) -> Test:
 
 
 _TESTS: dict[str, Callable[[list[str]], Test]] = {
-    "dangling": _dangling, "label": _has_labels, "label!": _lacks_labels, "name": _name,
+    "dangling": _dangling,
+    "label": _has_labels,
+    "label!": _lacks_labels,
+    "name": _name,
     "driver": lambda values: lambda volume: volume["Driver"] in values,
 }
 
 
 # ---- rm, prune --------------------------------------------------------------------------------------------------
+
 
 def remove(options: Options) -> int:
     """Remove volumes that no container uses."""
@@ -211,6 +239,7 @@ def prune(options: Options) -> int:
 
 # ---- the words --------------------------------------------------------------------------------------------------
 
+
 def _option(text: str) -> tuple[str, str]:
     key, _, value = text.partition("=")
     return key, value
@@ -223,23 +252,57 @@ def _put(values: dict, pair: tuple[str, str]) -> None:
 MAP = Kind("map", _option, empty=dict, gather=_put)
 
 VERBS = {
-    "volume create": Verb("volume create", "Create a volume", "[OPTIONS] [VOLUME]", create, takes=("volume?",),
-                          options=(
-        Option("driver", STRING, "Specify volume driver name", short="d", default="local", shown='"local"'),
-        Option("label", LABELS, "Set metadata for a volume"),
-        Option("name", STRING, "Specify volume name", hidden=True),
-        Option("opt", MAP, "Set driver specific options", short="o", shown="map[]"))),
-    "volume ls": Verb("volume ls", "List volumes", "[OPTIONS]", ls, aliases=("ls", "list"), options=(
-        Option("filter", CONDITIONS, "Provide filter values (e.g. 'dangling=true')", short="f"),
-        Option("format", STRING, "Pretty-print volumes using a Go template"),
-        Option("quiet", BOOL, "Only display volume names", short="q"))),
-    "volume inspect": Verb("volume inspect", "Display detailed information on one or more volumes",
-                           "[OPTIONS] VOLUME [VOLUME...]", inspect, takes=("objects+",), options=(FORMAT,)),
-    "volume rm": Verb("volume rm", "Remove one or more volumes", "[OPTIONS] VOLUME [VOLUME...]", remove,
-                      takes=("volumes+",), aliases=("rm", "remove"),
-                      help="Remove one or more volumes. You cannot remove a volume that is in use by a container.",
-                      options=(Option("force", BOOL, "Force the removal of one or more volumes", short="f"),)),
-    "volume prune": Verb("volume prune", "Remove all unused local volumes", "[OPTIONS]", prune, options=(
-        Option("filter", CONDITIONS, "Provide filter values (e.g. 'label=<label>')"),
-        Option("force", BOOL, "Do not prompt for confirmation", short="f"))),
+    "volume create": Verb(
+        "volume create",
+        "Create a volume",
+        "[OPTIONS] [VOLUME]",
+        create,
+        takes=("volume?",),
+        options=(
+            Option("driver", STRING, "Specify volume driver name", short="d", default="local", shown='"local"'),
+            Option("label", LABELS, "Set metadata for a volume"),
+            Option("name", STRING, "Specify volume name", hidden=True),
+            Option("opt", MAP, "Set driver specific options", short="o", shown="map[]"),
+        ),
+    ),
+    "volume ls": Verb(
+        "volume ls",
+        "List volumes",
+        "[OPTIONS]",
+        ls,
+        aliases=("ls", "list"),
+        options=(
+            Option("filter", CONDITIONS, "Provide filter values (e.g. 'dangling=true')", short="f"),
+            Option("format", STRING, "Pretty-print volumes using a Go template"),
+            Option("quiet", BOOL, "Only display volume names", short="q"),
+        ),
+    ),
+    "volume inspect": Verb(
+        "volume inspect",
+        "Display detailed information on one or more volumes",
+        "[OPTIONS] VOLUME [VOLUME...]",
+        inspect,
+        takes=("objects+",),
+        options=(FORMAT,),
+    ),
+    "volume rm": Verb(
+        "volume rm",
+        "Remove one or more volumes",
+        "[OPTIONS] VOLUME [VOLUME...]",
+        remove,
+        takes=("volumes+",),
+        aliases=("rm", "remove"),
+        help="Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+        options=(Option("force", BOOL, "Force the removal of one or more volumes", short="f"),),
+    ),
+    "volume prune": Verb(
+        "volume prune",
+        "Remove all unused local volumes",
+        "[OPTIONS]",
+        prune,
+        options=(
+            Option("filter", CONDITIONS, "Provide filter values (e.g. 'label=<label>')"),
+            Option("force", BOOL, "Do not prompt for confirmation", short="f"),
+        ),
+    ),
 }

@@ -27,12 +27,23 @@ def version() -> dict:
     both = {"GitCommit": "", "GoVersion": python, "Os": "linux", "Arch": _MACHINES.get(system.machine, system.machine)}
     engine = {"ApiVersion": API_VERSION, "MinAPIVersion": API_VERSION, **both, "KernelVersion": system.release}
     return {
-        "Client": {"Platform": {"Name": ""}, "Version": __version__, "ApiVersion": API_VERSION,
-                   "DefaultAPIVersion": API_VERSION, **both, "BuildTime": "", "Context": "default",
-                   "Experimental": False},
-        "Server": {"Platform": {"Name": "minirun works without a daemon"},
-                   "Components": [{"Name": "Engine", "Version": __version__, "Details": engine}],
-                   "Version": __version__, **engine, "BuildTime": ""},
+        "Client": {
+            "Platform": {"Name": ""},
+            "Version": __version__,
+            "ApiVersion": API_VERSION,
+            "DefaultAPIVersion": API_VERSION,
+            **both,
+            "BuildTime": "",
+            "Context": "default",
+            "Experimental": False,
+        },
+        "Server": {
+            "Platform": {"Name": "minirun works without a daemon"},
+            "Components": [{"Name": "Engine", "Version": __version__, "Details": engine}],
+            "Version": __version__,
+            **engine,
+            "BuildTime": "",
+        },
     }
 
 
@@ -43,23 +54,44 @@ def info() -> dict:
     running, paused = words.count("running"), words.count("paused")
     return {
         "ID": _identity(),
-        "Containers": len(words), "ContainersRunning": running, "ContainersPaused": paused,
+        "Containers": len(words),
+        "ContainersRunning": running,
+        "ContainersPaused": paused,
         "ContainersStopped": len(words) - running - paused,
         "Images": len(Images(f"{places.data}/images").every()),
         "Driver": "overlay2",
         "DriverStatus": [["Backing Filesystem", _backing(places.data)], ["Supports d_type", "true"]],
         "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Log": ["json-file"]},
-        "MemoryLimit": True, "SwapLimit": True, "PidsLimit": True, "CpuCfsPeriod": True, "CpuCfsQuota": True,
-        "CPUShares": True, "CPUSet": True, "IPv4Forwarding": _reads("/proc/sys/net/ipv4/ip_forward") == "1",
+        "MemoryLimit": True,
+        "SwapLimit": True,
+        "PidsLimit": True,
+        "CpuCfsPeriod": True,
+        "CpuCfsQuota": True,
+        "CPUShares": True,
+        "CPUSet": True,
+        "IPv4Forwarding": _reads("/proc/sys/net/ipv4/ip_forward") == "1",
         "BridgeNfIptables": _reads("/proc/sys/net/bridge/bridge-nf-call-iptables") == "1",
-        "LoggingDriver": "json-file", "CgroupDriver": "cgroupfs", "CgroupVersion": _cgroup_version(),
-        "NCPU": len(os.sched_getaffinity(0)), "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "KernelVersion": system.release, "OperatingSystem": _operating_system(), "OSType": "linux",
-        "Architecture": system.machine, "Name": system.nodename,
-        "DockerRootDir": places.data, "ExecRoot": places.run, "Debug": False, "Labels": [], "ExperimentalBuild": False,
-        "ServerVersion": __version__, "DefaultRuntime": "minirun", "Runtimes": {"minirun": {"path": "minirun"}},
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": _cgroup_version(),
+        "NCPU": len(os.sched_getaffinity(0)),
+        "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "KernelVersion": system.release,
+        "OperatingSystem": _operating_system(),
+        "OSType": "linux",
+        "Architecture": system.machine,
+        "Name": system.nodename,
+        "DockerRootDir": places.data,
+        "ExecRoot": places.run,
+        "Debug": False,
+        "Labels": [],
+        "ExperimentalBuild": False,
+        "ServerVersion": __version__,
+        "DefaultRuntime": "minirun",
+        "Runtimes": {"minirun": {"path": "minirun"}},
         "LiveRestoreEnabled": True,  # no daemon, so none whose restart a container would have to live through
-        "SecurityOptions": _security_options(), "Warnings": None,
+        "SecurityOptions": _security_options(),
+        "Warnings": None,
     }
 
 
@@ -116,11 +148,31 @@ def image(image: Image) -> dict:
 
 
 #: Docker's order, and what stands there when an image says nothing; a key with `...` is left out then.
-_SETTINGS = {"Hostname": "", "Domainname": "", "User": "", "AttachStdin": False, "AttachStdout": False,
-             "AttachStderr": False, "ExposedPorts": ..., "Tty": False, "OpenStdin": False, "StdinOnce": False,
-             "Env": None, "Cmd": None, "Healthcheck": ..., "ArgsEscaped": ..., "Image": "", "Volumes": None,
-             "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": None, "StopSignal": ...,
-             "StopTimeout": ..., "Shell": ...}
+_SETTINGS = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "ExposedPorts": ...,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Healthcheck": ...,
+    "ArgsEscaped": ...,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+    "StopSignal": ...,
+    "StopTimeout": ...,
+    "Shell": ...,
+}
 
 
 def _settings(given: dict) -> dict:
@@ -142,7 +194,7 @@ def _identity() -> str:
 
     seed = (_reads("/etc/machine-id") or os.uname().nodename) + places.data
     text = b32encode(sha256(seed.encode()).digest()).decode()[:48]
-    return ":".join(text[place:place + 4] for place in range(0, 48, 4))
+    return ":".join(text[place : place + 4] for place in range(0, 48, 4))
 
 
 def _operating_system() -> str:

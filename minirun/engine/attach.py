@@ -15,9 +15,30 @@ if TYPE_CHECKING:
     import _socket
 
 #: Signals that are passed on to the process; the others either cannot be caught or are about this process alone.
-PASSED_ON = tuple(getattr(signal, f"SIG{word}") for word in (
-    "HUP", "INT", "QUIT", "ABRT", "USR1", "USR2", "ALRM", "TERM", "CONT", "TSTP", "TTIN", "TTOU", "XCPU", "XFSZ",
-    "VTALRM", "PROF", "IO", "PWR", "SYS"))
+PASSED_ON = tuple(
+    getattr(signal, f"SIG{word}")
+    for word in (
+        "HUP",
+        "INT",
+        "QUIT",
+        "ABRT",
+        "USR1",
+        "USR2",
+        "ALRM",
+        "TERM",
+        "CONT",
+        "TSTP",
+        "TTIN",
+        "TTOU",
+        "XCPU",
+        "XFSZ",
+        "VTALRM",
+        "PROF",
+        "IO",
+        "PWR",
+        "SYS",
+    )
+)
 DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
 
 
@@ -45,8 +66,15 @@ class Watcher:
     a terminal; detach_keys (bytes); signals (bool), pass signals on.
     """
 
-    def __init__(self, sock: _socket.socket, *, stdin: bool, terminal: bool, detach_keys: bytes = DETACH_KEYS,
-                 signals: bool = True) -> None:
+    def __init__(
+        self,
+        sock: _socket.socket,
+        *,
+        stdin: bool,
+        terminal: bool,
+        detach_keys: bytes = DETACH_KEYS,
+        signals: bool = True,
+    ) -> None:
         self.sock, self.stdin, self.terminal, self.detach_keys = sock, stdin, terminal, detach_keys
         self.pressed = b""  # as much of the detach keys as was pressed
         if signals:
@@ -86,13 +114,14 @@ class Watcher:
             # The relay ended without having read all of ours. That is said first, and its last words come after it.
             message = self.sock.recv(BLOCK + 1)
         if not message:
-            raise MinirunError("the container's monitor was killed, and what it watched is killed for that",
-                               exit_code=137)
+            raise MinirunError(
+                "the container's monitor was killed, and what it watched is killed for that", exit_code=137
+            )
         return message
 
     def _show(self, fd: int, data: bytes) -> None:
         while data:
-            data = data[os.write(fd, data):]
+            data = data[os.write(fd, data) :]
 
     def _pass_input(self) -> bool:
         data = os.read(0, BLOCK)
@@ -110,10 +139,12 @@ class Watcher:
         held = self.pressed + data
         if self.detach_keys and self.detach_keys in held:
             raise Detached
-        keep = next((n for n in range(min(len(held), len(self.detach_keys) - 1), 0, -1)
-                     if held.endswith(self.detach_keys[:n])), 0)
-        self.pressed = held[len(held) - keep:]
-        return held[:len(held) - keep]
+        keep = next(
+            (n for n in range(min(len(held), len(self.detach_keys) - 1), 0, -1) if held.endswith(self.detach_keys[:n])),
+            0,
+        )
+        self.pressed = held[len(held) - keep :]
+        return held[: len(held) - keep]
 
     def _send(self, message: bytes) -> None:
         try:

@@ -70,5 +70,9 @@ def layers_of(container: Container) -> list[str]:
 def user_of(container: Container, wish: str) -> users.User:
     """Who "USER[:GROUP]" is, by the image's and the container's own /etc/passwd and /etc/group."""
     pile = overlay.pile(layers_of(container), container.directory)
-    return users.resolve(wish, lookup.read_file(pile, "etc/passwd"), lookup.read_file(pile, "etc/group"),
-                         container.record["HostConfig"]["GroupAdd"])
+    return users.resolve(
+        wish,
+        lookup.read_file(pile, "etc/passwd"),
+        lookup.read_file(pile, "etc/group"),
+        container.record["HostConfig"]["GroupAdd"],
+    )

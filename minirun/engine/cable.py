@@ -38,8 +38,14 @@ def plug_in(container: Container, pid: int, services: list[Service]) -> None:
 
         joining.ensure_joined(container, pid)
         return
-    note: dict = {"Name": container.name if mode != "host" else "", "Inode": netns.inode(pid), "Endpoints": {},
-                  "Interfaces": {}, "Ports": [], "Resolver": None}
+    note: dict = {
+        "Name": container.name if mode != "host" else "",
+        "Inode": netns.inode(pid),
+        "Endpoints": {},
+        "Interfaces": {},
+        "Ports": [],
+        "Resolver": None,
+    }
     write(container, note)  # an address without an endpoint in the note is found by its owner
     found = {network.name: network for network in map(find, wishes.in_order(record))}
     for network in found.values():
@@ -94,8 +100,12 @@ def reserve(container: Container, network: Network, wish: dict) -> dict:
     endpoint = networks.reserve(network, container.id, wanted)
     wish["NetworkID"] = network.id
     names = [] if record.get("Anonymous") else [container.name]
-    endpoint.update(Aliases=wish["Aliases"], Links=wish["Links"], IPAMConfig=wish["IPAMConfig"],
-                    DNSNames=[*names, *(wish["Aliases"] or ())])
+    endpoint.update(
+        Aliases=wish["Aliases"],
+        Links=wish["Links"],
+        IPAMConfig=wish["IPAMConfig"],
+        DNSNames=[*names, *(wish["Aliases"] or ())],
+    )
     if network.record["Internal"]:
         endpoint["Internal"] = True
     return endpoint
@@ -106,8 +116,10 @@ def ways_out(note: dict) -> list[dict]:
 
     Docker's order: internal networks last, those with an IPv6 gateway before those without, then by name.
     """
-    return sorted((endpoint for endpoint in note["Endpoints"].values() if endpoint.get("Gateway")),
-                  key=lambda endpoint: ("Internal" in endpoint, not endpoint.get("IPv6Gateway"), endpoint["Network"]))
+    return sorted(
+        (endpoint for endpoint in note["Endpoints"].values() if endpoint.get("Gateway")),
+        key=lambda endpoint: ("Internal" in endpoint, not endpoint.get("IPv6Gateway"), endpoint["Network"]),
+    )
 
 
 def number(note: dict, endpoint: dict) -> None:

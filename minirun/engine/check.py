@@ -12,10 +12,22 @@ from minirun.errors import MinirunError
 
 #: First of all what is frozen, since it cannot even be killed. Then in the order of a take-down: a dead container
 #: first, with all that its own record leads to; what is found after that has no record any more.
-LOOKS = (strays.frozen_containers, strays.dead_containers, strays.failed_services, strays.run_directories,
-         strays.runtime_states, litter.half_made, litter.names_of_nobody, strays.cgroups_of_nobody,
-         strays.ports_of_nobody, strays.network_leftovers, strays.half_networks, litter.volume_leftovers,
-         litter.image_leftovers, litter.unfinished_writes)
+LOOKS = (
+    strays.frozen_containers,
+    strays.dead_containers,
+    strays.failed_services,
+    strays.run_directories,
+    strays.runtime_states,
+    litter.half_made,
+    litter.names_of_nobody,
+    strays.cgroups_of_nobody,
+    strays.ports_of_nobody,
+    strays.network_leftovers,
+    strays.half_networks,
+    litter.volume_leftovers,
+    litter.image_leftovers,
+    litter.unfinished_writes,
+)
 
 
 class Report:

@@ -41,8 +41,10 @@ def limits(wanted: dict, host: Host) -> None:
     """The resources in a HostConfig. Errors: BadParameter."""
     _memory(wanted["Memory"], wanted["MemorySwap"], wanted["MemoryReservation"])
     _cpu(wanted, host)
-    for key, word, kind, what in (("CpusetCpus", "cpus", "cpu", "CPUs"),
-                                  ("CpusetMems", "mems", "node", "memory nodes")):
+    for key, word, kind, what in (
+        ("CpusetCpus", "cpus", "cpu", "CPUs"),
+        ("CpusetMems", "mems", "node", "memory nodes"),
+    ):
         if wanted[key]:
             _cpuset(wanted[key], word, what, host.available(kind))
     if wanted["ShmSize"] < 0:
@@ -125,8 +127,12 @@ def security(options: list[str]) -> None:
             key, _, value = option.partition(":")
         if key == "no-new-privileges" and value in ("", "true", "false"):
             continue
-        if (key, value) in (("seccomp", "unconfined"), ("systempaths", "unconfined"), ("apparmor", "unconfined"),
-                            ("label", "disable")):
+        if (key, value) in (
+            ("seccomp", "unconfined"),
+            ("systempaths", "unconfined"),
+            ("apparmor", "unconfined"),
+            ("label", "disable"),
+        ):
             continue
         if key in ("seccomp", "apparmor", "label"):
             raise BadParameter(f"minirun cannot do --security-opt {option} yet")

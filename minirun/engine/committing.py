@@ -145,15 +145,24 @@ def _config(image: Image, container: Container, settings: dict, diff_ids: list[s
     """The OCI image config (OCI image-spec, config.md)."""
     seconds, ns = divmod(time.time_ns(), 1_000_000_000)
     machine = {key: image.config[key] for key in ("architecture", "os", "variant", "os.version") if key in image.config}
-    return {"created": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z", **machine,
-            "config": settings, "container": container.id, "container_config": container.record["Config"],
-            "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
-            "history": list(image.config.get("history") or [])}
+    return {
+        "created": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z",
+        **machine,
+        "config": settings,
+        "container": container.id,
+        "container_config": container.record["Config"],
+        "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+        "history": list(image.config.get("history") or []),
+    }
 
 
 def _history(container: Container, wish: Commit, created: str, *, empty: bool) -> dict:
-    entry = {"created": created, "author": wish.author, "comment": wish.message,
-             "created_by": " ".join(container.record["Config"]["Cmd"] or [])}
+    entry = {
+        "created": created,
+        "author": wish.author,
+        "comment": wish.message,
+        "created_by": " ".join(container.record["Config"]["Cmd"] or []),
+    }
     return {key: value for key, value in entry.items() if value} | ({"empty_layer": True} if empty else {})
 
 

@@ -26,6 +26,7 @@ class _Ended(Exception):
 
 # ---- connect ----------------------------------------------------------------------------------------------------
 
+
 def connect(container: Container, word: str, wish: dict) -> None:
     """Put a container on one more network. Arguments: word, the network's name or id; wish, see `wishes`.
 
@@ -134,6 +135,7 @@ def _withdraw(container: Container, note: dict, name: str, moved: bool) -> None:
 
 # ---- disconnect -------------------------------------------------------------------------------------------------
 
+
 def disconnect(container: Container, word: str, *, force: bool = False) -> None:
     """Take a container off a network. Arguments: force (bool), also off one that is not there any more.
 
@@ -184,6 +186,7 @@ def _unplug(container: Container, network: Network) -> None:
 
 
 # ---- the monitor ------------------------------------------------------------------------------------------------
+
 
 def tell_monitor(container: Container) -> None:
     """Tell a container's monitor that what is plugged in has changed, and wait until it has done what that asks for.

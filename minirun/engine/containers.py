@@ -23,12 +23,28 @@ if TYPE_CHECKING:
     from minirun.cli.grammar import Options
     from minirun.engine.attach import Watcher
 
-__all__ = ["Attachment", "Container", "Status", "create", "every", "execute", "find", "kill", "remove", "restart",
-           "run", "start", "stop", "wait"]
+__all__ = [
+    "Attachment",
+    "Container",
+    "Status",
+    "create",
+    "every",
+    "execute",
+    "find",
+    "kill",
+    "remove",
+    "restart",
+    "run",
+    "start",
+    "stop",
+    "wait",
+]
 
 #: The layers of software through which Docker hears that a program cannot be started; scripts know the words.
-CANNOT_START = ("failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
-                "process: {}: unknown")
+CANNOT_START = (
+    "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
+    "process: {}: unknown"
+)
 #: What uname(2) calls most machines, and what images for them say.
 USUAL = {"x86_64": "amd64", "aarch64": "arm64"}
 SIGKILL = 9
@@ -41,8 +57,9 @@ class Attachment:
 
     __slots__ = ("detach_keys", "signals", "stderr", "stdin", "stdout")
 
-    def __init__(self, *, stdin: bool, stdout: bool = True, stderr: bool = True, detach_keys: str = "",
-                 signals: bool = True) -> None:
+    def __init__(
+        self, *, stdin: bool, stdout: bool = True, stderr: bool = True, detach_keys: str = "", signals: bool = True
+    ) -> None:
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.detach_keys, self.signals = b"", signals
         if detach_keys:
@@ -59,11 +76,17 @@ class Attachment:
         """Who passes the streams on, over a socket on which the container's monitor listens or will listen."""
         from minirun.engine import attach
 
-        return attach.Watcher(sock, stdin=self.stdin, terminal=container.record["Config"]["Tty"],
-                              detach_keys=self.detach_keys or attach.DETACH_KEYS, signals=self.signals)
+        return attach.Watcher(
+            sock,
+            stdin=self.stdin,
+            terminal=container.record["Config"]["Tty"],
+            detach_keys=self.detach_keys or attach.DETACH_KEYS,
+            signals=self.signals,
+        )
 
 
 # ---- making and removing ---------------------------------------------------------------------------------------
+
 
 def create(options: Options) -> Container:
     """Make a container and do not start it: a directory, a name, a writable layer, a record.
@@ -148,8 +171,11 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
                 return
             running = container.status(queued=True).word == "running"
         if running and not force:
-            raise EngineError(f"You cannot remove a running container {container.id}. Stop the container before "
-                              "attempting removal or force remove", exit_code=1)
+            raise EngineError(
+                f"You cannot remove a running container {container.id}. Stop the container before "
+                "attempting removal or force remove",
+                exit_code=1,
+            )
         if running:
             _signal(container, SIGKILL)
         # It has ended, or is about to: with --rm its monitor removes it. Or it is on its way up, and its starter was
@@ -158,6 +184,7 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
 
 
 # ---- starting --------------------------------------------------------------------------------------------------
+
 
 def run(options: Options, starter: Starter) -> int:
     """Create a container, start it and stay with it until it ends; or leave it alone, with -d.
@@ -170,14 +197,18 @@ def run(options: Options, starter: Starter) -> int:
             with container.queue():
                 _start(container, starter)
         finally:
-            print(container.id, flush=True)  # noqa: T201 (also when the start fails, as Docker does)
+            print(container.id, flush=True)  # noqa: T201
         return 0
     with signals.held() as waiting:
         container = create(options)
         config = container.record["Config"]
-        attachment = Attachment(stdin=config["AttachStdin"], stdout=config["AttachStdout"],
-                                stderr=config["AttachStderr"], detach_keys=options.detach_keys,
-                                signals=options.sig_proxy)
+        attachment = Attachment(
+            stdin=config["AttachStdin"],
+            stdout=config["AttachStdout"],
+            stderr=config["AttachStderr"],
+            detach_keys=options.detach_keys,
+            signals=options.sig_proxy,
+        )
         with container.queue():
             watcher = _start(container, starter, attachment, waiting)
     return _watch(watcher)
@@ -202,8 +233,9 @@ def start(container: Container, attachment: Attachment | None = None) -> int:
     return _watch(watcher or attachment.watcher(_connect(container, attachment), container))
 
 
-def _start(container: Container, starter: Starter, attachment: Attachment | None = None,
-           waiting: signals.held | None = None) -> Watcher | None:
+def _start(
+    container: Container, starter: Starter, attachment: Attachment | None = None, waiting: signals.held | None = None
+) -> Watcher | None:
     """Start a container that does not run; the caller has its queue.
 
     Arguments: waiting, the signals that wait for the watcher.
@@ -270,6 +302,7 @@ def _watch(watcher: Watcher | None) -> int:
 
 
 # ---- ending ----------------------------------------------------------------------------------------------------
+
 
 def kill(container: Container, word: str) -> None:
     """Send a signal, by name or number, to a container's first process.

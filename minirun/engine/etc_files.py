@@ -56,8 +56,11 @@ def _host_gateway() -> str:
 def resolver_wishes(container: Container) -> dns.Wishes:
     """What --dns, --dns-search and --dns-option have said, or else the config file, each by itself."""
     host_config, settings = container.record["HostConfig"], places.settings()
-    return dns.Wishes(host_config["Dns"] or settings.dns, host_config["DnsSearch"] or settings.dns_search,
-                      host_config["DnsOptions"] or settings.dns_opts)
+    return dns.Wishes(
+        host_config["Dns"] or settings.dns,
+        host_config["DnsSearch"] or settings.dns_search,
+        host_config["DnsOptions"] or settings.dns_opts,
+    )
 
 
 def use_name_service(container: Container) -> None:

@@ -83,7 +83,7 @@ def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.so
         state = states.load(running.state_directory(container))
         pid = runtime.execute(state, wanted, stdio=ends.given, console=ends.console)
         ends.settle(stdin=stdin or terminal)
-    except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits to hear of it)
+    except Exception as error:  # noqa: BLE001
         ready.send_error(as_minirun_error(error))
         return
     relay = Relay(ends, None)

@@ -28,15 +28,29 @@ Feature = tuple[str, bool, str]
 
 def every() -> list[Feature]:
     """All features: (name, whether the kernel has it, a note)."""
-    return [*_namespaces(), _overlay(), _data_root(), *_control_groups(), *_network(), _iptables(), _seccomp(),
-            _system_calls()]
+    return [
+        *_namespaces(),
+        _overlay(),
+        _data_root(),
+        *_control_groups(),
+        *_network(),
+        _iptables(),
+        _seccomp(),
+        _system_calls(),
+    ]
 
 
 def _namespaces() -> list[Feature]:
     """/proc/self/ns has a file for each kind of namespace that the kernel was built with (namespaces(7))."""
     words = [word for word in namespaces.NAMESPACES if word != "user"]
-    return [(f"namespace {word}", os.path.exists(f"/proc/self/ns/{namespaces.NAMESPACES[word][1]}"),
-             f"/proc/self/ns/{namespaces.NAMESPACES[word][1]}") for word in words]
+    return [
+        (
+            f"namespace {word}",
+            os.path.exists(f"/proc/self/ns/{namespaces.NAMESPACES[word][1]}"),
+            f"/proc/self/ns/{namespaces.NAMESPACES[word][1]}",
+        )
+        for word in words
+    ]
 
 
 def _overlay() -> Feature:
@@ -77,8 +91,14 @@ def _control_groups() -> list[Feature]:
     else:
         present = {name: tree.mountpoint for tree in trees for name in tree.controllers}
     features: list[Feature] = [("cgroups", True, f"version {2 if v2_only else 1}, {len(trees)} trees")]
-    return features + [(f"cgroup {name}", name in present, present.get(name, "no such controller: --memory, --cpus and "
-                       "the like may fail")) for name in CONTROLLERS]
+    return features + [
+        (
+            f"cgroup {name}",
+            name in present,
+            present.get(name, "no such controller: --memory, --cpus and the like may fail"),
+        )
+        for name in CONTROLLERS
+    ]
 
 
 def _network() -> list[Feature]:
@@ -93,8 +113,10 @@ def _network() -> list[Feature]:
     ours.close()
     process.end_code(pid)
     missing = "the child that was to try it was killed"
-    return [(name, answers.get(name) == "", answers.get(name, missing) or "tried in a namespace of its own")
-            for name in names]
+    return [
+        (name, answers.get(name) == "", answers.get(name, missing) or "tried in a namespace of its own")
+        for name in names
+    ]
 
 
 def _try_network(channel: Channel) -> None:
@@ -103,8 +125,10 @@ def _try_network(channel: Channel) -> None:
     try:
         syscalls.unshare(syscalls.CLONE_NEWNET)
         with Socket() as netlink:
-            for name, request in (("bridge", rtnetlink.new_bridge(name="try0")),
-                                  ("veth", rtnetlink.new_veth({"name": "try1"}, {"name": "try2"}))):
+            for name, request in (
+                ("bridge", rtnetlink.new_bridge(name="try0")),
+                ("veth", rtnetlink.new_veth({"name": "try1"}, {"name": "try2"})),
+            ):
                 answers[name] = _complaint(netlink.do, request)
         answers["nat"] = _complaint(process.run, ["iptables", "--wait", "-t", "nat", "-S"])
     except MinirunError as error:

@@ -38,8 +38,9 @@ def attach(container: Container) -> None:
     new = []
     try:
         with step("make the container's volumes"), volumes.lock():
-            store.write(f"{container.directory}/{VOLUMES}", {"All": [point["Name"] for point in points],
-                                                             "Anonymous": anonymous})
+            store.write(
+                f"{container.directory}/{VOLUMES}", {"All": [point["Name"] for point in points], "Anonymous": anonymous}
+            )
             for point in points:
                 if volumes.create(point["Name"], point.pop("Labels", None)):
                     new.append(point["Name"])

@@ -33,8 +33,9 @@ class Problem:
 
     __slots__ = ("arguments", "cleared", "clearer", "kind", "what", "why")
 
-    def __init__(self, kind: str, what: str, clearer: Callable[..., object] | None, *arguments: object,
-                 why: str = "") -> None:
+    def __init__(
+        self, kind: str, what: str, clearer: Callable[..., object] | None, *arguments: object, why: str = ""
+    ) -> None:
         self.kind, self.what, self.clearer, self.arguments, self.why = kind, what, clearer, arguments, why
         self.cleared = False
 

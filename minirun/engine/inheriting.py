@@ -29,8 +29,9 @@ def take(record: dict) -> None:
             if point["Type"] == "volume":
                 new |= {"NoCopy": True, "Anonymous": point["Name"] in anonymous}
             inherited[point["Destination"]] = new
-    own = [point for point in record["MountPoints"]
-           if not (_is_the_images(point) and point["Destination"] in inherited)]
+    own = [
+        point for point in record["MountPoints"] if not (_is_the_images(point) and point["Destination"] in inherited)
+    ]
     taken = {point["Destination"] for point in own}
     record["MountPoints"] = own + [point for place, point in inherited.items() if place not in taken]
 

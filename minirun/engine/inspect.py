@@ -77,8 +77,10 @@ def _state(record: dict, status: Status) -> dict:
 def _graph_driver(record: dict, places: object) -> dict:
     """Where the container's files lie: the overlay's layers, highest first, and its writable directory."""
     data = f"{places.data}/containers/{record['ID']}"  # type: ignore[attr-defined]
-    layers = [f"{places.data}/images/layers/{chain.rpartition(':')[2]}"  # type: ignore[attr-defined]
-              for chain in record["LayerIDs"]]
+    layers = [
+        f"{places.data}/images/layers/{chain.rpartition(':')[2]}"  # type: ignore[attr-defined]
+        for chain in record["LayerIDs"]
+    ]
     return {
         "Data": {
             "LowerDir": ":".join(overlay.pile(layers, data)[1:]),
@@ -107,8 +109,19 @@ def _network_settings(record: dict, status: Status, cable: dict) -> dict:
         "SandboxKey": _sandbox_of(cable, status.pid) if has_own and status.pid else "",
         "SecondaryIPAddresses": None,
         "SecondaryIPv6Addresses": None,
-        **{key: top[key] for key in ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress",
-                                     "IPPrefixLen", "IPv6Gateway", "MacAddress")},
+        **{
+            key: top[key]
+            for key in (
+                "EndpointID",
+                "Gateway",
+                "GlobalIPv6Address",
+                "GlobalIPv6PrefixLen",
+                "IPAddress",
+                "IPPrefixLen",
+                "IPv6Gateway",
+                "MacAddress",
+            )
+        },
         "Networks": entries,
     }
 

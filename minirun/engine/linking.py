@@ -32,8 +32,10 @@ def resolve(links: list[str]) -> dict[str, str]:
             reason = error.message if name else 'invalid name or ID supplied: ""'
             raise BadParameter(f"could not get container for {name}: {reason}") from None
         if linked.record["HostConfig"]["NetworkMode"] == "host":
-            raise BadParameter("conflicting options: host type networking can't be used with links. This would result "
-                               "in undefined behavior")
+            raise BadParameter(
+                "conflicting options: host type networking can't be used with links. This would result "
+                "in undefined behavior"
+            )
         found.setdefault((alias if ":" in link else name).rpartition("/")[2], linked.id)
     return found
 
@@ -48,8 +50,9 @@ def _behind(container: Container) -> Container:
 def write_down(container: Container) -> None:
     """Note the links of a new container where they will be looked for; it has its name now."""
     record = container.record
-    record["HostConfig"]["Links"] = [f"/{register.Container(other).name}:{record['Name']}/{alias}"
-                                     for alias, other in record["Links"].items()]
+    record["HostConfig"]["Links"] = [
+        f"/{register.Container(other).name}:{record['Name']}/{alias}" for alias, other in record["Links"].items()
+    ]
     for other in record["Links"].values():
         directory = f"{places.data}/containers/{other}/{watch.PARENTS}"
         store.make_directory(directory)
@@ -102,20 +105,31 @@ def variables(alias: str, name: str, address: str, config: dict) -> list[str]:
     Arguments: alias; name, "/container/alias"; address; config, the linked container's.
     """
     prefix = alias.upper().replace("-", "_")
-    ports = sorted((int(number), protocol) for number, _, protocol in
-                   (port.partition("/") for port in config.get("ExposedPorts") or {}))
+    ports = sorted(
+        (int(number), protocol)
+        for number, _, protocol in (port.partition("/") for port in config.get("ExposedPorts") or {})
+    )
     lines = []
     if ports:
         lines.append(f"{prefix}_PORT={_url(*ports[0], address)}")
     for first, last in _runs(ports):
         start, number, protocol = f"{prefix}_PORT_{first[0]}_{first[1].upper()}", first[0], first[1]
-        lines += [f"{start}_START={_url(number, protocol, address)}", f"{start}_ADDR={address}",
-                  f"{start}_PROTO={protocol}", f"{start}_PORT_START={number}",
-                  f"{start}_END={_url(last[0], protocol, address)}", f"{start}_PORT_END={last[0]}"]
+        lines += [
+            f"{start}_START={_url(number, protocol, address)}",
+            f"{start}_ADDR={address}",
+            f"{start}_PROTO={protocol}",
+            f"{start}_PORT_START={number}",
+            f"{start}_END={_url(last[0], protocol, address)}",
+            f"{start}_PORT_END={last[0]}",
+        ]
     for number, protocol in ports:
         one = f"{prefix}_PORT_{number}_{protocol.upper()}"
-        lines += [f"{one}={_url(number, protocol, address)}", f"{one}_ADDR={address}", f"{one}_PORT={number}",
-                  f"{one}_PROTO={protocol}"]
+        lines += [
+            f"{one}={_url(number, protocol, address)}",
+            f"{one}_ADDR={address}",
+            f"{one}_PORT={number}",
+            f"{one}_PROTO={protocol}",
+        ]
     lines.append(f"{prefix}_NAME={name}")
     told = (entry.partition("=") for entry in config["Env"] or () if "=" in entry)
     lines += [f"{prefix}_ENV_{key}={value}" for key, _, value in told if key not in ("HOME", "PATH")]
@@ -152,8 +166,12 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
     changes = []
     for other in map(register.Container, container.record["Links"].values()):
         linked = watch.endpoints_of(other.run_directory).get(wishes.DEFAULT)
-        ports = [(protocol, int(number)) for number, _, protocol in
-                 (port.partition("/") for port in other.record["Config"].get("ExposedPorts") or {})]
+        ports = [
+            (protocol, int(number))
+            for number, _, protocol in (
+                port.partition("/") for port in other.record["Config"].get("ExposedPorts") or {}
+            )
+        ]
         if linked:
             changes += rules.of_link(network.bridge, endpoint["IPAddress"], linked["IPAddress"], ports)
     if changes:

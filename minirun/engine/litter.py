@@ -33,8 +33,12 @@ def _discard(container: Container) -> None:
 
 
 def _is_half_made(container: Container) -> bool:
-    return not (exists(container.id) or os.path.isdir(container.run_directory) or is_new(container.directory)
-                or is_busy(container))
+    return not (
+        exists(container.id)
+        or os.path.isdir(container.run_directory)
+        or is_new(container.directory)
+        or is_busy(container)
+    )
 
 
 def names_of_nobody() -> Iterator[Problem]:
@@ -104,8 +108,11 @@ def unfinished_writes() -> Iterator[Problem]:
     """Kind "write": new versions of files (see `store.write`) whose writer is gone."""
     directories = [f"{places.data}/images", f"{places.data}/networks"]
     directories += [container.directory for container in containers()]
-    directories += [directory for container in containers()
-                    for directory in (container.run_directory, running.state_directory(container))]
+    directories += [
+        directory
+        for container in containers()
+        for directory in (container.run_directory, running.state_directory(container))
+    ]
     directories += [path for path, _, _ in os.walk(f"{places.run}/networks")]
     for directory in directories:
         for name in names(directory):

@@ -47,7 +47,7 @@ def main(orders: Channel, client: _socket.socket) -> None:
     syscalls.prctl("SET_NAME", "minirun:monitor")
     try:
         state, mounts, relay = start(container, client, order["wants"])
-    except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits to hear of it)
+    except Exception as error:  # noqa: BLE001
         try:
             running.take_down(container)
         finally:
@@ -92,8 +92,12 @@ def start(container: Container, client: _socket.socket, wants: int) -> tuple[Sta
     watch.note(container.run_directory)
     latest = time.monotonic() + PATIENCE
     ends = Ends(terminal=config["Tty"], stdin=config["OpenStdin"])
-    relay = Relay(ends, LogWriter(container.log), wire.listen(container.run_directory),
-                  rest=lambda relay: rest(container, relay, latest))
+    relay = Relay(
+        ends,
+        LogWriter(container.log),
+        wire.listen(container.run_directory),
+        rest=lambda relay: rest(container, relay, latest),
+    )
     relay.changed = lambda: changed(relay, container.run_directory)
     relay.failed = lambda service, error: watch.note_failure(container.run_directory, service, error)
     state, mounts = running.bring_up(container, ends, relay.services)

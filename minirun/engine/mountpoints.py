@@ -18,13 +18,31 @@ if TYPE_CHECKING:
 
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 #: Each word of a -v mode belongs to one group, of which a mode may name one.
-_MODES = {**dict.fromkeys(("ro", "rw"), "access"), **dict.fromkeys(("z", "Z"), "label"), "nocopy": "copy",
-          **dict.fromkeys(PROPAGATIONS, "propagation")}
+_MODES = {
+    **dict.fromkeys(("ro", "rw"), "access"),
+    **dict.fromkeys(("z", "Z"), "label"),
+    "nocopy": "copy",
+    **dict.fromkeys(PROPAGATIONS, "propagation"),
+}
 # For a tmpfs: words that set or clear the same thing exclude each other, the last one wins.
-_TMPFS_WORDS = {word: words[-1] for words in (
-    ("ro", "rw"), ("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"), ("async", "sync"), ("dirsync",),
-    ("nomand", "mand"), ("atime", "noatime"), ("diratime", "nodiratime"), ("norelatime", "relatime"),
-    ("nostrictatime", "strictatime"), (*PROPAGATIONS, "unbindable", "runbindable")) for word in words}
+_TMPFS_WORDS = {
+    word: words[-1]
+    for words in (
+        ("ro", "rw"),
+        ("suid", "nosuid"),
+        ("dev", "nodev"),
+        ("exec", "noexec"),
+        ("async", "sync"),
+        ("dirsync",),
+        ("nomand", "mand"),
+        ("atime", "noatime"),
+        ("diratime", "nodiratime"),
+        ("norelatime", "relatime"),
+        ("nostrictatime", "strictatime"),
+        (*PROPAGATIONS, "unbindable", "runbindable"),
+    )
+    for word in words
+}
 _TMPFS_KEYS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 
 
@@ -83,8 +101,11 @@ def _bind(text: str) -> dict:
         from minirun.engine import volume_words  # most containers have none
 
         return volume_words.named(source, _clean(destination), mode)
-    return {**_point("bind", source, destination, mode), "RW": "ro" not in words,
-            "Propagation": propagation or "rprivate"}
+    return {
+        **_point("bind", source, destination, mode),
+        "RW": "ro" not in words,
+        "Propagation": propagation or "rprivate",
+    }
 
 
 def _check_bind(kind: str, destination: str, text: str) -> None:
@@ -102,8 +123,12 @@ def _mount(mount: dict) -> dict:
     if kind == "tmpfs":
         if source:
             raise BadParameter(f"{wrong}field Source must not be specified")
-        return {**_point("tmpfs", "", destination), "RW": not mount.get("ReadOnly"), "Propagation": "",
-                "TmpfsOptions": mount.get("TmpfsOptions") or {}}
+        return {
+            **_point("tmpfs", "", destination),
+            "RW": not mount.get("ReadOnly"),
+            "Propagation": "",
+            "TmpfsOptions": mount.get("TmpfsOptions") or {},
+        }
     if kind == "volume":
         from minirun.engine import volume_words
 
@@ -203,8 +228,11 @@ def sources_to_make(record: dict) -> list[str]:
     `--mount` never makes one.
     """
     never = {_clean(mount["Target"]) for mount in record["HostConfig"].get("Mounts") or []}
-    return [point["Source"] for point in record["MountPoints"] if point["Type"] == "bind"
-            and point["Destination"] not in never and not os.path.lexists(point["Source"])]
+    return [
+        point["Source"]
+        for point in record["MountPoints"]
+        if point["Type"] == "bind" and point["Destination"] not in never and not os.path.lexists(point["Source"])
+    ]
 
 
 def check_propagation(point: dict, mountinfo: str) -> None:

@@ -82,8 +82,10 @@ def reserve(data: str, name: str, container_id: str) -> str:
     if name:
         owner = _take(data, name, container_id)
         if owner:
-            raise BadParameter(f'Conflict. The container name "/{name}" is already in use by container "{owner}". You '
-                               "have to remove (or rename) that container to be able to reuse that name.")
+            raise BadParameter(
+                f'Conflict. The container name "/{name}" is already in use by container "{owner}". You '
+                "have to remove (or rename) that container to be able to reuse that name."
+            )
         return name
     for attempt in range(6):
         name = invent(attempt)

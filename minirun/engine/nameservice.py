@@ -42,8 +42,9 @@ class Names:
     def __init__(self, run: str, endpoint: dict) -> None:
         self.run, self.id, self.name = run, endpoint["NetworkID"], endpoint["Network"]
         self.directory = f"{run}/networks/{self.id}"
-        self.links = {alias or name: name for name, _, alias in
-                      (link.partition(":") for link in endpoint.get("Links") or ())}
+        self.links = {
+            alias or name: name for name, _, alias in (link.partition(":") for link in endpoint.get("Links") or ())
+        }
         self.seen = -1
         self.known: dict[tuple[str, int], list[str]] = {}  # address file and its inode → names of the owner
         self.by_name: dict[str, list[bytes]] = {}
@@ -140,8 +141,11 @@ class NameService(Resolver):
             found = os.stat(f"{self.place}/cable.json")
             if (found.st_ino, found.st_mtime_ns) != self.seen:
                 endpoints = store.read(f"{self.place}/cable.json")["Endpoints"].values()
-                self.names = [Names(self.run, endpoint) for endpoint in sorted(endpoints, key=_rank)
-                              if endpoint["Network"] not in PREDEFINED]
+                self.names = [
+                    Names(self.run, endpoint)
+                    for endpoint in sorted(endpoints, key=_rank)
+                    if endpoint["Network"] not in PREDEFINED
+                ]
                 self._look_for_a_way_out(endpoints)
                 self.seen = (found.st_ino, found.st_mtime_ns)
         except FileNotFoundError:  # the container is being taken down
@@ -165,6 +169,7 @@ def _rank(endpoint: dict) -> tuple[bool, bool, str]:
 
 # ---- one for a container ---------------------------------------------------------------------------------------
 
+
 def wish(container: Container) -> dict:
     """What a name server of a container must know, and what the container's cable.json says of it:
 
@@ -175,8 +180,12 @@ def wish(container: Container) -> dict:
     from minirun.network import dns
 
     host, wishes = dns.host_resolv_conf(), etc_files.resolver_wishes(container)
-    return {"tcp": 0, "udp": 0, "Servers": dns.forwarders(host, wishes),
-            "Ndots": dns.has_ndots(dns.resolv_conf(host, wishes))}
+    return {
+        "tcp": 0,
+        "udp": 0,
+        "Servers": dns.forwarders(host, wishes),
+        "Ndots": dns.has_ndots(dns.resolv_conf(host, wishes)),
+    }
 
 
 def start(run_directory: str, note: dict, pid: int) -> NameService:

@@ -105,7 +105,8 @@ def _read(path: str) -> dict:
         return {}
     except OSError as reason:
         raise MinirunError(f"{path}: {os.strerror(reason.errno or 0).lower()}") from None
-    if not isinstance(settings, dict) or not all(isinstance(settings.get(key, ""), str)
-                                                 for key in ("data-root", "exec-root")):
+    if not isinstance(settings, dict) or not all(
+        isinstance(settings.get(key, ""), str) for key in ("data-root", "exec-root")
+    ):
         raise MinirunError(f'{path}: expected an object like {{"data-root": "/var/lib/minirun"}}')
     return settings

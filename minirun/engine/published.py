@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # ---- what is wished --------------------------------------------------------------------------------------------
 
+
 def wishes(record: dict) -> list[Wish]:
     """The ports that a container publishes, in the order in which Docker makes them: the highest first, as a rule.
 
@@ -54,6 +55,7 @@ def _wish(word: str, binding: dict) -> Wish:
 
 
 # ---- what is there ---------------------------------------------------------------------------------------------
+
 
 def publish(container: Container, note: dict) -> Proxy:
     """Publish a container's ports on the network through which it has its way out. The caller is its monitor.
@@ -103,8 +105,11 @@ def _publish(container: Container, note: dict, held: Collection[tuple]) -> tuple
 
 
 def _failure(container: Container, endpoint: dict, error: MinirunError) -> EngineError:
-    return EngineError(f"driver failed programming external connectivity on endpoint {container.name} "
-                       f"({endpoint['EndpointID']}): {error.message}", hint=error.hint)
+    return EngineError(
+        f"driver failed programming external connectivity on endpoint {container.name} "
+        f"({endpoint['EndpointID']}): {error.message}",
+        hint=error.hint,
+    )
 
 
 def follow(relay: Relay, run_directory: str) -> None:

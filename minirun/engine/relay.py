@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         def words(self) -> list[str]:
             """What it must know to go on: words without a comma."""
 
+
 EIO = 5  # errno(3); the module of that name is 20 KiB of names
 #: After so long a relay may rest.
 SECONDS = 1
@@ -101,8 +102,9 @@ class Relay:
     taken out because of an error that it did not expect, and that error.
     """
 
-    def __init__(self, ends: Ends, log: LogWriter | None, listener: int = -1,
-                 rest: Callable[[Relay], None] | None = None) -> None:
+    def __init__(
+        self, ends: Ends, log: LogWriter | None, listener: int = -1, rest: Callable[[Relay], None] | None = None
+    ) -> None:
         self.ends, self.log, self.listener, self.rest = ends, log, listener, rest
         self.pid = 0
         self.clients: dict[int, Client] = {}
@@ -141,8 +143,11 @@ class Relay:
 
     def _nothing_under_way(self) -> bool:
         queued = any(client.queue for client in self.clients.values())
-        return (not (queued or self.input or self.input_ends) and (self.log is None or self.log.idle)
-                and all(service.idle() for service in self.services))
+        return (
+            not (queued or self.input or self.input_ends)
+            and (self.log is None or self.log.idle)
+            and all(service.idle() for service in self.services)
+        )
 
     def _timeout(self) -> float | None:
         """For how many milliseconds there is nothing to do unless somebody has something for us; None: for ever."""
@@ -191,7 +196,7 @@ class Relay:
         """Let a service work. What strangers send may bring it down; the container it serves goes on without it."""
         try:
             service.serve()
-        except Exception as error:  # noqa: BLE001 (a mistake of ours: it is noted, and `system check` tells of it)
+        except Exception as error:  # noqa: BLE001
             self.services.remove(service)
             self.failed(service, error)
             service.stop()
@@ -257,7 +262,7 @@ class Relay:
         self.input += data
         try:
             while self.input:
-                self.input = self.input[os.write(self.ends.stdin, self.input):]
+                self.input = self.input[os.write(self.ends.stdin, self.input) :]
         except BlockingIOError:
             return
         except OSError:  # the process has closed its standard input

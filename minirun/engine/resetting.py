@@ -14,8 +14,12 @@ from minirun.kernel import process, procfs
 from minirun.network import netns, networks
 
 #: What may have been switched on for us: forwarding, and that bridged packets are filtered.
-SWITCHES = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/default/forwarding",
-            "net/bridge/bridge-nf-call-iptables")
+SWITCHES = (
+    "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
+    "net/ipv6/conf/default/forwarding",
+    "net/bridge/bridge-nf-call-iptables",
+)
 
 
 class Proof:
@@ -54,8 +58,11 @@ def reset() -> Proof:
     if running:
         raise EngineError(f"cannot reset the network while containers run: {' '.join(running)}")
     marks = {network.bridge.name for network in attachments.every() if network.has_bridge}
-    marks |= {cable for name in finding.names(f"{places.run}/networks")
-              for cable in finding.names(f"{places.run}/networks/{name}/cables")}
+    marks |= {
+        cable
+        for name in finding.names(f"{places.run}/networks")
+        for cable in finding.names(f"{places.run}/networks/{name}/cables")
+    }
     before = snapshot()
     why = networks.reset(places.data, places.run, places.settings())
     return Proof(before, snapshot(), marks, why)
@@ -81,8 +88,9 @@ def _rules(program: str) -> list[str]:
             table = line[1:]
         elif line.startswith(":"):
             chain, policy = line[1:].split()[:2]
-            lines.append(f"chain {family} {table} {chain}" if policy == "-" else
-                         f"policy {family} {table} {chain} {policy}")
+            lines.append(
+                f"chain {family} {table} {chain}" if policy == "-" else f"policy {family} {table} {chain} {policy}"
+            )
         elif line.startswith("-"):
             lines.append(f"rule {family} {table} {line}")
     return lines

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from minirun.engine.relay import Service
 
 #: What the fresh interpreter runs: little, because what is compiled anew leaves its memory behind.
-AGAIN = ("import sys; sys.path.append(sys.argv[1]); from minirun import start; start.make_ready(); "
-         "from minirun.engine.resting import go_on; go_on(*sys.argv[2:])")
+AGAIN = (
+    "import sys; sys.path.append(sys.argv[1]); from minirun import start; start.make_ready(); "
+    "from minirun.engine.resting import go_on; go_on(*sys.argv[2:])"
+)
 
 
 def rest(container_id: str, relay: Relay) -> None:

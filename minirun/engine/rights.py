@@ -11,13 +11,26 @@ from minirun.kernel import capabilities
 #: All that Docker 20.10 knows, and what it means by ALL: those up to AUDIT_READ (37), three fewer than Linux 5.9 has.
 KNOWN = tuple(f"CAP_{name}" for name in capabilities.NAMES[:38])
 #: In Docker's order.
-DEFAULT = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
-           "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
-           "CAP_AUDIT_WRITE")
+DEFAULT = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+)
 
 
 def full_name(word: str) -> str:
-    """"net_admin" or "CAP_NET_ADMIN" → "CAP_NET_ADMIN"; "all" → "ALL". Errors: ValueError with the daemon's words."""
+    """ "net_admin" or "CAP_NET_ADMIN" → "CAP_NET_ADMIN"; "all" → "ALL". Errors: ValueError with the daemon's words."""
     name = word.upper()
     if name == "ALL":
         return name

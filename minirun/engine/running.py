@@ -30,6 +30,7 @@ SIGKILL = 9
 
 # ---- up --------------------------------------------------------------------------------------------------------
 
+
 def bring_up(container: Container, ends: Ends, services: list[Service]) -> tuple[State, int]:
     """Take a container from its bundle to a running program. The caller is its monitor and becomes its parent.
 
@@ -41,8 +42,13 @@ def bring_up(container: Container, ends: Ends, services: list[Service]) -> tuple
     spec = specs.load(container.run_directory)
     place = lifecycle.Place(container.run_directory, state_directory(container))
     # While its process builds its root, the cable is plugged in: neither needs the other.
-    state = lifecycle.create(spec, place, stdio=ends.given, console=ends.console,
-                             meanwhile=lambda pid: cable.plug_in(container, pid, services))
+    state = lifecycle.create(
+        spec,
+        place,
+        stdio=ends.given,
+        console=ends.console,
+        meanwhile=lambda pid: cable.plug_in(container, pid, services),
+    )
     mounts = namespaces.Opened(f"/proc/{state.pid}/ns/mnt").fd
     lifecycle.start(state)
     watch.note(container.run_directory, state)
@@ -64,6 +70,7 @@ def note_start(container: Container) -> None:
 
 # ---- down ------------------------------------------------------------------------------------------------------
 
+
 def note_end(container: Container, code: int, started_at: str = "") -> None:
     """Write into the record how the container has ended; must come before its cgroup goes, which knows of OOM kills.
 
@@ -74,8 +81,13 @@ def note_end(container: Container, code: int, started_at: str = "") -> None:
     killed = Cgroup(f"/minirun/{container.id}").oom_kills() > 0
     with container.edit() as record:  # somebody may connect it with a network at this moment
         state = record["State"]
-        state.update(StartedAt=started_at or state["StartedAt"], FinishedAt=times.now(), ExitCode=code, Error="",
-                     OOMKilled=killed)
+        state.update(
+            StartedAt=started_at or state["StartedAt"],
+            FinishedAt=times.now(),
+            ExitCode=code,
+            Error="",
+            OOMKilled=killed,
+        )
 
 
 def take_down(container: Container) -> None:

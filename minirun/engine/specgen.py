@@ -16,8 +16,18 @@ if TYPE_CHECKING:
     from minirun.engine.users import User
 
 #: Files and directories that tell about the host, or steer it, and that no namespace makes the container's own.
-MASKED_PATHS = ("/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-                "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware")
+MASKED_PATHS = (
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+)
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 NAMESPACES = ("mount", "network", "uts", "pid", "ipc", "cgroup")
 #: A container is alone in its network namespace, so its programs may take ports below 1024 and ping without being root.
@@ -37,8 +47,10 @@ def generate(record: dict, user: User, overlay: dict, places: object, joined: di
     config, host_config = record["Config"], record["HostConfig"]
     spec: dict = {"ociVersion": "1.0.2-dev", "hostname": config["Hostname"]}
     spec["process"] = _process(record, user)
-    spec["root"] = {"path": f"{places.run}/containers/{record['ID']}/rootfs",  # type: ignore[attr-defined]
-                    "readonly": host_config["ReadonlyRootfs"]}
+    spec["root"] = {
+        "path": f"{places.run}/containers/{record['ID']}/rootfs",  # type: ignore[attr-defined]
+        "readonly": host_config["ReadonlyRootfs"],
+    }
     spec["mounts"] = [overlay, *_mounts(record, files)]
     spec["linux"] = {
         "namespaces": _namespaces(host_config, joined["namespace"] if joined else ""),
@@ -106,8 +118,9 @@ def _default_mounts(shm_size: int) -> list[dict]:
     return [
         _entry("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
         _entry("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _entry("/dev/pts", "devpts", "devpts",
-               "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _entry(
+            "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+        ),
         _entry("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
         _entry("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
         _entry("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
@@ -128,11 +141,17 @@ def _mounts(record: dict, directory: str) -> list[dict]:
     wished = [_wished(point) for point in record["MountPoints"]]
     wished += [_tmpfs(path, options) for path, options in (host_config.get("Tmpfs") or {}).items()]
     taken = {entry["destination"] for entry in wished}
-    wished += [_etc_file(directory, name, host_config["ReadonlyRootfs"])
-               for name in ("resolv.conf", "hostname", "hosts") if f"/etc/{name}" not in taken]
+    wished += [
+        _etc_file(directory, name, host_config["ReadonlyRootfs"])
+        for name in ("resolv.conf", "hostname", "hosts")
+        if f"/etc/{name}" not in taken
+    ]
     wished.sort(key=lambda entry: entry["destination"].count("/"))  # /a before /a/b, which would be hidden else
-    defaults = [entry for entry in _default_mounts(host_config["ShmSize"]) if entry["destination"] not in taken
-                and not ("/dev" in taken and entry["destination"].startswith("/dev/"))]
+    defaults = [
+        entry
+        for entry in _default_mounts(host_config["ShmSize"])
+        if entry["destination"] not in taken and not ("/dev" in taken and entry["destination"].startswith("/dev/"))
+    ]
     return defaults + wished
 
 
@@ -206,8 +225,11 @@ def _resources(host_config: dict) -> dict:
 
 def _memory(host_config: dict) -> dict:
     """`swap` is the limit of memory and swap space together; -1 lifts it."""
-    wishes = {"limit": host_config["Memory"], "reservation": host_config["MemoryReservation"],
-              "swap": host_config["MemorySwap"]}
+    wishes = {
+        "limit": host_config["Memory"],
+        "reservation": host_config["MemoryReservation"],
+        "swap": host_config["MemorySwap"],
+    }
     return {name: value for name, value in wishes.items() if value}
 
 
@@ -215,8 +237,13 @@ def _cpu(host_config: dict) -> dict:
     quota, period = host_config["CpuQuota"], host_config["CpuPeriod"]
     if host_config["NanoCpus"]:
         quota, period = host_config["NanoCpus"] * _PERIOD // 1_000_000_000, _PERIOD
-    wishes = {"shares": host_config["CpuShares"], "quota": quota, "period": period,
-              "cpus": host_config["CpusetCpus"], "mems": host_config["CpusetMems"]}
+    wishes = {
+        "shares": host_config["CpuShares"],
+        "quota": quota,
+        "period": period,
+        "cpus": host_config["CpusetCpus"],
+        "mems": host_config["CpusetMems"],
+    }
     return {name: value for name, value in wishes.items() if value}
 
 
@@ -227,7 +254,8 @@ def _device_rules() -> list[dict]:
     harmless because they cannot be opened.
     """
     allowed = ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))
-    return [{"allow": False, "access": "rwm"},
-            *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
-              for major, minor in allowed),
-            {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]
+    return [
+        {"allow": False, "access": "rwm"},
+        *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in allowed),
+        {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rwm"},
+    ]

@@ -40,8 +40,12 @@ def failed_services() -> Iterator[Problem]:
     """Kind "service": what a monitor does not do any more for a container that runs (names, published ports)."""
     for container in containers():
         for line in watches.failures_of(container.run_directory):
-            yield Problem("service", f"container {container.id[:12]}: its monitor had to give up {line}", None,
-                          why="a mistake in minirun itself; the container runs on: restart it to have that again")
+            yield Problem(
+                "service",
+                f"container {container.id[:12]}: its monitor had to give up {line}",
+                None,
+                why="a mistake in minirun itself; the container runs on: restart it to have that again",
+            )
 
 
 def _clear_dead(container: Container) -> None:
@@ -73,16 +77,25 @@ def run_directories() -> Iterator[Problem]:
         container = Container(name)
         if exists(container.id):
             if container.watch() is None and not (is_new(container.run_directory) or is_busy(container)):
-                yield Problem("run", f"{container.run_directory}: was left when the container was started or stopped",
-                              _take_down_unwatched, container)
+                yield Problem(
+                    "run",
+                    f"{container.run_directory}: was left when the container was started or stopped",
+                    _take_down_unwatched,
+                    container,
+                )
         elif _data_root_of(container.run_directory) == places.data:
             watch = container.watch()
             if watch is None or not watch.alive():
-                yield Problem("run", f"{container.run_directory}: the container has been removed",
-                              running.take_down, container)
+                yield Problem(
+                    "run", f"{container.run_directory}: the container has been removed", running.take_down, container
+                )
             else:
-                yield Problem("run", f"container {name[:12]} runs, and its record has been removed", None,
-                              why=f"it would be killed: end it yourself, its first process is {watch.init}")
+                yield Problem(
+                    "run",
+                    f"container {name[:12]} runs, and its record has been removed",
+                    None,
+                    why=f"it would be killed: end it yourself, its first process is {watch.init}",
+                )
 
 
 def _take_down_unwatched(container: Container) -> None:
@@ -152,8 +165,12 @@ def _pids(directory: str) -> list[str]:
 
 def _rests(container: Container) -> bool:
     """Whether a container is ours, and neither runs nor is being started or taken down."""
-    return (os.path.isdir(container.directory) and not os.path.isdir(container.run_directory)
-            and not os.path.isdir(running.state_directory(container)) and not is_busy(container))
+    return (
+        os.path.isdir(container.directory)
+        and not os.path.isdir(container.run_directory)
+        and not os.path.isdir(running.state_directory(container))
+        and not is_busy(container)
+    )
 
 
 def _remove_cgroup(container: Container) -> None:
@@ -181,13 +198,21 @@ def network_leftovers() -> Iterator[Problem]:
 def half_networks() -> Iterator[Problem]:
     """Kind "network": networks over whose making or removing somebody was killed."""
     for network in networks.orphans(places.data, places.run, places.settings()):
-        yield Problem("network", f"network {network.name}: was left when it was made or removed",
-                      networks.clear_orphans, places.data, places.run, places.settings())
+        yield Problem(
+            "network",
+            f"network {network.name}: was left when it was made or removed",
+            networks.clear_orphans,
+            places.data,
+            places.run,
+            places.settings(),
+        )
 
 
 def ports_of_nobody() -> Iterator[Problem]:
     """Kind "port": published ports of containers that are gone."""
     for mapping in ports.leftovers(places.run, _WithRunDirectory()):
-        what = (f"port {mapping['HostIP']}:{mapping['HostPort']}/{mapping['Proto']} is held for container "
-                f"{mapping['Owner'][:12]}, which is gone")
+        what = (
+            f"port {mapping['HostIP']}:{mapping['HostPort']}/{mapping['Proto']} is held for container "
+            f"{mapping['Owner'][:12]}, which is gone"
+        )
         yield Problem("port", what, ports.clear, places.run, mapping)

@@ -21,23 +21,28 @@ _OPTIONS = ("type", "device", "o", "size")
 def named(name: str, destination: str, mode: str) -> dict:
     """A mount point of `-v NAME:DESTINATION[:MODE]`. Errors: BadParameter."""
     words = mode.split(",")
-    return {**_point(check_name(name), destination, mode or "z", "ro" not in words),
-            **({"NoCopy": True} if "nocopy" in words else {})}
+    return {
+        **_point(check_name(name), destination, mode or "z", "ro" not in words),
+        **({"NoCopy": True} if "nocopy" in words else {}),
+    }
 
 
 def mounted(mount: dict, destination: str) -> dict:
     """A mount point of `--mount type=volume`; `mount` is as Docker's API has it. Errors: BadParameter."""
     name, options = mount.get("Source", ""), mount.get("VolumeOptions") or {}
     if mount.get("ReadOnly") and not name:
-        raise BadParameter('invalid mount config for type "volume": must not set ReadOnly mode when using anonymous '
-                           "volumes")
+        raise BadParameter(
+            'invalid mount config for type "volume": must not set ReadOnly mode when using anonymous volumes'
+        )
     if name:
         check_name(name)
     driver = options.get("DriverConfig") or {}
     check_driver(name, driver.get("Name", ""), driver.get("Options") or {})
-    return {**_point(name, destination, "z", not mount.get("ReadOnly")),
-            **({"NoCopy": True} if options.get("NoCopy") else {}),
-            **({"Labels": options["Labels"]} if options.get("Labels") else {})}
+    return {
+        **_point(name, destination, "z", not mount.get("ReadOnly")),
+        **({"NoCopy": True} if options.get("NoCopy") else {}),
+        **({"Labels": options["Labels"]} if options.get("Labels") else {}),
+    }
 
 
 def anonymous(path: str) -> dict:
@@ -53,19 +58,30 @@ def anonymous(path: str) -> dict:
 
 
 def _point(name: str, destination: str, mode: str, writable: bool) -> dict:
-    return {"Type": "volume", "Name": name, "Source": "", "Destination": destination, "Driver": "local", "Mode": mode,
-            "RW": writable, "Propagation": ""}
+    return {
+        "Type": "volume",
+        "Name": name,
+        "Source": "",
+        "Destination": destination,
+        "Driver": "local",
+        "Mode": mode,
+        "RW": writable,
+        "Propagation": "",
+    }
 
 
 def check_name(name: str) -> str:
     """A name for a volume, as it is. Errors: BadParameter."""
     if len(name) == 1:
-        raise BadParameter(f"create {name}: volume name is too short, names should be at least two alphanumeric "
-                           "characters")
+        raise BadParameter(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )
     if not name or name[0] in "_.-" or not _CHARACTERS.issuperset(name):
-        raise BadParameter(f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-                           '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use '
-                           "absolute path")
+        raise BadParameter(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use '
+            "absolute path"
+        )
     if len(name) > _LONGEST:
         raise BadParameter(f"create {name}: file name too long")
     return name
@@ -82,5 +98,7 @@ def check_driver(name: str, driver: str, options: dict[str, str]) -> None:
         if key not in _OPTIONS:
             raise BadParameter(f'create {name}: invalid option: "{key}"')
     if options:
-        raise BadParameter(f"create {name}: minirun cannot mount anything for a volume yet, nor limit its size: it has "
-                           f"no option {', '.join(sorted(options))}")
+        raise BadParameter(
+            f"create {name}: minirun cannot mount anything for a volume yet, nor limit its size: it has "
+            f"no option {', '.join(sorted(options))}"
+        )

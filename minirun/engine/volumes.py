@@ -74,8 +74,11 @@ def create(name: str, labels: dict[str, str] | None = None, options: dict[str, s
     store.make_directory(f"{making}/_data", 0o755)
     os.chmod(f"{making}/_data", 0o755)  # whatever our umask is
     created = times.write(time.time_ns() // times.SECOND * times.SECOND)
-    store.write(f"{making}/volume.json", {"CreatedAt": created, "Driver": "local", "Labels": labels, "Name": name,
-                                          "Options": options, "Scope": "local"}, durable=True)
+    store.write(
+        f"{making}/volume.json",
+        {"CreatedAt": created, "Driver": "local", "Labels": labels, "Name": name, "Options": options, "Scope": "local"},
+        durable=True,
+    )
     os.rename(making, path)
     return True
 

@@ -41,7 +41,6 @@ class Watch:
         """Whether the monitor is there: asked of the kernel."""
         return procfs.start_time(self.pid) == self.start_time
 
-
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the monitor is gone, at most so many seconds. Returns: whether it is."""
         from select import POLLIN, poll
@@ -73,10 +72,16 @@ def of(run_directory: str) -> Watch | None:
 def note(run_directory: str, state: State | None = None) -> None:
     """Note this process as the container's monitor, and the container's first process once there is one."""
     pid = os.getpid()
-    store.write(f"{run_directory}/monitor.json", {
-        "pid": pid, "startTime": procfs.start_time(pid),
-        "init": state.pid if state else 0, "initStartTime": state.start_time if state else 0,
-        "startedAt": times.now() if state else ""})
+    store.write(
+        f"{run_directory}/monitor.json",
+        {
+            "pid": pid,
+            "startTime": procfs.start_time(pid),
+            "init": state.pid if state else 0,
+            "initStartTime": state.start_time if state else 0,
+            "startedAt": times.now() if state else "",
+        },
+    )
 
 
 def cable_of(run_directory: str) -> dict:

@@ -22,9 +22,10 @@ DEFAULT = "bridge"
 #: The networks that are always there.
 PREDEFINED = ("bridge", "host", "none")
 CONFLICT_HOST = "container cannot be disconnected from host network or connected to host network"
-CONFLICT_SHARED = ("container sharing network namespace with another container or host cannot be connected to any "
-                   "other network")
-CONFLICT_NONE = ("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+CONFLICT_SHARED = (
+    "container sharing network namespace with another container or host cannot be connected to any other network"
+)
+CONFLICT_NONE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
 
 
 def network_of(mode: str) -> str:
@@ -83,17 +84,21 @@ def check_mode(config: dict, host_config: dict, hostname: str, links: list[str])
         raise BadParameter("Invalid network mode: invalid container format container:<name|id>")
     both = "and the network mode"
     for wished, text in (
-            (shares and hostname, f"hostname {both}"),
-            (shares and links, "container type network can't be used with links. This would result in undefined "
-                               "behavior"),
-            (shares and host_config["Dns"], f"dns {both}"),
-            (shares and host_config["ExtraHosts"], f"custom host-to-IP mapping {both}"),
-            ((shares or mode == "host") and config.get("MacAddress"), f"mac-address {both}"),
-            (shares and (host_config["PortBindings"] or host_config["PublishAllPorts"]),
-             "port publishing and the container type network mode"),
-            (shares and config.get("ExposedPorts"), "port exposing and the container type network mode"),
-            (mode == "host" and links, "host type networking can't be used with links. This would result in undefined "
-                                       "behavior")):
+        (shares and hostname, f"hostname {both}"),
+        (shares and links, "container type network can't be used with links. This would result in undefined behavior"),
+        (shares and host_config["Dns"], f"dns {both}"),
+        (shares and host_config["ExtraHosts"], f"custom host-to-IP mapping {both}"),
+        ((shares or mode == "host") and config.get("MacAddress"), f"mac-address {both}"),
+        (
+            shares and (host_config["PortBindings"] or host_config["PublishAllPorts"]),
+            "port publishing and the container type network mode",
+        ),
+        (shares and config.get("ExposedPorts"), "port exposing and the container type network mode"),
+        (
+            mode == "host" and links,
+            "host type networking can't be used with links. This would result in undefined behavior",
+        ),
+    ):
         if wished:
             raise BadParameter(f"conflicting options: {text}")
 

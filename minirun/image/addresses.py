@@ -53,8 +53,12 @@ def proxy(url: str) -> str:
     scheme, name, port = origin(url)
     proxies = getproxies_environment()
     found = proxies.get(scheme, "")
-    if not found or name == "localhost" or proxy_bypass_environment(f"{name}:{port}", proxies) or _is_near(
-            name, proxies.get("no", "")):
+    if (
+        not found
+        or name == "localhost"
+        or proxy_bypass_environment(f"{name}:{port}", proxies)
+        or _is_near(name, proxies.get("no", ""))
+    ):
         return ""
     return found if "://" in found else f"http://{found}"
 

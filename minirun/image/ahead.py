@@ -72,5 +72,5 @@ class Ahead(io.RawIOBase):
             while count and (buffer := self._empty.get()) is not None:
                 count = self._source.readinto(buffer)
                 self._full.put((buffer, count))
-        except BaseException as reason:  # noqa: BLE001  it belongs to whoever reads
+        except BaseException as reason:  # noqa: BLE001
             self._full.put(reason)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 #: The most bytes of an answer that is no manifest and no blob.
 WORDS_MAX = 1024 * 1024
 #: What a registry may have against a token, in the words that the distribution specification has for it.
-TOKEN_ERRORS = {"invalid_token": ("UNAUTHORIZED", "authentication required"),
-                "insufficient_scope": ("DENIED", "requested access to the resource is denied")}
+TOKEN_ERRORS = {
+    "invalid_token": ("UNAUTHORIZED", "authentication required"),
+    "insufficient_scope": ("DENIED", "requested access to the resource is denied"),
+}
 
 
 class Denied(EngineError):
@@ -79,8 +81,9 @@ def refusal(answer: urllib3.BaseHTTPResponse, data: bytes, at: str = "") -> Deni
     if not code and status == 401:
         code, message = "UNAUTHORIZED", "authentication required"
     if not code:
-        return Denied(f"received unexpected HTTP status: {status} {_one_line(answer.reason or '')}".rstrip(), status,
-                      at=at)
+        return Denied(
+            f"received unexpected HTTP status: {status} {_one_line(answer.reason or '')}".rstrip(), status, at=at
+        )
     text = f"{_one_line(code.lower().replace('_', ' '))}: {_one_line(message)}"
     return Denied(text, status, code, hint, at)
 

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from minirun.image.fetch import Fetched
 
 
-def import_tar(images: Images, source: str | Fetched, reference: str = "", message: str = "",  # noqa: PLR0913 (the words of a command line)
-               changes: Sequence[str] = (), platform: str = "") -> str:
+def import_tar(  # noqa: PLR0913
+    images: Images,
+    source: str | Fetched,
+    reference: str = "",
+    message: str = "",
+    changes: Sequence[str] = (),
+    platform: str = "",
+) -> str:
     """Make an image of one layer from a tar of a root file system.
 
     Arguments: images, where to; source, a path, "-" for stdin, or a URL (see `fetch`): a tar, plain or compressed;
@@ -85,6 +91,12 @@ def _config(settings: dict, runs_on: platforms.Platform, diff_id: str, comment: 
     seconds, ns = divmod(time.time_ns(), 1_000_000_000)
     created = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z"
     variant = {"variant": runs_on.variant} if runs_on.variant else {}
-    return {"created": created, "architecture": runs_on.architecture, "os": runs_on.os, **variant, "config": settings,
-            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-            "history": [{"created": created, "comment": comment.encode("utf-8", "replace").decode()}]}
+    return {
+        "created": created,
+        "architecture": runs_on.architecture,
+        "os": runs_on.os,
+        **variant,
+        "config": settings,
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "history": [{"created": created, "comment": comment.encode("utf-8", "replace").decode()}],
+    }

@@ -112,8 +112,15 @@ class Arrival:
             if self.layout.adopt_blob(path, digest):
                 self._new_blobs.append(digest)
 
-    def add(self, source: int | RawIOBase, *, diff_id: str = "", descriptor: dict | None = None, keep_blob: bool = True,
-            passed: Callable[[int], None] | None = None) -> None:
+    def add(
+        self,
+        source: int | RawIOBase,
+        *,
+        diff_id: str = "",
+        descriptor: dict | None = None,
+        keep_blob: bool = True,
+        passed: Callable[[int], None] | None = None,
+    ) -> None:
         """Unpack the next layer, lowest first.
 
         Arguments: source, its archive, a descriptor or an object with `readinto`; diff_id (str), that its tar must
@@ -131,14 +138,22 @@ class Arrival:
                 if keep_blob and self.layout.adopt_blob(blob, stream.digest):
                     self._new_blobs.append(stream.digest)
                 chain = chain_ids(self.diff_ids)[-1]
-                facts = {"diff_id": stream.diff_id, "size": size,
-                         "blob": descriptor or (arrived if keep_blob else None)}
+                facts = {
+                    "diff_id": stream.diff_id,
+                    "size": size,
+                    "blob": descriptor or (arrived if keep_blob else None),
+                }
                 if self.layout.adopt_layer(tree, chain, facts):
                     self._new_layers.append(chain)
             store.remove_tree(tree)  # if there was one already
 
-    def finish(self, config: bytes, names: Sequence[Reference | None] = (None,), manifest: bytes = b"",
-               media_type: str = oci.MANIFEST) -> str:
+    def finish(
+        self,
+        config: bytes,
+        names: Sequence[Reference | None] = (None,),
+        manifest: bytes = b"",
+        media_type: str = oci.MANIFEST,
+    ) -> str:
         """Let the image exist. Returns: its id.
 
         Arguments: config (bytes), the image config as its digest wants it; names, what it is called; manifest (bytes),
@@ -150,12 +165,20 @@ class Arrival:
             chains = chain_ids(self.diff_ids)
             overlay.ensure_init_layer([self.layout.layer(chain) for chain in chains])
             image = self.layout.put(config, oci.CONFIG)
-            manifest = manifest or store.dumps({"schemaVersion": 2, "mediaType": oci.MANIFEST, "config": image,
-                                                "layers": self.descriptors}).encode()
+            manifest = (
+                manifest
+                or store.dumps(
+                    {"schemaVersion": 2, "mediaType": oci.MANIFEST, "config": image, "layers": self.descriptors}
+                ).encode()
+            )
             entry = self.layout.put(manifest, media_type)
             size = sum(self.layout.layer_facts(chain)["size"] for chain in chains)
-            entry["annotations"] = {**self.notes, ID: image["digest"], CREATED: document.get("created") or NEVER,
-                                    SIZE: str(size)}
+            entry["annotations"] = {
+                **self.notes,
+                ID: image["digest"],
+                CREATED: document.get("created") or NEVER,
+                SIZE: str(size),
+            }
             entry["platform"] = {key: document[key] for key in ("architecture", "os", "variant") if document.get(key)}
             entries = self.layout.index()
             for name in names:
@@ -163,8 +186,9 @@ class Arrival:
             self.layout.replace_index(entries)
         return image["digest"]
 
-    def _unpack(self, source: int | RawIOBase, tree: str, blob: str,
-                passed: Callable[[int], None] | None) -> tuple[Stream, int]:
+    def _unpack(
+        self, source: int | RawIOBase, tree: str, blob: str, passed: Callable[[int], None] | None
+    ) -> tuple[Stream, int]:
         chains = chain_ids(self.diff_ids)
         with _disk():
             store.make_directory(tree, 0o755)

@@ -24,7 +24,7 @@ OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 
 NO_ID = 0xFFFFFFFF  # chown(2) takes this number for "leave it as it is"
-LATEST = 1 << 33    # seconds; ext4 ends at 2^34
+LATEST = 1 << 33  # seconds; ext4 ends at 2^34
 
 
 def mtime_ns(entry: tarfile.TarInfo) -> int:
@@ -46,8 +46,11 @@ def xattrs(entry: tarfile.TarInfo) -> dict[str, bytes]:
 
     A PAX header without a value takes a header back (POSIX, pax), so that an empty attribute cannot be told.
     """
-    return {key[len(XATTR):]: value.encode("utf-8", "surrogateescape") for key, value in entry.pax_headers.items()
-            if value and key.startswith(XATTR) and not key[len(XATTR):].startswith(OVERLAY_XATTRS)}
+    return {
+        key[len(XATTR) :]: value.encode("utf-8", "surrogateescape")
+        for key, value in entry.pax_headers.items()
+        if value and key.startswith(XATTR) and not key[len(XATTR) :].startswith(OVERLAY_XATTRS)
+    }
 
 
 def owner(entry: tarfile.TarInfo) -> tuple[int, int]:
@@ -90,8 +93,11 @@ def own_xattrs(path: str | bytes, *, follow_symlinks: bool = False) -> dict[str,
     """The extended attributes of a file that are the file's own (see `KEPT_XATTRS`)."""
     try:
         names = os.listxattr(path, follow_symlinks=follow_symlinks)
-        return {name: os.getxattr(path, name, follow_symlinks=follow_symlinks) for name in names
-                if name.startswith(KEPT_XATTRS) and not name.startswith(OVERLAY_XATTRS)}
+        return {
+            name: os.getxattr(path, name, follow_symlinks=follow_symlinks)
+            for name in names
+            if name.startswith(KEPT_XATTRS) and not name.startswith(OVERLAY_XATTRS)
+        }
     except OSError as reason:
         if reason.errno in (errno.EOPNOTSUPP, errno.ENODATA, errno.ELOOP):
             return {}

@@ -123,8 +123,11 @@ class Beneath:
             try:
                 made = _made(handle, part)
                 is_link = stat.S_ISLNK(os.stat(part, dir_fd=handle, follow_symlinks=False).st_mode)
-                deeper = self.open(parts[:depth]) if is_link else syscalls.openat2(
-                    handle, os.fsdecode(part), _DIRECTORY, 0, _STRICT)
+                deeper = (
+                    self.open(parts[:depth])
+                    if is_link
+                    else syscalls.openat2(handle, os.fsdecode(part), _DIRECTORY, 0, _STRICT)
+                )
             finally:
                 os.close(handle)
             handle = deeper

@@ -47,7 +47,7 @@ class Part(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        view = memoryview(buffer)[:self._left]
+        view = memoryview(buffer)[: self._left]
         count = os.preadv(self._fd, [view], self._offset)
         if not count and self._left:
             raise EngineError(compression.TRUNCATED)  # the file has become shorter since

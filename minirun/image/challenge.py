@@ -37,7 +37,7 @@ def parse(header: str) -> list[Challenge]:
     place = 0
     while place < len(tokens):
         word = tokens[place]
-        value = tokens[place + 2] if tokens[place + 1:place + 2] == ["="] and place + 2 < len(tokens) else None
+        value = tokens[place + 2] if tokens[place + 1 : place + 2] == ["="] and place + 2 < len(tokens) else None
         if value is not None and challenges:
             challenges[-1].parameters.setdefault(word.lower(), value.removeprefix('"'))
             place += 2

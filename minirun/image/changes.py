@@ -62,7 +62,7 @@ def _env(settings: dict, rest: str) -> None:
             raise EngineError("ENV names can not be blank")
         entries = settings.setdefault("Env", [])
         place = next((number for number, entry in enumerate(entries) if entry.partition("=")[0] == name), len(entries))
-        entries[place:place + 1] = [f"{name}={value}"]
+        entries[place : place + 1] = [f"{name}={value}"]
 
 
 def _label(settings: dict, rest: str) -> None:
@@ -108,7 +108,8 @@ def _expose(settings: dict, rest: str) -> None:
         if not dash:
             last = first
         if not all(number.isascii() and number.isdigit() and int(number) <= PORT_MAX for number in (first, last)) or (
-                int(first) > int(last)):
+            int(first) > int(last)
+        ):
             raise EngineError(f"Invalid containerPort: {ports}")
         for port in range(int(first), int(last) + 1):
             settings.setdefault("ExposedPorts", {})[f"{port}/{protocol}"] = {}
@@ -128,9 +129,17 @@ def _onbuild(settings: dict, rest: str) -> None:
 
 
 INSTRUCTIONS: dict[str, Callable[[dict, str], None]] = {
-    "cmd": _cmd, "entrypoint": _entrypoint, "env": _env, "expose": _expose, "healthcheck": _healthcheck,
-    "label": _label, "onbuild": _onbuild,
-    "user": _user, "volume": _volume, "workdir": _workdir}
+    "cmd": _cmd,
+    "entrypoint": _entrypoint,
+    "env": _env,
+    "expose": _expose,
+    "healthcheck": _healthcheck,
+    "label": _label,
+    "onbuild": _onbuild,
+    "user": _user,
+    "volume": _volume,
+    "workdir": _workdir,
+}
 
 
 def _argv(rest: str) -> list[str]:

@@ -28,8 +28,9 @@ def recognise(source: io.RawIOBase) -> tuple[bytes, str]:
     return head, next((name for magic, name in MAGIC if head.startswith(magic)), "")
 
 
-def decompress(source: io.RawIOBase, to: int, allowance: Allowance,
-               passed: Callable[[int], None] | None = None) -> None:
+def decompress(
+    source: io.RawIOBase, to: int, allowance: Allowance, passed: Callable[[int], None] | None = None
+) -> None:
     """Write the plain bytes of a stream that may be compressed to a file.
 
     Arguments: to (int), the file's descriptor; allowance, how many there may be; passed, called with the number of
@@ -45,7 +46,7 @@ def decompress(source: io.RawIOBase, to: int, allowance: Allowance,
             allowance.passed(count)
             rest = buffer[:count]
             while rest:
-                rest = rest[os.write(to, rest):]
+                rest = rest[os.write(to, rest) :]
 
 
 def decompressor(compression: str, source: Tap) -> io.RawIOBase | io.BufferedIOBase:

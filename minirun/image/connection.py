@@ -47,14 +47,22 @@ class Connection:
     request is made at most; pause, called with seconds to let pass (a test has no time).
     """
 
-    def __init__(self, insecure: list[str], attempts: int = ATTEMPTS,
-                 pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, insecure: list[str], attempts: int = ATTEMPTS, pause: Callable[[float], None] = time.sleep
+    ) -> None:
         self.insecure, self.attempts, self.pause = insecure, attempts, pause
         os.environ.setdefault("RES_OPTIONS", RESOLVER)  # read when the first name is looked up (resolv.conf(5))
         self._pools: dict[tuple, urllib3.PoolManager] = {}
 
-    def request(self, method: str, url: str, headers: dict[str, str] | None = None,
-                body: Callable[[], Any] | None = None, *, secret: bool = False) -> urllib3.BaseHTTPResponse:
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str] | None = None,
+        body: Callable[[], Any] | None = None,
+        *,
+        secret: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
         """Make a request, again if it fails for a moment.
 
         Arguments: body, gives what is sent, anew for each attempt; secret (bool), it goes to this host and no other.
@@ -86,8 +94,9 @@ class Connection:
             wait = min(wait * 2, LONGEST_PAUSE)
         raise AssertionError("unreachable")
 
-    def follow(self, method: str, url: str, headers: dict[str, str],
-               body: Callable[[], Any] | None) -> urllib3.BaseHTTPResponse:
+    def follow(
+        self, method: str, url: str, headers: dict[str, str], body: Callable[[], Any] | None
+    ) -> urllib3.BaseHTTPResponse:
         """Make a request once, wherever it leads. Arguments, result, errors: as for `request`."""
         home = origin(url)
         for _ in range(REDIRECTS):
@@ -103,14 +112,23 @@ class Connection:
                 headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         raise EngineError(f'{method.title()} "{url}": stopped after {REDIRECTS} redirects')
 
-    def _once(self, method: str, url: str, headers: dict[str, str],
-              body: Callable[[], Any] | None) -> urllib3.BaseHTTPResponse:
+    def _once(
+        self, method: str, url: str, headers: dict[str, str], body: Callable[[], Any] | None
+    ) -> urllib3.BaseHTTPResponse:
         data: Any = body() if body else None
         trace.tell(method, as_curl, method, url, headers, bool(body))
         try:
-            return self._pool(url).request(method, url, headers={"User-Agent": "minirun", **headers}, body=data,
-                                           redirect=False, retries=False, preload_content=False,
-                                           decode_content=False, timeout=PATIENCE)
+            return self._pool(url).request(
+                method,
+                url,
+                headers={"User-Agent": "minirun", **headers},
+                body=data,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=PATIENCE,
+            )
         except urllib3.exceptions.HTTPError as reason:
             raise unreachable(method, url, reason) from None
         finally:
@@ -131,7 +149,8 @@ class Connection:
                 user = urlsplit(through)
                 if user.username:
                     options["proxy_headers"] = urllib3.make_headers(
-                        proxy_basic_auth=f"{unquote(user.username)}:{unquote(user.password or '')}")
+                        proxy_basic_auth=f"{unquote(user.username)}:{unquote(user.password or '')}"
+                    )
                 self._pools[key] = urllib3.ProxyManager(through, **options)
             else:
                 self._pools[key] = urllib3.PoolManager(**options)

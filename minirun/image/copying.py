@@ -78,7 +78,7 @@ class _Copy:
 
     def add(self, found: Found) -> None:
         """One file or directory."""
-        parts, status = found.parts[self.depth:], found.status
+        parts, status = found.parts[self.depth :], found.status
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             first = self._names.setdefault((status.st_dev, status.st_ino), parts)
             if first != parts:
@@ -103,16 +103,18 @@ class _Copy:
     def _link(self, first: Parts, parts: Parts) -> None:
         directory = self.ways.open(first[:-1])
         try:
-            os.link(first[-1], parts[-1], src_dir_fd=directory, dst_dir_fd=self.ways.parent_of(parts),
-                    follow_symlinks=False)
+            os.link(
+                first[-1], parts[-1], src_dir_fd=directory, dst_dir_fd=self.ways.parent_of(parts), follow_symlinks=False
+            )
         finally:
             os.close(directory)
 
     def _file(self, found: Found, parent: int) -> None:
         source = os.open(found.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=found.directory)
         try:
-            target = os.open(found.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
-                             dir_fd=parent)
+            target = os.open(
+                found.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent
+            )
             try:
                 _copy_content(source, target, found.status.st_size)
                 copy_looks(by_descriptor(source), by_descriptor(target), found.status)

@@ -45,8 +45,11 @@ def find(domain: str, path: str = "") -> Credentials:
     place = f"{_place(key)}/{path}/"
     for document in (config, *map(_read, _other_paths())):
         auths = document.get("auths")
-        known = {_place(name): found for name, entry in (auths if isinstance(auths, dict) else {}).items()
-                 if isinstance(entry, dict) and (found := _decoded(entry))}
+        known = {
+            _place(name): found
+            for name, entry in (auths if isinstance(auths, dict) else {}).items()
+            if isinstance(entry, dict) and (found := _decoded(entry))
+        }
         for name in sorted(known, key=len, reverse=True):  # the one that says most
             if place.startswith(f"{name}/"):
                 return known[name]
@@ -72,8 +75,11 @@ def keep(domain: str, credentials: Credentials) -> str:
     key, config = key_of(domain), _read(config_path())
     helper = _helper(config, key)
     if helper:
-        words = {"ServerURL": key, "Username": TOKEN_USER if credentials.identity else credentials.user,
-                 "Secret": credentials.identity or credentials.password}
+        words = {
+            "ServerURL": key,
+            "Username": TOKEN_USER if credentials.identity else credentials.user,
+            "Secret": credentials.identity or credentials.password,
+        }
         result = _run(helper, "store", store.dumps(words))
         if result.code != 0:
             raise _failed("storing", result)
@@ -140,14 +146,18 @@ def _failed(doing: str, result: process.Result) -> MinirunError:
 
 
 def _decoded(entry: dict) -> Credentials:
-    words = {key: entry[key] for key in ("identitytoken", "auth", "username", "password")
-             if isinstance(entry.get(key), str)}
+    words = {
+        key: entry[key] for key in ("identitytoken", "auth", "username", "password") if isinstance(entry.get(key), str)
+    }
     try:
         user, _, password = base64.b64decode(words.get("auth", "")).decode().partition(":")
     except ValueError:
         user = password = ""
-    return Credentials(user or words.get("username", ""), password.rstrip("\0") or words.get("password", ""),
-                       words.get("identitytoken", ""))
+    return Credentials(
+        user or words.get("username", ""),
+        password.rstrip("\0") or words.get("password", ""),
+        words.get("identitytoken", ""),
+    )
 
 
 def _place(key: str) -> str:
@@ -166,9 +176,16 @@ def _auths(config: dict) -> dict:
 def _other_paths() -> list[str]:
     """Where Podman and skopeo keep theirs (containers-auth.json(5))."""
     runtime = os.environ.get("XDG_RUNTIME_DIR") or "/run/containers/0"
-    return [found for found in (os.environ.get("REGISTRY_AUTH_FILE"), f"{runtime}/containers/auth.json",
-                                "/run/containers/0/auth.json",
-                                os.path.expanduser("~/.config/containers/auth.json")) if found]
+    return [
+        found
+        for found in (
+            os.environ.get("REGISTRY_AUTH_FILE"),
+            f"{runtime}/containers/auth.json",
+            "/run/containers/0/auth.json",
+            os.path.expanduser("~/.config/containers/auth.json"),
+        )
+        if found
+    ]
 
 
 def _read(file: str) -> dict:

@@ -84,8 +84,9 @@ class _Walk:
         self.ways.append(_Way(new, old, iter(names), opaque, told))
         if opaque and old:
             present = set(names)
-            self.ways[-1].gone = [name for name in self.old.names(old)
-                                  if name not in present and self.old.find(old, name)]
+            self.ways[-1].gone = [
+                name for name in self.old.names(old) if name not in present and self.old.find(old, name)
+            ]
 
     def _tell(self, kind: str, parts: tuple[bytes, ...]) -> Iterator[tuple[str, bytes]]:
         """One change, after those directories above it that have not been listed yet."""

@@ -121,9 +121,10 @@ class _Download:
             except HTTPError as reason:
                 failures = 1 if self.have > before else failures + 1
                 if failures >= ATTEMPTS:
-                    raise unreachable("GET", f"{self.registry.base}/v2/{self.registry.path}/blobs/{self.digest}",
-                                      reason) from None
-                if self.stop.wait(wait * 2 ** failures):
+                    raise unreachable(
+                        "GET", f"{self.registry.base}/v2/{self.registry.path}/blobs/{self.digest}", reason
+                    ) from None
+                if self.stop.wait(wait * 2**failures):
                     raise Interrupted from None
         self.witness.layer(self.digest, "Verifying Checksum")
         if f"sha256:{self.hash.hexdigest()}" != self.digest:
@@ -154,7 +155,7 @@ class _Download:
                 self.hash.update(part)
                 self.have += len(part)
                 while part:
-                    part = part[os.write(self.fd, part):]
+                    part = part[os.write(self.fd, part) :]
                 self.witness.passed(self.digest, self.have, self.size)
         except BaseException:
             answer.close()  # the rest of it is of no use on a connection that serves again

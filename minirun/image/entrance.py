@@ -100,8 +100,11 @@ class Entrance:
         """A token, and for how many seconds it is good. Arguments: at (str), what it is for: 'Get "https://..."'."""
         realm = asked.get("realm", "")
         check_url(realm, at.split('"')[1])
-        fields = [(name, value) for name, value in (("service", asked.get("service", "")),
-                                                    *(("scope", scope) for scope in scopes)) if value]
+        fields = [
+            (name, value)
+            for name, value in (("service", asked.get("service", "")), *(("scope", scope) for scope in scopes))
+            if value
+        ]
         answer = self._by_identity(realm, fields) if self.credentials.identity else self._by_password(realm, fields)
         data = answers.read(answer, realm)
         if answer.status != 200:
@@ -128,10 +131,18 @@ class Entrance:
     def _by_identity(self, realm: str, fields: list[tuple[str, str]]) -> urllib3.BaseHTTPResponse:
         """POST, as OAuth 2 does: the scopes are one field."""
         scope = " ".join(value for name, value in fields if name == "scope")
-        form = urlencode({**dict(fields), **({"scope": scope} if scope else {}), "grant_type": "refresh_token",
-                          "refresh_token": self.credentials.identity, "client_id": CLIENT}).encode()
-        return self.connection.request("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"},
-                                       lambda: form, secret=True)
+        form = urlencode(
+            {
+                **dict(fields),
+                **({"scope": scope} if scope else {}),
+                "grant_type": "refresh_token",
+                "refresh_token": self.credentials.identity,
+                "client_id": CLIENT,
+            }
+        ).encode()
+        return self.connection.request(
+            "POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, lambda: form, secret=True
+        )
 
 
 def _is_token(value: object) -> bool:

@@ -50,8 +50,14 @@ def _of_the_line(url: str, reason: BaseException) -> tuple[str, bool]:
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
         return f"dial tcp: lookup {host}{_name_server()}: {_of_the_name(reason)}", False
     causes = list(_causes(reason))
-    number = next((cause.errno for cause in causes
-                   if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno), None)
+    number = next(
+        (
+            cause.errno
+            for cause in causes
+            if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno
+        ),
+        None,
+    )
     if number and number != errno.ETIMEDOUT:
         passing = number not in (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH)
         return f"dial tcp {_dialled(host, where, port)}: connect: {os.strerror(number).lower()}", passing

@@ -43,8 +43,9 @@ class Fetched:
     def __enter__(self) -> Fetched:
         self._answer = Connection([], attempts=1).request("GET", self.source, self._headers)
         if self._answer.status >= 400:
-            raise EngineError(f"failed to GET {self.source} with status {self._answer.status} "
-                              f"{shown(self._answer.reason)}")
+            raise EngineError(
+                f"failed to GET {self.source} with status {self._answer.status} {shown(self._answer.reason)}"
+            )
         self.begins(self.source)
         self.fd, write = os.pipe2(os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._carry, args=(write,), daemon=True)
@@ -66,7 +67,7 @@ class Fetched:
             for data in self._answer.stream(_CHUNK):
                 view = memoryview(data)
                 while view:
-                    view = view[os.write(write, view):]
+                    view = view[os.write(write, view) :]
         except BrokenPipeError:  # the reader has given up, for a reason of his own
             return
         except urllib3.exceptions.HTTPError as reason:

@@ -67,16 +67,19 @@ def _duration(flag: str, text: str) -> int:
     """Go's "1h30m", "0.5s" in ns."""
     total, rest = 0.0, text.lstrip("+-")
     while rest and text != "0":
-        number = rest[:len(rest) - len(rest.lstrip("0123456789."))]
+        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
         if not number.strip(".") or number.count(".") > 1:
             raise EngineError(f'time: invalid duration "{text}"')
-        rest = rest[len(number):]
-        unit = rest[:len(rest) - len(rest.lstrip(_LETTERS))]
+        rest = rest[len(number) :]
+        unit = rest[: len(rest) - len(rest.lstrip(_LETTERS))]
         if unit not in _UNITS:
-            raise EngineError(f'time: unknown unit "{unit}" in duration "{text}"' if unit else
-                              f'time: missing unit in duration "{text}"')
+            raise EngineError(
+                f'time: unknown unit "{unit}" in duration "{text}"'
+                if unit
+                else f'time: missing unit in duration "{text}"'
+            )
         total += float(number) * _UNITS[unit]
-        rest = rest[len(unit):]
+        rest = rest[len(unit) :]
     if text.startswith("-") or total < _LEAST:
         raise EngineError(f'Interval "{flag}" cannot be less than 1ms')
     if total >= _MOST:
@@ -89,7 +92,7 @@ def _retries(text: str) -> int:
         number = int(text) if text.isascii() and len(text) < _DIGITS else None
     except ValueError:
         raise EngineError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if number is None or not -2**31 <= number < 2**31:
+    if number is None or not -(2**31) <= number < 2**31:
         raise EngineError(f'strconv.ParseInt: parsing "{text}": value out of range')
     if number < 1:
         raise EngineError(f"--retries must be at least 1 (not {number})")

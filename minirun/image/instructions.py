@@ -95,7 +95,7 @@ class _Word:
 
     def next(self) -> str:
         """The next letter, "" at the end."""
-        letter = self.text[self.at:self.at + 1]
+        letter = self.text[self.at : self.at + 1]
         self.at += len(letter)
         return letter
 
@@ -117,15 +117,17 @@ class _Word:
             else:
                 result += letter
         if quote:
-            raise ValueError("unexpected end of statement while looking for matching " +
-                             ("double-quote" if quote == '"' else "single-quote"))
+            raise ValueError(
+                "unexpected end of statement while looking for matching "
+                + ("double-quote" if quote == '"' else "single-quote")
+            )
         if stop:
             raise ValueError(f"syntax error: missing '{stop}'")
         return result
 
     def _variable(self) -> str:
         """What stands behind a `$`."""
-        if self.text[self.at:self.at + 1] != "{":
+        if self.text[self.at : self.at + 1] != "{":
             name = self._name()
             return self.environment.get(name, "") if name else "$"
         self.next()
@@ -152,10 +154,11 @@ class _Word:
 
     def _name(self) -> str:
         begin = self.at
-        if self.text[begin:begin + 1] in SPECIAL and self.text[begin:]:
+        if self.text[begin : begin + 1] in SPECIAL and self.text[begin:]:
             return self.next()
-        digits = self.text[begin:begin + 1].isdigit()
-        while (letter := self.text[self.at:self.at + 1]) and (
-                letter.isdigit() if digits else letter.isalnum() or letter == "_"):
+        digits = self.text[begin : begin + 1].isdigit()
+        while (letter := self.text[self.at : self.at + 1]) and (
+            letter.isdigit() if digits else letter.isalnum() or letter == "_"
+        ):
             self.at += 1
-        return self.text[begin:self.at]
+        return self.text[begin : self.at]

@@ -54,8 +54,9 @@ def unpack(entries: Entries, directory: str, below: Sequence[str] = ()) -> int:
             try:
                 layer.add(entry, entries)
             except OSError as reason:
-                raise KernelError(f"unpack {shown(entry.name)}", reason.errno or errno.EIO,
-                                  hint=store.disk_hint(reason)) from None
+                raise KernelError(
+                    f"unpack {shown(entry.name)}", reason.errno or errno.EIO, hint=store.disk_hint(reason)
+                ) from None
             except KernelError as error:
                 raise KernelError(f"unpack {shown(entry.name)}", error.errno, hint=error.hint) from None
             except EngineError as error:
@@ -126,8 +127,13 @@ class _Layer:
             os.close(fd)
 
     def _file(self, parent: int, name: bytes, entry: tarfile.TarInfo, entries: Entries) -> None:
-        fd = _make(parent, name, lambda: os.open(
-            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent))
+        fd = _make(
+            parent,
+            name,
+            lambda: os.open(
+                name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent
+            ),
+        )
         try:
             for offset, data in entries.data(entry):
                 while data:
@@ -149,8 +155,11 @@ class _Layer:
         try:
             if stat.S_ISDIR(os.stat(source[-1], dir_fd=directory, follow_symlinks=False).st_mode):
                 raise EngineError("a hard link to a directory")
-            _make(parent, parts[-1], lambda: os.link(
-                source[-1], parts[-1], src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False))
+            _make(
+                parent,
+                parts[-1],
+                lambda: os.link(source[-1], parts[-1], src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False),
+            )
         finally:
             os.close(directory)
         # Owner, mode and attributes are the file's already; to set them again would clear its capabilities.
@@ -170,7 +179,7 @@ class _Layer:
     def _whiteout(self, parent: int, name: bytes) -> None:
         if name == OPAQUE:
             return _make_opaque(parent, b".")
-        hidden = name[len(WHITEOUT):]
+        hidden = name[len(WHITEOUT) :]
         if name.startswith(AUFS_LEFTOVER):
             return None
         if hidden in (b"", b".", b".."):

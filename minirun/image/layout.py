@@ -76,8 +76,10 @@ class Layout:
         try:
             return store.read(self.blob(digest))
         except FileNotFoundError:
-            raise MinirunError(f"blob {digest} is missing in {self.root}",
-                               hint="remove the image with 'minirun rmi' and import it again") from None
+            raise MinirunError(
+                f"blob {digest} is missing in {self.root}",
+                hint="remove the image with 'minirun rmi' and import it again",
+            ) from None
 
     def index(self) -> list[dict]:
         """The descriptors of all images, one for each name; images that lost their name have one without."""

@@ -66,8 +66,9 @@ class Allowance:
 
     def _check_size(self, size: int) -> None:
         if self.limits.size and size > self.limits.size:
-            raise EngineError(f"more than {self.limits.size} bytes when unpacked: max-image-size in the config file "
-                              "allows no more")
+            raise EngineError(
+                f"more than {self.limits.size} bytes when unpacked: max-image-size in the config file allows no more"
+            )
 
     def _free(self) -> tuple[int, int]:
         """Bytes and inodes; some file systems (btrfs) have no number of inodes."""

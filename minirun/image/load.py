@@ -96,6 +96,7 @@ def _open(source: str) -> int:
 
 # ---- what the archive says -----------------------------------------------------------------------------------------
 
+
 def _docker(bundle: Bundle) -> Iterator[Packed]:
     """The images of a docker-archive (moby, image/tarexport)."""
     try:
@@ -148,8 +149,12 @@ def _oci(bundle: Bundle) -> Iterator[Packed]:
         document = manifests.read_config(config, manifest)
         check_config(document)
         name = names.archived_name(entry)
-        packed = Packed(config, document["rootfs"]["diff_ids"], [reference.parse(name)] if name else [],
-                        [bundle.name_of(layer) for layer in manifest["layers"]])
+        packed = Packed(
+            config,
+            document["rootfs"]["diff_ids"],
+            [reference.parse(name)] if name else [],
+            [bundle.name_of(layer) for layer in manifest["layers"]],
+        )
         packed.descriptors, packed.manifest, packed.media_type = manifest["layers"], data, media_type
         yield packed
 
@@ -161,7 +166,8 @@ def _for_us(index: dict) -> list[dict]:
     fitting = [entry for entry in entries if not entry.get("platform") or here.fits(entry["platform"])]
     for entry in entries:
         if not isinstance(entry.get("annotations") or {}, dict) or not all(
-                isinstance(note, str) for note in (entry.get("annotations") or {}).values()):
+            isinstance(note, str) for note in (entry.get("annotations") or {}).values()
+        ):
             raise EngineError("invalid index: annotations that are none")
     if not entries:
         raise EngineError("the archive holds no image: its index is empty")
@@ -172,8 +178,10 @@ def _for_us(index: dict) -> list[dict]:
 
 # ---- and how it gets in --------------------------------------------------------------------------------------------
 
-def _take_in(images: Images, bundle: Bundle, packed: Packed, report: Callable[[str], None],
-             passed: Callable[[int], None] | None) -> str:
+
+def _take_in(
+    images: Images, bundle: Bundle, packed: Packed, report: Callable[[str], None], passed: Callable[[int], None] | None
+) -> str:
     """Unpack the layers that are not here yet, and let the image exist. Returns: its id."""
     image_id = sha256(packed.config)
     known, manifest, media_type = _known(images.every(), image_id)

@@ -48,10 +48,10 @@ def _walk(directories: list[str], parts: list[str]) -> bytes | None | list[str]:
     try:
         for depth, name in enumerate(parts):
             if name == ".." and pile:  # what was passed is a real directory, so the name before is its way up
-                return [*parts[:max(depth - 1, 0)], *parts[depth + 1:]]
+                return [*parts[: max(depth - 1, 0)], *parts[depth + 1 :]]
             below, target = _enter(pile, name, last=depth == len(parts) - 1)
             if target is not None:
-                return [*([] if target.startswith("/") else parts[:depth]), *_parts(target), *parts[depth + 1:]]
+                return [*([] if target.startswith("/") else parts[:depth]), *_parts(target), *parts[depth + 1 :]]
             if isinstance(below, bytes):
                 return below
             _close_all(pile)

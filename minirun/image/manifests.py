@@ -40,11 +40,14 @@ def read(data: bytes, media_type: str) -> tuple[dict, str]:
         told = says  # a registry that hands out files as files
     kind = says or told
     if kind != told:
-        raise EngineError(f"invalid manifest: it says that it is {shown(says)}, and the registry that it is "
-                          f"{shown(told)}")
+        raise EngineError(
+            f"invalid manifest: it says that it is {shown(says)}, and the registry that it is {shown(told)}"
+        )
     if document.get("schemaVersion") == 1 or "fsLayers" in document:
-        raise EngineError("[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 "
-                          "are not supported")
+        raise EngineError(
+            "[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 "
+            "are not supported"
+        )
     if document.get("schemaVersion") != 2 or kind not in (*oci.MANIFESTS, *INDEXES):
         raise EngineError(f"unsupported manifest format: {shown(kind or 'no media type')}")
     wanted, other = ("manifests", "layers") if kind in INDEXES else ("layers", "manifests")
@@ -63,15 +66,20 @@ def choose(index: dict, wanted: Platform, name: str) -> dict:
     Errors: EngineError in Docker's words when there is none.
     """
     ranks = [(wanted.rank(descriptor.get("platform") or {}), descriptor) for descriptor in index["manifests"]]
-    fitting = [(rank, descriptor) for rank, descriptor in ranks
-               if rank is not None and descriptor.get("mediaType") in (*oci.MANIFESTS, *INDEXES)]
+    fitting = [
+        (rank, descriptor)
+        for rank, descriptor in ranks
+        if rank is not None and descriptor.get("mediaType") in (*oci.MANIFESTS, *INDEXES)
+    ]
     if fitting:
         return min(fitting, key=lambda one: one[0])[1]
     for descriptor in index["manifests"]:
         if not descriptor.get("platform") and descriptor.get("mediaType") in INDEXES:
             return descriptor
-    raise EngineError(f"no matching manifest for {wanted} in the manifest list entries",
-                      hint=f"{name} is there for " + ", ".join(_platforms(index) or ["no platform"]))
+    raise EngineError(
+        f"no matching manifest for {wanted} in the manifest list entries",
+        hint=f"{name} is there for " + ", ".join(_platforms(index) or ["no platform"]),
+    )
 
 
 def check(descriptor: object) -> None:

@@ -55,12 +55,17 @@ def named(entry: dict, name: reference.Reference | None) -> dict:
     """The descriptor with another name, or with none. In another repository it has no digest yet."""
     before = full_name(entry)
     moved = bool(name and before) and reference.parse(before).name != name.name  # type: ignore[union-attr]
-    notes = {key: value for key, value in (entry.get("annotations") or {}).items()
-             if key not in (FAMILIAR_NAME, FULL_NAME) and not (moved and key == PULLED)}
+    notes = {
+        key: value
+        for key, value in (entry.get("annotations") or {}).items()
+        if key not in (FAMILIAR_NAME, FULL_NAME) and not (moved and key == PULLED)
+    }
     if name:
         notes |= {FAMILIAR_NAME: name.familiar, FULL_NAME: name.full}
-    return {**{key: value for key, value in entry.items() if key != "annotations"},
-            **({"annotations": notes} if notes else {})}
+    return {
+        **{key: value for key, value in entry.items() if key != "annotations"},
+        **({"annotations": notes} if notes else {}),
+    }
 
 
 def with_entry(entries: list[dict], new: dict) -> list[dict]:

@@ -30,9 +30,18 @@ if TYPE_CHECKING:
 OPAQUE = "trusted.overlay.opaque"
 
 #: What Docker's -init layer holds (moby, daemon/initlayer/setup_unix.go): path, and what is to be there.
-PLACEHOLDERS = (("dev/pts", "directory"), ("dev/shm", "directory"), ("proc", "directory"), ("sys", "directory"),
-                (".dockerenv", "file"), ("etc/resolv.conf", "file"), ("etc/hosts", "file"), ("etc/hostname", "file"),
-                ("dev/console", "file"), ("etc/mtab", "/proc/mounts"))
+PLACEHOLDERS = (
+    ("dev/pts", "directory"),
+    ("dev/shm", "directory"),
+    ("proc", "directory"),
+    ("sys", "directory"),
+    (".dockerenv", "file"),
+    ("etc/resolv.conf", "file"),
+    ("etc/hosts", "file"),
+    ("etc/hostname", "file"),
+    ("dev/console", "file"),
+    ("etc/mtab", "/proc/mounts"),
+)
 
 #: mount(2) copies one page of options and ignores what is behind it.
 _OPTIONS_MAX = 4095
@@ -56,18 +65,25 @@ def mount(layers: Sequence[str], container: str, *, volatile: bool = False) -> d
 
 def options(layers: Sequence[str], container: str, volatile: bool = False) -> list[str]:
     """The options of the overlay mount (pure words)."""
-    words = ["lowerdir=" + ":".join(map(escaped, pile(layers, container)[1:])),
-             f"upperdir={escaped(f'{container}/upper')}", f"workdir={escaped(f'{container}/work')}",
-             # A kernel may have these on by default. With an index, an upper directory can be used with one set of
-             # layers only, and some file systems cannot have one; metacopy would have files in upper/ without their
-             # content, which no other program could read; and a directory that was moved would leave its content in
-             # the layers below, under a name that only the kernel could follow.
-             "index=off", "metacopy=off", "redirect_dir=off"]
+    words = [
+        "lowerdir=" + ":".join(map(escaped, pile(layers, container)[1:])),
+        f"upperdir={escaped(f'{container}/upper')}",
+        f"workdir={escaped(f'{container}/work')}",
+        # A kernel may have these on by default. With an index, an upper directory can be used with one set of
+        # layers only, and some file systems cannot have one; metacopy would have files in upper/ without their
+        # content, which no other program could read; and a directory that was moved would leave its content in
+        # the layers below, under a name that only the kernel could follow.
+        "index=off",
+        "metacopy=off",
+        "redirect_dir=off",
+    ]
     if volatile:
         words.append("volatile")
     if len(",".join(words).encode()) > _OPTIONS_MAX:
-        raise MinirunError(f"the image has {len(layers)} layers, whose paths do not fit into one mount",
-                           hint="move the data root to a shorter path with --root")
+        raise MinirunError(
+            f"the image has {len(layers)} layers, whose paths do not fit into one mount",
+            hint="move the data root to a shorter path with --root",
+        )
     return words
 
 

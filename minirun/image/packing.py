@@ -47,8 +47,10 @@ def ensure_packed(images: Images, image: Image) -> Image:
     Errors: EngineError for a layer that is damaged; KernelError for a full disk. Nothing is changed then.
     """
     layers = image.manifest["layers"]
-    came = any(entry["digest"] == image.digest and PULLED in (entry.get("annotations") or {})
-               for entry in images.layout.index())
+    came = any(
+        entry["digest"] == image.digest and PULLED in (entry.get("annotations") or {})
+        for entry in images.layout.index()
+    )
     if came or not any(layer["mediaType"] in PACKED for layer in layers):
         return image
     with Draft(images.layout) as draft:
@@ -116,8 +118,9 @@ class _Packing:
     def _replace(self, manifest: dict) -> None:
         """Let the image's names point at the new manifest, and remove what only the old one needed; under the lock."""
         old = self._image.digest
-        self._layout.replace_index([{**entry, **manifest} if entry["digest"] == old else entry
-                                    for entry in self._layout.index()])
+        self._layout.replace_index(
+            [{**entry, **manifest} if entry["digest"] == old else entry for entry in self._layout.index()]
+        )
         gone, _ = self._layout.mentioned([{"digest": old}])
         self._layout.need(self._draft, [], [])
         kept, _ = self._layout.in_use()
@@ -127,6 +130,9 @@ class _Packing:
 
 def _packed_already(images: list[Image]) -> dict[str, dict]:
     """The packed layers of all images, by their diff ids."""
-    return {diff_id: layer for image in images
-            for diff_id, layer in zip(image.diff_ids, image.manifest["layers"], strict=True)
-            if layer["mediaType"] in PACKED.values() and os.path.exists(image.layout.blob(layer["digest"]))}
+    return {
+        diff_id: layer
+        for image in images
+        for diff_id, layer in zip(image.diff_ids, image.manifest["layers"], strict=True)
+        if layer["mediaType"] in PACKED.values() and os.path.exists(image.layout.blob(layer["digest"]))
+    }

@@ -14,8 +14,17 @@ import os
 from minirun.errors import EngineError, NoSuchImage
 
 #: The OCI's (Go's) names of what uname(2), and people, call a machine.
-ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm",
-                 "armhf": "arm", "armel": "arm", "i686": "386", "i386": "386"}
+ARCHITECTURES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "armv6l": "arm",
+    "armhf": "arm",
+    "armel": "arm",
+    "i686": "386",
+    "i386": "386",
+}
 _VARIANTS = {"armel": "v6", "armv6l": "v6"}
 _SYSTEMS = frozenset("linux windows darwin freebsd netbsd openbsd".split())
 _KNOWN = frozenset("386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x".split())
@@ -58,7 +67,7 @@ class Platform:
             return 0
         if (other.os, other.architecture, "arm") != (self.os, "arm", self.architecture):
             return None
-        lower = _ARM[_ARM.index(self.variant) + 1:] if self.variant in _ARM else ()
+        lower = _ARM[_ARM.index(self.variant) + 1 :] if self.variant in _ARM else ()
         return lower.index(other.variant) + 1 if other.variant in lower else len(_ARM)
 
     def fits(self, document: dict) -> bool:
@@ -99,9 +108,13 @@ def check(config: dict, wanted: str, name: str) -> str:
     """
     has, here = of(config), parse()
     if wanted and not parse(wanted).fits(config):
-        raise OtherPlatform(f"image with reference {name} was found but does not match the specified platform: wanted "
-                            f"{parse(wanted)}, actual: {has}")
+        raise OtherPlatform(
+            f"image with reference {name} was found but does not match the specified platform: wanted "
+            f"{parse(wanted)}, actual: {has}"
+        )
     if wanted or here.fits(config):
         return ""
-    return (f"WARNING: The requested image's platform ({has}) does not match the detected host platform ({here}) and "
-            "no specific platform was requested\n")
+    return (
+        f"WARNING: The requested image's platform ({has}) does not match the detected host platform ({here}) and "
+        "no specific platform was requested\n"
+    )

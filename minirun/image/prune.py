@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from minirun.image.store import Image, Images
 
 
-def prune(images: Images, users: Callable[[], Sequence[User]], *, everything: bool = False,
-          wanted: Callable[[Image], bool] = lambda image: True) -> tuple[list[str], int]:
+def prune(
+    images: Images,
+    users: Callable[[], Sequence[User]],
+    *,
+    everything: bool = False,
+    wanted: Callable[[Image], bool] = lambda image: True,
+) -> tuple[list[str], int]:
     """Remove the images that nobody needs.
 
     Arguments: users, asked for all containers before each removal; everything (bool), Docker's -a: also those with a

@@ -55,8 +55,10 @@ def remark(images: Images, pulled: Pulled, name: Reference, platform: str) -> st
     has, wanted = images.layout.read(pulled.id), platforms.parse(platform)
     if not platform or wanted.fits(has):
         return ""
-    return (f"WARNING: image with reference {name.familiar} was found but does not match the specified platform: "
-            f"wanted {wanted}, actual: {platforms.of(has)}")
+    return (
+        f"WARNING: image with reference {name.familiar} was found but does not match the specified platform: "
+        f"wanted {wanted}, actual: {platforms.of(has)}"
+    )
 
 
 def pull_all(images: Images, source: Source, name: Reference, platform: str, witness: Witness) -> Pulled:
@@ -64,6 +66,7 @@ def pull_all(images: Images, source: Source, name: Reference, platform: str, wit
 
     Returns: the last of them, new if one of them was.
     """
+
     def from_one(registry: Registry) -> Pulled:
         registry.ping()
         try:
@@ -79,8 +82,7 @@ def pull_all(images: Images, source: Source, name: Reference, platform: str, wit
     return _from_somebody(source, name, witness, from_one)
 
 
-def _from_somebody(source: Source, name: Reference, witness: Witness,
-                   take: Callable[[Registry], Pulled]) -> Pulled:
+def _from_somebody(source: Source, name: Reference, witness: Witness, take: Callable[[Registry], Pulled]) -> Pulled:
     """Ask one registry after the other until one of them has it."""
     registries = source.registries(name)
     for registry in registries:
@@ -121,8 +123,9 @@ def _pull_from(registry: Registry, images: Images, name: Reference, platform: st
     return Pulled(image_id, before != image_id)
 
 
-def _for_platform(registry: Registry, data: bytes, media_type: str, wanted: Platform,
-                  name: Reference) -> tuple[bytes, dict, str]:
+def _for_platform(
+    registry: Registry, data: bytes, media_type: str, wanted: Platform, name: Reference
+) -> tuple[bytes, dict, str]:
     """A manifest as it came: itself, or the one that it names for a platform if it is an index.
 
     Returns: its bytes, what they say, its media type.
@@ -156,8 +159,10 @@ class _Coming:
             while layers and arrival.has(*layers[0]):
                 self.witness.layer(layers.pop(0)[1]["digest"], "Already exists")
             arrival.allowance.expect(sum(size for _, size in {(one["digest"], one["size"]) for _, one in layers}))
-            with step("fetch the layers that are not here"), \
-                    Downloads(self.registry, arrival, self.witness) as downloads:
+            with (
+                step("fetch the layers that are not here"),
+                Downloads(self.registry, arrival, self.witness) as downloads,
+            ):
                 self._layers(arrival, downloads, layers)
             return arrival.finish(config_bytes, [name], data, kind)
 
@@ -209,10 +214,12 @@ def _id(images: Images, name: Reference) -> str:
 
 def _worded(error: Denied, name: Reference) -> EngineError:
     """Docker's daemon has words of its own for an image that is not there, or not for us."""
-    whole = {"DENIED": f"pull access denied for {name.familiar_name}, repository does not exist or may require 'docker "
-                       "login'",
-             "MANIFEST_UNKNOWN": f"manifest for {name.familiar} not found",
-             "NAME_UNKNOWN": f"repository {name.familiar_name} not found"}
+    whole = {
+        "DENIED": f"pull access denied for {name.familiar_name}, repository does not exist or may require 'docker "
+        "login'",
+        "MANIFEST_UNKNOWN": f"manifest for {name.familiar} not found",
+        "NAME_UNKNOWN": f"repository {name.familiar_name} not found",
+    }
     if error.code in whole and not error.at:
         return Denied(f"{whole[error.code]}: {error.message}", error.status, error.code)
     if error.status == 404 and not (error.code or error.at):  # a web server that hands out files

@@ -46,8 +46,16 @@ def push(images: Images, image: Image, source: Source, name: Reference, witness:
     near = _elsewhere(images, name)
 
     def bring(diff_id: str) -> None:
-        witness.layer(diff_id, _bring(registry, image, layers[diff_id], near, lambda have: witness.passed(
-            diff_id, have, layers[diff_id]["size"])))
+        witness.layer(
+            diff_id,
+            _bring(
+                registry,
+                image,
+                layers[diff_id],
+                near,
+                lambda have: witness.passed(diff_id, have, layers[diff_id]["size"]),
+            ),
+        )
 
     pool, patient = ThreadPoolExecutor(THREADS, "upload"), True
     with step("bring the layers that the registry does not have, and the config"):
@@ -66,8 +74,9 @@ def push(images: Images, image: Image, source: Source, name: Reference, witness:
     witness.say(f"{name.tag}: digest: {image.digest} size: {len(data)}")
 
 
-def _bring(registry: Registry, image: Image, descriptor: dict, near: dict[str, str],
-           passed: Callable[[int], None]) -> str:
+def _bring(
+    registry: Registry, image: Image, descriptor: dict, near: dict[str, str], passed: Callable[[int], None]
+) -> str:
     """Have the registry have a blob. Returns: Docker's words for how it came to it."""
     digest = descriptor["digest"]
     if registry.has(digest):
@@ -90,7 +99,11 @@ def _elsewhere(images: Images, name: Reference) -> dict[str, str]:
 def _note(image: Image, name: Reference) -> None:
     """Write down by which digest the registry has the image now: `images --digests` shows it, as after a pull."""
     with image.layout.lock():
-        image.layout.replace_index([
-            {**entry, "annotations": {**(entry.get("annotations") or {}), PULLED: image.digest}}
-            if entry["digest"] == image.digest and full_name(entry) == name.full else entry
-            for entry in image.layout.index()])
+        image.layout.replace_index(
+            [
+                {**entry, "annotations": {**(entry.get("annotations") or {}), PULLED: image.digest}}
+                if entry["digest"] == image.digest and full_name(entry) == name.full
+                else entry
+                for entry in image.layout.index()
+            ]
+        )

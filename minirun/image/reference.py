@@ -56,7 +56,7 @@ class Reference:
         """The repository as people write it: "alpine", "me/tool", "host:5000/a"."""
         if self.domain != DEFAULT_DOMAIN:
             return self.name
-        rest = self.path[len(OFFICIAL):]
+        rest = self.path[len(OFFICIAL) :]
         return rest if self.path.startswith(OFFICIAL) and "/" not in rest else self.path
 
     @property
@@ -171,8 +171,10 @@ def _is_domain(domain: str) -> bool:
     host, colon, port = domain.partition(":")
     if colon and not _is_number(port):
         return False
-    return all(part and _ALNUM.issuperset(part.replace("-", "")) and part[0] != "-" and part[-1] != "-"
-               for part in host.split("."))
+    return all(
+        part and _ALNUM.issuperset(part.replace("-", "")) and part[0] != "-" and part[-1] != "-"
+        for part in host.split(".")
+    )
 
 
 def _is_number(text: str) -> bool:

@@ -1,11 +1,11 @@
 """A registry: HTTP requests by which images come and go (OCI distribution-spec).
 
-    GET  /v2/                                  is there a registry, and how does one get in? (see `entrance`)
-    GET  /v2/NAME/manifests/TAG or DIGEST      what the image is made of (HEAD: only its digest)
-    GET  /v2/NAME/tags/list                    which tags there are, a page at a time
-    GET  /v2/NAME/blobs/DIGEST                 a config or a layer, or the rest of one (Range)
-    POST /v2/NAME/blobs/uploads/               here comes a blob (see `upload`)
-    PUT  /v2/NAME/manifests/TAG                and this is the image
+GET  /v2/                                  is there a registry, and how does one get in? (see `entrance`)
+GET  /v2/NAME/manifests/TAG or DIGEST      what the image is made of (HEAD: only its digest)
+GET  /v2/NAME/tags/list                    which tags there are, a page at a time
+GET  /v2/NAME/blobs/DIGEST                 a config or a layer, or the rest of one (Range)
+POST /v2/NAME/blobs/uploads/               here comes a blob (see `upload`)
+PUT  /v2/NAME/manifests/TAG                and this is the image
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class Registry:
     "pull,push"; host (str), another one to ask: a mirror's "https://mirror.example".
     """
 
-    def __init__(self, connection: Connection, name: Reference, credentials: Credentials, actions: str = "pull",
-                 host: str = "") -> None:
+    def __init__(
+        self, connection: Connection, name: Reference, credentials: Credentials, actions: str = "pull", host: str = ""
+    ) -> None:
         self.connection, self.path = connection, name.path
         self.entrance = Entrance(connection, credentials, lasting=not name.path)  # `login` asks for no repository
         self.scopes: tuple[str, ...] = (f"repository:{name.path}:{actions}",) if name.path else ()
@@ -167,8 +168,15 @@ class Registry:
 
     # ---- each of them ----------------------------------------------------------------------------------------
 
-    def ask(self, method: str, where: str, headers: dict[str, str] | None = None,
-            body: Callable[[], Any] | None = None, *, also: str = "") -> urllib3.BaseHTTPResponse:
+    def ask(
+        self,
+        method: str,
+        where: str,
+        headers: dict[str, str] | None = None,
+        body: Callable[[], Any] | None = None,
+        *,
+        also: str = "",
+    ) -> urllib3.BaseHTTPResponse:
         """A request about this repository.
 
         Arguments: where (str), "blobs/sha256:..."; body, see `Connection`; also (str), the scope of another
@@ -177,18 +185,21 @@ class Registry:
         if not self.base:
             self.ping()
         url = f"{self.base}/v2/{self.path}/{where}"
-        return self._let_in(self.connection.request, (*self.scopes, *([also] if also else [])),
-                            (method, url, headers or {}, body))
+        return self._let_in(
+            self.connection.request, (*self.scopes, *([also] if also else [])), (method, url, headers or {}, body)
+        )
 
-    def send(self, method: str, url: str, headers: dict[str, str],
-             body: Callable[[], Any] | None) -> urllib3.BaseHTTPResponse:
+    def send(
+        self, method: str, url: str, headers: dict[str, str], body: Callable[[], Any] | None
+    ) -> urllib3.BaseHTTPResponse:
         """A request to a place that the registry has named; nobody makes it again if it fails for a moment."""
         if origin(url) != origin(self.base):
             return self.connection.follow(method, url, headers, body)  # its address is the permission
         return self._let_in(self.connection.follow, self.scopes, (method, url, headers, body))
 
-    def _let_in(self, make: Callable[..., urllib3.BaseHTTPResponse], scopes: tuple[str, ...],
-                words: tuple) -> urllib3.BaseHTTPResponse:
+    def _let_in(
+        self, make: Callable[..., urllib3.BaseHTTPResponse], scopes: tuple[str, ...], words: tuple
+    ) -> urllib3.BaseHTTPResponse:
         """A request with what lets us in; once more when that has run out. Arguments: words, `make`'s arguments."""
         method, url, headers, body = words
         for attempt in range(2):

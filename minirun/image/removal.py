@@ -50,8 +50,7 @@ def remove(images: Images, word: str, force: bool = False, users: Sequence[User]
         image_id = layout.read(digest)["config"]["digest"]
         # A name that the id begins with as well ("b") counts as the id, as in Docker (isImageIDPrefix).
         by_name = by_name and not any(whole.startswith(word) for whole in (image_id, image_id.removeprefix("sha256:")))
-        same = {entry["digest"] for entry in entries
-                if layout.read(entry["digest"])["config"]["digest"] == image_id}
+        same = {entry["digest"] for entry in entries if layout.read(entry["digest"])["config"]["digest"] == image_id}
         names = names_of(entries, same)
         lines: list[str] = []
         if by_name:
@@ -104,8 +103,10 @@ def _refuse_last_name(word: str, image_id: str, names: list[str], users: Sequenc
     """Docker does not let the only name of an image go as long as a container, even a stopped one, was made from it."""
     user = next((user for user in users if user.image == image_id), None)
     if user and len(names) <= 1:
-        raise EngineError(f'conflict: unable to remove repository reference "{word}" (must force) - container '
-                          f"{_short(user.container)} is using its referenced image {_short(image_id)}")
+        raise EngineError(
+            f'conflict: unable to remove repository reference "{word}" (must force) - container '
+            f"{_short(user.container)} is using its referenced image {_short(image_id)}"
+        )
 
 
 def _conflict(image_id: str, names: list[str], force: bool, users: Sequence[User]) -> str:

@@ -34,13 +34,39 @@ if TYPE_CHECKING:
     from minirun.image.store import Image, Images
 
 #: What Docker says of a layer that is not the highest: nothing, in the words of its old format.
-NOTHING = {"Hostname": "", "Domainname": "", "User": "", "AttachStdin": False, "AttachStdout": False,
-           "AttachStderr": False, "Tty": False, "OpenStdin": False, "StdinOnce": False, "Env": None, "Cmd": None,
-           "Image": "", "Volumes": None, "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": None}
+NOTHING = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
 LONG_AGO = "1970-01-01T00:00:00Z"
 #: What the old format knows of an image, in Docker's order.
-OLD_KEYS = ("comment", "created", "container", "container_config", "docker_version", "author", "config",
-            "architecture", "variant", "os")
+OLD_KEYS = (
+    "comment",
+    "created",
+    "container",
+    "container_config",
+    "docker_version",
+    "author",
+    "config",
+    "architecture",
+    "variant",
+    "os",
+)
 RECORD = 20 * 512  # bytes; tar(5) fills the last one
 
 
@@ -67,9 +93,12 @@ def _meant(images: Images, every: list[Image], word: str) -> list[tuple[Image, R
             if not reference.is_id_prefix(word):
                 raise EngineError(error.message) from None
         else:
-            found = [(known.full, image, known if known.tag else None)
-                     for image in every for known in map(reference.parse, image.names)
-                     if known == name or not name.tag and not name.digest and known.name == name.name]
+            found = [
+                (known.full, image, known if known.tag else None)
+                for image in every
+                for known in map(reference.parse, image.names)
+                if known == name or not name.tag and not name.digest and known.name == name.name
+            ]
             if found:
                 return [(image, known) for _, image, known in sorted(found, key=lambda one: one[0])]
     try:
@@ -86,8 +115,15 @@ def save(images: Images, chosen: Sequence[tuple[Image, list[Reference]]], fd: in
     """
     with Draft(images.layout) as draft:
         with images.layout.lock():  # from here on `rmi` leaves us what we need
-            images.layout.need(draft, [], [blob["digest"] for image, _ in chosen
-                                           for blob in (image.manifest["config"], *image.manifest["layers"])])
+            images.layout.need(
+                draft,
+                [],
+                [
+                    blob["digest"]
+                    for image, _ in chosen
+                    for blob in (image.manifest["config"], *image.manifest["layers"])
+                ],
+            )
         archive = _Archive(images.layout, draft, fd)
         for image, names in chosen:
             archive.add(image, names)
@@ -100,7 +136,7 @@ class _Archive:
     def __init__(self, layout: oci.Layout, draft: str, fd: int) -> None:
         self._layout, self._draft, self._fd = layout, draft, fd
         self._size = 0
-        self._layers: dict[str, str] = {}   # diff id → the directory that has it
+        self._layers: dict[str, str] = {}  # diff id → the directory that has it
         self._directories: set[str] = set()
         self._images: list[dict] = []
         self._repositories: dict[str, dict[str, str]] = {}
@@ -116,9 +152,13 @@ class _Archive:
                 self._add_layer(directory, old, diff_id, self._layout.blob(blob["digest"]))
         with open(self._layout.blob(image.id), "rb") as file:
             self._file(f"{image.id.removeprefix('sha256:')}.json", file.read(), _seconds(image.created))
-        self._images.append({"Config": f"{image.id.removeprefix('sha256:')}.json",
-                             "RepoTags": [name.familiar for name in names] or None,
-                             "Layers": [f"{directory}/layer.tar" for directory, _ in directories]})
+        self._images.append(
+            {
+                "Config": f"{image.id.removeprefix('sha256:')}.json",
+                "RepoTags": [name.familiar for name in names] or None,
+                "Layers": [f"{directory}/layer.tar" for directory, _ in directories],
+            }
+        )
         for name in names:
             self._repositories.setdefault(name.familiar_name, {})[name.tag] = directories[-1][0]
 
@@ -136,8 +176,9 @@ class _Archive:
         self._file(f"{directory}/VERSION", b"1.0", moment)
         self._file(f"{directory}/json", _json(old).encode(), moment)
         if diff_id in self._layers:
-            self._header(f"{directory}/layer.tar", moment, tarfile.SYMTYPE,
-                         link=f"../{self._layers[diff_id]}/layer.tar")
+            self._header(
+                f"{directory}/layer.tar", moment, tarfile.SYMTYPE, link=f"../{self._layers[diff_id]}/layer.tar"
+            )
             return
         self._layers[diff_id] = directory
         source = self._plain(blob)
@@ -186,7 +227,7 @@ class _Archive:
         self._size += len(data)
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._fd, rest):]
+            rest = rest[os.write(self._fd, rest) :]
 
 
 def _directories(image: Image) -> list[tuple[str, dict]]:

@@ -20,13 +20,16 @@ class Source:
     Docker Hub's images first; credentials, gives those for a domain and a path.
     """
 
-    def __init__(self, insecure: Sequence[str], mirrors: Sequence[str],
-                 credentials: Callable[[str, str], Credentials]) -> None:
+    def __init__(
+        self, insecure: Sequence[str], mirrors: Sequence[str], credentials: Callable[[str, str], Credentials]
+    ) -> None:
         self.connection = Connection(list(insecure))
         self.mirrors, self.credentials = list(mirrors), credentials
 
     def registries(self, name: Reference, actions: str = "pull") -> list[Registry]:
         """Whom to ask for an image, one after the other; a mirror is not told who we are."""
         mirrors = self.mirrors if name.domain == HUB and actions == "pull" else []
-        return [*(Registry(self.connection, name, Credentials(), actions, mirror.rstrip("/")) for mirror in mirrors),
-                Registry(self.connection, name, self.credentials(name.domain, name.path), actions)]
+        return [
+            *(Registry(self.connection, name, Credentials(), actions, mirror.rstrip("/")) for mirror in mirrors),
+            Registry(self.connection, name, self.credentials(name.domain, name.path), actions),
+        ]

@@ -148,8 +148,11 @@ class Images:
     def tags(self, repository: reference.Reference) -> list[reference.Reference]:
         """All names that images have in a repository, in order."""
         begin = f"{repository.name}:"
-        return [reference.parse(name) for name in sorted({full_name(entry) for entry in self.layout.index()})
-                if name.startswith(begin)]
+        return [
+            reference.parse(name)
+            for name in sorted({full_name(entry) for entry in self.layout.index()})
+            if name.startswith(begin)
+        ]
 
     def tag(self, word: str, name: str) -> None:
         """Point one more name at an image; if another image has it, that one loses it.
@@ -186,6 +189,7 @@ class Images:
             if len(found) == 1:
                 return found.popitem()[1], False
         raise NoSuchImage(wanted)
+
 
 def parse_tag(name: str) -> reference.Reference:
     """A name to give to an image. Errors: ClientError in Docker's words; a digest cannot be given, only computed."""

@@ -49,8 +49,13 @@ class Stream:
     Errors: EngineError for a compression that is not known.
     """
 
-    def __init__(self, source: int | io.RawIOBase, blob: int = -1,
-                 passed: Callable[[int], None] | None = None, allowance: Allowance | None = None) -> None:
+    def __init__(
+        self,
+        source: int | io.RawIOBase,
+        blob: int = -1,
+        passed: Callable[[int], None] | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
         raw = io.FileIO(source, closefd=False) if isinstance(source, int) else source
         head, compression = recognise(raw)
         arriving = Tap(raw, head, passed)

@@ -42,8 +42,11 @@ def orphans(layout: Layout, kept_layers: Iterable[str]) -> list[str]:
     blobs, chains = layout.in_use()
     kept = {os.path.basename(layout.layer(chain)) for chain in {*chains, *kept_layers}}
     found = _dead_drafts(layout) + _dead_downloads(layout)
-    found += [f"{layout.root}/layers/{name}" for name in os.listdir(f"{layout.root}/layers")
-              if name.removesuffix(".json").removesuffix("-init") not in kept]
+    found += [
+        f"{layout.root}/layers/{name}"
+        for name in os.listdir(f"{layout.root}/layers")
+        if name.removesuffix(".json").removesuffix("-init") not in kept
+    ]
     longest_ago = time.time() - GRACE_SECONDS
     if len(layout.whole_index()["manifests"]) != len(layout.index()):
         return found  # another tool's index for many platforms: what it leads to, only that tool can tell
@@ -57,8 +60,9 @@ def orphans(layout: Layout, kept_layers: Iterable[str]) -> list[str]:
 def clear_drafts(layout: Layout) -> None:
     """Remove what makers who were killed left behind; call it with the lock held."""
     longest_ago = time.time() - RESUME_SECONDS
-    for path in _dead_drafts(layout) + [path for path in _dead_downloads(layout)
-                                       if os.stat(path).st_mtime < longest_ago]:
+    for path in _dead_drafts(layout) + [
+        path for path in _dead_downloads(layout) if os.stat(path).st_mtime < longest_ago
+    ]:
         store.remove_tree(path)
 
 

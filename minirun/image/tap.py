@@ -24,8 +24,14 @@ class Tap(io.RawIOBase):
     the number of bytes each time some have passed; digesting (bool), whether the digest will be asked for.
     """
 
-    def __init__(self, source: io.RawIOBase | io.BufferedIOBase, head: bytes = b"",
-                 passed: Callable[[int], None] | None = None, *, digesting: bool = True) -> None:
+    def __init__(
+        self,
+        source: io.RawIOBase | io.BufferedIOBase,
+        head: bytes = b"",
+        passed: Callable[[int], None] | None = None,
+        *,
+        digesting: bool = True,
+    ) -> None:
         self.source = source
         self.head = head
         self.passed = passed
@@ -54,7 +60,7 @@ class Tap(io.RawIOBase):
         self.size += count
         rest = view[:count]
         while self.copy >= 0 and rest:
-            rest = rest[os.write(self.copy, rest):]
+            rest = rest[os.write(self.copy, rest) :]
         if self.passed:
             self.passed(count)
         if self.allowance:

@@ -121,8 +121,9 @@ class Tree:
         """What one layer has under a name."""
         handle = self._directory(level, layer)
         try:
-            return None if handle < 0 else Found(
-                level, name, handle, os.stat(name, dir_fd=handle, follow_symlinks=False))
+            return (
+                None if handle < 0 else Found(level, name, handle, os.stat(name, dir_fd=handle, follow_symlinks=False))
+            )
         except OSError as reason:
             if reason.errno in _GONE:
                 return None
@@ -206,8 +207,11 @@ class Tree:
         """A descriptor of a level's directory in one of its layers, good until another level is visited; -1: gone."""
         if level is not self._open_level:
             above = self._open if level.above is self._open_level else {}
-            near = {number: self._opened(handle, (level.name,)) for number, handle in above.items()
-                    if number in level.layers and handle >= 0}  # from where we are it is one step
+            near = {
+                number: self._opened(handle, (level.name,))
+                for number, handle in above.items()
+                if number in level.layers and handle >= 0
+            }  # from where we are it is one step
             self._leave()
             self._open, self._open_level = near, level
         if layer not in self._open:

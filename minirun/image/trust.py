@@ -82,8 +82,10 @@ def _read(made: ssl.SSLContext, directory: str) -> None:
                 made.load_verify_locations(f"{directory}/{name}")
             elif kind == "cert":
                 if f"{stem}.key" not in names:
-                    raise EngineError(f"missing key {stem}.key for client certificate {name}. Note that CA "
-                                      "certificates should use the extension .crt")
+                    raise EngineError(
+                        f"missing key {stem}.key for client certificate {name}. Note that CA "
+                        "certificates should use the extension .crt"
+                    )
                 made.load_cert_chain(f"{directory}/{name}", f"{directory}/{stem}.key")
             elif kind == "key" and f"{stem}.cert" not in names:
                 raise EngineError(f"Missing client certificate {stem}.cert for key {name}")

@@ -71,8 +71,9 @@ def _address(domain: str, insecure: Sequence[str]) -> tuple[str, str] | None:
     host = host.strip("[]")
     if not host or not port.isdecimal():
         return None  # without a port there are two to be tried
-    if not _is_loopback(host) and (not {domain, host}.intersection(insecure)
-                                   or any(variable.lower().endswith("_proxy") for variable in os.environ)):
+    if not _is_loopback(host) and (
+        not {domain, host}.intersection(insecure) or any(variable.lower().endswith("_proxy") for variable in os.environ)
+    ):
         return None
     return host, port
 
@@ -87,9 +88,16 @@ def _is_loopback(host: str) -> bool:
 def _answer(address: tuple[str, str], name: Reference) -> bytes:
     """What the registry answers, as far as it is worth reading. Errors: OSError."""
     what = name.digest or name.tag
-    request = (f"HEAD /v2/{name.path}/manifests/{what} HTTP/1.1\r\nHost: {name.domain}\r\nUser-Agent: minirun\r\n"
-               f"Accept: {ACCEPTED}\r\nConnection: close\r\n\r\n").encode()  # no name has a blank or a line end in it
-    tell("HEAD", "curl -sI -H {} {}", quoted(f"Accept: {ACCEPTED}"), f"http://{name.domain}/v2/{name.path}/manifests/{what}")
+    request = (
+        f"HEAD /v2/{name.path}/manifests/{what} HTTP/1.1\r\nHost: {name.domain}\r\nUser-Agent: minirun\r\n"
+        f"Accept: {ACCEPTED}\r\nConnection: close\r\n\r\n"
+    ).encode()  # no name has a blank or a line end in it
+    tell(
+        "HEAD",
+        "curl -sI -H {} {}",
+        quoted(f"Accept: {ACCEPTED}"),
+        f"http://{name.domain}/v2/{name.path}/manifests/{what}",
+    )
     end = time.monotonic() + PATIENCE
     family, kind, protocol, _, place = _socket.getaddrinfo(address[0].encode(), address[1], 0, _socket.SOCK_STREAM)[0]
     connection = _socket.socket(family, kind, protocol)

@@ -84,8 +84,12 @@ class Upload:
         begun = self._begin()
         if answers.number(begun.headers.get("OCI-Chunk-Min-Length")):
             return self._in_chunks(begun)
-        return self.registry.send("PUT", self._place(begun, last=True),
-                                  {"Content-Type": BYTES, "Content-Length": str(self.size)}, self.content)
+        return self.registry.send(
+            "PUT",
+            self._place(begun, last=True),
+            {"Content-Type": BYTES, "Content-Length": str(self.size)},
+            self.content,
+        )
 
     def _in_chunks(self, answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
         """Arguments: answer, the one that says where to. Returns: the answer to the last byte."""
@@ -98,9 +102,16 @@ class Upload:
                 part = content.read(max(CHUNK, least))
                 if not part:
                     raise EngineError(f"blob {self.digest} is shorter than its manifest says")
-                answer = self.registry.send("PATCH", self._place(answer), {
-                    "Content-Type": BYTES, "Content-Length": str(len(part)),
-                    "Content-Range": f"{have}-{have + len(part) - 1}"}, partial(bytes, part))
+                answer = self.registry.send(
+                    "PATCH",
+                    self._place(answer),
+                    {
+                        "Content-Type": BYTES,
+                        "Content-Length": str(len(part)),
+                        "Content-Range": f"{have}-{have + len(part) - 1}",
+                    },
+                    partial(bytes, part),
+                )
                 self._expect(answer, 202)
                 have += len(part)
         return self.registry.send("PUT", self._place(answer, last=True), {"Content-Length": "0"}, None)

@@ -30,8 +30,14 @@ if TYPE_CHECKING:
     from minirun.image.tree import Found
 
 
-_KINDS = {stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE,
-          stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE, stat.S_IFIFO: tarfile.FIFOTYPE}
+_KINDS = {
+    stat.S_IFREG: tarfile.REGTYPE,
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE,
+}
 _CHUNK, _MOST = 1 << 20, 1 << 30  # bytes, of one write(2) and one sendfile(2)
 
 
@@ -63,8 +69,10 @@ def write_layer(upper: str, fd: int) -> bool:
                 tar.add_mark(found, b"/".join((*found.parts[:-1], WHITEOUT + found.name)))
                 continue
             if found.name.startswith(WHITEOUT):
-                raise EngineError(f"{shown(_text(b'/'.join(found.parts)))}: a file whose name begins with .wh. cannot "
-                                  "be in a layer, where it means that another one is deleted")
+                raise EngineError(
+                    f"{shown(_text(b'/'.join(found.parts)))}: a file whose name begins with .wh. cannot "
+                    "be in a layer, where it means that another one is deleted"
+                )
             tar.add(found)
             if found.opaque:
                 tar.add_mark(found, b"/".join((*found.parts, OPAQUE)))
@@ -169,7 +177,7 @@ class _Tar:
 def _write(fd: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view):]
+        view = view[os.write(fd, view) :]
 
 
 def _entry(name: str, status: os.stat_result) -> tarfile.TarInfo:
@@ -187,4 +195,3 @@ def _xattrs(found: Found) -> dict[str, str]:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
-

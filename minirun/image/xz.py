@@ -52,7 +52,7 @@ class Xz(io.RawIOBase):
                 raise EngineError(f"xz wants more than {MEMORY_MAX >> 20} MiB of memory") from None
             packed = b""
             if plain:
-                view[:len(plain)] = plain
+                view[: len(plain)] = plain
                 return len(plain)
 
     def _next_stream(self) -> bytes:

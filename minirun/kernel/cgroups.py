@@ -62,9 +62,15 @@ def _mounted_trees() -> list[Hierarchy]:
         _, _, _, root, mountpoint, *_ = left.split()
         filesystem, _, options = right.split()
         # Of v1's options, those that are no controller are the mount's own; "name=systemd" is a tree without any.
-        controllers = [] if filesystem == "cgroup2" else [
-            word for word in options.split(",")
-            if word not in MOUNT_OPTIONS and not word.startswith("release_agent=")]
+        controllers = (
+            []
+            if filesystem == "cgroup2"
+            else [
+                word
+                for word in options.split(",")
+                if word not in MOUNT_OPTIONS and not word.startswith("release_agent=")
+            ]
+        )
         found[mountpoint] = Hierarchy(2 if filesystem == "cgroup2" else 1, mountpoint, root, controllers)
     if not found:
         raise MinirunError("no cgroup file system is mounted", hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup")
@@ -155,8 +161,10 @@ class Cgroup:
         if file == "memory.swap.max" and not os.path.exists(path):
             return
         if not os.path.exists(path):
-            raise MinirunError(f"this machine has no cgroup controller for {file}",
-                               hint=f"see {self.trees[0].mountpoint}/cgroup.controllers")
+            raise MinirunError(
+                f"this machine has no cgroup controller for {file}",
+                hint=f"see {self.trees[0].mountpoint}/cgroup.controllers",
+            )
         procfs.write(path, value)  # type: ignore[arg-type]
 
     def controller_directory(self, controller: str) -> str:

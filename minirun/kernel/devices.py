@@ -16,15 +16,23 @@ from minirun.kernel import syscalls
 
 #: What every container finds in /dev (OCI runtime-spec, "Default Devices"): name → numbers.
 DEFAULT_NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
-DEFAULT_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
-                 "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
+DEFAULT_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
 
 #: What every container may do besides what its spec says, as in runc: make any node (it cannot open it), and use the
 #: default nodes, its terminals (136:*), /dev/ptmx (5:2) and /dev/net/tun (10:200).
 DEFAULT_RULES: tuple[dict, ...] = (
-    {"allow": True, "type": "c", "access": "m"}, {"allow": True, "type": "b", "access": "m"},
-    *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
-      for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (10, 200), (136, None))),
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
+    *(
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (10, 200), (136, None))
+    ),
 )
 
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
@@ -57,6 +65,7 @@ def make_defaults(directory: int) -> None:
 
 # ---- who may open them -----------------------------------------------------------------------------------------
 
+
 def v1_lines(rules: list[dict]) -> list[tuple[str, str]]:
     """Device rules as the v1 controller takes them: ("devices.deny", "a"), ("devices.allow", "c 1:3 rwm") and so on."""
     lines = []
@@ -80,12 +89,12 @@ def v2_program(rules: list[dict]) -> bytes:
     words: type and access, major, minor (struct bpf_cgroup_dev_ctx).
     """
     program = [
-        _instruction(0x61, 2, 1, 0, 0),   # r2 = type and access
-        _instruction(0xBC, 3, 2, 0, 0),   # r3 = r2
+        _instruction(0x61, 2, 1, 0, 0),  # r2 = type and access
+        _instruction(0xBC, 3, 2, 0, 0),  # r3 = r2
         _instruction(0x74, 3, 0, 0, 16),  # r3 >>= 16: access
         _instruction(0x54, 2, 0, 0, 0xFFFF),  # r2 &= 0xffff: type
-        _instruction(0x61, 4, 1, 4, 0),   # r4 = major
-        _instruction(0x61, 5, 1, 8, 0),   # r5 = minor
+        _instruction(0x61, 4, 1, 4, 0),  # r4 = major
+        _instruction(0x61, 5, 1, 8, 0),  # r5 = minor
     ]
     for rule in reversed(rules):
         tests = _tests(rule)
@@ -108,8 +117,11 @@ def _tests(rule: dict) -> list[bytes]:
         wanted = _ALL & ~access if rule["allow"] else access
         copy = [_instruction(0xBC, 1, 3, 0, 0), _instruction(0x54, 1, 0, 0, wanted)]
         tests.append((copy, 0x55 if rule["allow"] else 0x15, 1, 0))
-    tests += [([], 0x55, register, rule[key]) for key, register in (("major", 4), ("minor", 5))
-              if rule.get(key) not in (None, -1)]
+    tests += [
+        ([], 0x55, register, rule[key])
+        for key, register in (("major", 4), ("minor", 5))
+        if rule.get(key) not in (None, -1)
+    ]
     answer = _answer(allow=rule["allow"])
     length = sum(len(before) + 1 for before, *_ in tests) + len(answer)
     program: list[bytes] = []

@@ -8,17 +8,17 @@ from __future__ import annotations
 #: config.json's name → v1 controller and file → v2 file. In the order in which they must be written: the memory limit
 #: before memory+swap (which may not be smaller), the period before the quota.
 LIMITS = (
-    ("memory.limit",         "memory", "memory.limit_in_bytes",       "memory.max"),
-    ("memory.swap",          "memory", "memory.memsw.limit_in_bytes", "memory.swap.max"),
-    ("memory.reservation",   "memory", "memory.soft_limit_in_bytes",  "memory.low"),
-    ("memory.swappiness",    "memory", "memory.swappiness",           ""),
-    ("cpu.shares",           "cpu",    "cpu.shares",                  "cpu.weight"),
-    ("cpu.period",           "cpu",    "cpu.cfs_period_us",           "cpu.max"),
-    ("cpu.quota",            "cpu",    "cpu.cfs_quota_us",            "cpu.max"),
-    ("cpu.cpus",             "cpuset", "cpuset.cpus",                 "cpuset.cpus"),
-    ("cpu.mems",             "cpuset", "cpuset.mems",                 "cpuset.mems"),
-    ("pids.limit",           "pids",   "pids.max",                    "pids.max"),
-    ("blockIO.weight",       "blkio",  "blkio.bfq.weight",            "io.bfq.weight"),
+    ("memory.limit", "memory", "memory.limit_in_bytes", "memory.max"),
+    ("memory.swap", "memory", "memory.memsw.limit_in_bytes", "memory.swap.max"),
+    ("memory.reservation", "memory", "memory.soft_limit_in_bytes", "memory.low"),
+    ("memory.swappiness", "memory", "memory.swappiness", ""),
+    ("cpu.shares", "cpu", "cpu.shares", "cpu.weight"),
+    ("cpu.period", "cpu", "cpu.cfs_period_us", "cpu.max"),
+    ("cpu.quota", "cpu", "cpu.cfs_quota_us", "cpu.max"),
+    ("cpu.cpus", "cpuset", "cpuset.cpus", "cpuset.cpus"),
+    ("cpu.mems", "cpuset", "cpuset.mems", "cpuset.mems"),
+    ("pids.limit", "pids", "pids.max", "pids.max"),
+    ("blockIO.weight", "blkio", "blkio.bfq.weight", "io.bfq.weight"),
 )
 
 

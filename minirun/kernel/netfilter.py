@@ -29,8 +29,9 @@ LEGACY_TABLES = "/proc/self/net/ip_tables_names"
 
 def ruleset_generation() -> int | None:
     """The generation of the nf_tables rules of this network namespace; None when the kernel has no nf_tables."""
-    question = Message("NFT_MSG_GETGEN", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, NLM_F_REQUEST,
-                       _NFGENMSG.pack(0, 0, 0))
+    question = Message(
+        "NFT_MSG_GETGEN", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, NLM_F_REQUEST, _NFGENMSG.pack(0, 0, 0)
+    )
     try:
         with Socket("nft", NETLINK_NETFILTER) as netlink:
             body = netlink.ask(question)[0]

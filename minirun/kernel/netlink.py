@@ -81,7 +81,7 @@ def attributes(data: bytes, place: int = 0) -> dict[int, bytes]:
         length, kind = _ATTRIBUTE.unpack_from(data, place)
         if length < 4:
             break
-        found[kind & 0x3FFF] = data[place + 4:place + length]  # the two upper bits are flags, not type
+        found[kind & 0x3FFF] = data[place + 4 : place + length]  # the two upper bits are flags, not type
         place += length + (-length % 4)
     return found
 
@@ -180,7 +180,7 @@ class Socket:
             length, type_, flags, number, _ = _HEADER.unpack_from(data, place)
             if not 16 <= length <= len(data) - place:
                 raise KernelError("receive from netlink", errno.EBADMSG)
-            yield type_, flags, number, data[place + 16:place + length]
+            yield type_, flags, number, data[place + 16 : place + length]
             place += length + (-length % 4)
 
 

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: The Debian package that brings a program, for the error message when it is missing.
-PACKAGES = {**dict.fromkeys(("iptables", "iptables-save", "iptables-restore"), "iptables"),
-            **dict.fromkeys(("ip6tables", "ip6tables-save", "ip6tables-restore"), "iptables"),
-            "conntrack": "conntrack", "modprobe": "kmod", "docker": "docker.io"}
+PACKAGES = {
+    **dict.fromkeys(("iptables", "iptables-save", "iptables-restore"), "iptables"),
+    **dict.fromkeys(("ip6tables", "ip6tables-save", "ip6tables-restore"), "iptables"),
+    "conntrack": "conntrack",
+    "modprobe": "kmod",
+    "docker": "docker.io",
+}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -37,8 +41,14 @@ class Result:
         self.code, self.out, self.err = code, out, err
 
 
-def run(argv: Sequence[str], *, stdin: str = "", check: bool = True,
-        netns: namespaces.Opened | None = None, environment: dict[str, str] | None = None) -> Result:
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: str = "",
+    check: bool = True,
+    netns: namespaces.Opened | None = None,
+    environment: dict[str, str] | None = None,
+) -> Result:
     """Run a program to its end.
 
     Arguments: argv, program and arguments, found along a fixed PATH; stdin (str), what it reads (at most a pipe's
@@ -85,8 +95,9 @@ def _run(argv: Sequence[str], stdin: str, environment: dict[str, str], netns: na
     return Result(code if code >= 0 else 128 - code, out, err)
 
 
-def _spawn(program: str, argv: Sequence[str], environment: dict[str, str], actions: list,
-           netns: namespaces.Opened | None) -> int:
+def _spawn(
+    program: str, argv: Sequence[str], environment: dict[str, str], actions: list, netns: namespaces.Opened | None
+) -> int:
     if netns is None:
         return os.posix_spawn(program, list(argv), environment, file_actions=actions)
     with namespaces.inside(netns, syscalls.CLONE_NEWNET):  # a child is born into its parent's namespaces

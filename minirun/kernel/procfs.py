@@ -66,7 +66,7 @@ def start_and_parent(pid: int) -> tuple[int, int] | None:
             os.close(fd)
     except OSError:
         return None
-    fields = text[text.rfind(")") + 2:].split()
+    fields = text[text.rfind(")") + 2 :].split()
     return None if fields[0] in "ZX" else (int(fields[19]), int(fields[1]))
 
 

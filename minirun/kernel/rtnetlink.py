@@ -79,6 +79,7 @@ def open_in(netns: Netns, *, first: Callable[[], None] | None = None) -> Socket:
 
 # ---- requests that change something ----------------------------------------------------------------------------
 
+
 def packed_mac(mac: str) -> bytes:
     """The six bytes that "02:42:ac:11:00:02" stands for."""
     return bytes.fromhex(mac.replace(":", ""))
@@ -132,7 +133,8 @@ def new_bridge(index: int = 0, **words: object) -> Message:
     """
     info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, _text("bridge")))
     return Message("RTM_NEWLINK", RTM_NEWLINK, _CREATE, _end(index, None, words) + info).about(
-        str(words["name"]), lambda: f"link add {_spoken(index, None, words)} type bridge")
+        str(words["name"]), lambda: f"link add {_spoken(index, None, words)} type bridge"
+    )
 
 
 def new_veth(near: dict[str, object], far: dict[str, object], *, index: int = 0, up: bool | None = None) -> Message:
@@ -146,20 +148,22 @@ def new_veth(near: dict[str, object], far: dict[str, object], *, index: int = 0,
     peer = attribute(VETH_INFO_PEER, _end(index, None, far))
     info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, _text("veth")) + attribute(IFLA_INFO_DATA, peer))
     return Message("RTM_NEWLINK", RTM_NEWLINK, _CREATE, _end(number, up, near) + info).about(
-        str(near["name"]),
-        lambda: f"link add {_spoken(number, up, near)} type veth peer {_spoken(index, None, far)}")
+        str(near["name"]), lambda: f"link add {_spoken(number, up, near)} type veth peer {_spoken(index, None, far)}"
+    )
 
 
 def set_link(link: Link, *, up: bool | None = None, **words: object) -> Message:
     """RTM_SETLINK: change a link. Arguments: up (bool), start or stop it; words as for `new_veth`."""
     return Message("RTM_SETLINK", RTM_SETLINK, _CHANGE, _end(link.index, up, words)).about(
-        link.name, lambda: f"link set {link} {_spoken(0, up, words)}")
+        link.name, lambda: f"link set {link} {_spoken(0, up, words)}"
+    )
 
 
 def del_link(link: Link) -> Message:
     """RTM_DELLINK: delete a link; a veth goes with its other end. Waits for RCU, some 20 ms."""
     return Message("RTM_DELLINK", RTM_DELLINK, _CHANGE, _end(link.index, None, {})).about(
-        link.name, lambda: f"link del {link}")
+        link.name, lambda: f"link del {link}"
+    )
 
 
 def set_hairpin(link: Link) -> Message:
@@ -167,7 +171,8 @@ def set_hairpin(link: Link) -> Message:
     mode = attribute(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\1"))
     info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_SLAVE_KIND, _text("bridge")) + mode)
     return Message("RTM_NEWLINK", RTM_NEWLINK, _CHANGE, _end(link.index, None, {}) + info).about(
-        link.name, lambda: f"link set {link} type bridge_slave hairpin on")
+        link.name, lambda: f"link set {link} type bridge_slave hairpin on"
+    )
 
 
 def new_address(link: Link, address: str, prefix: int, broadcast: str, *, nodad: bool = False) -> Message:
@@ -180,36 +185,46 @@ def new_address(link: Link, address: str, prefix: int, broadcast: str, *, nodad:
         body, words = body + attribute(IFA_BROADCAST, packed_address(broadcast)), f"broadcast {broadcast} "
     return Message("RTM_NEWADDR", RTM_NEWADDR, _CREATE, body).about(
         f"{address}/{prefix} on {link}",
-        lambda: f"addr add {address}/{prefix} {words}dev {link}{' nodad' if nodad else ''}")
+        lambda: f"addr add {address}/{prefix} {words}dev {link}{' nodad' if nodad else ''}",
+    )
 
 
 def del_address(link: Link, address: str, prefix: int) -> Message:
     """RTM_DELADDR: take an address from a link."""
     return Message("RTM_DELADDR", RTM_DELADDR, _CHANGE, _address(link, address, prefix)).about(
-        f"{address}/{prefix} on {link}", lambda: f"addr del {address}/{prefix} dev {link}")
+        f"{address}/{prefix} on {link}", lambda: f"addr del {address}/{prefix} dev {link}"
+    )
 
 
 def _address(link: Link, address: str, prefix: int, nodad: bool = False) -> bytes:
     local = packed_address(address)
-    return _ADDRESS.pack(_family(address), prefix, IFA_F_NODAD if nodad else 0, RT_SCOPE_UNIVERSE, link.index) \
-        + attribute(IFA_ADDRESS, local) + attribute(IFA_LOCAL, local)
+    return (
+        _ADDRESS.pack(_family(address), prefix, IFA_F_NODAD if nodad else 0, RT_SCOPE_UNIVERSE, link.index)
+        + attribute(IFA_ADDRESS, local)
+        + attribute(IFA_LOCAL, local)
+    )
 
 
 def new_default_route(link: Link, gateway: str) -> Message:
     """RTM_NEWROUTE: send what no other route knows to `gateway` (str), out of `link`."""
     return Message("RTM_NEWROUTE", RTM_NEWROUTE, _CREATE, _default_route(link, gateway)).about(
-        f"default via {gateway}", lambda: f"{_dash_6(gateway)}route add default via {gateway} dev {link}")
+        f"default via {gateway}", lambda: f"{_dash_6(gateway)}route add default via {gateway} dev {link}"
+    )
 
 
 def del_default_route(link: Link, gateway: str) -> Message:
     """RTM_DELROUTE: take such a route away."""
     return Message("RTM_DELROUTE", RTM_DELROUTE, _CHANGE, _default_route(link, gateway)).about(
-        f"default via {gateway}", lambda: f"{_dash_6(gateway)}route del default via {gateway} dev {link}")
+        f"default via {gateway}", lambda: f"{_dash_6(gateway)}route del default via {gateway} dev {link}"
+    )
 
 
 def _default_route(link: Link, gateway: str) -> bytes:
-    return _ROUTE.pack(_family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0) \
-        + attribute(RTA_GATEWAY, packed_address(gateway)) + attribute(RTA_OIF, _U32.pack(link.index))
+    return (
+        _ROUTE.pack(_family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+        + attribute(RTA_GATEWAY, packed_address(gateway))
+        + attribute(RTA_OIF, _U32.pack(link.index))
+    )
 
 
 def _dash_6(address: str) -> str:
@@ -217,6 +232,7 @@ def _dash_6(address: str) -> str:
 
 
 # ---- questions -------------------------------------------------------------------------------------------------
+
 
 def get_link(name: str = "", index: int = 0) -> Message:
     """RTM_GETLINK: ask about one link, by name or by index; about all of them when neither is given."""
@@ -256,7 +272,8 @@ def _link_of(body: bytes) -> Link:
     link.mac = found.get(IFLA_ADDRESS, b"").hex(":")
     link.up = bool(flags & IFF_UP)
     link.mtu, link.txqlen, link.master, link.peer = (
-        _U32.unpack(found.get(kind, bytes(4)))[0] for kind in (IFLA_MTU, IFLA_TXQLEN, IFLA_MASTER, IFLA_LINK))
+        _U32.unpack(found.get(kind, bytes(4)))[0] for kind in (IFLA_MTU, IFLA_TXQLEN, IFLA_MASTER, IFLA_LINK)
+    )
     return link
 
 

@@ -79,8 +79,15 @@ def _call(function: object, subject: str, *arguments: object) -> int:
 
 # ---- namespaces ------------------------------------------------------------------------------------------------
 
-_NAMESPACE_FLAGS = (("mount", CLONE_NEWNS), ("uts", CLONE_NEWUTS), ("ipc", CLONE_NEWIPC), ("net", CLONE_NEWNET),
-                    ("pid", CLONE_NEWPID), ("cgroup", CLONE_NEWCGROUP), ("user", CLONE_NEWUSER))
+_NAMESPACE_FLAGS = (
+    ("mount", CLONE_NEWNS),
+    ("uts", CLONE_NEWUTS),
+    ("ipc", CLONE_NEWIPC),
+    ("net", CLONE_NEWNET),
+    ("pid", CLONE_NEWPID),
+    ("cgroup", CLONE_NEWCGROUP),
+    ("user", CLONE_NEWUSER),
+)
 
 
 def namespace_words(flags: int) -> str:
@@ -112,8 +119,13 @@ def clone3(flags: int, cgroup: int = -1) -> int:
     Arguments: flags (int), CLONE_NEW* for the child; cgroup (int), open directory of the cgroup v2 in which the child
     begins its life, or -1 for the caller's. Returns: the child's pid in the parent, 0 in the child.
     """
-    tell("clone3(2)", lambda *_: f"unshare {namespace_words(flags)} --fork".replace("  ", " ") +
-         (f"   # in cgroup {described(cgroup)}" if cgroup >= 0 else ""))
+    tell(
+        "clone3(2)",
+        lambda *_: (
+            f"unshare {namespace_words(flags)} --fork".replace("  ", " ")
+            + (f"   # in cgroup {described(cgroup)}" if cgroup >= 0 else "")
+        ),
+    )
     sys.stdout.flush()
     return _call(lib.clone3, namespace_words(flags), flags, cgroup)
 
@@ -121,9 +133,19 @@ def clone3(flags: int, cgroup: int = -1) -> int:
 # ---- mounts ----------------------------------------------------------------------------------------------------
 
 _PROPAGATION = ((MS_SHARED, "shared"), (MS_SLAVE, "slave"), (MS_PRIVATE, "private"), (MS_UNBINDABLE, "unbindable"))
-_OPTION_WORDS = ((MS_RDONLY, "ro"), (MS_NOSUID, "nosuid"), (MS_NODEV, "nodev"), (MS_NOEXEC, "noexec"),
-                 (MS_SYNCHRONOUS, "sync"), (MS_DIRSYNC, "dirsync"), (MS_NOATIME, "noatime"), (MS_MANDLOCK, "mand"),
-                 (MS_NODIRATIME, "nodiratime"), (MS_RELATIME, "relatime"), (MS_STRICTATIME, "strictatime"))
+_OPTION_WORDS = (
+    (MS_RDONLY, "ro"),
+    (MS_NOSUID, "nosuid"),
+    (MS_NODEV, "nodev"),
+    (MS_NOEXEC, "noexec"),
+    (MS_SYNCHRONOUS, "sync"),
+    (MS_DIRSYNC, "dirsync"),
+    (MS_NOATIME, "noatime"),
+    (MS_MANDLOCK, "mand"),
+    (MS_NODIRATIME, "nodiratime"),
+    (MS_RELATIME, "relatime"),
+    (MS_STRICTATIME, "strictatime"),
+)
 
 
 def _mount_line(source: str, target: str, filesystemtype: str, mountflags: int, data: str) -> str:
@@ -146,8 +168,15 @@ def mount(source: str, target: str, filesystemtype: str, mountflags: int, data: 
     """mount(2): mount, bind, remount or change the propagation of `target`, as `mountflags` (MS_*) say."""
     tell("mount(2)", _mount_line, source, target, filesystemtype, mountflags, data)
     try:
-        _call(lib.mount, "", os.fsencode(source), os.fsencode(target), filesystemtype.encode(), mountflags,
-              os.fsencode(data))
+        _call(
+            lib.mount,
+            "",
+            os.fsencode(source),
+            os.fsencode(target),
+            filesystemtype.encode(),
+            mountflags,
+            os.fsencode(data),
+        )
     except KernelError as error:
         subject = f"{filesystemtype or source} on {shown(target)}"
         raise failure("mount", f"{subject} ({data})" if data else subject, error.errno) from None
@@ -166,6 +195,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 # ---- files -----------------------------------------------------------------------------------------------------
+
 
 def openat2(dirfd: int, pathname: str, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """openat2(2): open `pathname` below `dirfd`; `resolve` (RESOLVE_*) says how far names and links may lead.
@@ -228,8 +258,10 @@ def mkfifo(pathname: str, mode: int) -> None:
 
 def fchownat(dirfd: int, pathname: str, owner: int, group: int) -> None:
     """fchownat(2): give a file another owner and group; -1 leaves one as it is."""
-    tell("fchownat(2)", lambda *_: f"chown {owner if owner >= 0 else ''}{f':{group}' if group >= 0 else ''} "
-         + below(dirfd, pathname))
+    tell(
+        "fchownat(2)",
+        lambda *_: f"chown {owner if owner >= 0 else ''}{f':{group}' if group >= 0 else ''} " + below(dirfd, pathname),
+    )
     try:
         os.chown(pathname, owner, group, dir_fd=None if dirfd == AT_FDCWD else dirfd)
     except OSError as reason:
@@ -272,6 +304,7 @@ def below(dirfd: int, pathname: str) -> str:
 
 # ---- names -----------------------------------------------------------------------------------------------------
 
+
 def sethostname(name: str) -> None:
     """sethostname(2): the name of this uts namespace."""
     tell("sethostname(2)", "hostname {}", quoted(name))
@@ -286,10 +319,16 @@ def setdomainname(name: str) -> None:
 
 # ---- rights ----------------------------------------------------------------------------------------------------
 
+
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2): the three sets of this thread, each an integer with bit N for capability N."""
-    tell("capset(2)", "capsh --eff={:#x} --prm={:#x} --inh={:#x}   # capset has no exact twin in the shell",
-         effective, permitted, inheritable)
+    tell(
+        "capset(2)",
+        "capsh --eff={:#x} --prm={:#x} --inh={:#x}   # capset has no exact twin in the shell",
+        effective,
+        permitted,
+        inheritable,
+    )
     _call(lib.capset, "", effective, permitted, inheritable)
 
 
@@ -326,8 +365,10 @@ def _prctl_line(option: str, *arguments: object) -> str:
 
 def setgroups(groups: list[int]) -> None:
     """setgroups(2): the supplementary groups."""
-    tell("setgroups(2)", lambda *_: f"setpriv --groups={','.join(map(str, groups))}" if groups
-         else "setpriv --clear-groups")
+    tell(
+        "setgroups(2)",
+        lambda *_: f"setpriv --groups={','.join(map(str, groups))}" if groups else "setpriv --clear-groups",
+    )
     _rights(os.setgroups, "setgroups", groups)
 
 
@@ -353,8 +394,24 @@ def _rights(function: object, name: str, *arguments: object) -> None:
 # ---- processes -------------------------------------------------------------------------------------------------
 
 #: The resource limits by the names that prlimit(1) and config.json give them, in the order of their numbers.
-RESOURCES = ("cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending",
-             "msgqueue", "nice", "rtprio", "rttime")
+RESOURCES = (
+    "cpu",
+    "fsize",
+    "data",
+    "stack",
+    "core",
+    "rss",
+    "nproc",
+    "nofile",
+    "memlock",
+    "as",
+    "locks",
+    "sigpending",
+    "msgqueue",
+    "nice",
+    "rtprio",
+    "rttime",
+)
 RLIM_INFINITY = 2**64 - 1
 
 
@@ -415,8 +472,13 @@ def attach_device_program(instructions: bytes, cgroup: int) -> None:
 
     Arguments: instructions (bytes), eight for each; cgroup (int), the open directory of the cgroup.
     """
-    tell("bpf(2)", lambda *_: f"bpftool cgroup attach {described(cgroup)} cgroup_device id ...   "
-         f"# a program of {len(instructions) // 8} instructions")
+    tell(
+        "bpf(2)",
+        lambda *_: (
+            f"bpftool cgroup attach {described(cgroup)} cgroup_device id ...   "
+            f"# a program of {len(instructions) // 8} instructions"
+        ),
+    )
     program = _call(lib.bpf_load_device_program, "BPF_PROG_LOAD", instructions, len(instructions) // 8)
     try:
         _call(lib.bpf_attach_device_program, f"BPF_PROG_ATTACH to {described(cgroup)}", program, cgroup)

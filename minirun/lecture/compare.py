@@ -36,8 +36,14 @@ class Finding:
 
     def as_data(self) -> dict[str, str]:
         """For JSON."""
-        return {"name": self.name, "aspect": self.aspect, "verdict": self.verdict, "A": self.a, "B": self.b,
-                "reason": self.reason}
+        return {
+            "name": self.name,
+            "aspect": self.aspect,
+            "verdict": self.verdict,
+            "A": self.a,
+            "B": self.b,
+            "reason": self.reason,
+        }
 
 
 def compare(a: Observation, b: Observation) -> dict[str, list[Finding]]:
@@ -48,8 +54,9 @@ def compare(a: Observation, b: Observation) -> dict[str, list[Finding]]:
     found = {}
     for topic in a["topics"]:
         if topic in b["topics"]:
-            comparison = Comparison(topic, Vocabulary(a["about"], b["about"], topic),
-                                    Vocabulary(b["about"], a["about"], topic))
+            comparison = Comparison(
+                topic, Vocabulary(a["about"], b["about"], topic), Vocabulary(b["about"], a["about"], topic)
+            )
             found[topic] = list(comparison.things(a["topics"][topic], b["topics"][topic]))
             for finding in found[topic]:
                 if finding.verdict != SAME:
@@ -70,11 +77,18 @@ class Comparison:
 
     def things(self, a: Things, b: Things) -> Iterator[Finding]:
         """Findings about all things, in the order of A."""
-        names_a, names_b = ({plain(name): name for name in side} for plain, side in
-                            ((self.plain_a, a), (self.plain_b, b)))
-        partners = {**{name: name for name in names_a if name in names_b}, **_pairs(*(
-            [name for name, raw in names.items() if isinstance(side[raw], dict)]
-            for names, side in ((names_a, a), (names_b, b))))}
+        names_a, names_b = (
+            {plain(name): name for name in side} for plain, side in ((self.plain_a, a), (self.plain_b, b))
+        )
+        partners = {
+            **{name: name for name in names_a if name in names_b},
+            **_pairs(
+                *(
+                    [name for name, raw in names.items() if isinstance(side[raw], dict)]
+                    for names, side in ((names_a, a), (names_b, b))
+                )
+            ),
+        }
         for name, raw in names_a.items():
             if name in partners:
                 raw_b = names_b[partners[name]]
@@ -109,14 +123,21 @@ class Comparison:
         return a == b or self.plain_a(a) == self.plain_b(b)
 
     def _alone(self, name: str, thing: Any, verdict: str) -> Iterator[Finding]:
-        lines = thing if isinstance(thing, list) else [SEPARATOR.join(sorted(thing))] if isinstance(thing, frozenset) \
+        lines = (
+            thing
+            if isinstance(thing, list)
+            else [SEPARATOR.join(sorted(thing))]
+            if isinstance(thing, frozenset)
             else [_worded(thing)]
+        )
         for line in lines:
             yield self._finding(name, "", verdict, (line, "") if verdict == ONLY_A else ("", line))
 
     def _members(self, name: str, a: frozenset[str], b: frozenset[str]) -> Iterator[Finding]:
-        plain_a, plain_b = ({member if member in other else plain(member): member for member in sorted(side)}
-                            for plain, side, other in ((self.plain_a, a, b), (self.plain_b, b, a)))
+        plain_a, plain_b = (
+            {member if member in other else plain(member): member for member in sorted(side)}
+            for plain, side, other in ((self.plain_a, a, b), (self.plain_b, b, a))
+        )
         for member in plain_a.keys() & plain_b.keys():
             yield self._finding(name, "", SAME, (plain_a[member], plain_b[member]))
         more = SEPARATOR.join(raw for member, raw in plain_a.items() if member not in plain_b)
@@ -125,8 +146,10 @@ class Comparison:
             yield self._finding(name, "", DIFFERENT if more and less else ONLY_A if more else ONLY_B, (more, less))
 
     def _lines(self, name: str, a: list[str], b: list[str]) -> Iterator[Finding]:
-        plain_a, plain_b = ([line if line in other else plain(line) for line in side]
-                            for plain, side, other in ((self.plain_a, a, b), (self.plain_b, b, a)))
+        plain_a, plain_b = (
+            [line if line in other else plain(line) for line in side]
+            for plain, side, other in ((self.plain_a, a, b), (self.plain_b, b, a))
+        )
         matcher = SequenceMatcher(None, plain_a, plain_b, autojunk=False)
         blocks = matcher.get_opcodes()
         gone = [plain_a[place] for word, start, end, _, _ in blocks if word != "equal" for place in range(start, end)]
@@ -140,8 +163,9 @@ class Comparison:
                 continue
             for place in [place for place in left if plain_a[place] in moved]:
                 there = plain_b.index(plain_a[place])
-                yield self._finding(name, reasons.PLACE, DIFFERENT,
-                                    (f"{place + 1}: {a[place]}", f"{there + 1}: {b[there]}"))
+                yield self._finding(
+                    name, reasons.PLACE, DIFFERENT, (f"{place + 1}: {a[place]}", f"{there + 1}: {b[there]}")
+                )
             left = [place for place in left if plain_a[place] not in moved]
             right = [place for place in right if plain_b[place] not in moved]
             while left and right and _alike(plain_a[left[0]], plain_b[right[0]]):

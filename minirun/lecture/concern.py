@@ -43,8 +43,10 @@ def parse(saved: str) -> Ruleset:
 
 def telling(rules: Ruleset) -> Ruleset:
     """The lines that say something: a chain of iptables itself accepts what no rule decides, and may not exist yet."""
-    told = {(table, chain): [line for line in lines if line != f"-P {chain} ACCEPT"]
-            for (table, chain), lines in rules.items()}
+    told = {
+        (table, chain): [line for line in lines if line != f"-P {chain} ACCEPT"]
+        for (table, chain), lines in rules.items()
+    }
     return {place: lines for place, lines in told.items() if lines}
 
 
@@ -92,8 +94,14 @@ def concerning(rules: Ruleset, container: Container) -> Ruleset:
     return found
 
 
-def _concerns(line: str, container: Container, rules: Ruleset,  # noqa: PLR0913
-              table: str, family: str, for_all: bool) -> bool:
+def _concerns(  # noqa: PLR0913
+    line: str,
+    container: Container,
+    rules: Ruleset,
+    table: str,
+    family: str,
+    for_all: bool,
+) -> bool:
     named = container.named_by(line)
     if named is not None or not for_all:
         return bool(named)

@@ -19,15 +19,57 @@ if TYPE_CHECKING:
     #: Name of a thing → its properties.
     Items = dict[str, dict[str, str]]
 
-FLAGS = ("UP", "BROADCAST", "DEBUG", "LOOPBACK", "POINTOPOINT", "NOTRAILERS", "RUNNING", "NOARP", "PROMISC",
-         "ALLMULTI", "MASTER", "SLAVE", "MULTICAST", "PORTSEL", "AUTOMEDIA", "DYNAMIC", "LOWER_UP", "DORMANT", "ECHO")
-ADDRESS_FLAGS = ("secondary", "nodad", "optimistic", "dadfailed", "home", "deprecated", "tentative", "permanent",
-                 "mngtmpaddr", "noprefixroute", "autojoin", "stable-privacy")
+FLAGS = (
+    "UP",
+    "BROADCAST",
+    "DEBUG",
+    "LOOPBACK",
+    "POINTOPOINT",
+    "NOTRAILERS",
+    "RUNNING",
+    "NOARP",
+    "PROMISC",
+    "ALLMULTI",
+    "MASTER",
+    "SLAVE",
+    "MULTICAST",
+    "PORTSEL",
+    "AUTOMEDIA",
+    "DYNAMIC",
+    "LOWER_UP",
+    "DORMANT",
+    "ECHO",
+)
+ADDRESS_FLAGS = (
+    "secondary",
+    "nodad",
+    "optimistic",
+    "dadfailed",
+    "home",
+    "deprecated",
+    "tentative",
+    "permanent",
+    "mngtmpaddr",
+    "noprefixroute",
+    "autojoin",
+    "stable-privacy",
+)
 ROUTE_FLAGS = ("dead", "pervasive", "onlink", "offload", "linkdown", "unresolved", "trap")
 SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 TABLES = {253: "default", 254: "main", 255: "local"}
-TYPES = ("unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit",
-         "throw", "nat")
+TYPES = (
+    "unspec",
+    "unicast",
+    "local",
+    "broadcast",
+    "anycast",
+    "multicast",
+    "blackhole",
+    "unreachable",
+    "prohibit",
+    "throw",
+    "nat",
+)
 PROTOCOLS = {0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
 PREFERENCES = {0: "medium", 1: "high", 3: "low"}
 FAMILIES = {2: "inet", 10: "inet6"}
@@ -36,15 +78,45 @@ FOREVER = 0xFFFFFFFF
 TENTATIVE, NOARP = 0x40, 0x40
 
 #: What `ip -d link` prints for every link: its word → the attribute of the message.
-LINK = {"mtu": "MTU", "qdisc": "QDISC", "state": "OPERSTATE", "mode": "LINKMODE", "group": "GROUP", "qlen": "TXQLEN",
-        "link": "ADDRESS", "brd": "BROADCAST", "promiscuity": "PROMISCUITY", "allmulti": "ALLMULTI",
-        "minmtu": "MIN_MTU", "maxmtu": "MAX_MTU", "numtxqueues": "NUM_TX_QUEUES", "numrxqueues": "NUM_RX_QUEUES",
-        "gso_max_size": "GSO_MAX_SIZE", "gso_max_segs": "GSO_MAX_SEGS", "gro_max_size": "GRO_MAX_SIZE",
-        "tso_max_size": "TSO_MAX_SIZE", "tso_max_segs": "TSO_MAX_SEGS", "carrier": "CARRIER",
-        "protodown": "PROTO_DOWN", "alias": "IFALIAS", "link-netnsid": "LINK_NETNSID"}
+LINK = {
+    "mtu": "MTU",
+    "qdisc": "QDISC",
+    "state": "OPERSTATE",
+    "mode": "LINKMODE",
+    "group": "GROUP",
+    "qlen": "TXQLEN",
+    "link": "ADDRESS",
+    "brd": "BROADCAST",
+    "promiscuity": "PROMISCUITY",
+    "allmulti": "ALLMULTI",
+    "minmtu": "MIN_MTU",
+    "maxmtu": "MAX_MTU",
+    "numtxqueues": "NUM_TX_QUEUES",
+    "numrxqueues": "NUM_RX_QUEUES",
+    "gso_max_size": "GSO_MAX_SIZE",
+    "gso_max_segs": "GSO_MAX_SEGS",
+    "gro_max_size": "GRO_MAX_SIZE",
+    "tso_max_size": "TSO_MAX_SIZE",
+    "tso_max_segs": "TSO_MAX_SEGS",
+    "carrier": "CARRIER",
+    "protodown": "PROTO_DOWN",
+    "alias": "IFALIAS",
+    "link-netnsid": "LINK_NETNSID",
+}
 #: Of bridges and their ports everything is taken but what ticks, counts, or numbers the ports in order of arrival.
-FLEETING = ("TIMER", "_N_LEARNED", "N_GROUPS", "QUERIER_STATE", "EHT_HOSTS_CNT", "ROOT_PORT", "BRPORT_ID", "BRPORT_NO",
-            "DESIGNATED_PORT", "TOPOLOGY_CHANGE", "CONFIG_PENDING")
+FLEETING = (
+    "TIMER",
+    "_N_LEARNED",
+    "N_GROUPS",
+    "QUERIER_STATE",
+    "EHT_HOSTS_CNT",
+    "ROOT_PORT",
+    "BRPORT_ID",
+    "BRPORT_NO",
+    "DESIGNATED_PORT",
+    "TOPOLOGY_CHANGE",
+    "CONFIG_PENDING",
+)
 
 
 class Netspace:
@@ -75,8 +147,11 @@ class Netspace:
         return {name: self._link(link) for name, link in self.links.items() if only is None or name in only}
 
     def _link(self, link: Any) -> dict[str, str]:
-        found = {word: str(link.get_attr(f"IFLA_{name}")) for word, name in LINK.items()
-                 if link.get_attr(f"IFLA_{name}") is not None}
+        found = {
+            word: str(link.get_attr(f"IFLA_{name}"))
+            for word, name in LINK.items()
+            if link.get_attr(f"IFLA_{name}") is not None
+        }
         found["flags"] = _flags(link["flags"], FLAGS)
         found["mode"] = "dormant" if found.get("mode") == "1" else "default"
         inet6 = (link.get_nested("IFLA_AF_SPEC", "AF_INET6")) or None
@@ -110,11 +185,14 @@ class Netspace:
             local = address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS")
             lives = address.get_attr("IFA_CACHEINFO") or {}
             flags = address.get_attr("IFA_FLAGS")
-            words = {"scope": SCOPES.get(address["scope"], str(address["scope"])),
-                     "brd": address.get_attr("IFA_BROADCAST"), "label": address.get_attr("IFA_LABEL"),
-                     "flags": _flags((address["flags"] if flags is None else flags) & ~TENTATIVE, ADDRESS_FLAGS),
-                     "valid_lft": "forever" if lives.get("ifa_valid") == FOREVER else "limited",
-                     "preferred_lft": "forever" if lives.get("ifa_preferred") == FOREVER else "limited"}
+            words = {
+                "scope": SCOPES.get(address["scope"], str(address["scope"])),
+                "brd": address.get_attr("IFA_BROADCAST"),
+                "label": address.get_attr("IFA_LABEL"),
+                "flags": _flags((address["flags"] if flags is None else flags) & ~TENTATIVE, ADDRESS_FLAGS),
+                "valid_lft": "forever" if lives.get("ifa_valid") == FOREVER else "limited",
+                "preferred_lft": "forever" if lives.get("ifa_preferred") == FOREVER else "limited",
+            }
             if address.get_attr("IFA_ADDRESS") != local:
                 words["peer"] = address.get_attr("IFA_ADDRESS")
             if only is None or name in only:
@@ -144,7 +222,8 @@ class Netspace:
                 continue
             how = "permanent" if state & 0x80 else "failed" if state & 0x21 else "learned"
             found[f"{name} {neighbour.get_attr('NDA_DST')}"] = _present(
-                {"lladdr": neighbour.get_attr("NDA_LLADDR"), "state": how})
+                {"lladdr": neighbour.get_attr("NDA_LLADDR"), "state": how}
+            )
         return found
 
 
@@ -161,10 +240,16 @@ def _rtnetlink() -> Iterator[Any]:
 
 
 def _route(route: Any) -> dict[str, str]:
-    words = {"type": TYPES[route["type"]], "via": route.get_attr("RTA_GATEWAY"), "src": route.get_attr("RTA_PREFSRC"),
-             "proto": PROTOCOLS.get(route["proto"], str(route["proto"])),
-             "scope": SCOPES.get(route["scope"], str(route["scope"])), "metric": route.get_attr("RTA_PRIORITY"),
-             "flags": _flags(route["flags"] & 0x7F, ROUTE_FLAGS), "tos": route["tos"] or None}
+    words = {
+        "type": TYPES[route["type"]],
+        "via": route.get_attr("RTA_GATEWAY"),
+        "src": route.get_attr("RTA_PREFSRC"),
+        "proto": PROTOCOLS.get(route["proto"], str(route["proto"])),
+        "scope": SCOPES.get(route["scope"], str(route["scope"])),
+        "metric": route.get_attr("RTA_PRIORITY"),
+        "flags": _flags(route["flags"] & 0x7F, ROUTE_FLAGS),
+        "tos": route["tos"] or None,
+    }
     if route["family"] == 10:
         words["pref"] = PREFERENCES.get(route.get_attr("RTA_PREF"))
     for hop in route.get_attr("RTA_MULTIPATH") or ():

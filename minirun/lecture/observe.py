@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 
 NETWORK_TOPICS = ("links", "addresses", "routes", "neighbours", "ports", "rules", "sysctls")
 PROCESS_TOPICS: dict[str, Callable[[int], Things]] = {
-    "files": process_facts.files, "namespaces": process_facts.namespaces, "mounts": process_facts.mounts,
-    "rights": process_facts.rights, "limits": process_facts.limits}
+    "files": process_facts.files,
+    "namespaces": process_facts.namespaces,
+    "mounts": process_facts.mounts,
+    "rights": process_facts.rights,
+    "limits": process_facts.limits,
+}
 #: All that can be compared, in the order in which it is shown: from the wire up to the process.
 TOPICS = (*NETWORK_TOPICS, *PROCESS_TOPICS)
 PATIENCE = 3  # seconds: duplicate address detection of IPv6 takes two
@@ -69,8 +73,17 @@ def _observe(subject: Subject, topics: set[str]) -> Observation:
     for topic, look in PROCESS_TOPICS.items():
         if topic in seen:
             seen[topic] = look(pid)
-    return {"about": {"word": subject.word, "engine": subject.engine, "id": subject.id, "pid": pid,
-                      "hostname": _host_name(pid), "cables": cables}, "topics": seen}
+    return {
+        "about": {
+            "word": subject.word,
+            "engine": subject.engine,
+            "id": subject.id,
+            "pid": pid,
+            "hostname": _host_name(pid),
+            "cables": cables,
+        },
+        "topics": seen,
+    }
 
 
 def settled_netspace() -> Netspace:
@@ -87,14 +100,19 @@ def settled_netspace() -> Netspace:
     return netspace
 
 
-def _take_network(seen: dict[str, Things], netspace: Netspace, prefix: str, links: list[str] | None,
-                  cables: list[dict] | None) -> None:
+def _take_network(
+    seen: dict[str, Things], netspace: Netspace, prefix: str, links: list[str] | None, cables: list[dict] | None
+) -> None:
     """Add what one namespace says, about all its links or about some, under names with a prefix."""
     readers: dict[str, Callable[[], Any]] = {
-        "links": lambda: netspace.described_links(links), "addresses": lambda: netspace.addresses(links),
-        "routes": lambda: netspace.routes(links), "neighbours": lambda: netspace.neighbours(links),
-        "ports": lambda: netspace.ports(links), "sysctls": lambda: sysctls.read(links),
-        "rules": lambda: _rules(cables)}
+        "links": lambda: netspace.described_links(links),
+        "addresses": lambda: netspace.addresses(links),
+        "routes": lambda: netspace.routes(links),
+        "neighbours": lambda: netspace.neighbours(links),
+        "ports": lambda: netspace.ports(links),
+        "sysctls": lambda: sysctls.read(links),
+        "rules": lambda: _rules(cables),
+    }
     for topic, reader in readers.items():
         if topic in seen:
             seen[topic].update({f"{prefix}{name}": thing for name, thing in reader().items()})
@@ -117,7 +135,8 @@ def _rules(cables: list[dict] | None) -> Things:
             container = concern.Container(
                 [link for cable in cables for link in (cable["cable"], cable["bridge"]) if link],
                 [address for cable in cables for address in cable["addresses"]],
-                [network for cable in cables for network in cable["networks"]])
+                [network for cable in cables for network in cable["networks"]],
+            )
             rules = concern.concerning(rules, container)
         found.update({f"{mark}{table} {chain}": lines for (table, chain), lines in concern.telling(rules).items()})
     return found
@@ -131,19 +150,29 @@ def _cables(own: Netspace, host: Netspace, name: str, pid: int) -> list[dict[str
     far_name = host.names.get(link.get_attr("IFLA_LINK") or 0, "")
     far = host.links.get(far_name)
     number = host.number_of(pid)  # another host's container may have a link with the same two numbers
-    if far is None or number is None \
-            or (far.get_attr("IFLA_LINK"), far.get_attr("IFLA_LINK_NETNSID")) != (link["index"], number):
+    if (
+        far is None
+        or number is None
+        or (far.get_attr("IFLA_LINK"), far.get_attr("IFLA_LINK_NETNSID")) != (link["index"], number)
+    ):
         return []
     bridge = host.names.get(far.get_attr("IFLA_MASTER") or 0, "")
-    return [{
-        "interface": name, "mac": link.get_attr("IFLA_ADDRESS"), "random": _is_random(pid, name),
-        "addresses": [words.split()[2] for words in own.addresses([name])],
-        "cable": far_name, "cable mac": far.get_attr("IFLA_ADDRESS"), "bridge": bridge,
-        "bridge mac": host.links[bridge].get_attr("IFLA_ADDRESS") if bridge else "",
-        "bridge number": host.links[bridge]["index"] if bridge else 0,
-        "host": os.stat("/proc/self/ns/net").st_ino,
-        "networks": [words.split()[2] for words in host.addresses([bridge])] if bridge else [],
-        "numbering": _numbering(link["index"], far["index"], host)}]
+    return [
+        {
+            "interface": name,
+            "mac": link.get_attr("IFLA_ADDRESS"),
+            "random": _is_random(pid, name),
+            "addresses": [words.split()[2] for words in own.addresses([name])],
+            "cable": far_name,
+            "cable mac": far.get_attr("IFLA_ADDRESS"),
+            "bridge": bridge,
+            "bridge mac": host.links[bridge].get_attr("IFLA_ADDRESS") if bridge else "",
+            "bridge number": host.links[bridge]["index"] if bridge else 0,
+            "host": os.stat("/proc/self/ns/net").st_ino,
+            "networks": [words.split()[2] for words in host.addresses([bridge])] if bridge else [],
+            "numbering": _numbering(link["index"], far["index"], host),
+        }
+    ]
 
 
 def _numbering(near: int, far: int, host: Netspace) -> str:

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
 ETC = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 LARGEST = 1 << 20  # bytes of a file: whoever wrote more into /etc/hosts wants to keep us busy
-SETS = {"CapInh": "inheritable", "CapPrm": "permitted", "CapEff": "effective", "CapBnd": "bounding",
-        "CapAmb": "ambient"}
+SETS = {
+    "CapInh": "inheritable",
+    "CapPrm": "permitted",
+    "CapEff": "effective",
+    "CapBnd": "bounding",
+    "CapAmb": "ambient",
+}
 SECCOMP = {"0": "off", "1": "strict", "2": "filter"}
 UNLIMITED_V1 = 1 << 62  # v1 prints the largest number of whole pages
 
@@ -49,8 +54,11 @@ def files(pid: int) -> Facts:
             continue
         try:
             facts = os.fstat(fd)
-            found[f"{path} itself"] = {"mode": f"{stat.filemode(facts.st_mode)}", "owner": f"{facts.st_uid}",
-                                       "group": f"{facts.st_gid}"}
+            found[f"{path} itself"] = {
+                "mode": f"{stat.filemode(facts.st_mode)}",
+                "owner": f"{facts.st_uid}",
+                "group": f"{facts.st_gid}",
+            }
             text = contents(fd) if stat.S_ISREG(facts.st_mode) else b"(no file)"
         finally:
             os.close(fd)
@@ -88,8 +96,7 @@ def mounts(pid: int) -> Facts:
         while name in found:
             number += 1
             name = f"{point} #{number}"
-        found[name] = {"type": kind, "source": source, "root": root,
-                       "propagation": " ".join(propagation) or "private"}
+        found[name] = {"type": kind, "source": source, "root": root, "propagation": " ".join(propagation) or "private"}
         found[f"{name} options"] = frozenset(options.split(","))
         found[f"{name} super"] = frozenset(super_options.strip().split(","))
     return found
@@ -100,8 +107,11 @@ def rights(pid: int) -> Facts:
     status = dict(line.split(":", 1) for line in procfs.read(f"/proc/{pid}/status").splitlines())
     words = {name: text.split() for name, text in status.items()}
     found: Facts = {SETS[name]: _capability_names(int(status[name], 16)) for name in SETS}
-    found["user"] = {"uid": " ".join(words["Uid"]), "gid": " ".join(words["Gid"]),
-                     "groups": " ".join(sorted(words["Groups"], key=int))}
+    found["user"] = {
+        "uid": " ".join(words["Uid"]),
+        "gid": " ".join(words["Gid"]),
+        "groups": " ".join(sorted(words["Groups"], key=int)),
+    }
     found["no_new_privs"] = {"is": "on" if words["NoNewPrivs"] == ["1"] else "off"}
     mode = (words.get("Seccomp") or ["0"])[0]
     found["seccomp"] = {"is": SECCOMP.get(mode, mode), "filters": (words.get("Seccomp_filters") or ["0"])[0]}

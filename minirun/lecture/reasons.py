@@ -117,8 +117,10 @@ limits  devices            which device nodes may be used: type, major:minor, re
 limits  cgroup             its place in the tree
 limits  *                  a limit of its cgroup
 """
-MEANINGS = {(topic, word.replace("_", " ") if "'" in word else word): meaning for topic, word, meaning in
-            (line.split(None, 2) for line in MEANINGS_TEXT.strip().splitlines())}
+MEANINGS = {
+    (topic, word.replace("_", " ") if "'" in word else word): meaning
+    for topic, word, meaning in (line.split(None, 2) for line in MEANINGS_TEXT.strip().splitlines())
+}
 
 
 def reason(finding: Finding, engines: tuple[str, str]) -> str:
@@ -131,6 +133,12 @@ def reason(finding: Finding, engines: tuple[str, str]) -> str:
         for topic, pattern, why in KNOWN:
             if topic == finding.topic and re.search(pattern, text):
                 return f"{why} ({DOCUMENT})"
-    words = (finding.aspect, finding.name, finding.name.rpartition(".")[2], finding.name.rpartition(" ")[2],
-             finding.name.partition(" ")[0], "*")
+    words = (
+        finding.aspect,
+        finding.name,
+        finding.name.rpartition(".")[2],
+        finding.name.rpartition(" ")[2],
+        finding.name.partition(" ")[0],
+        "*",
+    )
     return next(MEANINGS[finding.topic, word] for word in words if (finding.topic, word) in MEANINGS)

@@ -27,7 +27,7 @@ def read(wanted: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
     """
     found = {}
     for path in _files(TOP):
-        parts = path[len("/proc/sys/"):].split("/")
+        parts = path[len("/proc/sys/") :].split("/")
         # net/ipv4/conf/eth0/forwarding: one directory for each link
         of_link = parts[3] if len(parts) == 5 and parts[2] in ("conf", "neigh") else ""
         if wanted is not None and of_link not in ("", "all", *wanted):

@@ -58,13 +58,17 @@ def _ensure_images(image: str) -> None:
     if subject.ask_docker("version", "--format", "{{.Server.Version}}").code:
         raise MinirunError("docker: " + subject.first_line(subject.ask_docker("version").err))
     if subject.ask_docker("image", "inspect", image).code:
-        raise MinirunError(f"docker has no image {image}",
-                           hint=f"`docker pull {image}`, or `docker import FILE {image}`")
+        raise MinirunError(
+            f"docker has no image {image}", hint=f"`docker pull {image}`, or `docker import FILE {image}`"
+        )
     try:
         Images(f"{places.data}/images").find(image)
     except NoSuchImage:
-        raise MinirunError(f"minirun has no image {image}", hint=f"`docker create --name x {image}; docker export x "
-                           f"> x.tar; docker rm x; minirun import x.tar {image}`") from None
+        raise MinirunError(
+            f"minirun has no image {image}",
+            hint=f"`docker create --name x {image}; docker export x "
+            f"> x.tar; docker rm x; minirun import x.tar {image}`",
+        ) from None
 
 
 def _start_docker(words: list[str], label: str) -> subject.Subject:
@@ -89,8 +93,10 @@ def _running(word: str) -> subject.Subject:
         return subject.find(word)
     except MinirunError as error:
         engine, _, _ = word.partition(":")
-        raise MinirunError(f"{engine}: the container ended before it could be looked at",
-                           hint="give it a command that stays, such as `sleep 60`") from error
+        raise MinirunError(
+            f"{engine}: the container ended before it could be looked at",
+            hint="give it a command that stays, such as `sleep 60`",
+        ) from error
 
 
 def _remove(label: str) -> None:

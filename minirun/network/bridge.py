@@ -40,8 +40,21 @@ class Bridge:
     address itself. `.binding` (str), the host's address on which ports are published when none is named.
     """
 
-    __slots__ = ("binding", "gateway", "gateway6", "hairpin", "icc", "internal", "masquerade", "mtu", "name", "pool",
-                 "pool6", "prefix", "silent")
+    __slots__ = (
+        "binding",
+        "gateway",
+        "gateway6",
+        "hairpin",
+        "icc",
+        "internal",
+        "masquerade",
+        "mtu",
+        "name",
+        "pool",
+        "pool6",
+        "prefix",
+        "silent",
+    )
 
     def __init__(self, name: str, pool: Pool, pool6: Pool | None = None) -> None:
         self.name, self.pool, self.pool6 = name, pool, pool6
@@ -79,7 +92,8 @@ def of_record(record: dict, *, hairpin: bool = False) -> Bridge:
     bridge.gateway = aux.get("DefaultGatewayIPv4", bridge.gateway)
     if bridge.pool6:
         bridge.gateway6 = (record["IPAM"]["Config"][1].get("AuxiliaryAddresses") or {}).get(
-            "DefaultGatewayIPv6", bridge.gateway6)
+            "DefaultGatewayIPv6", bridge.gateway6
+        )
     return bridge
 
 
@@ -130,8 +144,9 @@ def _ensure_addresses(netlink: Socket, bridge: Bridge, link: rtnetlink.Link) -> 
         netlink.do(rtnetlink.del_address(link, *present[0]))
     if bridge.pool6:
         set_sysctl(f"ipv6/conf/{bridge.name}/disable_ipv6", "0")
-        present += [(address, prefix) for index, address, prefix in rtnetlink.addresses6(netlink)
-                    if index == link.index]
+        present += [
+            (address, prefix) for index, address, prefix in rtnetlink.addresses6(netlink) if index == link.index
+        ]
     for address, prefix, broadcast in bridge.addresses():
         if (address, prefix) not in present:
             netlink.do(rtnetlink.new_address(link, address, prefix, broadcast))

@@ -82,10 +82,10 @@ def _everything() -> Message:
 def _question(side: int, packed: bytes) -> Message:
     """All entries with this address on one side of the answers; the kernel compares the fields that the flags name."""
     reply = _nest(_CTA_TUPLE_REPLY, _nest(_CTA_TUPLE_IP, attribute(side, packed)))
-    flags = (attribute(_CTA_FILTER_ORIG_FLAGS, struct.pack("=I", 0))
-             + attribute(_CTA_FILTER_REPLY_FLAGS, struct.pack("=I", side)))  # bit 0 source, bit 1 destination
-    return Message("IPCTNL_MSG_CT_GET", _GET, NLM_F_REQUEST | NLM_F_DUMP,
-                   _HEADER + reply + _nest(_CTA_FILTER, flags))
+    flags = attribute(_CTA_FILTER_ORIG_FLAGS, struct.pack("=I", 0)) + attribute(
+        _CTA_FILTER_REPLY_FLAGS, struct.pack("=I", side)
+    )  # bit 0 source, bit 1 destination
+    return Message("IPCTNL_MSG_CT_GET", _GET, NLM_F_REQUEST | NLM_F_DUMP, _HEADER + reply + _nest(_CTA_FILTER, flags))
 
 
 def _delete(netlink: Socket, entry: dict[int, bytes], words: str) -> None:

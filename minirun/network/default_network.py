@@ -43,10 +43,15 @@ def plan(run: str, settings: Settings, others: Sequence[dict]) -> dict:
     except EngineError as error:
         raise EngineError(f'Error creating default "bridge" network: {error}') from None
     record = definitions.new(
-        "bridge", "bridge", EnableIPv6=settings.ipv6,
-        IPAM={"Driver": "default", "Options": None, "Config": configs}, Options=_options(settings))
-    record.update({"Bridge": bridges.NAME, "Pools": used, "Configured": [], "Host": stamps.host(),
-                   "Settings": settings.given})
+        "bridge",
+        "bridge",
+        EnableIPv6=settings.ipv6,
+        IPAM={"Driver": "default", "Options": None, "Config": configs},
+        Options=_options(settings),
+    )
+    record.update(
+        {"Bridge": bridges.NAME, "Pools": used, "Configured": [], "Host": stamps.host(), "Settings": settings.given}
+    )
     for key in ("Id", "Created", "MAC"):  # it is the same network, and perhaps the same link
         if key in before:
             record[key] = before[key]
@@ -82,8 +87,11 @@ def _config(settings: Settings, before: dict, others: Sequence[dict]) -> dict:
         config = {"Subnet": str(candidates[pools.free_one(candidates, 0, taken)])}
     if settings.fixed_cidr:
         _subnet(settings.fixed_cidr)
-        config = {"Subnet": config["Subnet"], "IPRange": settings.fixed_cidr,
-                  **{key: config[key] for key in ("Gateway",) if key in config}}
+        config = {
+            "Subnet": config["Subnet"],
+            "IPRange": settings.fixed_cidr,
+            **{key: config[key] for key in ("Gateway",) if key in config},
+        }
     if settings.default_gateway:
         config["AuxiliaryAddresses"] = {"DefaultGatewayIPv4": settings.default_gateway}
     return config
@@ -91,8 +99,10 @@ def _config(settings: Settings, before: dict, others: Sequence[dict]) -> dict:
 
 def _config6(settings: Settings) -> dict:
     if not settings.fixed_cidr_v6:
-        raise EngineError("IPv6 is enabled for the default bridge, but no subnet is configured. Specify an IPv6 subnet "
-                          "using --fixed-cidr-v6")
+        raise EngineError(
+            "IPv6 is enabled for the default bridge, but no subnet is configured. Specify an IPv6 subnet "
+            "using --fixed-cidr-v6"
+        )
     config: dict = {"Subnet": str(_subnet(settings.fixed_cidr_v6))}
     if settings.default_gateway_v6:
         config["AuxiliaryAddresses"] = {"DefaultGatewayIPv6": settings.default_gateway_v6}
@@ -110,9 +120,14 @@ def _subnet(text: str) -> Subnet:
 
 def _options(settings: Settings) -> dict:
     masquerade = settings.ip_masq and settings.iptables
-    return {f"{OPTION}default_bridge": "true", f"{OPTION}enable_icc": _word(settings.icc),
-            f"{OPTION}enable_ip_masquerade": _word(masquerade), f"{OPTION}host_binding_ipv4": settings.ip,
-            f"{OPTION}name": bridges.NAME, MTU_OPTION: str(settings.mtu)}
+    return {
+        f"{OPTION}default_bridge": "true",
+        f"{OPTION}enable_icc": _word(settings.icc),
+        f"{OPTION}enable_ip_masquerade": _word(masquerade),
+        f"{OPTION}host_binding_ipv4": settings.ip,
+        f"{OPTION}name": bridges.NAME,
+        MTU_OPTION: str(settings.mtu),
+    }
 
 
 def _word(yes: bool) -> str:

@@ -21,17 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PREDEFINED = ("bridge", "host", "none", "default")
-_SWARM = ('This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
-          "swarm and try again.")
+_SWARM = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
+    "swarm and try again."
+)
 
 
 def new(name: str, driver: str, **words: object) -> dict:
     """A record with Docker's keys in Docker's order; words say what differs from the plainest network."""
     record: dict = {
-        "Name": name, "Id": os.urandom(32).hex(), "Created": _now(), "Scope": "local", "Driver": driver,
-        "EnableIPv6": False, "IPAM": {"Driver": "default", "Options": None, "Config": []}, "Internal": False,
-        "Attachable": False, "Ingress": False, "ConfigFrom": {"Network": ""}, "ConfigOnly": False, "Containers": {},
-        "Options": {}, "Labels": {}}
+        "Name": name,
+        "Id": os.urandom(32).hex(),
+        "Created": _now(),
+        "Scope": "local",
+        "Driver": driver,
+        "EnableIPv6": False,
+        "IPAM": {"Driver": "default", "Options": None, "Config": []},
+        "Internal": False,
+        "Attachable": False,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": {},
+        "Options": {},
+        "Labels": {},
+    }
     record.update(words)
     return record
 
@@ -52,9 +66,15 @@ def of_wish(wish: dict, others: Sequence[dict], hand_out: Callable[..., Subnet])
     check_name(name, others)
     check_driver(wish)
     ipam_wish = wish.get("IPAM") or {}
-    record = new(name, "bridge", EnableIPv6=bool(wish.get("EnableIPv6")), Internal=bool(wish.get("Internal")),
-                 Attachable=bool(wish.get("Attachable")), Options=dict(wish.get("Options") or {}),
-                 Labels=dict(wish.get("Labels") or {}))
+    record = new(
+        name,
+        "bridge",
+        EnableIPv6=bool(wish.get("EnableIPv6")),
+        Internal=bool(wish.get("Internal")),
+        Attachable=bool(wish.get("Attachable")),
+        Options=dict(wish.get("Options") or {}),
+        Labels=dict(wish.get("Labels") or {}),
+    )
     record["IPAM"]["Options"] = dict(ipam_wish.get("Options") or {})
     _allocate(record, ipam_wish.get("Config") or [], others, hand_out)
     record["Bridge"] = record["Options"].get(f"{OPTION}name") or f"br-{record['Id'][:12]}"
@@ -92,6 +112,7 @@ def check_driver(wish: dict) -> None:
 
 # ---- subnets ----------------------------------------------------------------------------------------------------
 
+
 def _allocate(record: dict, configs: Sequence[dict], others: Sequence[dict], hand_out: Callable[..., Subnet]) -> None:
     """Fill in IPAM.Config, Pools and Configured."""
     for config in configs:
@@ -109,8 +130,9 @@ def _allocate(record: dict, configs: Sequence[dict], others: Sequence[dict], han
         else:
             _check_overlap(given, taken)
         for config in given:
-            shown.append({key: config[key] for key in ("Subnet", "IPRange", "Gateway", "AuxiliaryAddresses")
-                          if config.get(key)})
+            shown.append(
+                {key: config[key] for key in ("Subnet", "IPRange", "Gateway", "AuxiliaryAddresses") if config.get(key)}
+            )
             used.append(effective(config))
     if len(four) > 1 or len(six) > 1:
         raise EngineError("bridge driver doesn't support multiple subnets")
@@ -166,13 +188,15 @@ def effective(config: dict) -> dict:
 
 # ---- what the bridge driver looks at ----------------------------------------------------------------------------
 
+
 def check_options(options: dict) -> None:
     """`-o`: those that we know must make sense; others are kept and mean nothing. Errors: EngineError."""
     for word in ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4"):
         value = options.get(f"{OPTION}{word}", "true")
         if not bridges.is_true(value) and value not in ("0", "f", "F", "FALSE", "false", "False"):
-            raise EngineError(f"failed to parse {OPTION}{word} value: {value} "
-                              f'(strconv.ParseBool: parsing "{value}": invalid syntax)')
+            raise EngineError(
+                f'failed to parse {OPTION}{word} value: {value} (strconv.ParseBool: parsing "{value}": invalid syntax)'
+            )
     address = options.get(f"{OPTION}host_binding_ipv4", "0.0.0.0")
     if not _is_address(address):
         raise EngineError(f"failed to parse {OPTION}host_binding_ipv4 value: {address} (nil ip)")
@@ -210,8 +234,10 @@ def _check_conflicts(record: dict, others: Sequence[dict]) -> None:
         elif _overlap(record["Pools"], other["Pools"]):
             why = "networks have overlapping IPv4"
         if why:
-            raise EngineError(f"cannot create network {record['Id']} ({record['Bridge']}): conflicts with network "
-                              f"{other['Id']} ({other['Bridge']}): {why}")
+            raise EngineError(
+                f"cannot create network {record['Id']} ({record['Bridge']}): conflicts with network "
+                f"{other['Id']} ({other['Bridge']}): {why}"
+            )
 
 
 def _overlap(ours: Sequence[dict], theirs: Sequence[dict]) -> bool:

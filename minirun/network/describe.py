@@ -13,10 +13,14 @@ def network(of: Network, endpoints: Iterable[tuple[str, dict]] = ()) -> dict:
     """A network as `docker network inspect` shows it. Arguments: endpoints, (container's name, endpoint) of each."""
     containers = {
         endpoint["ContainerID"]: {
-            "Name": name, "EndpointID": endpoint["EndpointID"], "MacAddress": endpoint["MacAddress"],
+            "Name": name,
+            "EndpointID": endpoint["EndpointID"],
+            "MacAddress": endpoint["MacAddress"],
             "IPv4Address": _with_prefix(endpoint, "IPAddress", "IPPrefixLen"),
-            "IPv6Address": _with_prefix(endpoint, "GlobalIPv6Address", "GlobalIPv6PrefixLen")}
-        for name, endpoint in endpoints}
+            "IPv6Address": _with_prefix(endpoint, "GlobalIPv6Address", "GlobalIPv6PrefixLen"),
+        }
+        for name, endpoint in endpoints
+    }
     shown = of.shown()
     last = {key: shown.pop(key) for key in ("Options", "Labels")}
     return {**shown, "Containers": containers, **last}
@@ -40,7 +44,8 @@ def endpoint(of: dict | None, wish: dict | None = None) -> dict:
         **{key: known.get(key, "") for key in ("IPv6Gateway", "GlobalIPv6Address")},
         "GlobalIPv6PrefixLen": known.get("GlobalIPv6PrefixLen", 0),
         "MacAddress": known.get("MacAddress", ""),
-        "DriverOpts": wanted.get("DriverOpts")}
+        "DriverOpts": wanted.get("DriverOpts"),
+    }
 
 
 def ports(exposed: Iterable[str], mappings: Iterable[dict]) -> dict[str, list[dict[str, str]] | None]:

@@ -55,13 +55,20 @@ def host_resolv_conf(path: str = "/etc/resolv.conf", resolved: str = RESOLVED) -
 
 # ---- /etc/hostname and /etc/hosts ------------------------------------------------------------------------------
 
+
 def hostname(name: str) -> str:
     """/etc/hostname."""
     return f"{name}\n"
 
 
-def hosts(own: Iterable[tuple[str, str]], extra: Sequence[str] = (), *, domain: str = "", gateway: str = "",
-          links: Iterable[tuple[str, str]] = ()) -> str:
+def hosts(
+    own: Iterable[tuple[str, str]],
+    extra: Sequence[str] = (),
+    *,
+    domain: str = "",
+    gateway: str = "",
+    links: Iterable[tuple[str, str]] = (),
+) -> str:
     """/etc/hosts, in Docker's order: the standard lines, --add-host, --link, then the container itself on each network.
 
     Arguments: own, (address, host name) for each network; extra, "NAME:ADDRESS" as given to --add-host, where the
@@ -86,8 +93,9 @@ def own_line(address: str, name: str, domain: str = "") -> str:
 def hosts_without(text: str, names: Iterable[str]) -> str:
     """/etc/hosts without the lines that say no more than one of these names, whatever the address."""
     ends = tuple(f"\t{name}" for name in names)
-    return "".join(line for line in text.splitlines(keepends=True)
-                   if line.startswith("#") or not line.rstrip("\n").endswith(ends))
+    return "".join(
+        line for line in text.splitlines(keepends=True) if line.startswith("#") or not line.rstrip("\n").endswith(ends)
+    )
 
 
 def hosts_renewed(text: str, address: str, name: str) -> str:
@@ -106,6 +114,7 @@ def hosts_of_host_network(text: str, extra: Sequence[str] = (), *, gateway: str 
 
 
 # ---- /etc/resolv.conf ------------------------------------------------------------------------------------------
+
 
 class Wishes:
     """What --dns, --dns-search and --dns-option say: `.servers`, `.search`, `.options`, each a list of str."""
@@ -128,8 +137,11 @@ def resolv_conf(host: str, wishes: Wishes, *, ipv6: bool = False) -> str:
     """
     if not wishes:
         return _without_unreachable(host, ipv6)
-    return _written(wishes.servers or nameservers(host), wishes.search or _words_after(host, "search"),
-                    wishes.options or _words_after(host, "options"))
+    return _written(
+        wishes.servers or nameservers(host),
+        wishes.search or _words_after(host, "search"),
+        wishes.options or _words_after(host, "options"),
+    )
 
 
 def resolv_conf_of_user_network(text: str) -> str:
@@ -141,8 +153,11 @@ def resolv_conf_of_user_network(text: str) -> str:
     options = _words_after(text, "options")
     if not any(option.startswith("ndots") for option in options):
         options = [*options, "ndots:0"]
-    return _written([NAME_SERVICE, *(server for server in nameservers(text) if ":" in server)],
-                    _words_after(text, "search"), options)
+    return _written(
+        [NAME_SERVICE, *(server for server in nameservers(text) if ":" in server)],
+        _words_after(text, "search"),
+        options,
+    )
 
 
 def resolv_conf_of_host_network(host: str, wishes: Wishes) -> str:
@@ -207,6 +222,7 @@ def _reachable(words: list[str], ipv6: bool) -> bool:
 
 
 # ---- what the name service takes from it -----------------------------------------------------------------------
+
 
 def forwarders(host: str, wishes: Wishes) -> list[tuple[str, bool]]:
     """The servers that the name service of a user-defined network asks: (address, whether from the host's namespace).

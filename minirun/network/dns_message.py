@@ -96,15 +96,15 @@ def _read_question(message: bytes, query: Query) -> int:
     while length := _byte(message, offset):
         if length > LABEL or offset + length + 2 - HEADER.size > NAME:
             raise Malformed
-        labels.append(message[offset + 1:offset + 1 + length])
+        labels.append(message[offset + 1 : offset + 1 + length])
         offset += 1 + length
     offset += 1
-    rest = message[offset:offset + 4]
+    rest = message[offset : offset + 4]
     if len(rest) < 4:
         if len(rest) == 1:
             raise Malformed
         rest = rest[:2].ljust(4, b"\0")
-    query.name = message[HEADER.size:offset]
+    query.name = message[HEADER.size : offset]
     query.question = query.name + rest
     query.type = rest[0] << 8 | rest[1]
     text = b".".join(labels)
@@ -149,6 +149,7 @@ def _skip_name(message: bytes, offset: int) -> int:
 
 # ---- answers ---------------------------------------------------------------------------------------------------
 
+
 def complaint(query: Query) -> bytes:
     """The answer to what cannot be answered."""
     flags = query.flags & ~(AA | RCODE) | QR | query.complaint
@@ -187,6 +188,7 @@ def name(text: str) -> bytes:
 
 # ---- what others answer ----------------------------------------------------------------------------------------
 
+
 def answers(message: bytes, query: Query, number: int) -> bool:
     """Whether a message is an answer to this query, which was sent on with this number instead of its own.
 
@@ -199,7 +201,7 @@ def answers(message: bytes, query: Query, number: int) -> bool:
         return False
     if not questions:
         return bool(flags & RCODE)
-    return message[HEADER.size:HEADER.size + len(query.question)].lower() == query.question.lower()
+    return message[HEADER.size : HEADER.size + len(query.question)].lower() == query.question.lower()
 
 
 def renumbered(message: bytes, number: int) -> bytes:

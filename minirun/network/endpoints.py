@@ -46,6 +46,7 @@ def connect(network: Network, container: str, netns: str | int, wish: dict | Non
 
 # ---- reserve ----------------------------------------------------------------------------------------------------
 
+
 def reserve(network: Network, container: str, wish: dict | None = None, *, interface: str = "eth0") -> dict:
     """Take addresses for a container, and name and numbers for its cable: all that can be known before it exists.
 
@@ -55,9 +56,18 @@ def reserve(network: Network, container: str, wish: dict | None = None, *, inter
     """
     wish = {key: value for key, value in (wish or {}).items() if value}
     endpoint: dict = {
-        "Network": network.name, "NetworkID": network.id, "EndpointID": os.urandom(32).hex(), "ContainerID": container,
-        "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0, "MacAddress": ""}
+        "Network": network.name,
+        "NetworkID": network.id,
+        "EndpointID": os.urandom(32).hex(),
+        "ContainerID": container,
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "MacAddress": "",
+    }
     if not network.has_bridge:
         return endpoint
     check_wish(network, wish)
@@ -69,9 +79,14 @@ def reserve(network: Network, container: str, wish: dict | None = None, *, inter
             raise NoSuchNetwork(network.name) from None
         number = veth.take_numbers(queue.fd, 2)
     _pull_out_old_cables(network.directory)
-    endpoint.update(Gateway=bridge.gateway, IPPrefixLen=bridge.subnet.prefix,
-                    Interface=interface.replace("eth", bridge.prefix, 1), InterfaceIndex=number, Bridge=bridge.name,
-                    HostInterface=cable)
+    endpoint.update(
+        Gateway=bridge.gateway,
+        IPPrefixLen=bridge.subnet.prefix,
+        Interface=interface.replace("eth", bridge.prefix, 1),
+        InterfaceIndex=number,
+        Bridge=bridge.name,
+        HostInterface=cable,
+    )
     if bridge.pool6:
         endpoint.update(IPv6Gateway=bridge.gateway6, GlobalIPv6PrefixLen=bridge.pool6.subnet.prefix)
     return endpoint
@@ -81,8 +96,9 @@ def check_wish(network: Network, wish: dict) -> None:
     """Only where the user chose the subnet he may choose an address. Errors: EngineError."""
     configured = network.record["Configured"]
     if wish.get("IPv4Address") and 4 not in configured or wish.get("IPv6Address") and 6 not in configured:
-        raise EngineError("user specified IP address is supported only when connecting to networks with user "
-                          "configured subnets")
+        raise EngineError(
+            "user specified IP address is supported only when connecting to networks with user configured subnets"
+        )
 
 
 def _reserve_addresses(network: Network, endpoint: dict, wish: dict, cable: str) -> None:
@@ -109,19 +125,22 @@ def _reserve_addresses(network: Network, endpoint: dict, wish: dict, cable: str)
 
 
 def _none_left(network: Network, version: int) -> str:
-    raise EngineError(f"no available IPv{version} addresses on this network's address pools: "
-                      f"{network.name} ({network.id})")
+    raise EngineError(
+        f"no available IPv{version} addresses on this network's address pools: {network.name} ({network.id})"
+    )
 
 
 def _from_mac(pool: ipam.Pool, mac: str) -> str:
     """On the default bridge the MAC makes the last 48 bits of the IPv6 address."""
     if pool.subnet.prefix > 80:
-        raise EngineError(f"Cannot self generate an IPv6 address on network {pool.subnet}: At least 48 host bits are "
-                          "needed.")
+        raise EngineError(
+            f"Cannot self generate an IPv6 address on network {pool.subnet}: At least 48 host bits are needed."
+        )
     return ipam.address_of(pool.subnet.first + int(mac.replace(":", ""), 16), pool.subnet.family)
 
 
 # ---- plug -------------------------------------------------------------------------------------------------------
+
 
 def plug(network: Network, endpoint: dict, netns: str | int, *, default_route: bool = True) -> None:
     """Lay the cable of a reserved endpoint.
@@ -173,6 +192,7 @@ def _path_of(netns: str | int) -> str:
 
 
 # ---- disconnect -------------------------------------------------------------------------------------------------
+
 
 def disconnect(run: str, endpoint: dict, *, unplug: bool = False) -> None:
     """Take a container off a network; fine when it is off already.

@@ -55,6 +55,7 @@ def command(*words: str) -> list[str]:
 
 # ---- what there is, and what is to be ---------------------------------------------------------------------------
 
+
 class Plan:
     """The rules of the kernel as they will be, and `.changes`, the way there.
 
@@ -141,6 +142,7 @@ def read() -> Plan:
 
 # ---- changes ----------------------------------------------------------------------------------------------------
 
+
 def apply(changes: Iterable[Change]) -> None:
     """Make changes, all in one call. Errors: MinirunError with iptables' own complaint; nothing is left then.
 
@@ -152,8 +154,11 @@ def apply(changes: Iterable[Change]) -> None:
     tables = list(dict.fromkeys(rule.table for _, rule in changes))
     lines = []
     for table in tables:
-        lines += [f"*{table}", *(" ".join([action, rule.chain, *rule.words]) for action, rule in changes
-                                 if rule.table == table), "COMMIT"]
+        lines += [
+            f"*{table}",
+            *(" ".join([action, rule.chain, *rule.words]) for action, rule in changes if rule.table == table),
+            "COMMIT",
+        ]
     told = [" ".join(rule.argv(action)) for action, rule in changes]
     done = process.run_script(["iptables-restore", "--noflush", "--wait"], "\n".join(lines) + "\n", told)
     if done.code == 0:
@@ -214,10 +219,12 @@ def ensure_usable() -> None:
     if Plan(process.run([f"iptables-{other}-save"], check=False).out).ours():
         raise MinirunError(
             f"iptables is {version.strip()}, but there are rules of ours in iptables-{other}",
-            hint=f"take them away: iptables-{other}-save | grep -v MINIRUN | iptables-{other}-restore")
+            hint=f"take them away: iptables-{other}-save | grep -v MINIRUN | iptables-{other}-restore",
+        )
 
 
 # ---- the lock ---------------------------------------------------------------------------------------------------
+
 
 class writing:
     """Change rules: `with writing(run): plan = read(); ...; apply(plan.changes)`. Holds the networks' lock.

@@ -35,8 +35,14 @@ _BRIDGE_FILTER = "/proc/sys/net/bridge"
 _NF_CALL = "bridge/bridge-nf-call-iptables"
 
 
-def lay(networks: Sequence[Network], settings: Settings, counter: int, *, needed: Sequence[Network] = (),
-        afresh: bool = False) -> list[MinirunError]:
+def lay(
+    networks: Sequence[Network],
+    settings: Settings,
+    counter: int,
+    *,
+    needed: Sequence[Network] = (),
+    afresh: bool = False,
+) -> list[MinirunError]:
     """Have bridges and rules of these networks in the kernel; what is there already stays.
 
     Arguments: networks, all there are, in the order in which their rules are to be made; counter (int), open file with
@@ -71,8 +77,9 @@ def lay(networks: Sequence[Network], settings: Settings, counter: int, *, needed
     return failures
 
 
-def _make_bridges(netlink: Socket, networks: Sequence[Network], needed: Sequence[Network], counter: int,
-                  undo: Undo) -> tuple[list[Network], list[MinirunError]]:
+def _make_bridges(
+    netlink: Socket, networks: Sequence[Network], needed: Sequence[Network], counter: int, undo: Undo
+) -> tuple[list[Network], list[MinirunError]]:
     laid, failures = [], []
     for network in networks:
         mine: Undo = []
@@ -124,8 +131,10 @@ def _plug_ports_in(netlink: Socket, network: Network) -> None:
 def _have_bridged_packets_filtered(run: str) -> None:
     """Packets from port to port of a bridge never reach iptables by themselves; br_netfilter hands them over."""
     if not os.path.exists(f"/proc/sys/net/{_NF_CALL}"):
-        raise MinirunError("cannot restrict inter-container communication: please ensure that br_netfilter kernel "
-                           "module is loaded", hint="modprobe br_netfilter")
+        raise MinirunError(
+            "cannot restrict inter-container communication: please ensure that br_netfilter kernel module is loaded",
+            hint="modprobe br_netfilter",
+        )
     traces.set_sysctl(run, _NF_CALL, "1")
 
 

@@ -93,6 +93,7 @@ class Pool:
 
 # The caller of these holds the lock on the networks; `directory` (str) is where a network keeps its address files.
 
+
 def reserve(directory: str, pool: Pool, owner: str, note: str) -> str | None:
     """The lowest free address, now the owner's; None when all are taken.
 

@@ -29,9 +29,11 @@ class Leftover:
 
     def __str__(self) -> str:
         whose = f"container {self.owner[:12]}, which is gone" if self.owner else "nobody"
-        return {"address": f"address {self.address} is held for {whose}",
-                "cable": f"link {self.cable} remains of {whose}",
-                "rules": f"firewall rules of an endpoint remain of {whose}"}[self.kind]
+        return {
+            "address": f"address {self.address} is held for {whose}",
+            "cable": f"link {self.cable} remains of {whose}",
+            "rules": f"firewall rules of an endpoint remain of {whose}",
+        }[self.kind]
 
 
 def leftovers(run: str, live_ids: Container[str]) -> list[Leftover]:
@@ -48,8 +50,11 @@ def leftovers(run: str, live_ids: Container[str]) -> list[Leftover]:
         found += _rules(directory, live_ids)  # first: an address that is free again must not be a published one
         with store.lock(f"{run}/networks/ifindex"):  # nobody is half-way through signing a reservation
             held = ipam.reservations(directory) if os.path.isdir(directory) else []
-        found += [Leftover(f"{directory}/{address}", owner, address, cable) for address, owner, cable in held
-                  if owner not in live_ids]
+        found += [
+            Leftover(f"{directory}/{address}", owner, address, cable)
+            for address, owner, cable in held
+            if owner not in live_ids
+        ]
         for cable in store.names(f"{directory}/cables"):
             if veth.exists(cable):
                 owner = ipam.owner_of(f"{directory}/cables", cable)[0]

@@ -37,7 +37,8 @@ def create(place: Place, wish: dict) -> Network:
         present = in_order(place, default)
         others = [network.record for network in door.kept(place.data, place.run)] + [default.record]
         record = definitions.of_wish(
-            wish, others, lambda ipv6: pools.hand_out(place.run, place.settings, others, ipv6=ipv6))
+            wish, others, lambda ipv6: pools.hand_out(place.run, place.settings, others, ipv6=ipv6)
+        )
         network = Network(place.run, {**record, "Data": place.data}, place.settings)
         try:
             foundation.lay([*present, network], place.settings, queue.fd, needed=[network])
@@ -57,8 +58,9 @@ def remove(place: Place, network: Network) -> None:
     store.make_directory(f"{place.run}/networks")
     with step(f"remove the network {network.name}"), store.lock(f"{place.run}/networks/ifindex"):
         if os.path.isdir(network.directory) and ipam.reservations(network.directory):
-            raise EngineError(f"error while removing network: network {network.name} id {network.id} has active "
-                              "endpoints")
+            raise EngineError(
+                f"error while removing network: network {network.name} id {network.id} has active endpoints"
+            )
         store.discard(f"{place.data}/networks/{network.id}.json")
         foundation.take_down(network, place.settings)
         clear_orphans(place)
@@ -76,8 +78,9 @@ def lay_all(place: Place, *, needed: Network | None = None, afresh: bool = False
         clear_orphans(place)
         networks = in_order(place, default)
         must = [network for network in networks if network.id == (needed or default).id]
-        return foundation.lay(networks, place.settings, queue.fd, needed=must,
-                              afresh=afresh or "Before" in default.record)
+        return foundation.lay(
+            networks, place.settings, queue.fd, needed=must, afresh=afresh or "Before" in default.record
+        )
 
 
 def in_order(place: Place, default: Network) -> list[Network]:
@@ -86,8 +89,11 @@ def in_order(place: Place, default: Network) -> list[Network]:
     With them go those of another data root that are laid by way of the same exec root: their rules are looked after
     too.
     """
-    found = {network.id: network for network in laid(place) + door.kept(place.data, place.run, place.settings)
-             if network.has_bridge and not network.is_default}
+    found = {
+        network.id: network
+        for network in laid(place) + door.kept(place.data, place.run, place.settings)
+        if network.has_bridge and not network.is_default
+    }
     return [*(found[identity] for identity in sorted(found)), default]
 
 
@@ -116,8 +122,11 @@ def reload(place: Place) -> list[MinirunError]:
 
 def orphans(place: Place) -> list[Network]:
     """Networks of this data root over whose making or removing somebody was killed. The caller holds the lock."""
-    return [network for network in laid(place) if network.record.get("Data") == place.data
-            and not os.path.exists(f"{place.data}/networks/{network.id}.json")]
+    return [
+        network
+        for network in laid(place)
+        if network.record.get("Data") == place.data and not os.path.exists(f"{place.data}/networks/{network.id}.json")
+    ]
 
 
 def clear_orphans(place: Place) -> None:

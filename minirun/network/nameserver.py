@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         def name_of(self, address: bytes) -> str:
             """The name of whoever has an address; "" when nobody has."""
 
+
 #: So long (seconds) may an answer be remembered; long, since a resolver in a container seldom remembers anything.
 TTL = 600
 #: An answer that is none: say nothing.
@@ -85,7 +86,7 @@ def _readings(text: str) -> Iterator[tuple[str, str]]:
     yield text, ""
     end = text.rfind(".")
     while end >= 0:
-        yield text[:end], text[end + 1:]
+        yield text[:end], text[end + 1 :]
         end = text.rfind(".", 0, end)
 
 

@@ -47,10 +47,34 @@ DEFAULT = "bridge"
 #: Docker's drivers by the names of the networks that are always there.
 PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
 
-__all__ = ["DEFAULT", "PATIENCE", "PREDEFINED", "Leftover", "Network", "check_wish", "clear", "clear_orphans",
-           "connect", "create", "disconnect", "ensure", "ensure_default", "every", "find", "leftovers",
-           "loopback_only", "loopback_without_ipv6", "orphans", "plug", "release_all", "reload", "remove", "reserve",
-           "reset", "set_default_route"]
+__all__ = [
+    "DEFAULT",
+    "PATIENCE",
+    "PREDEFINED",
+    "Leftover",
+    "Network",
+    "check_wish",
+    "clear",
+    "clear_orphans",
+    "connect",
+    "create",
+    "disconnect",
+    "ensure",
+    "ensure_default",
+    "every",
+    "find",
+    "leftovers",
+    "loopback_only",
+    "loopback_without_ipv6",
+    "orphans",
+    "plug",
+    "release_all",
+    "reload",
+    "remove",
+    "reserve",
+    "reset",
+    "set_default_route",
+]
 
 
 class Network:
@@ -131,8 +155,9 @@ class Network:
         return bool(stamp.get("BridgeIndex")) and stamp["BridgeIndex"] == veth.number_of(self.record["Bridge"])
 
 
-_PRIVATE = frozenset(("Bridge", "Pools", "Configured", "Host", "BridgeIndex", "MAC", "Settings", "Foreign", "Data",
-                      "Before"))
+_PRIVATE = frozenset(
+    ("Bridge", "Pools", "Configured", "Host", "BridgeIndex", "MAC", "Settings", "Foreign", "Data", "Before")
+)
 
 
 def _queue(run: str) -> store.lock:
@@ -140,6 +165,7 @@ def _queue(run: str) -> store.lock:
 
 
 # ---- finding ----------------------------------------------------------------------------------------------------
+
 
 def find(data: str, run: str, word: str, settings: Settings | None = None) -> Network:
     """The network that a word means: its name, its ID, or the beginning of its ID.
@@ -149,8 +175,11 @@ def find(data: str, run: str, word: str, settings: Settings | None = None) -> Ne
     if word in (DEFAULT, "default"):
         return default(data, run, settings)
     found = list(every(data, run, settings))
-    for matches in ([one for one in found if one.id == word], [one for one in found if one.name == word],
-                    [one for one in found if word and one.id.startswith(word)]):
+    for matches in (
+        [one for one in found if one.id == word],
+        [one for one in found if one.name == word],
+        [one for one in found if word and one.id.startswith(word)],
+    ):
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -178,8 +207,9 @@ def default(data: str, run: str, settings: Settings | None = None) -> Network:
 
         store.make_directory(f"{run}/networks/{DEFAULT}/cables")
         with _queue(run):
-            record = _remembered_default(run, settings) \
-                or default_network.plan(run, settings or Settings(), list(_kept(data)))
+            record = _remembered_default(run, settings) or default_network.plan(
+                run, settings or Settings(), list(_kept(data))
+            )
     return Network(run, record, settings)
 
 
@@ -202,8 +232,12 @@ def _kept(data: str) -> Iterator[dict]:
 
         store.make_directory(directory)
         for name in ("host", "none"):
-            store.reserve(f"{directory}/{name}.json", store.dumps(definitions.new(
-                name, PREDEFINED[name], IPAM={"Driver": "default", "Options": None, "Config": []})))
+            store.reserve(
+                f"{directory}/{name}.json",
+                store.dumps(
+                    definitions.new(name, PREDEFINED[name], IPAM={"Driver": "default", "Options": None, "Config": []})
+                ),
+            )
         names = store.names(directory)
     for name in names:
         if name.endswith(".json"):
@@ -214,6 +248,7 @@ def _kept(data: str) -> Iterator[dict]:
 
 
 # ---- laying -----------------------------------------------------------------------------------------------------
+
 
 def ensure_default(run: str, data: str = "", settings: Settings | None = None) -> Network:
     """The network `bridge`, with minirun0 and its firewall rules in place. Arguments and errors: see `ensure`."""
@@ -243,6 +278,7 @@ def is_in_place(network: Network, settings: Settings) -> bool:
 
 
 # ---- the verbs --------------------------------------------------------------------------------------------------
+
 
 def create(data: str, run: str, wish: dict, settings: Settings | None = None) -> Network:
     """Make a network, and lay it.

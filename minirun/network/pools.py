@@ -53,8 +53,10 @@ def free_one(pools: Sequence[Subnet], start: int, taken: Iterable[Subnet], *, ip
         pool = pools[place]
         if pool.family == family and not any(pool.overlaps(other) for other in occupied):
             return place
-    raise EngineError(f"could not find an available, non-overlapping IPv{6 if ipv6 else 4} address pool among the "
-                      "defaults to assign to the network")
+    raise EngineError(
+        f"could not find an available, non-overlapping IPv{6 if ipv6 else 4} address pool among the "
+        "defaults to assign to the network"
+    )
 
 
 def of_records(records: Iterable[dict]) -> list[Subnet]:
@@ -91,6 +93,8 @@ def used_by_host(netlink: Socket) -> list[Subnet]:
     taken = [Subnet(f"{address}/{prefix}") for address, prefix in rtnetlink.connected_subnets(netlink)]
     taken += [Subnet(server) for server in dns.nameservers(dns.read("/etc/resolv.conf")) if ":" not in server]
     docker = rtnetlink.find_link(netlink, "docker0")
-    return taken + [Subnet(f"{address}/{prefix}") for index, address, prefix in rtnetlink.addresses(netlink)
-                    if docker and index == docker.index]
-
+    return taken + [
+        Subnet(f"{address}/{prefix}")
+        for index, address, prefix in rtnetlink.addresses(netlink)
+        if docker and index == docker.index
+    ]

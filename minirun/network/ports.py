@@ -51,8 +51,9 @@ class Wish:
         self.proto, self.port, self.address, self.first, self.last = proto, port, address, first, last or first
 
 
-def publish(network: Network, endpoint: dict, wishes: Iterable[Wish], settings: Settings,
-            held: Container[tuple] = ()) -> tuple[list[dict], list[_socket.socket]]:
+def publish(
+    network: Network, endpoint: dict, wishes: Iterable[Wish], settings: Settings, held: Container[tuple] = ()
+) -> tuple[list[dict], list[_socket.socket]]:
     """Publish ports of a container that is plugged in, or is about to be.
 
     Arguments: endpoint, see `networks.reserve`; held, ports (see `key`) to which a socket of the container's monitor is
@@ -84,8 +85,11 @@ def withdraw(run: str, owner: str, mappings: Iterable[dict] | None, endpoint: di
     Arguments: owner (str), its ID; mappings, None when they are not known: then they are looked for; endpoint, where it
     was published, if that stays: with an endpoint that goes, its rules have gone.
     """
-    held = [mapping for mapping in (every(run, owner) if mappings is None else mappings)
-            if allocator.owner_of(_place(run, mapping), mapping["HostPort"])[0] == owner]
+    held = [
+        mapping
+        for mapping in (every(run, owner) if mappings is None else mappings)
+        if allocator.owner_of(_place(run, mapping), mapping["HostPort"])[0] == owner
+    ]
     if not held:
         return
     with step("take the published ports back"), firewall.writing(run) as lock:
@@ -141,10 +145,14 @@ def _rules(mapping: dict) -> list[Rule]:
     others = "" if mapping["Hairpin"] else f"! -i {bridge} "
     arriving = f"-p {proto} -m {proto} --dport"
     made = [
-        Rule("nat", MINIRUN, f"{outside}{others}{arriving} {mapping['HostPort']} -j DNAT "
-                             f"--to-destination {inside}:{port}"),
+        Rule(
+            "nat",
+            MINIRUN,
+            f"{outside}{others}{arriving} {mapping['HostPort']} -j DNAT --to-destination {inside}:{port}",
+        ),
         Rule("filter", MINIRUN, f"-d {inside}/32 ! -i {bridge} -o {bridge} {arriving} {port} -j ACCEPT"),
-        Rule("nat", "POSTROUTING", f"-s {inside}/32 -d {inside}/32 {arriving} {port} -j MASQUERADE")]
+        Rule("nat", "POSTROUTING", f"-s {inside}/32 -d {inside}/32 {arriving} {port} -j MASQUERADE"),
+    ]
     if proto == "sctp":  # a veth leaves its check sums to a hardware that is not there
         made.append(Rule("mangle", "POSTROUTING", f"-p sctp -m sctp --sport {port} -j CHECKSUM --checksum-fill"))
     return made
@@ -156,8 +164,13 @@ def _sides(wish: Wish, bridge: Bridge, endpoint: dict) -> Iterator[dict]:
     Without an address it is the host's any, and with IPv4's also IPv6's: the proxy there leads to the container's IPv4
     address, unless it has an IPv6 address of its own.
     """
-    common = {"Proto": wish.proto, "HostPort": 0, "ContainerPort": wish.port, "Bridge": bridge.name,
-              "Hairpin": bridge.hairpin}
+    common = {
+        "Proto": wish.proto,
+        "HostPort": 0,
+        "ContainerPort": wish.port,
+        "Bridge": bridge.name,
+        "Hairpin": bridge.hairpin,
+    }
     address = wish.address or bridge.binding
     if ":" not in address:
         yield {**common, "HostIP": address, "ContainerIP": endpoint["IPAddress"]}
@@ -188,8 +201,7 @@ def canonical(address: str) -> str:
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-def _map(run: str, owner: str, mapping: dict, wanted: tuple[int, int],
-         held: Container[tuple]) -> _socket.socket | None:
+def _map(run: str, owner: str, mapping: dict, wanted: tuple[int, int], held: Container[tuple]) -> _socket.socket | None:
     """Reserve a port of the host for a mapping, which learns it, and bind a socket to it unless it is `held`.
 
     When any port would do and the one that came out is in use by a program of the host, the next one is tried.

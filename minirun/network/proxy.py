@@ -155,8 +155,9 @@ class Proxy:
 
     def words(self) -> list[str]:
         """For each door all that is to be known of it, in one word."""
-        return ["/".join(map(str, (fd, *door.key(), *door.target, int(door.served))))
-                for fd, door in self.doors.items()]
+        return [
+            "/".join(map(str, (fd, *door.key(), *door.target, int(door.served)))) for fd, door in self.doors.items()
+        ]
 
 
 def taken_over(words: list[str]) -> Proxy:
@@ -164,6 +165,15 @@ def taken_over(words: list[str]) -> Proxy:
     proxy = Proxy()
     for word in filter(None, words):
         fd, proto, address, port, inside, inner, served = word.split("/")
-        proxy.open(int(fd), {"Proto": proto, "HostIP": address, "HostPort": int(port), "ContainerIP": inside,
-                             "ContainerPort": int(inner), "Hairpin": served == "0"})
+        proxy.open(
+            int(fd),
+            {
+                "Proto": proto,
+                "HostIP": address,
+                "HostPort": int(port),
+                "ContainerIP": inside,
+                "ContainerPort": int(inner),
+                "Hairpin": served == "0",
+            },
+        )
     return proxy

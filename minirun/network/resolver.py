@@ -61,9 +61,14 @@ class Resolver:
     wished for `options ndots` and so will ask again with a domain.
     """
 
-    def __init__(self, sockets: tuple[_socket.socket, _socket.socket], networks: Callable[[], Sequence[Network]],
-                 servers: Sequence[Server], enter: Callable[[int, int], list[_socket.socket]],
-                 ndots: bool = False) -> None:
+    def __init__(
+        self,
+        sockets: tuple[_socket.socket, _socket.socket],
+        networks: Callable[[], Sequence[Network]],
+        servers: Sequence[Server],
+        enter: Callable[[int, int], list[_socket.socket]],
+        ndots: bool = False,
+    ) -> None:
         self.datagrams, self.connections = sockets
         self.networks, self.ndots = networks, ndots
         self.epoll = epoll()
@@ -162,6 +167,7 @@ class Resolver:
                 self.datagrams.sendto(answer, asker)
             except OSError:  # a rule of the container forbids it, or its buffer is full: a datagram may get lost
                 return
+
         return send
 
     # ---- connections -------------------------------------------------------------------------------------------
@@ -195,7 +201,7 @@ class Resolver:
         """Somebody has sent something, or takes what we have for him, or is gone."""
         try:
             if client.outgoing:
-                client.outgoing = client.outgoing[client.socket.send(client.outgoing):]
+                client.outgoing = client.outgoing[client.socket.send(client.outgoing) :]
             elif client.busy and events & (EPOLLERR | EPOLLHUP):
                 self._leave(client)
             elif not (client.busy or client.ended):
@@ -231,7 +237,7 @@ class Resolver:
         if answer and client.socket.fileno() >= 0:
             client.outgoing = len(answer).to_bytes(2, "big") + answer
             try:
-                client.outgoing = client.outgoing[client.socket.send(client.outgoing):]
+                client.outgoing = client.outgoing[client.socket.send(client.outgoing) :]
             except OSError as reason:
                 if not isinstance(reason, BlockingIOError):  # he is gone, which his next event tells
                     client.outgoing = b""

@@ -102,7 +102,12 @@ def read(path: str) -> tuple[str, list[Change]]:
 
 def _write(path: str, owner: str, changes: list[Change]) -> None:
     if changes:
-        store.write(path, {"Owner": owner, "Rules": [[action, rule.table, rule.chain, " ".join(rule.words)]
-                                                     for action, rule in changes]})
+        store.write(
+            path,
+            {
+                "Owner": owner,
+                "Rules": [[action, rule.table, rule.chain, " ".join(rule.words)] for action, rule in changes],
+            },
+        )
     else:
         store.discard(path)

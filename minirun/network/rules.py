@@ -32,8 +32,10 @@ _LOCAL = "-m addrtype --dst-type LOCAL"
 def entries(hairpin: bool) -> list[Change]:
     """The two jumps into nat's MINIRUN; a port published on 127.0.0.1 is the proxy's affair, if there is one."""
     loopback = "" if hairpin else "! -d 127.0.0.0/8 "
-    return [("-A", Rule("nat", "PREROUTING", f"{_LOCAL} -j {MINIRUN}")),
-            ("-A", Rule("nat", "OUTPUT", f"{loopback}{_LOCAL} -j {MINIRUN}"))]
+    return [
+        ("-A", Rule("nat", "PREROUTING", f"{_LOCAL} -j {MINIRUN}")),
+        ("-A", Rule("nat", "OUTPUT", f"{loopback}{_LOCAL} -j {MINIRUN}")),
+    ]
 
 
 def of_bridge(bridge: Bridge) -> list[Change]:
@@ -50,15 +52,19 @@ def _external(bridge: Bridge) -> list[Change]:
         changes.append(("-I", _to_itself(bridge)))
     elif bridge.masquerade:
         changes.append(("-I", Rule("nat", MINIRUN, f"-i {name} -j RETURN")))
-    return changes + _among_containers(bridge) + [
-        ("-I", Rule("filter", "FORWARD", f"-i {name} ! -o {name} -j ACCEPT")),
-        *entries(bridge.hairpin),
-        ("-I", Rule("filter", "FORWARD", f"-o {name} -j {MINIRUN}")),
-        ("-I", Rule("filter", "FORWARD", f"-o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")),
-        ("top", Rule("filter", "FORWARD", f"-j {STAGE_1}")),
-        ("-I", Rule("filter", STAGE_1, f"-i {name} ! -o {name} -j {STAGE_2}")),
-        ("-I", Rule("filter", STAGE_2, f"-o {name} -j DROP")),
-    ]
+    return (
+        changes
+        + _among_containers(bridge)
+        + [
+            ("-I", Rule("filter", "FORWARD", f"-i {name} ! -o {name} -j ACCEPT")),
+            *entries(bridge.hairpin),
+            ("-I", Rule("filter", "FORWARD", f"-o {name} -j {MINIRUN}")),
+            ("-I", Rule("filter", "FORWARD", f"-o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")),
+            ("top", Rule("filter", "FORWARD", f"-j {STAGE_1}")),
+            ("-I", Rule("filter", STAGE_1, f"-i {name} ! -o {name} -j {STAGE_2}")),
+            ("-I", Rule("filter", STAGE_2, f"-o {name} -j DROP")),
+        ]
+    )
 
 
 def _to_itself(bridge: Bridge) -> Rule:
@@ -78,8 +84,9 @@ def _internal(bridge: Bridge) -> list[Change]:
 
 def _among_containers(bridge: Bridge) -> list[Change]:
     """`icc`: the one rule at the top, or the other at the end; never both."""
-    accept, drop = (Rule("filter", "FORWARD", f"-i {bridge.name} -o {bridge.name} -j {word}")
-                    for word in ("ACCEPT", "DROP"))
+    accept, drop = (
+        Rule("filter", "FORWARD", f"-i {bridge.name} -o {bridge.name} -j {word}") for word in ("ACCEPT", "DROP")
+    )
     return [("-D", drop), ("-I", accept)] if bridge.icc else [("-D", accept), ("-A", drop)]
 
 

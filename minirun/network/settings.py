@@ -33,17 +33,40 @@ KEYS: dict[str, tuple[str, type, object]] = {
     "userland-proxy": ("userland_proxy", bool, True),
 }
 #: Keys of the config file that others read: where things are, what is about registries, how large images may be.
-ELSEWHERE = {"data-root": str, "exec-root": str, "insecure-registries": list, "registry-mirrors": list,
-             "max-image-files": int, "max-image-size": int}
+ELSEWHERE = {
+    "data-root": str,
+    "exec-root": str,
+    "insecure-registries": list,
+    "registry-mirrors": list,
+    "max-image-files": int,
+    "max-image-size": int,
+}
 _KINDS = {str: "a string", list: "a list", bool: "true or false", int: "a number"}
 
 
 class Settings:
     """The settings, each by its key with _ for -: `.bip`, `.mtu`, `.icc` ...; `.given` (dict), what the file says."""
 
-    __slots__ = ("bip", "default_address_pools", "default_gateway", "default_gateway_v6", "dns", "dns_opts",
-                 "dns_search", "fixed_cidr", "fixed_cidr_v6", "given", "icc", "ip", "ip_forward", "ip_masq", "iptables",
-                 "ipv6", "mtu", "userland_proxy")
+    __slots__ = (
+        "bip",
+        "default_address_pools",
+        "default_gateway",
+        "default_gateway_v6",
+        "dns",
+        "dns_opts",
+        "dns_search",
+        "fixed_cidr",
+        "fixed_cidr_v6",
+        "given",
+        "icc",
+        "ip",
+        "ip_forward",
+        "ip_masq",
+        "iptables",
+        "ipv6",
+        "mtu",
+        "userland_proxy",
+    )
     bip: str
     default_address_pools: Sequence[tuple[str, int]]
     default_gateway: str
@@ -66,16 +89,19 @@ class Settings:
         self.given = {key: value for key, value in (given or {}).items() if key in KEYS}
         for key, (name, _kind, default) in KEYS.items():
             setattr(self, name, self.given.get(key, default))
-        self.default_address_pools = [(pool["base"], pool["size"]) for pool in self.given.get(
-            "default-address-pools", ())]
+        self.default_address_pools = [
+            (pool["base"], pool["size"]) for pool in self.given.get("default-address-pools", ())
+        ]
 
     @staticmethod
     def of(data: dict) -> Settings:
         """The settings that a config file stands for. Errors: MinirunError for a key or a value that makes no sense."""
         strange = [key for key in data if key not in KEYS and key not in ELSEWHERE]
         if strange:
-            raise MinirunError("the following directives don't match any configuration option: " + ", ".join(strange),
-                               hint="minirun knows: " + ", ".join(sorted([*KEYS, *ELSEWHERE])))
+            raise MinirunError(
+                "the following directives don't match any configuration option: " + ", ".join(strange),
+                hint="minirun knows: " + ", ".join(sorted([*KEYS, *ELSEWHERE])),
+            )
         for key, value in data.items():
             kind = KEYS[key][1] if key in KEYS else ELSEWHERE[key]
             if not isinstance(value, kind) or kind is int and isinstance(value, bool):

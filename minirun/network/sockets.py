@@ -27,8 +27,9 @@ def bound(mapping: dict) -> _socket.socket:
     family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
     kind = _socket.SOCK_DGRAM if proto == "udp" else _socket.SOCK_STREAM
     try:
-        sock = _socket.socket(family, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK,
-                              _IPPROTO_SCTP if proto == "sctp" else 0)
+        sock = _socket.socket(
+            family, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK, _IPPROTO_SCTP if proto == "sctp" else 0
+        )
         if family == _socket.AF_INET6:
             sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)  # 0.0.0.0 has a socket of its own
         if proto != "udp":

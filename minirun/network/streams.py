@@ -37,8 +37,12 @@ _FILES, _OWN_FILES = 6, 32
 #: Seconds after which it is tried again when there are too many open files.
 _PAUSE = 0.1
 #: As Go sets it for every connection: after 15 s without a word the kernel asks whether the other side is there.
-_KEEP_ALIVE = ((_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1), (_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, 15),
-               (_socket.IPPROTO_TCP, _socket.TCP_KEEPINTVL, 15), (_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1))
+_KEEP_ALIVE = (
+    (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1),
+    (_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, 15),
+    (_socket.IPPROTO_TCP, _socket.TCP_KEEPINTVL, 15),
+    (_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1),
+)
 
 
 class Half:

@@ -68,8 +68,9 @@ class Upstream:
     SOCK_STREAM) in the container's namespace.
     """
 
-    def __init__(self, servers: Sequence[Server], epoll: epoll,
-                 enter: Callable[[int, int], list[_socket.socket]]) -> None:
+    def __init__(
+        self, servers: Sequence[Server], epoll: epoll, enter: Callable[[int, int], list[_socket.socket]]
+    ) -> None:
         self.servers, self.epoll, self.enter = list(servers), epoll, enter
         self.spare: list[_socket.socket] = []
         self.waiting: dict[int, Question] = {}  # by descriptor; who has waited longest is first
@@ -174,7 +175,7 @@ class Upstream:
         sock = question.socket
         assert sock
         if question.outgoing:
-            question.outgoing = question.outgoing[sock.send(question.outgoing):]
+            question.outgoing = question.outgoing[sock.send(question.outgoing) :]
             if not question.outgoing:
                 self.epoll.modify(sock.fileno(), EPOLLIN)
                 self._await(question, sock)
@@ -186,7 +187,7 @@ class Upstream:
             if not part:
                 raise ConnectionError
             return b""
-        message = question.incoming[2:2 + length]
+        message = question.incoming[2 : 2 + length]
         if not dns_message.answers(message, question.query, question.number):
             raise ConnectionError
         return message

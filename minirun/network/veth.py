@@ -76,6 +76,7 @@ def has_spoken(name: str) -> bool:
     What has come out of it is counted by the other end, which may have gone already; then the kernel says 0, and
     `iflink`, the number of the other end, is 0 as well. What has gone into it is counted on our side.
     """
+
     def read(file: str) -> str:
         return procfs.read(f"/sys/class/net/{name}/{file}").strip()
 
@@ -117,8 +118,11 @@ def plug(bridge: Bridge, endpoint: dict, netns: Netns, *, default_route: bool = 
             if endpoint.get("GlobalIPv6Address"):
                 _switch_on_ipv6(netns, eth)
             with step("give the container its address and the way out"):
-                container.do(*_addresses(bridge, endpoint, eth), rtnetlink.set_link(eth, up=True),
-                             *(_default_routes(endpoint, eth) if default_route else []))
+                container.do(
+                    *_addresses(bridge, endpoint, eth),
+                    rtnetlink.set_link(eth, up=True),
+                    *(_default_routes(endpoint, eth) if default_route else []),
+                )
         except BaseException:
             unplug(host, cable)
             raise
@@ -141,8 +145,11 @@ def set_default_routes(netns: Netns, endpoint: dict | None) -> None:
     with step("move the default route"), rtnetlink.open_in(netns) as container:
         names = {link.index: link for link in rtnetlink.links(container)}
         wanted = _default_routes(endpoint, Link(endpoint["InterfaceIndex"], endpoint["Interface"])) if endpoint else []
-        going = [rtnetlink.del_default_route(names[index], gateway)
-                 for index, gateway in rtnetlink.default_routes(container) if index in names]
+        going = [
+            rtnetlink.del_default_route(names[index], gateway)
+            for index, gateway in rtnetlink.default_routes(container)
+            if index in names
+        ]
         if going or wanted:
             container.do(*going, *wanted)
 

@@ -38,8 +38,7 @@ def execute(state: State, wanted: dict, *, stdio: tuple[int, int, int] | None = 
         syscalls.prctl("SET_DUMPABLE", 0)
         if "pid" in opened:
             namespaces.enter({"pid": opened.pop("pid")})
-        pid = process.spawn("minirun:exec", "container", lambda: _become(wanted, cgroup, hands, opened),
-                            cgroup=home)
+        pid = process.spawn("minirun:exec", "container", lambda: _become(wanted, cgroup, hands, opened), cgroup=home)
         namespaces.enter({"pid": namespaces.Opened("/proc/self/ns/pid")})
         for fd in (theirs.fd, home, *(namespace.fd for namespace in opened.values())):
             if fd >= 0:
@@ -63,7 +62,7 @@ def _become(wanted: dict, cgroup: Cgroup, hands: Hands, opened: dict[str, namesp
         file, environment = program.settle(wanted)
         process.reset_signals()
         syscalls.execve(file, wanted["args"], environment)
-    except Exception as error:  # noqa: BLE001 (whatever it is, the parent waits to hear of it)
+    except Exception as error:  # noqa: BLE001
         hands.channel.send_error(as_minirun_error(error))
 
 

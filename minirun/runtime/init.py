@@ -41,8 +41,9 @@ class Hands:
 
     __slots__ = ("channel", "console", "preserve", "stdio")
 
-    def __init__(self, channel: Channel, stdio: tuple[int, int, int] | None = None, console: int = -1,
-                 preserve: int = 0) -> None:
+    def __init__(
+        self, channel: Channel, stdio: tuple[int, int, int] | None = None, console: int = -1, preserve: int = 0
+    ) -> None:
         self.channel, self.stdio, self.console, self.preserve = channel, stdio, console, preserve
 
 
@@ -53,7 +54,7 @@ def main(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> None:
         become_container(spec, cgroup, hands)
         file, environment = program.settle(spec["process"])
         report(hands, "ready")
-    except Exception as error:  # noqa: BLE001 (whatever it is, the parent waits to hear of it)
+    except Exception as error:  # noqa: BLE001
         hands.channel.send_error(as_minirun_error(error))
         return
     wait_for_start(fifo)

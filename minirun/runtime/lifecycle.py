@@ -38,8 +38,14 @@ class Place:
         self.bundle, self.state = bundle, state
 
 
-def create(spec: dict, place: Place, *, stdio: tuple[int, int, int] | None = None, console: int = -1,
-           meanwhile: Callable[[int], None] | None = None) -> State:
+def create(
+    spec: dict,
+    place: Place,
+    *,
+    stdio: tuple[int, int, int] | None = None,
+    console: int = -1,
+    meanwhile: Callable[[int], None] | None = None,
+) -> State:
     """Create a container: all of it is there when this returns, but the user's program has not been started.
 
     Arguments: spec (dict), checked by `spec.load`; place, its directories; stdio, three descriptors for the program or
@@ -88,8 +94,9 @@ def _spawn_init(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> int:
         try:
             with _born_in(wanted.get("pid")):
                 flags = syscalls.CLONE_NEWPID if wanted.get("pid") == "" else 0
-                return process.spawn("minirun:init", "container", lambda: init.main(spec, cgroup, hands, fifo),
-                                     flags=flags, cgroup=home)
+                return process.spawn(
+                    "minirun:init", "container", lambda: init.main(spec, cgroup, hands, fifo), flags=flags, cgroup=home
+                )
         finally:
             syscalls.prctl("SET_DUMPABLE", 1)
             for fd in (fifo, home):
@@ -206,8 +213,9 @@ def _kill_all(state: State, cgroup: Cgroup) -> None:
         return not left
 
     if not wait_until(emptied, 10):
-        raise MinirunError(f"container {state.id[:12]}: its processes do not end",
-                           hint="see ps for state D (waiting for a disk)")
+        raise MinirunError(
+            f"container {state.id[:12]}: its processes do not end", hint="see ps for state D (waiting for a disk)"
+        )
 
 
 def _reap_if_ours(pid: int) -> None:

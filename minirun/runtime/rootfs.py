@@ -17,9 +17,21 @@ from minirun.kernel.cgroups import hierarchies
 from minirun.trace import step
 
 #: What of /proc may be another file (lxcfs has such, which tell the container's own limits). Source: runc.
-REPLACEABLE = frozenset(f"/proc/{name}" for name in (
-    "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev",
-    "sys/kernel/ns_last_pid"))
+REPLACEABLE = frozenset(
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "net/dev",
+        "sys/kernel/ns_last_pid",
+    )
+)
 
 
 def build(spec: dict) -> None:
@@ -152,8 +164,13 @@ def _make_device(root: int, device: dict) -> None:
         raise MinirunError(f"config.json: linux.devices has the path {device['path']}")
     parent = mounts.ensure_directory(root, head or "/")
     try:
-        devices.make_node(parent, name, device["type"], (device.get("major", 0), device.get("minor", 0)),
-                          device.get("fileMode", 0o666) & 0o7777)
+        devices.make_node(
+            parent,
+            name,
+            device["type"],
+            (device.get("major", 0), device.get("minor", 0)),
+            device.get("fileMode", 0o666) & 0o7777,
+        )
         syscalls.fchownat(parent, name, device.get("uid", 0), device.get("gid", 0))
     except KernelError as error:
         if error.errno != errno.EEXIST:  # one of the defaults

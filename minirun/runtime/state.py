@@ -50,15 +50,29 @@ class State:
 
     def save(self) -> None:
         """Remember whom to ask."""
-        store.write(f"{self.directory}/state.json", {
-            "id": self.id, "bundle": self.bundle, "cgroup": self.cgroup, "pid": self.pid,
-            "startTime": self.start_time, "annotations": self.annotations})
+        store.write(
+            f"{self.directory}/state.json",
+            {
+                "id": self.id,
+                "bundle": self.bundle,
+                "cgroup": self.cgroup,
+                "pid": self.pid,
+                "startTime": self.start_time,
+                "annotations": self.annotations,
+            },
+        )
 
     def describe(self) -> dict[str, object]:
         """The state as `state` prints it and hooks read it (runtime.md, "State")."""
         status = self.status()
-        return {"ociVersion": "1.0.2", "id": self.id, "status": status,
-                "pid": self.pid if status in MAY_KILL else 0, "bundle": self.bundle, "annotations": self.annotations}
+        return {
+            "ociVersion": "1.0.2",
+            "id": self.id,
+            "status": status,
+            "pid": self.pid if status in MAY_KILL else 0,
+            "bundle": self.bundle,
+            "annotations": self.annotations,
+        }
 
 
 def load(directory: str) -> State:

@@ -50,6 +50,7 @@ def person(minirun):
     def begin(*words, **options):
         people.append(Person(minirun, words, **options))
         return people[-1]
+
     yield begin
     for one in people:
         one.close()

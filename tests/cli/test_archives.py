@@ -32,11 +32,15 @@ def on_a_terminal(minirun, words: str):
 
 # ---- load --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("content", "text"), [
-    (b"x" * 2000, "Error processing tar file(exit status 1): archive/tar: invalid tar header"),
-    (bytes(2000), "the archive holds no image: it has neither a manifest.json nor an index.json"),
-    (None, "open {}: no such file or directory"),
-])
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"x" * 2000, "Error processing tar file(exit status 1): archive/tar: invalid tar header"),
+        (bytes(2000), "the archive holds no image: it has neither a manifest.json nor an index.json"),
+        (None, "open {}: no such file or directory"),
+    ],
+)
 def test_load_refuses_in_one_line(minirun, tmp_path, content, text):
     path = tmp_path / "archive"
     if content is not None:
@@ -64,7 +68,10 @@ def test_load_from_a_pipe(minirun, tmp_path):
         assert (done.returncode, done.stdout, done.stderr) == (0, "Loaded image: alpine:latest\n", "")
     done = minirun.machine.run("sh", "-c", f"gzip -1c {tmp_path}/a.tar | head -c 100000 | {words}")
     assert (done.returncode, done.stdout, done.stderr) == (
-        1, "", "Error processing tar file(exit status 1): unexpected EOF\n")
+        1,
+        "",
+        "Error processing tar file(exit status 1): unexpected EOF\n",
+    )
 
 
 def test_a_load_that_is_killed_leaves_nothing(minirun, tmp_path):
@@ -95,13 +102,17 @@ def test_load_shows_its_way_on_a_terminal_only(minirun, tmp_path):
 
 # ---- save --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("words", "text"), [
-    (("nosuch",), "Error response from daemon: No such image: nosuch"),
-    (("alpine", "nosuch"), "Error response from daemon: No such image: nosuch"),
-    (("Bad:Name",), "Error response from daemon: invalid reference format: repository name must be lowercase"),
-    (("-o", "/nodir/x", "alpine"), 'failed to save image: invalid output path: directory "/nodir" does not exist'),
-    (("-o", "/tmp", "alpine"), 'failed to save image: invalid output path: "/tmp" is a directory'),
-])
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("nosuch",), "Error response from daemon: No such image: nosuch"),
+        (("alpine", "nosuch"), "Error response from daemon: No such image: nosuch"),
+        (("Bad:Name",), "Error response from daemon: invalid reference format: repository name must be lowercase"),
+        (("-o", "/nodir/x", "alpine"), 'failed to save image: invalid output path: directory "/nodir" does not exist'),
+        (("-o", "/tmp", "alpine"), 'failed to save image: invalid output path: "/tmp" is a directory'),
+    ],
+)
 def test_save_refuses_in_one_line(minirun, words, text):
     result = minirun("save", *words)
     assert (result.code, result.out, result.err) == (1, "", text + "\n")
@@ -110,7 +121,9 @@ def test_save_refuses_in_one_line(minirun, words, text):
 def test_save_does_not_write_to_a_terminal(minirun):
     done = on_a_terminal(minirun, "save alpine")
     assert (done.returncode, done.stdout.strip()) == (
-        1, "cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        1,
+        "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+    )
 
 
 def test_what_save_writes(minirun, tmp_path):
@@ -121,15 +134,25 @@ def test_what_save_writes(minirun, tmp_path):
     with tarfile.open(tmp_path / "a.tar") as archive:
         [item] = json.load(archive.extractfile("manifest.json"))
         directory = item["Layers"][0].partition("/")[0]
-        assert item == {"Config": f"{image}.json", "RepoTags": ["alpine:2", "alpine:latest", "other:1"],
-                        "Layers": [f"{directory}/layer.tar"]}
-        assert archive.getnames() == [directory, *(f"{directory}/{name}" for name in ("VERSION", "json", "layer.tar")),
-                                      f"{image}.json", "manifest.json", "repositories"]
+        assert item == {
+            "Config": f"{image}.json",
+            "RepoTags": ["alpine:2", "alpine:latest", "other:1"],
+            "Layers": [f"{directory}/layer.tar"],
+        }
+        assert archive.getnames() == [
+            directory,
+            *(f"{directory}/{name}" for name in ("VERSION", "json", "layer.tar")),
+            f"{image}.json",
+            "manifest.json",
+            "repositories",
+        ]
         assert hashlib.sha256(archive.extractfile(f"{image}.json").read()).hexdigest() == image
         layer = hashlib.sha256(archive.extractfile(item["Layers"][0]).read()).hexdigest()
         assert json.load(archive.extractfile(f"{image}.json"))["rootfs"]["diff_ids"] == [f"sha256:{layer}"]
         assert json.load(archive.extractfile("repositories")) == {
-            "alpine": {"2": directory, "latest": directory}, "other": {"1": directory}}
+            "alpine": {"2": directory, "latest": directory},
+            "other": {"1": directory},
+        }
     assert (tmp_path / "a.tar").stat().st_size % 10240 == 0
     assert (tmp_path / "a.tar").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
@@ -173,8 +196,10 @@ def test_a_damaged_layer_is_not_saved(minirun, tmp_path):
     blob = minirun.machine.data / "images/blobs" / layer.replace(":", "/")
     blob.write_bytes(b"y" + blob.read_bytes()[1:])
     result = minirun("save", "-o", str(tmp_path / "a.tar"), "small")
-    assert (result.code, result.err) == (1, f"Error response from daemon: layer {layer} is damaged: its content does "
-                                            "not match its digest\n")
+    assert (result.code, result.err) == (
+        1,
+        f"Error response from daemon: layer {layer} is damaged: its content does not match its digest\n",
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["in.tar"]
 
 
@@ -190,25 +215,39 @@ LAYERS = """
     tar --xattrs --format=posix -C one -cf one.tar . ; tar -C two -cf two.tar .
 """
 #: Everything about the files below a directory, one line each.
-PORTRAIT = ("cd %s; find . -mindepth 1 -type d -printf '%%P d %%m %%U:%%G %%T@\\n' -o "
-            "-printf '%%P %%y %%m %%U:%%G %%s %%n %%T@ %%l\\n' | sort | cat -v; "
-            "python3 -c 'import os; print(os.listxattr(\"kept\"), os.getxattr(\"kept\", \"user.x\"))'")
+PORTRAIT = (
+    "cd %s; find . -mindepth 1 -type d -printf '%%P d %%m %%U:%%G %%T@\\n' -o "
+    "-printf '%%P %%y %%m %%U:%%G %%s %%n %%T@ %%l\\n' | sort | cat -v; "
+    'python3 -c \'import os; print(os.listxattr("kept"), os.getxattr("kept", "user.x"))\''
+)
 
 
 def crafted(tmp_path) -> str:
     """A docker-archive with an image of two layers, both crafted."""
     subprocess.run(["sh", "-euc", LAYERS], cwd=tmp_path, check=True)
     layers = [(tmp_path / f"{name}.tar").read_bytes() for name in ("one", "two")]
-    config = json.dumps({"architecture": "amd64", "os": "linux", "created": "2020-01-02T03:04:05.678Z",
-                         "config": {"Cmd": ["/x"], "Env": ["A=<1>"]},
-                         "history": [{"created": "2020-01-02T03:04:05Z", "created_by": "one && <two>"}, {}],
-                         "rootfs": {"type": "layers", "diff_ids": [
-                             f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]}}).encode()
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": "2020-01-02T03:04:05.678Z",
+            "config": {"Cmd": ["/x"], "Env": ["A=<1>"]},
+            "history": [{"created": "2020-01-02T03:04:05Z", "created_by": "one && <two>"}, {}],
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers],
+            },
+        }
+    ).encode()
     name = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = json.dumps([{"Config": name, "RepoTags": ["two:1"], "Layers": ["one.tar", "two.tar"]}]).encode()
     with tarfile.open(tmp_path / "crafted.tar", "w") as archive:
-        for member, data in ((name, config), ("one.tar", layers[0]), ("two.tar", layers[1]),
-                             ("manifest.json", manifest)):
+        for member, data in (
+            (name, config),
+            ("one.tar", layers[0]),
+            ("two.tar", layers[1]),
+            ("manifest.json", manifest),
+        ):
             info = tarfile.TarInfo(member)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
@@ -244,21 +283,30 @@ def test_docker_reads_and_writes_the_same_image(minirun, tmp_path, alpine_tar):
     minirun.ok("load", "-i", source)
     minirun.ok("save", "-o", str(tmp_path / "ours.tar"), "two:1", "alpine")
     ids = {name: minirun.ok("images", "-q", "--no-trunc", name) for name in ("two:1", "alpine:latest")}
-    layers = minirun.ok("image", "inspect", "-f", "{{.GraphDriver.Data.UpperDir}}:{{.GraphDriver.Data.LowerDir}}",
-                        "two:1")
+    layers = minirun.ok(
+        "image", "inspect", "-f", "{{.GraphDriver.Data.UpperDir}}:{{.GraphDriver.Data.LowerDir}}", "two:1"
+    )
     with Docker(tmp_path / "docker", alpine_tar, {}, "true") as docker:
         docker.sh("docker rmi alpine")
         assert docker.sh(f"docker load -i {tmp_path}/ours.tar") == "Loaded image: two:1\nLoaded image: alpine:latest\n"
         for name, image in ids.items():
             assert docker.sh(f"docker image inspect -f '{{{{.Id}}}}' {name}") == f"{image}\n"
         docker.sh(f"docker save -o {tmp_path}/theirs.tar two:1 alpine")
-        theirs = docker.sh("docker image inspect -f "
-                           "'{{.GraphDriver.Data.UpperDir}}:{{.GraphDriver.Data.LowerDir}}' two:1").strip()
-        portraits = [docker.sh(f"mkdir -p /run/look; mount -t overlay -o lowerdir={pile} overlay /run/look; "
-                               f"{PORTRAIT % '/run/look'}; cd /; umount /run/look") for pile in (layers, theirs)]
+        theirs = docker.sh(
+            "docker image inspect -f '{{.GraphDriver.Data.UpperDir}}:{{.GraphDriver.Data.LowerDir}}' two:1"
+        ).strip()
+        portraits = [
+            docker.sh(
+                f"mkdir -p /run/look; mount -t overlay -o lowerdir={pile} overlay /run/look; "
+                f"{PORTRAIT % '/run/look'}; cd /; umount /run/look"
+            )
+            for pile in (layers, theirs)
+        ]
     assert portraits[0] == portraits[1]
     assert "d/new f" in portraits[0] and "user.x" in portraits[0] and "gone" not in portraits[0]
     minirun.ok("rmi", "two:1", "alpine")
     assert sorted(minirun.ok("load", "-i", str(tmp_path / "theirs.tar")).split("\n")) == [
-        "Loaded image: alpine:latest", "Loaded image: two:1"]
+        "Loaded image: alpine:latest",
+        "Loaded image: two:1",
+    ]
     assert {name: minirun.ok("images", "-q", "--no-trunc", name) for name in ids} == ids

@@ -40,8 +40,9 @@ def layers_of(host, image_id: str) -> list[dict]:
 
 def on_disk(host) -> list[str]:
     top = host.data / "images"
-    return sorted(str(path.relative_to(top)) for part in ("blobs/sha256", "layers", "tmp")
-                  for path in (top / part).iterdir())
+    return sorted(
+        str(path.relative_to(top)) for part in ("blobs/sha256", "layers", "tmp") for path in (top / part).iterdir()
+    )
 
 
 def test_an_image_of_a_container(minirun, host):
@@ -58,12 +59,22 @@ def test_an_image_of_a_container(minirun, host):
     assert all(entries[name].isreg() and not entries[name].size for name in entries if ".wh." in name)
     assert (entries["opt/g"].islnk(), entries["opt/g"].linkname) == (True, "opt/a/f")
     assert entries["opt/old"].mtime == 981173106
-    look = ("ls /etc/apk; cat /media /opt/g; cd /opt; ls -d /etc/motd /usr/share/apk 2>/dev/null; "
-            "stat -c '%n %a %u:%g %h %F' g a/f null fifo link; readlink link")
+    look = (
+        "ls /etc/apk; cat /media /opt/g; cd /opt; ls -d /etc/motd /usr/share/apk 2>/dev/null; "
+        "stat -c '%n %a %u:%g %h %F' g a/f null fifo link; readlink link"
+    )
     seen = minirun.ok("run", "--rm", "me/tool:1", "sh", "-c", look)
     assert seen.splitlines() == [
-        "new", "f", "1", "g 4755 7:8 2 regular file", "a/f 4755 7:8 2 regular file",
-        "null 644 0:0 1 character special file", "fifo 644 0:0 1 fifo", "link 777 0:0 1 symbolic link", "/nowhere"]
+        "new",
+        "f",
+        "1",
+        "g 4755 7:8 2 regular file",
+        "a/f 4755 7:8 2 regular file",
+        "null 644 0:0 1 character special file",
+        "fifo 644 0:0 1 fifo",
+        "link 777 0:0 1 symbolic link",
+        "/nowhere",
+    ]
 
 
 def test_the_same_files_make_the_same_layer(minirun, host):
@@ -75,20 +86,48 @@ def test_the_same_files_make_the_same_layer(minirun, host):
 
 
 def test_the_config_of_an_image(minirun, host):
-    minirun.ok("run", "--name", "c1", "-e", "A=1", "-w", "/opt", "-u", "7", "--label", "x=y",
-               "alpine", "sh", "-c", "> /tmp/x")
-    image_id = minirun.ok("commit", "-a", "Jo <jo@lab.example>", "-m", "a remark", "-c", "ENV B=$A",
-                          "--change", 'CMD ["id", "-u"]', "-c", "EXPOSE 80", "c1", "tool")
+    minirun.ok(
+        "run", "--name", "c1", "-e", "A=1", "-w", "/opt", "-u", "7", "--label", "x=y", "alpine", "sh", "-c", "> /tmp/x"
+    )
+    image_id = minirun.ok(
+        "commit",
+        "-a",
+        "Jo <jo@lab.example>",
+        "-m",
+        "a remark",
+        "-c",
+        "ENV B=$A",
+        "--change",
+        'CMD ["id", "-u"]',
+        "-c",
+        "EXPOSE 80",
+        "c1",
+        "tool",
+    )
     config, base = config_of(host, image_id), config_of(host, minirun.ok("images", "-q", "--no-trunc", "alpine"))
     settings = config["config"]
     assert {key: settings[key] for key in ("Env", "Cmd", "WorkingDir", "User", "Labels", "ExposedPorts")} == {
-        "Env": ["A=1", "B=1"], "Cmd": ["id", "-u"], "WorkingDir": "/opt", "User": "7", "Labels": {"x": "y"},
-        "ExposedPorts": {"80/tcp": {}}}
+        "Env": ["A=1", "B=1"],
+        "Cmd": ["id", "-u"],
+        "WorkingDir": "/opt",
+        "User": "7",
+        "Labels": {"x": "y"},
+        "ExposedPorts": {"80/tcp": {}},
+    }
     assert (config["author"], config["architecture"], config["os"]) == (
-        "Jo <jo@lab.example>", base["architecture"], "linux")
-    assert config["history"] == [*base["history"], {
-        "created": config["created"], "author": "Jo <jo@lab.example>", "comment": "a remark",
-        "created_by": "sh -c > /tmp/x"}]
+        "Jo <jo@lab.example>",
+        base["architecture"],
+        "linux",
+    )
+    assert config["history"] == [
+        *base["history"],
+        {
+            "created": config["created"],
+            "author": "Jo <jo@lab.example>",
+            "comment": "a remark",
+            "created_by": "sh -c > /tmp/x",
+        },
+    ]
     assert len(config["rootfs"]["diff_ids"]) == 2
     assert minirun.ok("run", "--rm", "tool") == "7"
     assert minirun.ok("run", "--rm", "tool", "sh", "-c", "echo $B; pwd; ls /tmp") == "1\n/opt\nx"
@@ -126,18 +165,24 @@ def test_a_running_container_goes_on(minirun):
 def test_a_bad_change_leaves_nothing(minirun, host):
     minirun.ok("run", "--name", "c1", "alpine", "touch", "/x")
     before = on_disk(host)
-    for change, text in (("BOGUS x", "bogus is not a valid change command"),
-                         ("ENV", "ENV requires at least one argument")):
+    for change, text in (
+        ("BOGUS x", "bogus is not a valid change command"),
+        ("ENV", "ENV requires at least one argument"),
+    ):
         result = minirun("commit", "-c", change, "c1")
         assert (result.code, result.out, result.err) == (1, "", f"Error response from daemon: {text}\n")
     assert on_disk(host) == before
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["nosuch"], "Error response from daemon: No such container: nosuch"),
-    (["c1", "Foo"], "invalid reference format: repository name must be lowercase"),
-    (["c1", "bad:ta:g"], "invalid reference format"),
-    ([""], 'Error response from daemon: invalid name or ID supplied: ""')])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["nosuch"], "Error response from daemon: No such container: nosuch"),
+        (["c1", "Foo"], "invalid reference format: repository name must be lowercase"),
+        (["c1", "bad:ta:g"], "invalid reference format"),
+        ([""], 'Error response from daemon: invalid name or ID supplied: ""'),
+    ],
+)
 def test_errors(minirun, words, text):
     minirun.ok("create", "--name", "c1", "alpine", "true")
     result = minirun("commit", *words)

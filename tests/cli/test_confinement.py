@@ -13,8 +13,14 @@ from throwaway import wait_for
 
 SPACES = ("mnt", "pid", "net", "uts", "ipc", "cgroup")
 MASKED_DIRECTORIES = ("/proc/asound", "/proc/acpi", "/proc/scsi", "/sys/firmware")
-MASKED_FILES = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-                "/proc/sched_debug")
+MASKED_FILES = (
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+)
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -35,6 +41,7 @@ def mountinfo(text):
 
 
 # ---- namespaces ------------------------------------------------------------------------------------------------
+
 
 def test_six_namespaces_of_its_own(sleeper, host):
     for word in SPACES:
@@ -72,8 +79,12 @@ def probe(_scratch):
         pytest.skip("gcc is missing: the program that tries to break out cannot be built")
     place = _scratch / "probe"
     place.mkdir()
-    done = subprocess.run(["gcc", "-static", "-O1", "-o", place / "probe", Path(__file__).with_name("probe.c")],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["gcc", "-static", "-O1", "-o", place / "probe", Path(__file__).with_name("probe.c")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         pytest.skip(f"gcc cannot link statically here: {done.stderr}")
     return place
@@ -115,14 +126,18 @@ def test_the_keyring_is_not_ours(minirun, host, probe):
 
 # ---- the root --------------------------------------------------------------------------------------------------
 
+
 def test_its_root_is_not_a_chroot(sleeper, host):
     """After a real pivot_root the first line of its mount table is its root; in a chroot it would be the host's."""
     table = Path(f"/proc/{sleeper.pid}/mountinfo").read_text()
     assert mountinfo(table)["/"][2] == "overlay"
     host_points = set(mountinfo(Path(f"/proc/{host.pid}/mountinfo").read_text()))
     inside = mountinfo(table)
-    assert not [point for point in inside if point in host_points and not point.startswith(("/proc", "/sys", "/dev"))
-                and point != "/"]
+    assert not [
+        point
+        for point in inside
+        if point in host_points and not point.startswith(("/proc", "/sys", "/dev")) and point != "/"
+    ]
     # Every mount hangs below the root mount: nothing of the old tree is left.
     numbers = {line.split()[0]: line.split()[1] for line in table.splitlines()}
     roots = [number for number, parent in numbers.items() if parent not in numbers]
@@ -187,12 +202,16 @@ def test_mounts_inside_do_not_come_out(minirun, host):
 def test_mount_table_is_dockers(sleeper):
     found = mountinfo(sleeper.sh("cat /proc/self/mountinfo"))
     wanted = {
-        "/proc": ("rw,nosuid,nodev,noexec,relatime", "proc"), "/dev": ("rw,nosuid", "tmpfs"),
-        "/dev/pts": ("rw,nosuid,noexec,relatime", "devpts"), "/sys": ("ro,nosuid,nodev,noexec,relatime", "sysfs"),
+        "/proc": ("rw,nosuid,nodev,noexec,relatime", "proc"),
+        "/dev": ("rw,nosuid", "tmpfs"),
+        "/dev/pts": ("rw,nosuid,noexec,relatime", "devpts"),
+        "/sys": ("ro,nosuid,nodev,noexec,relatime", "sysfs"),
         "/dev/mqueue": ("rw,nosuid,nodev,noexec,relatime", "mqueue"),
         "/dev/shm": ("rw,nosuid,nodev,noexec,relatime", "tmpfs"),
         "/proc/sys": ("ro,nosuid,nodev,noexec,relatime", "proc"),
-        "/proc/bus": ("ro,nosuid,nodev,noexec,relatime", "proc"), "/": ("rw,relatime", "overlay")}
+        "/proc/bus": ("ro,nosuid,nodev,noexec,relatime", "proc"),
+        "/": ("rw,relatime", "overlay"),
+    }
     for point, (options, kind) in wanted.items():
         assert (found[point][1], found[point][2]) == (options, kind), point
     for name in ("resolv.conf", "hostname", "hosts"):
@@ -209,6 +228,7 @@ def test_its_root_gets_what_the_host_mounts_later(sleeper):
 
 
 # ---- masked and read-only --------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("path", MASKED_FILES)
 def test_masked_file(sleeper, path):
@@ -238,9 +258,15 @@ def test_sysctls_cannot_be_written(sleeper, minirun):
 
 
 def test_sys_and_cgroup_are_read_only(sleeper, minirun):
-    result = minirun("exec", "c1", "sh", "-c", "find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs | while read f; do "
-                     "echo 1 > $f && echo WRITTEN; mkdir $(dirname $f)/x && echo MADE; done; "
-                     "echo 0 > /sys/class/net/lo/mtu && echo WRITTEN; true")
+    result = minirun(
+        "exec",
+        "c1",
+        "sh",
+        "-c",
+        "find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs | while read f; do "
+        "echo 1 > $f && echo WRITTEN; mkdir $(dirname $f)/x && echo MADE; done; "
+        "echo 0 > /sys/class/net/lo/mtu && echo WRITTEN; true",
+    )
     assert result.out == ""
     assert result.err.count("Read-only file system") >= 2
 
@@ -253,32 +279,51 @@ def test_its_cgroup_is_shown(sleeper):
 
 # ---- rights ----------------------------------------------------------------------------------------------------
 
+
 def capabilities(minirun, *options):
     out = minirun.ok("run", "--rm", *options, "alpine", "grep", "^Cap", "/proc/self/status")
     return dict(line.split(":\t") for line in out.split("\n"))
 
 
-@pytest.mark.parametrize(("options", "mask"), [
-    ((), "00000000a80425fb"),
-    (("--cap-add", "NET_ADMIN"), "00000000a80435fb"),
-    (("--cap-add", "net_admin"), "00000000a80435fb"),
-    (("--cap-drop", "NET_RAW"), "00000000a80405fb"),
-    (("--cap-drop", "ALL"), "0" * 16),
-    (("--cap-drop", "ALL", "--cap-add", "CHOWN"), "0000000000000001")])
+@pytest.mark.parametrize(
+    ("options", "mask"),
+    [
+        ((), "00000000a80425fb"),
+        (("--cap-add", "NET_ADMIN"), "00000000a80435fb"),
+        (("--cap-add", "net_admin"), "00000000a80435fb"),
+        (("--cap-drop", "NET_RAW"), "00000000a80405fb"),
+        (("--cap-drop", "ALL"), "0" * 16),
+        (("--cap-drop", "ALL", "--cap-add", "CHOWN"), "0000000000000001"),
+    ],
+)
 def test_capabilities(minirun, options, mask):
     assert capabilities(minirun, *options) == {
-        "CapInh": "0" * 16, "CapPrm": mask, "CapEff": mask, "CapBnd": mask, "CapAmb": "0" * 16}
+        "CapInh": "0" * 16,
+        "CapPrm": mask,
+        "CapEff": mask,
+        "CapBnd": mask,
+        "CapAmb": "0" * 16,
+    }
 
 
 def test_capabilities_of_a_user(minirun):
     assert capabilities(minirun, "-u", "1000") == {
-        "CapInh": "0" * 16, "CapPrm": "0" * 16, "CapEff": "0" * 16, "CapBnd": "00000000a80425fb", "CapAmb": "0" * 16}
+        "CapInh": "0" * 16,
+        "CapPrm": "0" * 16,
+        "CapEff": "0" * 16,
+        "CapBnd": "00000000a80425fb",
+        "CapAmb": "0" * 16,
+    }
 
 
 def test_what_root_in_a_container_cannot_do(sleeper, minirun):
-    for script, words in (("mount -t tmpfs t /mnt", "permission denied"), ("hostname x", "Operation not permitted"),
-                          ("ip link set eth0 down", "Operation not permitted"), ("adjtimex -f 1", "ermitted"),
-                          ("umount /proc/sys", "ermitted")):
+    for script, words in (
+        ("mount -t tmpfs t /mnt", "permission denied"),
+        ("hostname x", "Operation not permitted"),
+        ("ip link set eth0 down", "Operation not permitted"),
+        ("adjtimex -f 1", "ermitted"),
+        ("umount /proc/sys", "ermitted"),
+    ):
         result = minirun("exec", "c1", "sh", "-c", script)
         assert result.code != 0, script
         assert words.lower() in (result.out + result.err).lower(), (script, result)
@@ -291,9 +336,19 @@ def test_no_new_privileges(minirun):
 
 def test_not_dumpable_before_it_is_the_program(minirun, host):
     """Whoever is in the container must not get at the half-made process that joins it (exec) or becomes it (run)."""
-    trace = host.run("strace", "-f", "-qq", "-e", "trace=prctl,setns,unshare,clone3", *minirun.words, "run", "--rm",
-                     "alpine",
-                     "true", timeout=60)
+    trace = host.run(
+        "strace",
+        "-f",
+        "-qq",
+        "-e",
+        "trace=prctl,setns,unshare,clone3",
+        *minirun.words,
+        "run",
+        "--rm",
+        "alpine",
+        "true",
+        timeout=60,
+    )
     if trace.returncode == 127:
         pytest.skip("strace is missing")
     lines = trace.stderr.splitlines()
@@ -305,18 +360,28 @@ def test_not_dumpable_before_it_is_the_program(minirun, host):
 
 # ---- devices ---------------------------------------------------------------------------------------------------
 
+
 def test_dev(sleeper):
-    out = sleeper.sh("cd /dev; stat -c '%n %F %t,%T %a' null zero full random urandom tty; "
-                     "for l in fd stdin stdout stderr ptmx; do echo $l $(readlink $l); done")
+    out = sleeper.sh(
+        "cd /dev; stat -c '%n %F %t,%T %a' null zero full random urandom tty; "
+        "for l in fd stdin stdout stderr ptmx; do echo $l $(readlink $l); done"
+    )
     assert out.split("\n") == [
-        "null character special file 1,3 666", "zero character special file 1,5 666",
+        "null character special file 1,3 666",
+        "zero character special file 1,5 666",
         "full character special file 1,7 666",
-        "random character special file 1,8 666", "urandom character special file 1,9 666",
+        "random character special file 1,8 666",
+        "urandom character special file 1,9 666",
         "tty character special file 5,0 666",
-        "fd /proc/self/fd", "stdin /proc/self/fd/0", "stdout /proc/self/fd/1", "stderr /proc/self/fd/2",
-        "ptmx pts/ptmx"]
+        "fd /proc/self/fd",
+        "stdin /proc/self/fd/0",
+        "stdout /proc/self/fd/1",
+        "stderr /proc/self/fd/2",
+        "ptmx pts/ptmx",
+    ]
     assert sorted(sleeper.sh("ls /dev").split()) == sorted(
-        "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split())
+        "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split()
+    )
     assert sleeper.sh("stat -c %a /dev/shm /dev/mqueue") == "1777\n1777"
 
 
@@ -330,19 +395,24 @@ def test_the_hosts_disk_cannot_be_opened(sleeper, minirun):
 
 
 def test_allowed_devices_work(sleeper):
-    out = sleeper.sh("head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; head -c 4 /dev/random | wc -c; "
-                     "echo x > /dev/null; (echo x > /dev/full) 2>&1 | grep -c 'No space'")
+    out = sleeper.sh(
+        "head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; head -c 4 /dev/random | wc -c; "
+        "echo x > /dev/null; (echo x > /dev/full) 2>&1 | grep -c 'No space'"
+    )
     assert out.split() == ["4", "4", "4", "1"]
 
 
 def test_console_only_with_a_terminal(sleeper, minirun):
     assert minirun("exec", "c1", "ls", "/dev/console").code != 0
     container = minirun.begin("-t", "alpine", "sleep", "100", name="c2")
-    assert container.sh("stat -c '%F %U %G %a' /dev/console; for n in 0 1 2; do readlink /proc/1/fd/$n; done") == \
-        "character special file root tty 620\n/dev/pts/0\n/dev/pts/0\n/dev/pts/0"
+    assert (
+        container.sh("stat -c '%F %U %G %a' /dev/console; for n in 0 1 2; do readlink /proc/1/fd/$n; done")
+        == "character special file root tty 620\n/dev/pts/0\n/dev/pts/0\n/dev/pts/0"
+    )
 
 
 # ---- descriptors -----------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("options", [(), ("-i",), ("-t",)])
 def test_no_descriptor_too_many(minirun, options):
@@ -358,8 +428,9 @@ def test_no_descriptor_too_many_in_exec(sleeper):
 
 def test_descriptors_of_the_caller_stay_outside(minirun, host, tmp_path):
     (tmp_path / "secret").write_text("host")
-    done = host.run("sh", "-c",
-                    f"exec 7<{tmp_path}/secret 9</; {' '.join(minirun.words)} run --rm alpine ls /proc/self/fd")
+    done = host.run(
+        "sh", "-c", f"exec 7<{tmp_path}/secret 9</; {' '.join(minirun.words)} run --rm alpine ls /proc/self/fd"
+    )
     assert done.stdout.split() == ["0", "1", "2", "3"]
 
 

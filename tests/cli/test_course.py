@@ -103,6 +103,7 @@ def switch(host, containers):
 
 # ---- (a) a cable -----------------------------------------------------------------------------------------------
 
+
 def test_a_two_namespaces_and_a_cable(host):
     """ARP asks and is answered, then the ping goes by MAC; a second ping asks nobody."""
     sh(host, PAIR)
@@ -111,7 +112,11 @@ def test_a_two_namespaces_and_a_cable(host):
         assert reaches(host, "RED", BLUE)
         text = seen.text(4)
         assert [line.partition(", ethertype ")[2].split()[0] for line in text.splitlines()[:4]] == [
-            "ARP", "ARP", "IPv4", "IPv4"]
+            "ARP",
+            "ARP",
+            "IPv4",
+            "IPv4",
+        ]
         red, blue = mac(host, "RED", "red"), mac(host, "BLUE", "blue")
         request, reply, there, back = text.splitlines()[:4]
         assert f"{red} > ff:ff:ff:ff:ff:ff" in request and f"Request who-has {BLUE} tell {RED}" in request
@@ -148,6 +153,7 @@ def test_a_again_the_cable_of_a_container(minirun, host):
 
 # ---- (b) a switch of one's own beside minirun0 -----------------------------------------------------------------
 
+
 def test_b_arp_passes_and_ip_does_not(host, switch):
     """bridge-nf shows IP to iptables, where no rule knows br0: the policy drops it. ARP is not IP."""
     before = dropped(host)
@@ -173,9 +179,16 @@ def test_b_minirun_user_lets_it_pass(minirun, host, switch):
     assert not ping(host, "RED", BLUE)
 
 
-@pytest.mark.parametrize(("remedy", "back"), [
-    ("echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables", "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables"),
-    ("iptables -P FORWARD ACCEPT", "iptables -P FORWARD DROP")])
+@pytest.mark.parametrize(
+    ("remedy", "back"),
+    [
+        (
+            "echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables",
+            "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables",
+        ),
+        ("iptables -P FORWARD ACCEPT", "iptables -P FORWARD DROP"),
+    ],
+)
 def test_b_the_two_other_ways(host, switch, remedy, back):
     """Both open more than br0, which is why Docker's documentation speaks of the USER chain."""
     assert not ping(host, "RED", BLUE)
@@ -210,6 +223,7 @@ def test_b_who_reaches_whom_across_the_two(host, containers, switch):
 
 # ---- (c) the way out -------------------------------------------------------------------------------------------
 
+
 def test_c_only_masquerade_leads_out(host, switch):
     """Three things are missing, one after the other: a route, FORWARD's consent, and a source that can be answered."""
     assert "unreachable" in host.run("ip", "netns", "exec", "RED", "ping", "-c", "1", "-W", "1", OUTSIDE).stderr
@@ -217,8 +231,11 @@ def test_c_only_masquerade_leads_out(host, switch):
     before = dropped(host)
     assert not ping(host, "RED", OUTSIDE)
     assert dropped(host) == before + 1
-    sh(host, """iptables -I MINIRUN-USER -i br0 ! -o br0 -j ACCEPT
-                iptables -I MINIRUN-USER -o br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT""")
+    sh(
+        host,
+        """iptables -I MINIRUN-USER -i br0 ! -o br0 -j ACCEPT
+                iptables -I MINIRUN-USER -o br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT""",
+    )
     with Tcpdump(host, "wan0", "icmp") as seen:
         assert not ping(host, "RED", OUTSIDE)
         assert f"{RED} > {OUTSIDE}: ICMP echo request" in seen.text(1)  # it went out as it was; nobody knows 10.10.0.1
@@ -237,9 +254,11 @@ def test_c_again_the_way_out_of_a_container(host, containers):
     """The same three, made by minirun: the default route, two FORWARD rules, MASQUERADE. Without the last: silence."""
     assert sh(host, "ip -n c1 route").splitlines()[0].split() == "default via 172.17.0.1 dev eth0".split()
     masquerade = "-s 172.17.0.0/16 ! -o minirun0 -j MASQUERADE"
-    rules = (("filter", "FORWARD", "-i minirun0 ! -o minirun0 -j ACCEPT"),
-             ("filter", "FORWARD", "-o minirun0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
-             ("nat", "POSTROUTING", masquerade))
+    rules = (
+        ("filter", "FORWARD", "-i minirun0 ! -o minirun0 -j ACCEPT"),
+        ("filter", "FORWARD", "-o minirun0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
+        ("nat", "POSTROUTING", masquerade),
+    )
     before = [counted(host, *rule) for rule in rules]
     assert reaches(host, "c1", OUTSIDE)
     assert [counted(host, *rule) for rule in rules] == [number + 1 for number in before]

@@ -95,8 +95,12 @@ def test_forty_starts_and_stops_on_three_networks(minirun, host, networks):
     assert rules(host) == networks
 
     stopped = early[1::2]
-    at_once(minirun, *[("start", name) for name in stopped], *[("restart", "-t", "0", name) for name in late],
-            *[("rm", "-f", name) for name in new])
+    at_once(
+        minirun,
+        *[("start", name) for name in stopped],
+        *[("restart", "-t", "0", name) for name in late],
+        *[("rm", "-f", name) for name in new],
+    )
     assert_all_in_place(minirun, host, late + stopped)
 
     at_once(minirun, *[("rm", "-f", name) for name in late + stopped])

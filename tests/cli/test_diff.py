@@ -56,9 +56,20 @@ def test_every_kind_of_change(minirun):
     assert minirun.ok("container", "diff", container.id[:12]) == minirun.ok("diff", "/c1")
 
 
-@pytest.mark.parametrize("script", [
-    "true", "touch /x; rm /x", "mkdir -p /usr/x/y; rm -r /usr/x", "cat /etc/passwd", "touch -c /usr",
-    "chmod 700 /srv; chmod 755 /srv", ": >> /etc/passwd", "ln /etc/services /x; rm /x", "echo > /dev/shm/x"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "true",
+        "touch /x; rm /x",
+        "mkdir -p /usr/x/y; rm -r /usr/x",
+        "cat /etc/passwd",
+        "touch -c /usr",
+        "chmod 700 /srv; chmod 755 /srv",
+        ": >> /etc/passwd",
+        "ln /etc/services /x; rm /x",
+        "echo > /dev/shm/x",
+    ],
+)
 def test_what_is_no_change(minirun, script):
     minirun.ok("run", "--name", "c1", "alpine", "sh", "-c", script)
     assert minirun.ok("diff", "c1") == ""
@@ -66,9 +77,16 @@ def test_what_is_no_change(minirun, script):
 
 def test_a_directory_that_was_replaced_by_its_equal(minirun):
     """All of it is in the upper directory, which is opaque; none of it has changed but what is missing."""
-    minirun.ok("run", "--name", "c1", "alpine", "sh", "-c",
-               "mkdir /tmp/copy; cp -a /etc/apk/. /tmp/copy; rm -rf /etc/apk; rm /tmp/copy/world; "
-               "mv /tmp/copy /etc/apk; chmod 755 /etc/apk")
+    minirun.ok(
+        "run",
+        "--name",
+        "c1",
+        "alpine",
+        "sh",
+        "-c",
+        "mkdir /tmp/copy; cp -a /etc/apk/. /tmp/copy; rm -rf /etc/apk; rm /tmp/copy/world; "
+        "mv /tmp/copy /etc/apk; chmod 755 /etc/apk",
+    )
     assert minirun.ok("diff", "c1") == "C /etc\nC /etc/apk\nD /etc/apk/world"
 
 
@@ -79,17 +97,28 @@ def test_mount_points_that_were_made(minirun, tmp_path):
 
 
 def test_a_tree_of_a_thousand_levels_and_a_name_that_is_no_text(minirun):
-    minirun.ok("run", "--name", "c1", "alpine", "sh", "-c",
-               "cd /opt; i=0; while [ $i -lt 1000 ]; do mkdir d; cd d; i=$((i+1)); done; touch \"$(printf 'a\\377')\"")
+    minirun.ok(
+        "run",
+        "--name",
+        "c1",
+        "alpine",
+        "sh",
+        "-c",
+        "cd /opt; i=0; while [ $i -lt 1000 ]; do mkdir d; cd d; i=$((i+1)); done; touch \"$(printf 'a\\377')\"",
+    )
     lines = minirun.raw("diff", "c1").splitlines()
     assert lines[0] == b"C /opt"
     assert lines[-1] == b"A /opt" + b"/d" * 1000 + b"/a\xff"
     assert len(lines) == 1002
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["nosuch"], "Error response from daemon: No such container: nosuch\n"),
-    ([""], "Container name cannot be empty\n")])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["nosuch"], "Error response from daemon: No such container: nosuch\n"),
+        ([""], "Container name cannot be empty\n"),
+    ],
+)
 def test_errors(minirun, words, text):
     result = minirun("diff", *words)
     assert (result.code, result.out, result.err) == (1, "", text)

@@ -12,19 +12,23 @@ import pytest
 
 DAEMON = "minirun: Error response from daemon: "
 SEE = "\nSee 'minirun run --help'.\n"
-START = (DAEMON + "failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
-         "container process: ")
+START = (
+    DAEMON + "failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
+    "container process: "
+)
 EXEC = "OCI runtime exec failed: exec failed: unable to start container process: "
 
 
 @pytest.fixture
 def refused(minirun, host):
     """Run a command line that must fail, with this on standard error, this exit code, and nothing left behind."""
+
     def check(words, err, code):
         result = minirun(*words)
         assert (result.err, result.code) == (err, code)
         assert result.out == ""
         host.assert_clean()
+
     return check
 
 
@@ -40,6 +44,7 @@ def one_line(result, code=125):
 
 
 # ---- images and programs ---------------------------------------------------------------------------------------
+
 
 def test_unknown_image(minirun, host):
     result = minirun("run", "nosuchimage:tag")
@@ -59,10 +64,14 @@ def test_bad_reference(refused):
     refused(["run", "UPPER"], f"minirun: invalid reference format: repository name must be lowercase.{SEE}", 125)
 
 
-@pytest.mark.parametrize(("program", "reason", "code"), [
-    ("/etc/passwd", 'exec: "/etc/passwd": permission denied', 126),
-    ("nosuchcmd", 'exec: "nosuchcmd": executable file not found in $PATH', 127),
-    ("/no/such", 'exec: "/no/such": stat /no/such: no such file or directory', 127)])
+@pytest.mark.parametrize(
+    ("program", "reason", "code"),
+    [
+        ("/etc/passwd", 'exec: "/etc/passwd": permission denied', 126),
+        ("nosuchcmd", 'exec: "nosuchcmd": executable file not found in $PATH', 127),
+        ("/no/such", 'exec: "/no/such": stat /no/such: no such file or directory', 127),
+    ],
+)
 def test_program_that_cannot_be_started(minirun, host, program, reason, code):
     result = minirun("run", "--rm", "alpine", program)
     assert (result.out, result.err, result.code) == ("", f"{START}{reason}: unknown.\n", code)
@@ -90,8 +99,9 @@ def test_a_start_that_failed_leaves_the_container_created(minirun, host):
     assert re.fullmatch(r"[0-9a-f]{64}\n", result.out)
     assert result.code == 127
     assert minirun.ok("ps", "-a", "--format", "{{.Status}}") == "Created"
-    state = minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.Error}}",
-                       "w1")
+    state = minirun.ok(
+        "inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.Error}}", "w1"
+    )
     assert state.startswith("created 127 0001-01-01T00:00:00Z failed to create shim task: OCI runtime create failed: ")
     assert (host.links(), host.cgroups(), host.addresses()) == ([*host.links()], [], [])
     assert not [link for link in host.links() if link.startswith("veth")]
@@ -103,49 +113,84 @@ def test_a_start_that_failed_leaves_the_container_created(minirun, host):
 
 # ---- command lines ---------------------------------------------------------------------------------------------
 
+
 def test_usage(refused):
     refused(["run", "--nosuchflag"], "unknown flag: --nosuchflag\nSee 'minirun run --help'.\n", 125)
-    refused(["run"], '"minirun run" requires at least 1 argument.\nSee \'minirun run --help\'.\n\n'
-            "Usage:  minirun run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nRun a command in a new container\n", 1)
+    refused(
+        ["run"],
+        "\"minirun run\" requires at least 1 argument.\nSee 'minirun run --help'.\n\n"
+        "Usage:  minirun run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nRun a command in a new container\n",
+        1,
+    )
     refused(["nosuchcmd"], "minirun: 'nosuchcmd' is not a minirun command.\nSee 'minirun --help'\n", 1)
-    refused(["rm"], '"minirun rm" requires at least 1 argument.\nSee \'minirun rm --help\'.\n\n'
-            "Usage:  minirun rm [OPTIONS] CONTAINER [CONTAINER...]\n\nRemove one or more containers\n", 1)
+    refused(
+        ["rm"],
+        "\"minirun rm\" requires at least 1 argument.\nSee 'minirun rm --help'.\n\n"
+        "Usage:  minirun rm [OPTIONS] CONTAINER [CONTAINER...]\n\nRemove one or more containers\n",
+        1,
+    )
 
 
-@pytest.mark.parametrize(("options", "text"), [
-    (["-m", "10x"], 'invalid argument "10x" for "-m, --memory" flag: invalid size: \'10x\''),
-    (["--cpus", "abc"], 'invalid argument "abc" for "--cpus" flag: failed to parse abc as a rational number'),
-    (["--sysctl", "kernel.panic=1"],
-     'invalid argument "kernel.panic=1" for "--sysctl" flag: sysctl \'kernel.panic=1\' is not whitelisted'),
-    (["--ulimit", "bad=1"], 'invalid argument "bad=1" for "--ulimit" flag: invalid ulimit type: bad'),
-    (["--ulimit", "nofile=200:100"],
-     'invalid argument "nofile=200:100" for "--ulimit" flag: ulimit soft limit must be less than or equal to '
-     "hard limit: 200 > 100"),
-    (["--ulimit", "nofile"], 'invalid argument "nofile" for "--ulimit" flag: invalid ulimit argument: nofile'),
-    (["-e", "=x"], 'invalid argument "=x" for "-e, --env" flag: invalid environment variable: =x'),
-    (["--mount", "foo=bar"], 'invalid argument "foo=bar" for "--mount" flag: unexpected key \'foo\' in \'foo=bar\'')])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["-m", "10x"], 'invalid argument "10x" for "-m, --memory" flag: invalid size: \'10x\''),
+        (["--cpus", "abc"], 'invalid argument "abc" for "--cpus" flag: failed to parse abc as a rational number'),
+        (
+            ["--sysctl", "kernel.panic=1"],
+            'invalid argument "kernel.panic=1" for "--sysctl" flag: sysctl \'kernel.panic=1\' is not whitelisted',
+        ),
+        (["--ulimit", "bad=1"], 'invalid argument "bad=1" for "--ulimit" flag: invalid ulimit type: bad'),
+        (
+            ["--ulimit", "nofile=200:100"],
+            'invalid argument "nofile=200:100" for "--ulimit" flag: ulimit soft limit must be less than or equal to '
+            "hard limit: 200 > 100",
+        ),
+        (["--ulimit", "nofile"], 'invalid argument "nofile" for "--ulimit" flag: invalid ulimit argument: nofile'),
+        (["-e", "=x"], 'invalid argument "=x" for "-e, --env" flag: invalid environment variable: =x'),
+        (
+            ["--mount", "foo=bar"],
+            "invalid argument \"foo=bar\" for \"--mount\" flag: unexpected key 'foo' in 'foo=bar'",
+        ),
+    ],
+)
 def test_values_that_the_client_refuses(refused, options, text):
     refused(["run", *options, "alpine"], f"{text}{SEE}", 125)
 
 
-@pytest.mark.parametrize(("options", "text"), [
-    (["-m", "4m"], "Minimum memory limit allowed is 6MB"),
-    (["-m", "64m", "--memory-reservation", "128m"],
-     "Minimum memory limit can not be less than memory reservation limit, see usage"),
-    (["--memory-swap", "128m"], "You should always set the Memory limit when using Memoryswap limit, see usage"),
-    (["-m", "64m", "--memory-swap", "32m"], "Minimum memoryswap limit should be larger than memory limit, see usage"),
-    (["--oom-score-adj", "2000"], "Invalid value 2000, range for oom score adj is [-1000, 1000]"),
-    (["--cap-add", "NOSUCH"], 'invalid CapAdd: unknown capability: "CAP_NOSUCH"'),
-    (["--stop-signal", "BOGUS"], "Invalid signal: BOGUS"),
-    (["--name", "a"], "Invalid container name (a), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
-    (["--name", "-x"], "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
-    (["-w", "rel"], "the working directory 'rel' is invalid, it needs to be an absolute path"),
-    (["-v", "/tmp:rel"], "invalid volume specification: '/tmp:rel': invalid mount config for type \"bind\": "
-     "invalid mount path: 'rel' mount path must be absolute"),
-    (["-v", "/tmp:/v:bad"], "invalid mode: bad"),
-    (["-v", "/tmp:/"], "invalid volume specification: '/tmp:/': invalid mount config for type \"bind\": "
-     "invalid specification: destination can't be '/'"),
-    (["--tmpfs", "t"], "invalid mount path: 't' mount path must be absolute")])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["-m", "4m"], "Minimum memory limit allowed is 6MB"),
+        (
+            ["-m", "64m", "--memory-reservation", "128m"],
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        ),
+        (["--memory-swap", "128m"], "You should always set the Memory limit when using Memoryswap limit, see usage"),
+        (
+            ["-m", "64m", "--memory-swap", "32m"],
+            "Minimum memoryswap limit should be larger than memory limit, see usage",
+        ),
+        (["--oom-score-adj", "2000"], "Invalid value 2000, range for oom score adj is [-1000, 1000]"),
+        (["--cap-add", "NOSUCH"], 'invalid CapAdd: unknown capability: "CAP_NOSUCH"'),
+        (["--stop-signal", "BOGUS"], "Invalid signal: BOGUS"),
+        (["--name", "a"], "Invalid container name (a), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
+        (["--name", "-x"], "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
+        (["-w", "rel"], "the working directory 'rel' is invalid, it needs to be an absolute path"),
+        (
+            ["-v", "/tmp:rel"],
+            "invalid volume specification: '/tmp:rel': invalid mount config for type \"bind\": "
+            "invalid mount path: 'rel' mount path must be absolute",
+        ),
+        (["-v", "/tmp:/v:bad"], "invalid mode: bad"),
+        (
+            ["-v", "/tmp:/"],
+            "invalid volume specification: '/tmp:/': invalid mount config for type \"bind\": "
+            "invalid specification: destination can't be '/'",
+        ),
+        (["--tmpfs", "t"], "invalid mount path: 't' mount path must be absolute"),
+    ],
+)
 def test_values_that_the_engine_refuses(refused, options, text):
     refused(["run", *options, "alpine", "true"], f"{DAEMON}{text}.{SEE}", 125)
 
@@ -154,30 +199,47 @@ def test_cpus_out_of_range(refused):
     count = os.cpu_count()
     words = "there are" if count != 1 else "there is"
     for value in ("99", "-1"):
-        refused(["run", "--cpus", value, "alpine", "true"],
-                f"{DAEMON}Range of CPUs is from 0.01 to {count}.00, as {words} only {count} CPUs available.{SEE}", 125)
-    refused(["run", "--cpuset-cpus", "999", "alpine", "true"],
-            f"{DAEMON}Requested CPUs are not available - requested 999, available: 0"
-            f"{f'-{count - 1}' if count > 1 else ''}.{SEE}", 125)
+        refused(
+            ["run", "--cpus", value, "alpine", "true"],
+            f"{DAEMON}Range of CPUs is from 0.01 to {count}.00, as {words} only {count} CPUs available.{SEE}",
+            125,
+        )
+    refused(
+        ["run", "--cpuset-cpus", "999", "alpine", "true"],
+        f"{DAEMON}Requested CPUs are not available - requested 999, available: 0"
+        f"{f'-{count - 1}' if count > 1 else ''}.{SEE}",
+        125,
+    )
 
 
-@pytest.mark.parametrize(("options", "text"), [
-    (["--env-file", "/no/such"], "open /no/such: no such file or directory"),
-    (["--security-opt", "bogus"], 'Invalid --security-opt: "bogus"')])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--env-file", "/no/such"], "open /no/such: no such file or directory"),
+        (["--security-opt", "bogus"], 'Invalid --security-opt: "bogus"'),
+    ],
+)
 def test_what_the_client_looks_at_first(refused, options, text):
     refused(["run", *options, "alpine", "true"], f"minirun: {text}.{SEE}", 125)
 
 
 def test_env_file_with_a_space_in_a_name(refused, tmp_path):
     (tmp_path / "env").write_text("A B=1\n")
-    refused(["run", "--env-file", f"{tmp_path}/env", "alpine", "env"],
-            f"minirun: poorly formatted environment: variable 'A B' contains whitespaces.{SEE}", 125)
+    refused(
+        ["run", "--env-file", f"{tmp_path}/env", "alpine", "env"],
+        f"minirun: poorly formatted environment: variable 'A B' contains whitespaces.{SEE}",
+        125,
+    )
 
 
-@pytest.mark.parametrize(("user", "text"), [
-    ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
-    ("1000:nosuch", "unable to find group nosuch: no matching entries in group file"),
-    ("-1", "uids and gids must be in range 0-2147483647")])
+@pytest.mark.parametrize(
+    ("user", "text"),
+    [
+        ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
+        ("1000:nosuch", "unable to find group nosuch: no matching entries in group file"),
+        ("-1", "uids and gids must be in range 0-2147483647"),
+    ],
+)
 def test_bad_users(minirun, host, user, text):
     result = minirun("run", "--rm", "-u", user, "alpine", "true")
     assert (result.err, result.code) == (f"{DAEMON}{text}.\n", 125)
@@ -204,10 +266,13 @@ def test_no_command(minirun, host):
 
 # ---- names and containers --------------------------------------------------------------------------------------
 
+
 def test_used_name(minirun):
     container_id = minirun.ok("create", "--name", "ab", "alpine", "true")
-    text = (f'Conflict. The container name "/ab" is already in use by container "{container_id}". You have to '
-            "remove (or rename) that container to be able to reuse that name.")
+    text = (
+        f'Conflict. The container name "/ab" is already in use by container "{container_id}". You have to '
+        "remove (or rename) that container to be able to reuse that name."
+    )
     result = minirun("run", "--name", "ab", "alpine", "true")
     assert (result.out, result.err, result.code) == ("", f"{DAEMON}{text}{SEE}", 125)
     result = minirun("create", "--name", "/ab", "alpine", "true")
@@ -215,20 +280,26 @@ def test_used_name(minirun):
     assert minirun.ok("ps", "-aq", "--no-trunc") == container_id
 
 
-@pytest.mark.parametrize(("words", "err"), [
-    (["logs", "nosuch"], "Error: No such container: nosuch\n"),
-    (["rm", "nosuch"], "Error: No such container: nosuch\n"),
-    (["exec", "nosuch", "true"], "Error: No such container: nosuch\n"),
-    (["start", "-a", "nosuch"], "Error: No such container: nosuch\n"),
-    (["stop", "nosuch"], "Error response from daemon: No such container: nosuch\n"),
-    (["restart", "nosuch"], "Error response from daemon: No such container: nosuch\n"),
-    (["wait", "nosuch"], "Error response from daemon: No such container: nosuch\n"),
-    (["kill", "nosuch"], "Error response from daemon: Cannot kill container: nosuch: No such container: nosuch\n"),
-    (["start", "nosuch"],
-     "Error response from daemon: No such container: nosuch\nError: failed to start containers: nosuch\n"),
-    (["container", "inspect", "nosuch"], "Error: No such container: nosuch\n"),
-    (["inspect", "nosuch"], "Error: No such object: nosuch\n"),
-    (["rmi", "nosuch"], "Error: No such image: nosuch\n")])
+@pytest.mark.parametrize(
+    ("words", "err"),
+    [
+        (["logs", "nosuch"], "Error: No such container: nosuch\n"),
+        (["rm", "nosuch"], "Error: No such container: nosuch\n"),
+        (["exec", "nosuch", "true"], "Error: No such container: nosuch\n"),
+        (["start", "-a", "nosuch"], "Error: No such container: nosuch\n"),
+        (["stop", "nosuch"], "Error response from daemon: No such container: nosuch\n"),
+        (["restart", "nosuch"], "Error response from daemon: No such container: nosuch\n"),
+        (["wait", "nosuch"], "Error response from daemon: No such container: nosuch\n"),
+        (["kill", "nosuch"], "Error response from daemon: Cannot kill container: nosuch: No such container: nosuch\n"),
+        (
+            ["start", "nosuch"],
+            "Error response from daemon: No such container: nosuch\nError: failed to start containers: nosuch\n",
+        ),
+        (["container", "inspect", "nosuch"], "Error: No such container: nosuch\n"),
+        (["inspect", "nosuch"], "Error: No such object: nosuch\n"),
+        (["rmi", "nosuch"], "Error: No such image: nosuch\n"),
+    ],
+)
 def test_unknown_things(minirun, words, err):
     result = minirun(*words)
     assert (result.err, result.code) == (err, 1)
@@ -253,12 +324,19 @@ def test_bad_signal(minirun):
 
 # ---- exec ------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["c1", "nosuch"], EXEC + 'exec: "nosuch": executable file not found in $PATH: unknown'),
-    (["c1", "/etc/passwd"], EXEC + 'exec: "/etc/passwd": permission denied: unknown'),
-    (["-w", "/nope", "c1", "true"],
-     EXEC + 'chdir to cwd ("/nope") set in config.json failed: no such file or directory: unknown'),
-    (["-u", "nosuch", "c1", "true"], "unable to find user nosuch: no matching entries in passwd file")])
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["c1", "nosuch"], EXEC + 'exec: "nosuch": executable file not found in $PATH: unknown'),
+        (["c1", "/etc/passwd"], EXEC + 'exec: "/etc/passwd": permission denied: unknown'),
+        (
+            ["-w", "/nope", "c1", "true"],
+            EXEC + 'chdir to cwd ("/nope") set in config.json failed: no such file or directory: unknown',
+        ),
+        (["-u", "nosuch", "c1", "true"], "unable to find user nosuch: no matching entries in passwd file"),
+    ],
+)
 def test_exec_says_it_on_standard_output(minirun, words, text):
     container = minirun.begin("alpine", "sleep", "100")
     result = minirun("exec", *words)
@@ -269,6 +347,7 @@ def test_exec_says_it_on_standard_output(minirun, words, text):
 
 # ---- the surroundings ------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def nobody(minirun, host):
     """The program, run by a user without any rights; from a place that he can get at, for root's home is closed."""
@@ -276,17 +355,37 @@ def nobody(minirun, host):
     program = Path(minirun.words[0]).relative_to(prefix)
 
     def call(*words):
-        return host.run("unshare", "--mount", "sh", "-euc", "mkdir -p -m 755 /run/program; "
-                        "mount --bind \"$0\" /run/program; "
-                        "exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"",
-                        str(prefix), f"/run/program/{program}", *minirun.words[1:], *words)
+        return host.run(
+            "unshare",
+            "--mount",
+            "sh",
+            "-euc",
+            "mkdir -p -m 755 /run/program; "
+            'mount --bind "$0" /run/program; '
+            'exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"',
+            str(prefix),
+            f"/run/program/{program}",
+            *minirun.words[1:],
+            *words,
+        )
+
     yield call
     host.run("rmdir", "/run/program", check=True)
 
 
-@pytest.mark.parametrize("words", [["run", "--rm", "alpine", "true"], ["run", "-d", "alpine", "true"],
-                                   ["create", "alpine", "true"],
-                                   ["ps"], ["ps", "-a"], ["images"], ["rm", "x"], ["logs", "x"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--rm", "alpine", "true"],
+        ["run", "-d", "alpine", "true"],
+        ["create", "alpine", "true"],
+        ["ps"],
+        ["ps", "-a"],
+        ["images"],
+        ["rm", "x"],
+        ["logs", "x"],
+    ],
+)
 def test_without_rights(nobody, host, words):
     done = nobody(*words)
     lines = done.stderr.rstrip("\n").split("\n")
@@ -304,8 +403,10 @@ def test_full_data_root(new_host, tmp_path, fill):
     data = tmp_path / "data"
     data.mkdir()
     small = "8k" if not fill else "400k"
-    script = (f"mount -t tmpfs -o size={small},mode=755 tmpfs {data}; mkdir {data}/images; "
-              f"mount --bind {new_host.data}/images {data}/images")
+    script = (
+        f"mount -t tmpfs -o size={small},mode=755 tmpfs {data}; mkdir {data}/images; "
+        f"mount --bind {new_host.data}/images {data}/images"
+    )
     new_host.run("sh", "-ec", script, check=True)
     if fill:
         new_host.run("sh", "-c", f"dd if=/dev/zero of={data}/fill bs=4k 2>/dev/null")
@@ -323,8 +424,13 @@ def test_full_data_root_while_it_runs(new_host, tmp_path):
     """The log cannot be written any more: the container goes on, and its end is recorded or said."""
     data = tmp_path / "data"
     data.mkdir()
-    new_host.run("sh", "-ec", f"mount -t tmpfs -o size=600k,mode=755 tmpfs {data}; mkdir {data}/images; mount --bind "
-                 f"{new_host.data}/images {data}/images", check=True)
+    new_host.run(
+        "sh",
+        "-ec",
+        f"mount -t tmpfs -o size=600k,mode=755 tmpfs {data}; mkdir {data}/images; mount --bind "
+        f"{new_host.data}/images {data}/images",
+        check=True,
+    )
     words = ("--root", str(data))
     result = new_host.minirun(*words, "run", "--name", "w1", "alpine", "sh", "-c", "seq 1 200000 >&2; echo end")
     assert result.code == 0
@@ -336,8 +442,12 @@ def test_full_data_root_while_it_runs(new_host, tmp_path):
 
 
 def test_read_only_data_root(new_host):
-    new_host.run("sh", "-ec", f"mount --bind {new_host.data} {new_host.data}; mount -o remount,bind,ro {new_host.data}",
-                 check=True)
+    new_host.run(
+        "sh",
+        "-ec",
+        f"mount --bind {new_host.data} {new_host.data}; mount -o remount,bind,ro {new_host.data}",
+        check=True,
+    )
     assert "read-only file system" in one_line(new_host.minirun("run", "--rm", "alpine", "true"))
     assert new_host.minirun.ok("ps", "-aq") == ""
     new_host.run("umount", str(new_host.data), check=True)
@@ -389,10 +499,12 @@ def static_only(minirun, tmp_path):
 
 
 def test_an_image_of_one_file(minirun, static_only):
-    assert minirun.ok("run", "--rm", static_only, "/busybox", "ls", "/").split() == \
-        sorted(["busybox", "dev", "etc", "proc", "sys"])
-    assert minirun.ok("run", "--rm", static_only, "/busybox", "cat", "/etc/hostname",
-                      "/proc/self/comm").endswith("busybox")
+    assert minirun.ok("run", "--rm", static_only, "/busybox", "ls", "/").split() == sorted(
+        ["busybox", "dev", "etc", "proc", "sys"]
+    )
+    assert minirun.ok("run", "--rm", static_only, "/busybox", "cat", "/etc/hostname", "/proc/self/comm").endswith(
+        "busybox"
+    )
     assert minirun.ok("run", "--rm", "-u", "5:5", static_only, "/busybox", "id", "-u") == "5"
     assert minirun.ok("run", "--rm", static_only, "/busybox", "env").endswith("HOME=/")
     result = minirun("run", "--rm", static_only, "sh")

@@ -24,21 +24,46 @@ CAPABILITIES = """chown dac_override dac_read_search fowner fsetid kill setgid s
     sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write
     audit_control setfcap mac_override
     mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore""".split()
-SPACES = {"CLONE_NEWNS": "mount", "CLONE_NEWPID": "pid", "CLONE_NEWNET": "net", "CLONE_NEWUTS": "uts",
-          "CLONE_NEWIPC": "ipc",
-          "CLONE_NEWCGROUP": "cgroup", "CLONE_NEWUSER": "user", "CLONE_NEWTIME": "time"}
-MOUNT_WORDS = {"MS_RDONLY": "ro", "MS_NOSUID": "nosuid", "MS_NODEV": "nodev", "MS_NOEXEC": "noexec",
-               "MS_SYNCHRONOUS": "sync",
-               "MS_DIRSYNC": "dirsync", "MS_NOATIME": "noatime", "MS_NODIRATIME": "nodiratime",
-               "MS_RELATIME": "relatime",
-               "MS_STRICTATIME": "strictatime"}
+SPACES = {
+    "CLONE_NEWNS": "mount",
+    "CLONE_NEWPID": "pid",
+    "CLONE_NEWNET": "net",
+    "CLONE_NEWUTS": "uts",
+    "CLONE_NEWIPC": "ipc",
+    "CLONE_NEWCGROUP": "cgroup",
+    "CLONE_NEWUSER": "user",
+    "CLONE_NEWTIME": "time",
+}
+MOUNT_WORDS = {
+    "MS_RDONLY": "ro",
+    "MS_NOSUID": "nosuid",
+    "MS_NODEV": "nodev",
+    "MS_NOEXEC": "noexec",
+    "MS_SYNCHRONOUS": "sync",
+    "MS_DIRSYNC": "dirsync",
+    "MS_NOATIME": "noatime",
+    "MS_NODIRATIME": "nodiratime",
+    "MS_RELATIME": "relatime",
+    "MS_STRICTATIME": "strictatime",
+}
 #: prctl(2) options that only ask, and one that gives a piece of memory a name.
 HARMLESS = ("PR_CAPBSET_READ", "PR_SET_VMA", "PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET")
 #: Types of requests to rtnetlink (linux/rtnetlink.h), and to nfnetlink: subsystem << 8 | type.
-RTNETLINK = {16: "RTM_NEWLINK", 17: "RTM_DELLINK", 18: "RTM_GETLINK", 19: "RTM_SETLINK", 20: "RTM_NEWADDR",
-             21: "RTM_DELADDR",
-             22: "RTM_GETADDR", 24: "RTM_NEWROUTE", 25: "RTM_DELROUTE", 26: "RTM_GETROUTE",
-             0xa10: "NFT_MSG_GETGEN", 0x101: "IPCTNL_MSG_CT_GET", 0x102: "IPCTNL_MSG_CT_DELETE"}
+RTNETLINK = {
+    16: "RTM_NEWLINK",
+    17: "RTM_DELLINK",
+    18: "RTM_GETLINK",
+    19: "RTM_SETLINK",
+    20: "RTM_NEWADDR",
+    21: "RTM_DELADDR",
+    22: "RTM_GETADDR",
+    24: "RTM_NEWROUTE",
+    25: "RTM_DELROUTE",
+    26: "RTM_GETROUTE",
+    0xA10: "NFT_MSG_GETGEN",
+    0x101: "IPCTNL_MSG_CT_GET",
+    0x102: "IPCTNL_MSG_CT_DELETE",
+}
 #: Whoever calls one of these in a start goes around the doors, which have no twin of it.
 NEVER = """chroot setuid setgid setreuid setregid setfsuid setfsgid move_mount open_tree fsopen fsmount fsconfig fspick
     mount_setattr setdomainname add_key request_key swapon acct reboot init_module finit_module delete_module
@@ -50,6 +75,7 @@ TRACED = """mount umount2 pivot_root unshare setns clone clone3 fork vfork setho
 
 
 # ---- reading strace's record -----------------------------------------------------------------------------------
+
 
 class Call:
     """One system call: `.pid`, `.name`, `.arguments` (list of str as strace puts them), `.result` (str)."""
@@ -129,6 +155,7 @@ def calls(record):
 
 # ---- what was done, in the shell's words -----------------------------------------------------------------------
 
+
 class Process:
     """One process of a start: what it `told`, what it has `done`; on which side it is; its descriptors."""
 
@@ -167,8 +194,10 @@ def octal(text):
 
 def masks(text):
     """{effective=1<<CAP_CHOWN|..., permitted=..., inheritable=0} as numbers."""
-    return [sum(1 << CAPABILITIES.index(word.lower()) for word in re.findall(r"1<<CAP_(\w+)", part))
-            for part in re.findall(r"\w+=([^,}]*)", text)]
+    return [
+        sum(1 << CAPABILITIES.index(word.lower()) for word in re.findall(r"1<<CAP_(\w+)", part))
+        for part in re.findall(r"\w+=([^,}]*)", text)
+    ]
 
 
 def mounted(process, call):
@@ -236,8 +265,11 @@ def limited(text):
     numbers = []
     for word in re.findall(r"rlim_(?:cur|max)=([^,}]*)", new):
         factors = word.split("*")
-        numbers.append("unlimited" if word == "RLIM64_INFINITY" else
-                       str(int(factors[0]) * (int(factors[1]) if len(factors) > 1 else 1)))
+        numbers.append(
+            "unlimited"
+            if word == "RLIM64_INFINITY"
+            else str(int(factors[0]) * (int(factors[1]) if len(factors) > 1 else 1))
+        )
     whose = "" if who == "0" else f" {who}"
     return f"prlimit --{resource.removeprefix('RLIMIT_').lower()}={numbers[0]}:{numbers[1]}{whose}"
 
@@ -283,7 +315,7 @@ def piped(lines):
     for line in lines:
         if isinstance(line, str) and line.startswith("printf ") and "iptables-restore" in line:
             words = shlex.split(line)
-            waiting, steps = list(restored("\n".join(words[2:words.index("|")]))), 2
+            waiting, steps = list(restored("\n".join(words[2 : words.index("|")]))), 2
             continue
         expanded.append(line)
         steps -= isinstance(line, str) and line.startswith("setns")
@@ -295,6 +327,7 @@ def piped(lines):
 
 def by_table(lines):
     """iptables lines that follow each other, table by table as one iptables-restore does them."""
+
     def table_of(line):
         found = isinstance(line, str) and re.match(r"iptables --wait -t (\w+) -[ADINXFP] ", line)
         return found[1] if found else ""
@@ -318,7 +351,7 @@ def raw_words(kind, body):
         place = 0
         while place + 4 <= len(part):
             length, number = struct.unpack_from("=HH", part, place)
-            value = part[place + 4:place + length]
+            value = part[place + 4 : place + length]
             if size == 16:
                 if not nested and number == 18:  # IFLA_LINKINFO
                     attributes(value, "info")
@@ -346,9 +379,18 @@ class Story:
         everything = calls(record)
         self.root = everything[0].pid
         # What comes before the interpreter is the launcher: it has nothing to tell anybody with.
-        begin = max((place for place, call in enumerate(everything) if call.pid == self.root and
-                     call.name.startswith("execve") and "--explain" in call.text and call.result == "0"), default=0)
-        for call in everything[begin + 1:]:
+        begin = max(
+            (
+                place
+                for place, call in enumerate(everything)
+                if call.pid == self.root
+                and call.name.startswith("execve")
+                and "--explain" in call.text
+                and call.result == "0"
+            ),
+            default=0,
+        )
+        for call in everything[begin + 1 :]:
             self.take(call)
 
     def take(self, call):
@@ -434,24 +476,36 @@ class Story:
             "unshare": lambda: " ".join(["unshare", *spaces(flag_set(text))]),
             "sethostname": lambda: f"hostname {call.string(0)}",
             "mknod": lambda: made_node(process, call, call.string(0), call.arguments[1], call.arguments[-1]),
-            "mknodat": lambda: made_node(process, call, below(process, call, 0, 1), call.arguments[2],
-                                         call.arguments[-1]),
+            "mknodat": lambda: made_node(
+                process, call, below(process, call, 0, 1), call.arguments[2], call.arguments[-1]
+            ),
             "capset": lambda: "capsh --eff={:#x} --prm={:#x} --inh={:#x}".format(*masks(call.arguments[1])),
             "prctl": lambda: controlled(text),
             "prlimit64": lambda: limited(text),
-            "setgroups": lambda: "setpriv --groups " + text.partition("[")[2].partition("]")[0].replace(" ", "")
-            if "[" in text and "[]" not in text else "setpriv --clear-groups",
+            "setgroups": lambda: (
+                "setpriv --groups " + text.partition("[")[2].partition("]")[0].replace(" ", "")
+                if "[" in text and "[]" not in text
+                else "setpriv --clear-groups"
+            ),
             "setresgid": lambda: f"setpriv --regid {call.arguments[0]}",
             "setresuid": lambda: f"setpriv --reuid {call.arguments[0]}",
-            "keyctl": lambda: f"keyctl session {call.string(1)}" if "KEYCTL_JOIN_SESSION_KEYRING" in text
-            else f"keyctl({text})",
+            "keyctl": lambda: (
+                f"keyctl session {call.string(1)}" if "KEYCTL_JOIN_SESSION_KEYRING" in text else f"keyctl({text})"
+            ),
             "bpf": lambda: "bpftool cgroup attach" if "BPF_PROG_ATTACH" in text else None,
-            "ioctl": lambda: "setsid --ctty" if "TIOCSCTTY" in text else
-            f"ioctl({text})" if re.search(r"SIOCS|SIOCBR|SIOCDEL|SIOCADD|TIOCSTI", text) else None,
+            "ioctl": lambda: (
+                "setsid --ctty"
+                if "TIOCSCTTY" in text
+                else f"ioctl({text})"
+                if re.search(r"SIOCS|SIOCBR|SIOCDEL|SIOCADD|TIOCSTI", text)
+                else None
+            ),
             "setsid": lambda: "setsid",
-            "kill": lambda: f"kill({text})", "tgkill": lambda: f"tgkill({text})",
-            "pidfd_send_signal": lambda: f"kill -{int(getattr(signal, call.arguments[1]))} "
-            f"{process.pidfds.get(number, '?')}",
+            "kill": lambda: f"kill({text})",
+            "tgkill": lambda: f"tgkill({text})",
+            "pidfd_send_signal": lambda: (
+                f"kill -{int(getattr(signal, call.arguments[1]))} {process.pidfds.get(number, '?')}"
+            ),
         }
         if name in table:
             return table[name]()
@@ -461,8 +515,13 @@ class Story:
         """What is done to names of files. On the host only the cgroup tree is the kernel's; in a container all is."""
         name = call.name
         at = name.endswith("at")
-        target = below(process, call, *((1, 2) if name == "symlinkat" else (0, 1))) if at else \
-            call.string(1 if name == "symlink" else 0) if call.arguments[0].startswith('"') else path
+        target = (
+            below(process, call, *((1, 2) if name == "symlinkat" else (0, 1)))
+            if at
+            else call.string(1 if name == "symlink" else 0)
+            if call.arguments[0].startswith('"')
+            else path
+        )
         if not process.inside and not target.startswith("/sys/fs/cgroup"):
             return None
         if name in ("mkdir", "mkdirat"):
@@ -496,8 +555,9 @@ def comparable(line, pid):
     if call.startswith(("RTM_", "IPCTNL_")):
         return call, line
     if call == "setns(2)":
-        return "setns " + " ".join(word.partition("=")[2].replace("/self/", f"/{pid}/")
-                                   for word in shlex.split(line)[1:])
+        return "setns " + " ".join(
+            word.partition("=")[2].replace("/self/", f"/{pid}/") for word in shlex.split(line)[1:]
+        )
     if call == "bpf(2)":
         return "bpftool cgroup attach"
     if line.startswith("setpriv"):
@@ -517,8 +577,11 @@ def differences(process):
         if isinstance(line, tuple):  # an `ip` line has the words of its request, and more
             kind, text = line
             told[place] = f"{kind} {text}"
-            if place < len(done) and done[place].split(" ")[0] == kind and set(done[place].split(" ")[1:]) <= set(
-                    re.split(r"[ /]", text)):
+            if (
+                place < len(done)
+                and done[place].split(" ")[0] == kind
+                and set(done[place].split(" ")[1:]) <= set(re.split(r"[ /]", text))
+            ):
                 done[place] = told[place]
         elif line.startswith("unshare") and place < len(done) and sorted(line.split()) == sorted(done[place].split()):
             done[place] = line
@@ -529,6 +592,7 @@ def differences(process):
 
 # ---- the tests -------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def explained(tmp_path):
     """Run a command line under strace, with --explain: its Story."""
@@ -537,9 +601,22 @@ def explained(tmp_path):
 
     def run(machine, *words):
         printed, record = tmp_path / "printed", tmp_path / "record"
-        line = ["strace", "-f", "-y", "-s", "65536", "-o", str(record), "-e", "signal=none", "-e",
-                "trace=" + ",".join(f"?{name}" for name in (*TRACED, *NEVER)), *machine.minirun.words, "--explain",
-                *words]
+        line = [
+            "strace",
+            "-f",
+            "-y",
+            "-s",
+            "65536",
+            "-o",
+            str(record),
+            "-e",
+            "signal=none",
+            "-e",
+            "trace=" + ",".join(f"?{name}" for name in (*TRACED, *NEVER)),
+            *machine.minirun.words,
+            "--explain",
+            *words,
+        ]
         done = machine.run("sh", "-c", f"exec 2>{shlex.quote(str(printed))}; exec " + shlex.join(line))
         text = printed.read_text()
         if "PTRACE" in text and "ermitted" in text:
@@ -549,6 +626,7 @@ def explained(tmp_path):
         # What was printed is what these processes wrote, each line whole, and nothing else.
         assert sorted(story.written) == sorted(text.splitlines(keepends=True))
         return story
+
     return run
 
 
@@ -571,9 +649,17 @@ def test_first_start_of_a_host(new_host, explained):
     story = explained(new_host, "run", "--rm", "alpine", "true")
     check(story)
     told = everything_told(story)
-    for word in ("ip link add name minirun0", "echo 1 > /proc/sys/net/ipv4/ip_forward", "iptables", "pivot_root",
-                 "mount -t overlay", "exec true", "ip route add default", "--bounding-set -sys_admin",
-                 "unshare --mount"):
+    for word in (
+        "ip link add name minirun0",
+        "echo 1 > /proc/sys/net/ipv4/ip_forward",
+        "iptables",
+        "pivot_root",
+        "mount -t overlay",
+        "exec true",
+        "ip route add default",
+        "--bounding-set -sys_admin",
+        "unshare --mount",
+    ):
         assert any(word in line for line in told), word
 
 
@@ -581,15 +667,34 @@ def test_next_start(minirun, host, explained):
     minirun.ok("run", "--rm", "alpine", "true")
     story = explained(host, "run", "--rm", "alpine", "true")
     check(story)
-    assert not [line for line in everything_told(story) if "iptables" in line and " -S " not in line
-                and " -C " not in line]
+    assert not [
+        line for line in everything_told(story) if "iptables" in line and " -S " not in line and " -C " not in line
+    ]
 
 
 def test_detached_with_limits_and_mounts(host, explained, tmp_path):
     (tmp_path / "shared").mkdir()
-    check(story := explained(host, "run", "-d", "--name", "c1", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50",
-                             "-v",
-                             f"{tmp_path}/shared:/there:ro", "--tmpfs", "/scratch", "alpine", "true"))
+    check(
+        story := explained(
+            host,
+            "run",
+            "-d",
+            "--name",
+            "c1",
+            "-m",
+            "64m",
+            "--cpus",
+            "0.5",
+            "--pids-limit",
+            "50",
+            "-v",
+            f"{tmp_path}/shared:/there:ro",
+            "--tmpfs",
+            "/scratch",
+            "alpine",
+            "true",
+        )
+    )
     told = "\n".join(everything_told(story))
     for word in ("67108864", f"{tmp_path}/shared", "/there", "/scratch"):
         assert word in told, word
@@ -598,8 +703,11 @@ def test_detached_with_limits_and_mounts(host, explained, tmp_path):
 def test_a_published_port(host, explained):
     check(story := explained(host, "run", "--rm", "-p", "8080:80", "alpine", "true"))
     told = everything_told(story)
-    for rule in ("nat -A MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT",
-                 "nat -A POSTROUTING -s 172.17.0.2/32", "filter -A MINIRUN -d 172.17.0.2/32"):
+    for rule in (
+        "nat -A MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT",
+        "nat -A POSTROUTING -s 172.17.0.2/32",
+        "filter -A MINIRUN -d 172.17.0.2/32",
+    ):
         assert any(rule in line for line in told), rule
 
 
@@ -610,8 +718,9 @@ def test_a_network_with_names(minirun, host, explained):
         check(story := explained(host, "run", "--rm", "--network", "foo", "alpine", "true"))
     finally:
         minirun.ok("network", "rm", "foo")
-    assert any(line.startswith("printf") and "nsenter" in line and "MINIRUN_OUTPUT" in line
-               for line in everything_told(story))
+    assert any(
+        line.startswith("printf") and "nsenter" in line and "MINIRUN_OUTPUT" in line for line in everything_told(story)
+    )
 
 
 @pytest.mark.parametrize("network", ["none", "host"])
@@ -621,11 +730,14 @@ def test_without_a_cable(host, explained, network):
     assert not [line for line in everything_told(story) if "type veth" in line or "MASQUERADE" in line]
 
 
-@pytest.mark.parametrize("options", [
-    ("--read-only", "-u", "1000:1000", "-w", "/tmp", "--cap-drop", "ALL", "--cap-add", "CHOWN"),
-    ("--security-opt", "no-new-privileges", "--ulimit", "nofile=100:200", "--group-add", "20", "-h", "elsewhere"),
-    ("-t", "--shm-size", "1m", "--cpuset-cpus", "0", "-c", "512"),
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--read-only", "-u", "1000:1000", "-w", "/tmp", "--cap-drop", "ALL", "--cap-add", "CHOWN"),
+        ("--security-opt", "no-new-privileges", "--ulimit", "nofile=100:200", "--group-add", "20", "-h", "elsewhere"),
+        ("-t", "--shm-size", "1m", "--cpuset-cpus", "0", "-c", "512"),
+    ],
+)
 def test_all_kinds_of_options(host, explained, options):
     check(explained(host, "run", "--rm", *options, "alpine", "true"))
 
@@ -654,8 +766,10 @@ def test_three_sides(minirun):
     lines = lines_of(minirun, "run", "--rm", "alpine", "true")
     assert {side for side, _ in lines} == {"host", "monitor", "container"}
     side_of = {line.strip().split("   #")[0]: side for side, line in lines if line.startswith("    ")}
-    for begins, wanted in ((("pivot_root", "hostname", "exec ", "setpriv"), "container"),
-                           (("ip link add", "mkdir -m 755 /sys/fs/cgroup/"), "monitor")):
+    for begins, wanted in (
+        (("pivot_root", "hostname", "exec ", "setpriv"), "container"),
+        (("ip link add", "mkdir -m 755 /sys/fs/cgroup/"), "monitor"),
+    ):
         assert {side for line, side in side_of.items() if line.startswith(begins)} == {wanted}
 
 
@@ -670,14 +784,18 @@ def test_every_action_stands_under_its_stage(minirun):
             assert side in seen or line.strip().startswith(("setsid", "echo minirun:")), (side, line)
 
 
-@pytest.mark.parametrize("words", [
-    ("alpine", "sh", "-c", "echo 'it is'; echo \"so\""),
-    ("alpine", "sh", "-c", "echo it\\'s"),
-    ("-v", "/tmp:/a directory:ro", "alpine", "true"),
-    ("-h", "elsewhere", "-m", "64m", "alpine", "true")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("alpine", "sh", "-c", "echo 'it is'; echo \"so\""),
+        ("alpine", "sh", "-c", "echo it\\'s"),
+        ("-v", "/tmp:/a directory:ro", "alpine", "true"),
+        ("-h", "elsewhere", "-m", "64m", "alpine", "true"),
+    ],
+)
 def test_lines_can_be_typed(minirun, words):
     """Each is a line that a shell can read, word by word, and the exec line has the very words that were asked for."""
-    program = words[words.index("alpine") + 1:]
+    program = words[words.index("alpine") + 1 :]
     lines = [line.strip() for _, line in lines_of(minirun, "run", "--rm", *words) if line.startswith("    ")]
     assert len(lines) > 80
     split = [shlex.split(line, comments=True) for line in lines]

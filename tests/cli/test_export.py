@@ -34,11 +34,19 @@ def test_the_root_of_a_container(minirun, host):
 
 
 def test_all_kinds_of_files(minirun, host):
-    minirun.ok("run", "--name", "c1", "alpine", "sh", "-c", r"""
+    minirun.ok(
+        "run",
+        "--name",
+        "c1",
+        "alpine",
+        "sh",
+        "-c",
+        r"""
         cd /opt; echo 1 > first; ln first second; mknod null c 1 3; mknod disk b 7 200; mkfifo fifo; ln -s /nowhere link
         chown 70000:70001 first; chmod 4751 first; touch -d '2001-02-03 04:05:06' first
         truncate -s 3M sparse; touch "$(printf 'a\377')" "$(head -c 200 /dev/zero | tr '\0' n)"
-        mkdir deep; chmod 1777 deep""")
+        mkdir deep; chmod 1777 deep""",
+    )
     (upper,) = host.data.glob("containers/*/upper")
     capability = bytes.fromhex("0100000200200000000000000000000000000000")
     os.setxattr(upper / "opt/sparse", "security.capability", capability)
@@ -57,8 +65,11 @@ def test_all_kinds_of_files(minirun, host):
     assert entries["opt/deep"].mode == 0o1777
     for name, kept in (("opt/sparse", {"security.capability": capability}), ("opt/deep", {"user.note": b"\xff\0x"})):
         headers = entries[name].pax_headers
-        assert {key.removeprefix("SCHILY.xattr."): value.encode("utf-8", "surrogateescape")
-                for key, value in headers.items() if key.startswith("SCHILY")} == kept
+        assert {
+            key.removeprefix("SCHILY.xattr."): value.encode("utf-8", "surrogateescape")
+            for key, value in headers.items()
+            if key.startswith("SCHILY")
+        } == kept
 
 
 def test_what_is_exported_can_be_imported(minirun, tmp_path):
@@ -85,13 +96,20 @@ def test_a_reader_who_has_seen_enough(minirun, host):
     assert (done.stdout, done.stderr) == ("141\n", "")
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["nosuch"], "Error response from daemon: No such container: nosuch"),
-    (["-o", "/nope/x", "c1"], 'failed to export container: invalid output path: directory "/nope" does not exist'),
-    (["-o", "/dev/null", "c1"], 'failed to export container: invalid output path: "/dev/null" must be a directory or a '
-                                'regular file: got a device'),
-    (["-o", "/run", "c1"], 'failed to export container: invalid output path: "/run" is a directory'),
-    (["-o", "/run/x", "nosuch"], "Error response from daemon: No such container: nosuch")])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["nosuch"], "Error response from daemon: No such container: nosuch"),
+        (["-o", "/nope/x", "c1"], 'failed to export container: invalid output path: directory "/nope" does not exist'),
+        (
+            ["-o", "/dev/null", "c1"],
+            'failed to export container: invalid output path: "/dev/null" must be a directory or a '
+            "regular file: got a device",
+        ),
+        (["-o", "/run", "c1"], 'failed to export container: invalid output path: "/run" is a directory'),
+        (["-o", "/run/x", "nosuch"], "Error response from daemon: No such container: nosuch"),
+    ],
+)
 def test_errors(minirun, host, words, text):
     minirun.ok("create", "--name", "c1", "alpine", "true")
     result = minirun("export", *words)
@@ -104,7 +122,9 @@ def test_a_terminal_is_not_written_to(minirun, host):
     command = f"{' '.join(minirun.words)} export c1"
     done = host.run("script", "-eqc", command, "/dev/null")
     assert (done.returncode, done.stdout.strip()) == (
-        1, "cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        1,
+        "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+    )
 
 
 def test_a_full_disk(minirun, host):

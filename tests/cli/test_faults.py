@@ -59,9 +59,11 @@ def assert_nothing_runs(host, seconds=PATIENCE / 4):
 
 # ---- a running container ---------------------------------------------------------------------------------------
 
+
 def test_the_cli_is_killed_and_the_container_goes_on(minirun, host):
-    process = minirun.popen("run", "--name", "c1", "alpine", "sh", "-c",
-                            "n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done")
+    process = minirun.popen(
+        "run", "--name", "c1", "alpine", "sh", "-c", "n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done"
+    )
     process.stdout.readline()
     process.kill()
     process.communicate()
@@ -86,8 +88,10 @@ def test_the_monitor_is_killed(minirun, host):
     kill(container.monitor())
     assert settle(host)["c1"].startswith("Exited (137)")
     assert_nothing_runs(host)
-    assert minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}}",
-                      "c1") == "exited 137 false"
+    assert (
+        minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}}", "c1")
+        == "exited 137 false"
+    )
     minirun.ok("start", "c1")
     assert settle(host)["c1"].startswith("Up")
 
@@ -110,8 +114,9 @@ def test_the_monitor_is_killed_while_somebody_is_attached(minirun, host):
     assert_nothing_runs(host)
 
 
-@pytest.mark.parametrize("verb", ["ps", "inspect", "logs", "exec", "start", "stop", "kill", "restart", "wait", "rm",
-                                  "rm -f"])
+@pytest.mark.parametrize(
+    "verb", ["ps", "inspect", "logs", "exec", "start", "stop", "kill", "restart", "wait", "rm", "rm -f"]
+)
 def test_every_verb_copes_with_a_dead_monitor(minirun, host, verb):
     container = minirun.begin("alpine", "sleep", "1000")
     kill(container.monitor())
@@ -171,9 +176,17 @@ def test_somebody_is_killed_while_he_writes(minirun, host):
     dead.wait()
     run = host.run_directory / "minirun/networks"
     (rules,) = run.glob("bridge/rules/*")
-    halves = [Path(f"{path}.new{dead.pid}") for path in (
-        rules, run / "rules", run / "pool", run / "bridge/network.json", run / "ports/0.0.0.0/tcp/last",
-        host.data / "networks" / f"{'a' * 64}.json")]
+    halves = [
+        Path(f"{path}.new{dead.pid}")
+        for path in (
+            rules,
+            run / "rules",
+            run / "pool",
+            run / "bridge/network.json",
+            run / "ports/0.0.0.0/tcp/last",
+            host.data / "networks" / f"{'a' * 64}.json",
+        )
+    ]
     for half in halves:
         half.write_text('{"Own')
     host.run("iptables", "-t", "nat", "-F", check=True)
@@ -187,6 +200,7 @@ def test_somebody_is_killed_while_he_writes(minirun, host):
 
 
 # ---- a start ---------------------------------------------------------------------------------------------------
+
 
 def moments(duration):
     """Random moments of a start, more of them than stages."""
@@ -226,8 +240,9 @@ def test_the_cli_is_killed_during_a_start_and_somebody_starts_again(minirun, hos
     """The monitor brings the container up all the same, and the second one does not wait for its end."""
     process = minirun.popen("run", "--name", "c1", "alpine", "sleep", "1000")
     # A child of the monitor has its name too, until it takes one of its own; the monitor is the command's child.
-    (monitor,) = wait_for(lambda: [pid for pid in ours(host, "minirun:monitor") if parent(pid) == process.pid],
-                          interval=0.0005)
+    (monitor,) = wait_for(
+        lambda: [pid for pid in ours(host, "minirun:monitor") if parent(pid) == process.pid], interval=0.0005
+    )
     os.kill(monitor, signal.SIGSTOP)
     kill(process.pid)
     process.communicate()
@@ -245,8 +260,9 @@ def test_the_monitor_is_killed_during_a_start(minirun, host):
     for moment in moments(duration_of_a_start(minirun) * 0.08):  # besides the time it takes to find it by its name
         process = minirun.popen("run", "--name", "c1", "alpine", "sleep", "1000", stderr=subprocess.PIPE)
         deadline = time.monotonic() + PATIENCE
-        while not (monitors := ours(host, "minirun:monitor")) and time.monotonic() < deadline \
-                and process.poll() is None:
+        while (
+            not (monitors := ours(host, "minirun:monitor")) and time.monotonic() < deadline and process.poll() is None
+        ):
             time.sleep(0.001)
         time.sleep(moment)
         kill(*monitors)
@@ -331,9 +347,21 @@ def test_the_first_start_on_a_host_is_killed(new_host):
 
 # ---- two at once -----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("verbs", ["start start", "stop stop", "rm rm", "start rm", "stop rm", "start stop",
-                                   "restart restart",
-                                   "restart rm", "kill kill"])
+
+@pytest.mark.parametrize(
+    "verbs",
+    [
+        "start start",
+        "stop stop",
+        "rm rm",
+        "start rm",
+        "stop rm",
+        "start stop",
+        "restart restart",
+        "restart rm",
+        "kill kill",
+    ],
+)
 def test_two_commands_for_the_same_container(minirun, host, verbs):
     for _ in range(4):
         if "start" == verbs.split()[0]:
@@ -355,6 +383,7 @@ def test_two_commands_for_the_same_container(minirun, host, verbs):
 
 def test_many_at_once_of_all_kinds(minirun, host):
     """Ten containers come and go while others look on: nobody fails, nothing is left."""
+
     def begin(*words):
         return minirun.popen(*words, stderr=subprocess.STDOUT)
 

@@ -39,6 +39,7 @@ def digest_of_layer(minirun, image: str) -> str:
 
 # ---- tag ---------------------------------------------------------------------------------------------------------
 
+
 def test_tag(minirun):
     image = minirun.ok("images", "-q", "--no-trunc")
     assert minirun.ok("tag", "alpine", "host:5000/me/a:1") == ""
@@ -57,23 +58,39 @@ def test_a_name_moves(minirun, small):
     assert second in minirun.ok("images", "-q", "--no-trunc", "-f", "dangling=true")
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (("nosuch", "x"), "Error response from daemon: No such image: nosuch:latest"),
-    (("alpine", "Bad:Name"), 'Error parsing reference: "Bad:Name" is not a valid repository/tag: invalid reference '
-                             "format: repository name must be lowercase"),
-    (("Bad:Name", "x"), 'Error parsing reference: "Bad:Name" is not a valid repository/tag: invalid reference '
-                        "format: repository name must be lowercase"),
-    (("alpine", "x:y:z"), 'Error parsing reference: "x:y:z" is not a valid repository/tag: invalid reference format'),
-    (("alpine", DIGEST), f'Error parsing reference: "{DIGEST}" is not a valid repository/tag: invalid repository name '
-                         f"({DIGEST}), cannot specify 64-byte hexadecimal strings"),
-    (("alpine", f"x@sha256:{DIGEST}"), "refusing to create a tag with a digest reference"),
-])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("nosuch", "x"), "Error response from daemon: No such image: nosuch:latest"),
+        (
+            ("alpine", "Bad:Name"),
+            'Error parsing reference: "Bad:Name" is not a valid repository/tag: invalid reference '
+            "format: repository name must be lowercase",
+        ),
+        (
+            ("Bad:Name", "x"),
+            'Error parsing reference: "Bad:Name" is not a valid repository/tag: invalid reference '
+            "format: repository name must be lowercase",
+        ),
+        (
+            ("alpine", "x:y:z"),
+            'Error parsing reference: "x:y:z" is not a valid repository/tag: invalid reference format',
+        ),
+        (
+            ("alpine", DIGEST),
+            f'Error parsing reference: "{DIGEST}" is not a valid repository/tag: invalid repository name '
+            f"({DIGEST}), cannot specify 64-byte hexadecimal strings",
+        ),
+        (("alpine", f"x@sha256:{DIGEST}"), "refusing to create a tag with a digest reference"),
+    ],
+)
 def test_tag_refuses(minirun, words, text):
     result = minirun("tag", *words)
     assert (result.code, result.out, result.err) == (1, "", text + "\n")
 
 
 # ---- history -----------------------------------------------------------------------------------------------------
+
 
 def test_history(minirun, small):
     image = small("a", 1500, "-m", "a remark")
@@ -84,19 +101,29 @@ def test_history(minirun, small):
     assert re.fullmatch(rf"{image}   \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ +1500      a remark", line)
     assert "CREATED AT" in head
     assert minirun.ok("image", "history", "-q", "a") == image[7:19]
-    assert minirun.ok("history", "--format", "table {{.ID}}\t{{.Comment}}", "a") == \
-        f"IMAGE          COMMENT\n{image[7:19]}   a remark"
-    assert json.loads(minirun.ok("history", "--format", "{{json .}}", "a")).items() >= {
-        "Comment": "a remark", "CreatedBy": "", "ID": image[7:19], "Size": "1.5kB"}.items()
+    assert (
+        minirun.ok("history", "--format", "table {{.ID}}\t{{.Comment}}", "a")
+        == f"IMAGE          COMMENT\n{image[7:19]}   a remark"
+    )
+    assert (
+        json.loads(minirun.ok("history", "--format", "{{json .}}", "a")).items()
+        >= {"Comment": "a remark", "CreatedBy": "", "ID": image[7:19], "Size": "1.5kB"}.items()
+    )
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (("nosuch",), "Error response from daemon: No such image: nosuch:latest"),
-    (("Bad:Name",), "Error response from daemon: invalid reference format: repository name must be lowercase"),
-    (("--format", "{{.Nope}}", "alpine"), 'template parsing error: template: :1:2: executing "" at <.Nope>: '
-                                          "can't evaluate field Nope in type *image.historyContext"),
-    (("--format", "{{", "alpine"), "template parsing error: template: :1: unclosed action"),
-])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("nosuch",), "Error response from daemon: No such image: nosuch:latest"),
+        (("Bad:Name",), "Error response from daemon: invalid reference format: repository name must be lowercase"),
+        (
+            ("--format", "{{.Nope}}", "alpine"),
+            'template parsing error: template: :1:2: executing "" at <.Nope>: '
+            "can't evaluate field Nope in type *image.historyContext",
+        ),
+        (("--format", "{{", "alpine"), "template parsing error: template: :1: unclosed action"),
+    ],
+)
 def test_history_refuses(minirun, words, text):
     result = minirun("history", *words)
     assert (result.code, result.out, result.err) == (1, "", text + "\n")
@@ -104,25 +131,61 @@ def test_history_refuses(minirun, words, text):
 
 # ---- image inspect -----------------------------------------------------------------------------------------------
 
+
 def test_image_inspect_has_dockers_keys_in_their_order(minirun):
     [shown] = json.loads(minirun.ok("image", "inspect", "alpine"))
     assert list(shown) == [
-        "Id", "RepoTags", "RepoDigests", "Parent", "Comment", "Created", "Container", "ContainerConfig",
-        "DockerVersion", "Author", "Config", "Architecture", "Os", "Size", "VirtualSize", "GraphDriver", "RootFS",
-        "Metadata"]
+        "Id",
+        "RepoTags",
+        "RepoDigests",
+        "Parent",
+        "Comment",
+        "Created",
+        "Container",
+        "ContainerConfig",
+        "DockerVersion",
+        "Author",
+        "Config",
+        "Architecture",
+        "Os",
+        "Size",
+        "VirtualSize",
+        "GraphDriver",
+        "RootFS",
+        "Metadata",
+    ]
     assert list(shown["ContainerConfig"]) == [
-        "Hostname", "Domainname", "User", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin",
-        "StdinOnce", "Env", "Cmd", "Image", "Volumes", "WorkingDir", "Entrypoint", "OnBuild", "Labels"]
+        "Hostname",
+        "Domainname",
+        "User",
+        "AttachStdin",
+        "AttachStdout",
+        "AttachStderr",
+        "Tty",
+        "OpenStdin",
+        "StdinOnce",
+        "Env",
+        "Cmd",
+        "Image",
+        "Volumes",
+        "WorkingDir",
+        "Entrypoint",
+        "OnBuild",
+        "Labels",
+    ]
     assert (shown["Comment"], shown["RootFS"]["Type"]) == ("Imported from -", "layers")
 
 
 # ---- image prune -------------------------------------------------------------------------------------------------
 
+
 def test_prune_removes_what_has_no_name(minirun, small):
     image = small("", 1500)
     layer = digest_of_layer(minirun, image)
-    assert minirun.ok("image", "prune", "-f") == \
-        f"Deleted Images:\ndeleted: {image}\ndeleted: {layer}\n\nTotal reclaimed space: 1.5kB"
+    assert (
+        minirun.ok("image", "prune", "-f")
+        == f"Deleted Images:\ndeleted: {image}\ndeleted: {layer}\n\nTotal reclaimed space: 1.5kB"
+    )
     assert minirun.ok("image", "prune", "-f") == "Total reclaimed space: 0B"
     assert minirun.ok("images", "-q", "alpine")
 
@@ -143,13 +206,21 @@ def test_prune_all_keeps_what_a_container_has(minirun, small):
     minirun.ok("tag", "b:1", "c:2")
     minirun.begin("alpine", "true")
     assert minirun.ok("image", "prune", "-af").split("\n") == [
-        "Deleted Images:", "untagged: b:1", "untagged: c:2", f"deleted: {other}", f"deleted: {layer}", "",
-        "Total reclaimed space: 1.5kB"]
+        "Deleted Images:",
+        "untagged: b:1",
+        "untagged: c:2",
+        f"deleted: {other}",
+        f"deleted: {layer}",
+        "",
+        "Total reclaimed space: 1.5kB",
+    ]
     assert minirun.ok("images", "-q", "--no-trunc") == used
 
 
-@pytest.mark.parametrize(("condition", "goes"), [
-    ("label=keep", "b"), ("label=keep=no", ""), ("label!=keep", "a"), ("until=1h", ""), ("until=2100-01-01", "ab")])
+@pytest.mark.parametrize(
+    ("condition", "goes"),
+    [("label=keep", "b"), ("label=keep=no", ""), ("label!=keep", "a"), ("until=1h", ""), ("until=2100-01-01", "ab")],
+)
 def test_prune_through_a_filter(minirun, small, condition, goes):
     images = {"a": small("a", 1), "b": small("b", 2, "-c", "LABEL keep=yes")}
     minirun.begin("alpine", "true")

@@ -80,17 +80,22 @@ def test_a_password_is_used_and_not_told(minirun, host, server):
     assert "wrong" not in result.err
 
 
-@pytest.mark.parametrize(("url", "text"), [
-    (f"{BASE}/nope", f"failed to GET {BASE}/nope with status 404 Not Found"),
-    (f"{BASE}/garbage", "archive/tar: invalid tar header"),
-    (f"{BASE}/short", f'Get "{BASE}/short": EOF'),
-    ("http://127.0.0.1:9/x", 'Get "http://127.0.0.1:9/x": dial tcp 127.0.0.1:9: connect: connection refused'),
-    ("http://", 'Get "http://": http: no Host in request URL'),
-    ("http://h:99999/", 'parse "http://h:99999/": port out of range 0-65535')])
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (f"{BASE}/nope", f"failed to GET {BASE}/nope with status 404 Not Found"),
+        (f"{BASE}/garbage", "archive/tar: invalid tar header"),
+        (f"{BASE}/short", f'Get "{BASE}/short": EOF'),
+        ("http://127.0.0.1:9/x", 'Get "http://127.0.0.1:9/x": dial tcp 127.0.0.1:9: connect: connection refused'),
+        ("http://", 'Get "http://": http: no Host in request URL'),
+        ("http://h:99999/", 'parse "http://h:99999/": port out of range 0-65535'),
+    ],
+)
 def test_what_goes_wrong(minirun, host, server, url, text):
     def on_disk() -> list[str]:
-        return sorted(str(path) for part in ("blobs/sha256", "layers", "tmp")
-                      for path in (host.data / "images" / part).iterdir())
+        return sorted(
+            str(path) for part in ("blobs/sha256", "layers", "tmp") for path in (host.data / "images" / part).iterdir()
+        )
 
     before = on_disk()
     result = minirun("import", url, "bad")
@@ -99,10 +104,14 @@ def test_what_goes_wrong(minirun, host, server, url, text):
     assert on_disk() == before
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    ((f"{BASE}/root.tar", "Bad:Name"), "invalid reference format: repository name must be lowercase"),
-    (("-c", "BOGUS x", f"{BASE}/root.tar"), "Error response from daemon: bogus is not a valid change command"),
-    (("HTTP://127.0.0.1:8000/root.tar",), "open HTTP://127.0.0.1:8000/root.tar: no such file or directory")])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((f"{BASE}/root.tar", "Bad:Name"), "invalid reference format: repository name must be lowercase"),
+        (("-c", "BOGUS x", f"{BASE}/root.tar"), "Error response from daemon: bogus is not a valid change command"),
+        (("HTTP://127.0.0.1:8000/root.tar",), "open HTTP://127.0.0.1:8000/root.tar: no such file or directory"),
+    ],
+)
 def test_nobody_is_asked_for_what_cannot_become_an_image(minirun, words, text):
     result = minirun("import", *words)
     assert (result.code, result.out, result.err) == (1, "", text + "\n")

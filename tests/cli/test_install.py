@@ -104,8 +104,18 @@ def test_pip_install_into_an_empty_environment_gives_a_working_command(
 @pytest.mark.skipif(not SYSTEM_PYTHON, reason="this machine's own Python has no pip")
 def test_pip_install_into_debians_own_python_gives_a_working_command(sources: Path, tmp_path: Path) -> None:
     """Packages are in local/lib/python3.x/dist-packages then, and the interpreter is not beside the command."""
-    run(*SYSTEM_PYTHON, "-m", "pip", "install", "-q", "--break-system-packages", "--ignore-installed",
-        "--root", tmp_path, sources)
+    run(
+        *SYSTEM_PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--break-system-packages",
+        "--ignore-installed",
+        "--root",
+        tmp_path,
+        sources,
+    )
     (command,) = tmp_path.glob("usr/**/bin/minirun")
     assert "version" in run(command, "--version", cwd="/", env={"PATH": "/usr/bin:/bin"}).stdout
     assert "Run a command in a new container" in run(command, "run", "--help", cwd="/").stdout

@@ -29,6 +29,7 @@ def state_of(minirun, name="c1"):
 
 # ---- ps --------------------------------------------------------------------------------------------------------
 
+
 def test_ps_of_nothing(minirun):
     assert minirun.ok("ps", "-a") == "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES"
 
@@ -41,7 +42,7 @@ def test_ps_table(minirun):
     assert re.split(r"\s{2,}", header) == ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
     cells = [re.split(r"\s{2,}", row) for row in rows]
     assert [row[-1] for row in cells] == ["cr", "ex3", "run1"]  # the newest first
-    assert cells[0][:3] == [created[:12], "alpine", "\"echo 'a long comman…\""]
+    assert cells[0][:3] == [created[:12], "alpine", '"echo \'a long comman…"']
     assert cells[0][4] == "Created"
     assert re.fullmatch(r"Exited \(3\) (Less than a second|\d+ seconds?) ago", cells[1][4])
     assert cells[2][:3] == [running.id[:12], "alpine", '"sleep 1000"']
@@ -67,11 +68,15 @@ def test_ps_filters_and_format(minirun):
     assert minirun.ok("ps", "-a", "--format", "{{.Names}}", "-f", "status=created") == "w1"
     assert minirun.ok("ps", "-a", "--format", "{{.Names}}", "-f", "name=^w") == "w1"
     assert minirun.ok("ps", "-a", "--format", "{{.Names}} {{.Labels}}", "-f", "label=a=b") == "w1 a=b"
-    assert minirun.ok("ps", "-a", "--format", "table {{.Names}}\t{{.State}}").split("\n") == \
-        ["NAMES     STATE", "x3        exited", "w1        created"]
+    assert minirun.ok("ps", "-a", "--format", "table {{.Names}}\t{{.State}}").split("\n") == [
+        "NAMES     STATE",
+        "x3        exited",
+        "w1        created",
+    ]
 
 
 # ---- logs ------------------------------------------------------------------------------------------------------
+
 
 def test_logs_keep_the_streams_apart(minirun):
     minirun("run", "--name", "w1", "alpine", "sh", "-c", "echo out1; echo err1 >&2; sleep 0.05; printf nonl")
@@ -80,27 +85,33 @@ def test_logs_keep_the_streams_apart(minirun):
 
 
 def test_log_file_is_dockers(minirun, host):
-    minirun("run", "--name", "w1", "alpine", "sh", "-c",
-            "echo out1; sleep 0.05; echo err1 >&2; sleep 0.05; printf nonl")
+    minirun(
+        "run", "--name", "w1", "alpine", "sh", "-c", "echo out1; sleep 0.05; echo err1 >&2; sleep 0.05; printf nonl"
+    )
     container_id = host.containers()[0]
     lines = (host.data / "containers" / container_id / f"{container_id}-json.log").read_text().splitlines()
     records = [json.loads(line) for line in lines]
-    assert [(record["log"], record["stream"]) for record in records] == \
-        [("out1\n", "stdout"), ("err1\n", "stderr"), ("nonl", "stdout")]
+    assert [(record["log"], record["stream"]) for record in records] == [
+        ("out1\n", "stdout"),
+        ("err1\n", "stderr"),
+        ("nonl", "stdout"),
+    ]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z", record["time"]) for record in records)
     assert lines[0].startswith('{"log":"out1\\n","stream":"stdout","time":"')
 
 
-@pytest.mark.parametrize(("tail", "lines"), [("2", ["2", "3"]), ("0", []), ("all", ["1", "2", "3"]),
-                                             ("bad", ["1", "2", "3"])])
+@pytest.mark.parametrize(
+    ("tail", "lines"), [("2", ["2", "3"]), ("0", []), ("all", ["1", "2", "3"]), ("bad", ["1", "2", "3"])]
+)
 def test_logs_tail(minirun, tail, lines):
     minirun("run", "--name", "w1", "alpine", "seq", "3")
     assert minirun.ok("logs", "--tail", tail, "w1").split() == lines
 
 
 def test_logs_follow_until_the_end(minirun):
-    container = minirun.begin("alpine", "sh", "-c",
-                              "echo 1; echo 2; until [ -e /go ]; do sleep 0.05; done; echo 3; echo 4; exit 3")
+    container = minirun.begin(
+        "alpine", "sh", "-c", "echo 1; echo 2; until [ -e /go ]; do sleep 0.05; done; echo 3; echo 4; exit 3"
+    )
     wait_for(lambda: minirun.ok("logs", "c1").split() == ["1", "2"])
     with minirun.popen("logs", "-f", "--tail", "1", "c1") as follower:
         assert follower.stdout.readline() == "2\n"
@@ -121,6 +132,7 @@ def test_logs_of_one_never_started(minirun):
 
 # ---- exec ------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def sleeper(minirun):
     """A container that does nothing for long."""
@@ -129,8 +141,9 @@ def sleeper(minirun):
 
 def test_exec_is_in_all_namespaces_of_the_container(sleeper):
     out = sleeper.sh("cd /proc/self/ns; for n in mnt pid net uts ipc cgroup; do readlink $n; done")
-    assert out.split() == [os.readlink(f"/proc/{sleeper.pid}/ns/{word}")
-                           for word in ("mnt", "pid", "net", "uts", "ipc", "cgroup")]
+    assert out.split() == [
+        os.readlink(f"/proc/{sleeper.pid}/ns/{word}") for word in ("mnt", "pid", "net", "uts", "ipc", "cgroup")
+    ]
 
 
 def test_exec_is_in_the_cgroup_and_as_confined(sleeper, minirun):
@@ -142,8 +155,9 @@ def test_exec_is_in_the_cgroup_and_as_confined(sleeper, minirun):
     first, other = Path(f"/proc/{sleeper.pid}/status"), Path(f"/proc/{second}/status")
     wanted = r"^(Cap\w+|NoNewPrivs|Seccomp|Groups|Uid|Gid):.*"
     assert re.findall(wanted, first.read_text(), re.M) == re.findall(wanted, other.read_text(), re.M)
-    assert [line for line in first.read_text().splitlines() if line.startswith("Cap")] == \
-        [line for line in other.read_text().splitlines() if line.startswith("Cap")]
+    assert [line for line in first.read_text().splitlines() if line.startswith("Cap")] == [
+        line for line in other.read_text().splitlines() if line.startswith("Cap")
+    ]
     own = Path(f"/proc/{other.parent.name}/cgroup").read_text()
     assert own == Path(f"/proc/{sleeper.pid}/cgroup").read_text()
     process.communicate(timeout=PATIENCE)
@@ -203,6 +217,7 @@ def test_exec_in_a_stopped_container(sleeper, minirun):
 
 # ---- stop, kill, start, restart, wait ---------------------------------------------------------------------------
 
+
 def test_stop_sends_sigterm_first(polite, minirun):
     assert minirun.ok("stop", "c1") == "c1"
     assert state_of(minirun)["ExitCode"] == 0
@@ -218,8 +233,16 @@ def test_stop_kills_what_does_not_end(minirun):
 
 
 def test_stop_signal_and_timeout_of_the_container(minirun):
-    minirun.begin("--stop-signal", "USR1", "--stop-timeout", "60", "alpine", "sh", "-c",
-                  "trap 'exit 42' USR1; trap '' TERM; echo ready; while :; do sleep 0.05; done")
+    minirun.begin(
+        "--stop-signal",
+        "USR1",
+        "--stop-timeout",
+        "60",
+        "alpine",
+        "sh",
+        "-c",
+        "trap 'exit 42' USR1; trap '' TERM; echo ready; while :; do sleep 0.05; done",
+    )
     assert wait_for(lambda: minirun("logs", "c1").out)
     minirun.ok("stop", "c1")
     assert minirun.ok("wait", "c1") == "42"
@@ -254,7 +277,8 @@ def test_kill_is_sigkill(minirun):
     again = minirun("kill", "c1")
     assert again.code == 1
     assert re.fullmatch(
-        r"Error response from daemon: Cannot kill container: c1: Container [0-9a-f]{64} is not running\n", again.err)
+        r"Error response from daemon: Cannot kill container: c1: Container [0-9a-f]{64} is not running\n", again.err
+    )
 
 
 def test_pid_1_ignores_what_it_has_no_handler_for(minirun):
@@ -333,6 +357,7 @@ def test_wait(minirun):
 
 # ---- rm, create, inspect ---------------------------------------------------------------------------------------
 
+
 def test_rm(minirun, host):
     minirun("run", "--name", "w1", "alpine", "true")
     assert minirun.ok("rm", "w1") == "w1"
@@ -344,7 +369,9 @@ def test_rm_of_a_running_one(minirun, host):
     result = minirun("rm", "c1")
     assert (result.err, result.code) == (
         f"Error response from daemon: You cannot remove a running container {container.id}. Stop the container before "
-        "attempting removal or force remove\n", 1)
+        "attempting removal or force remove\n",
+        1,
+    )
     assert container.running()
     assert minirun.ok("rm", "-f", "c1") == "c1"
     host.assert_clean()

@@ -27,11 +27,15 @@ def test_without_options_nothing_is_limited(minirun, v1):
     assert container.limit("cpu.shares", "cpu.weight") == ("1024" if v1 else "100")
 
 
-@pytest.mark.parametrize(("options", "memory", "v1_swap", "v2_swap"), [
-    (["-m", "64m"], 64 << 20, 128 << 20, 64 << 20),
-    (["-m", "64m", "--memory-swap", "96m"], 64 << 20, 96 << 20, 32 << 20),
-    (["-m", "64m", "--memory-swap", "64m"], 64 << 20, 64 << 20, 0),
-    (["-m", "64m", "--memory-swap", "-1"], 64 << 20, 9223372036854771712, "max")])
+@pytest.mark.parametrize(
+    ("options", "memory", "v1_swap", "v2_swap"),
+    [
+        (["-m", "64m"], 64 << 20, 128 << 20, 64 << 20),
+        (["-m", "64m", "--memory-swap", "96m"], 64 << 20, 96 << 20, 32 << 20),
+        (["-m", "64m", "--memory-swap", "64m"], 64 << 20, 64 << 20, 0),
+        (["-m", "64m", "--memory-swap", "-1"], 64 << 20, 9223372036854771712, "max"),
+    ],
+)
 def test_memory_and_swap(minirun, v1, options, memory, v1_swap, v2_swap):
     container = minirun.begin(*options, "alpine", "sleep", "100")
     assert container.limit("memory.limit_in_bytes", "memory.max") == str(memory)
@@ -43,9 +47,14 @@ def test_memory_reservation(minirun):
     assert container.limit("memory.soft_limit_in_bytes", "memory.low") == str(32 << 20)
 
 
-@pytest.mark.parametrize(("options", "quota", "period"), [
-    (["--cpus", "0.5"], "50000", "100000"), (["--cpus", "1.25"], "125000", "100000"),
-    (["--cpu-period", "50000", "--cpu-quota", "25000"], "25000", "50000")])
+@pytest.mark.parametrize(
+    ("options", "quota", "period"),
+    [
+        (["--cpus", "0.5"], "50000", "100000"),
+        (["--cpus", "1.25"], "125000", "100000"),
+        (["--cpu-period", "50000", "--cpu-quota", "25000"], "25000", "50000"),
+    ],
+)
 def test_cpus(minirun, v1, options, quota, period):
     container = minirun.begin(*options, "alpine", "sleep", "100")
     if v1:

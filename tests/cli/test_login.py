@@ -31,13 +31,14 @@ def test_who_has_no_password_stays_outside(minirun, locked, tmp_path):
     name = f"{locked.name}/x:1"
     where = f"http://{locked.name}/v2/x/manifests/1"
     result = minirun("pull", name)
-    assert (result.code, result.err) == (
-        1, f'Error response from daemon: Head "{where}": no basic auth credentials\n')
+    assert (result.code, result.err) == (1, f'Error response from daemon: Head "{where}": no basic auth credentials\n')
     wrong = minirun("login", "-u", "me", "-p", "bad", locked.name)
     assert (wrong.code, wrong.out) == (1, "")
-    assert wrong.err == ("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n"
-                         "Error response from daemon: "
-                         f"login attempt to http://{locked.name}/v2/ failed with status: 401 Unauthorized\n")
+    assert wrong.err == (
+        "WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n"
+        "Error response from daemon: "
+        f"login attempt to http://{locked.name}/v2/ failed with status: 401 Unauthorized\n"
+    )
     assert not (tmp_path / "docker").exists()
 
 
@@ -48,7 +49,8 @@ def test_login_lets_in_until_logout(minirun, locked, tmp_path):
     assert (done.code, done.out) == (0, "Login Succeeded\n")
     assert done.err == WARNING.format(tmp_path)
     assert json.loads((tmp_path / "docker/config.json").read_text()) == {
-        "auths": {locked.name: {"auth": "bWU6c2VjcmV0"}}}
+        "auths": {locked.name: {"auth": "bWU6c2VjcmV0"}}
+    }
     again = minirun("login", locked.name)
     assert again.out == "Authenticating with existing credentials...\nLogin Succeeded\n"
     assert again.err == WARNING.format(tmp_path)
@@ -68,18 +70,22 @@ def test_skopeos_password_will_do(minirun, locked, tmp_path):
     assert (result.code, result.err) == (0, "")
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["-u", "me", "-p", "x", "--password-stdin"], "--password and --password-stdin are mutually exclusive\n"),
-    (["--password-stdin"], "Must provide --username with --password-stdin\n"),
-    (["-u", "me"], "Error: Cannot perform an interactive login from a non TTY device\n"),
-    ([], "Error: Cannot perform an interactive login from a non TTY device\n"),
-])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["-u", "me", "-p", "x", "--password-stdin"], "--password and --password-stdin are mutually exclusive\n"),
+        (["--password-stdin"], "Must provide --username with --password-stdin\n"),
+        (["-u", "me"], "Error: Cannot perform an interactive login from a non TTY device\n"),
+        ([], "Error: Cannot perform an interactive login from a non TTY device\n"),
+    ],
+)
 def test_words_that_do_not_fit(minirun, tmp_path, words, text):
     result = minirun("login", *words, "127.0.0.1:9", DOCKER_CONFIG=str(tmp_path))
     assert (result.code, result.err.splitlines(keepends=True)[-1]) == (1, text)
 
 
 # ---- at a terminal ----
+
 
 def test_a_person_is_asked(person, locked, tmp_path):
     one = person("login", locked.name)
@@ -94,14 +100,20 @@ def test_a_person_is_asked(person, locked, tmp_path):
     one.read_until("^Password: $")
     one.type("bad\r")
     assert one.wait() == 1
-    assert one.rest() == ("\r\nError response from daemon: login attempt to "
-                          f"http://{locked.name}/v2/ failed with status: 401 Unauthorized\r\n")
+    assert one.rest() == (
+        "\r\nError response from daemon: login attempt to "
+        f"http://{locked.name}/v2/ failed with status: 401 Unauthorized\r\n"
+    )
 
 
-@pytest.mark.parametrize(("answers", "text"), [
-    (["\r"], "Error: Non-null Username Required\r\n"), (["me\r", "\r"], "Error: Password Required\r\n"),
-    (["\x04"], "EOF\r\n"),
-])
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        (["\r"], "Error: Non-null Username Required\r\n"),
+        (["me\r", "\r"], "Error: Password Required\r\n"),
+        (["\x04"], "EOF\r\n"),
+    ],
+)
 def test_a_person_who_says_nothing(person, locked, answers, text):
     one = person("login", locked.name)
     for question, answer in zip(("Username: ", "Password: "), answers, strict=False):
@@ -118,7 +130,8 @@ def test_a_password_that_is_no_longer_good(person, locked, tmp_path):
     one = person("login", locked.name)
     assert one.read_until(r"Username \(me\): ") == (
         "Authenticating with existing credentials...\r\nLogin did not succeed, error: Error response from daemon: "
-        f"login attempt to http://{locked.name}/v2/ failed with status: 401 Unauthorized\r\nUsername (me): ")
+        f"login attempt to http://{locked.name}/v2/ failed with status: 401 Unauthorized\r\nUsername (me): "
+    )
     one.type("\r")
     one.read_until("Password: ")
     one.type("secret\r")
@@ -127,6 +140,7 @@ def test_a_password_that_is_no_longer_good(person, locked, tmp_path):
 
 
 # ---- helpers ----
+
 
 @pytest.mark.parametrize("key", ["credsStore", "credHelpers"])
 def test_a_helper_keeps_the_password(minirun, host, locked, tmp_path, key):
@@ -140,8 +154,11 @@ def test_a_helper_keeps_the_password(minirun, host, locked, tmp_path, key):
     path = f"{tmp_path}:{host.environment['PATH']}"
     done = minirun("login", "-u", "me", "--password-stdin", locked.name, input="secret\n", PATH=path)
     assert (done.code, done.out, done.err) == (0, "Login Succeeded\n", "")
-    assert json.loads((tmp_path / "kept").read_text()) == {"ServerURL": locked.name, "Username": "me",
-                                                          "Secret": "secret"}
+    assert json.loads((tmp_path / "kept").read_text()) == {
+        "ServerURL": locked.name,
+        "Username": "me",
+        "Secret": "secret",
+    }
     assert json.loads(file.read_text())["auths"] == {locked.name: {}}
     minirun.ok("pull", "-q", f"{locked.name}/x:1", PATH=path)
     minirun.ok("logout", locked.name, PATH=path)
@@ -156,7 +173,6 @@ def test_a_helper_that_is_not_there(minirun, locked, fake, tmp_path):
     (tmp_path / "docker/config.json").write_text('{"credsStore": "none"}')
     err = 'err: exec: "docker-credential-none": executable file not found in $PATH, out: ``\n'
     done = minirun("login", "-u", "me", "--password-stdin", locked.name, input="secret\n")
-    assert (done.code, done.out, done.err) == (
-        1, "", f"Error saving credentials: error storing credentials - {err}")
+    assert (done.code, done.out, done.err) == (1, "", f"Error saving credentials: error storing credentials - {err}")
     done = minirun("pull", "-q", f"{fake.name}/x")  # which wants none
     assert (done.code, done.err) == (0, f"WARNING: error getting credentials - {err}")

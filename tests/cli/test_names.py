@@ -18,8 +18,9 @@ NAME_SERVER = Path(__file__).resolve().parent.parent / "name_server.py"
 def dig(container, *words):
     """What dig prints in a container's network namespace, as lines; it asks once and waits two seconds."""
     host = container.minirun.machine
-    done = host.run("nsenter", f"--net=/proc/{container.pid}/ns/net", "dig", "@127.0.0.11", "+tries=1", "+timeout=2",
-                    *words)
+    done = host.run(
+        "nsenter", f"--net=/proc/{container.pid}/ns/net", "dig", "@127.0.0.11", "+tries=1", "+timeout=2", *words
+    )
     return done.stdout.splitlines()
 
 
@@ -34,7 +35,8 @@ def asked(container, name, kind="A", *words):
 def address(container, network="foo"):
     """Its address on a network."""
     return container.minirun.ok(
-        "inspect", "-f", f"{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}", container.name)
+        "inspect", "-f", f'{{{{(index .NetworkSettings.Networks "{network}").IPAddress}}}}', container.name
+    )
 
 
 def rests(container):
@@ -84,8 +86,10 @@ def servers(host, resolv_conf):
     """Two name servers, 1 on the host's loopback and 2 in the outside world, and a resolv.conf that names them."""
     outside = host.run("cat", "/run/outside.pid", check=True).stdout
     begun = []
-    for number, where, wrapper in (("1", "127.0.0.1", ()),
-                                   ("2", "203.0.113.2", ("nsenter", f"--net=/proc/{outside}/ns/net"))):
+    for number, where, wrapper in (
+        ("1", "127.0.0.1", ()),
+        ("2", "203.0.113.2", ("nsenter", f"--net=/proc/{outside}/ns/net")),
+    ):
         begun.append(host.popen(*wrapper, sys.executable, str(NAME_SERVER), where, number, stdout=subprocess.PIPE))
         assert begun[-1].stdout.readline() == "ready\n"
     resolv_conf("nameserver 127.0.0.1\nnameserver 203.0.113.2\n")
@@ -96,6 +100,7 @@ def servers(host, resolv_conf):
 
 
 # ---- who is known by which name --------------------------------------------------------------------------------
+
 
 def test_by_all_its_names(begin):
     u1, u2 = begin("u1"), begin("u2", "--network-alias", "db", "--network-alias", "Mixed.Case", "--hostname", "hoho")
@@ -132,7 +137,7 @@ def test_a_name_that_nobody_gave_is_not_known(minirun, begin, servers):
     container_id = minirun.ok("run", "-d", "--network", "foo", "alpine", "sleep", "300")
     name = minirun.ok("inspect", "-f", "{{.Name}}", container_id).strip("/")
     assert asked(asker, name) == ["192.0.2.1"]
-    its, = asked(asker, container_id[:12])
+    (its,) = asked(asker, container_id[:12])
     assert asked(asker, ".".join(reversed(its.split("."))) + ".in-addr.arpa", "PTR") == [f"{container_id[:12]}.foo."]
 
 
@@ -160,6 +165,7 @@ def test_the_default_bridge_has_no_names(minirun):
 
 
 # ---- coming and going ------------------------------------------------------------------------------------------
+
 
 def test_a_name_is_there_when_run_has_returned_and_gone_when_the_container_has_ended(minirun, begin, servers):
     asker = begin("asker")
@@ -258,6 +264,7 @@ def test_who_does_not_read_does_not_keep_a_dead_containers_network(minirun, begi
 
 # ---- asking others ---------------------------------------------------------------------------------------------
 
+
 def test_what_is_not_known_is_asked_elsewhere(begin, servers):
     """First the server on the host's loopback, which is asked from there, then the one outside."""
     u1 = begin("u1")
@@ -294,12 +301,17 @@ def test_nothing_leaves_an_internal_network_by_way_of_a_question(minirun, networ
     assert asked(i1, "ok.x") == "silence"
 
 
-@pytest.mark.parametrize(("options", "resolv"), [
-    (("--dns-search", "example.org"), "search example.org\nnameserver 127.0.0.11\noptions ndots:0"),
-    (("--dns-search", "one.x", "--dns-search", "two.x", "--dns-option", "ndots:1"),
-     "search one.x two.x\nnameserver 127.0.0.11\noptions ndots:1"),
-    (("--dns-search", "."), "nameserver 127.0.0.11\noptions ndots:0"),
-])
+@pytest.mark.parametrize(
+    ("options", "resolv"),
+    [
+        (("--dns-search", "example.org"), "search example.org\nnameserver 127.0.0.11\noptions ndots:0"),
+        (
+            ("--dns-search", "one.x", "--dns-search", "two.x", "--dns-option", "ndots:1"),
+            "search one.x two.x\nnameserver 127.0.0.11\noptions ndots:1",
+        ),
+        (("--dns-search", "."), "nameserver 127.0.0.11\noptions ndots:0"),
+    ],
+)
 def test_search_domains(begin, servers, options, resolv):
     """The server knows `deep` in any domain and not without one; the image's C library appends one if ndots says so."""
     u1 = begin("u1", "--dns", "203.0.113.2", *options)
@@ -317,13 +329,20 @@ def test_ndots_of_ones_own(begin, servers):
     assert asked(u1, "u1") == [address(u1)]
 
 
-@pytest.mark.parametrize(("host_text", "text"), [
-    ("search lab.example\nnameserver 127.0.0.53\noptions edns0\n",
-     "search lab.example\nnameserver 127.0.0.11\noptions edns0 ndots:0"),
-    ("# c\ndomain d.example\nnameserver 127.0.0.1\nnameserver 192.0.2.1\noptions timeout:1\n",
-     "nameserver 127.0.0.11\noptions timeout:1 ndots:0"),
-    ("", "nameserver 127.0.0.11\noptions ndots:0"),
-])
+@pytest.mark.parametrize(
+    ("host_text", "text"),
+    [
+        (
+            "search lab.example\nnameserver 127.0.0.53\noptions edns0\n",
+            "search lab.example\nnameserver 127.0.0.11\noptions edns0 ndots:0",
+        ),
+        (
+            "# c\ndomain d.example\nnameserver 127.0.0.1\nnameserver 192.0.2.1\noptions timeout:1\n",
+            "nameserver 127.0.0.11\noptions timeout:1 ndots:0",
+        ),
+        ("", "nameserver 127.0.0.11\noptions ndots:0"),
+    ],
+)
 def test_resolv_conf(begin, resolv_conf, host_text, text):
     resolv_conf(host_text)
     assert begin("u1").sh("cat /etc/resolv.conf") == text

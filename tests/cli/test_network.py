@@ -57,13 +57,19 @@ def address(container):
 @pytest.fixture
 def web(minirun):
     """A container that answers HTTP on port 80, and says who asked."""
-    container = minirun.begin("alpine", "sh", "-c", "mkdir /w; echo hello > /w/index.html; exec nc -lk -p 80 -e sh -c "
-                              "'echo HTTP/1.0 200 OK; echo; echo hello'", name="web")
+    container = minirun.begin(
+        "alpine",
+        "sh",
+        "-c",
+        "mkdir /w; echo hello > /w/index.html; exec nc -lk -p 80 -e sh -c 'echo HTTP/1.0 200 OK; echo; echo hello'",
+        name="web",
+    )
     assert container.running()
     return container
 
 
 # ---- who reaches whom ------------------------------------------------------------------------------------------
+
 
 def test_container_to_container(minirun):
     one = minirun.begin("alpine", "sleep", "100", name="w1")
@@ -98,8 +104,9 @@ def test_the_outside_does_not_reach_a_container(minirun, host):
 
 
 def test_none(minirun, host):
-    out = minirun.sh("ls /sys/class/net; ip route; ping -c 1 -W 1 127.0.0.1 | grep received; cat /etc/hosts",
-                     "--network", "none")
+    out = minirun.sh(
+        "ls /sys/class/net; ip route; ping -c 1 -W 1 127.0.0.1 | grep received; cat /etc/hosts", "--network", "none"
+    )
     assert out.split("\n")[0] == "lo"
     assert "1 packets received" in out
     assert "default" not in out
@@ -113,6 +120,7 @@ def test_host_network(minirun, host):
 
 # ---- what it looks like ----------------------------------------------------------------------------------------
 
+
 def test_the_bridge_is_like_docker0(new_host):
     new_host.minirun.ok("run", "--rm", "alpine", "true")
     bridge = links(new_host)["minirun0"]
@@ -122,7 +130,11 @@ def test_the_bridge_is_like_docker0(new_host):
     assert bridge["linkinfo"]["info_data"]["stp_state"] == 0
     (info,) = ip(new_host, "-4", "addr", "show", "dev", "minirun0")[0]["addr_info"]
     assert (info["local"], info["prefixlen"], info["broadcast"], info["scope"]) == (
-        "172.17.0.1", 16, "172.17.255.255", "global")
+        "172.17.0.1",
+        16,
+        "172.17.255.255",
+        "global",
+    )
     assert new_host.run("cat", "/proc/sys/net/ipv6/conf/minirun0/accept_ra").stdout == "0\n"
     assert new_host.run("cat", "/proc/sys/net/ipv4/ip_forward").stdout == "1\n"
 
@@ -150,8 +162,9 @@ def test_rules_of_others_stay(new_host):
 
 
 def test_a_taken_subnet_is_skipped(new_host):
-    new_host.run("sh", "-c", "ip link add d0 type bridge; ip addr add 172.17.5.1/24 dev d0; ip link set d0 up",
-                 check=True)
+    new_host.run(
+        "sh", "-c", "ip link add d0 type bridge; ip addr add 172.17.5.1/24 dev d0; ip link set d0 up", check=True
+    )
     new_host.spoiled = True  # d0 is the test's own
     assert new_host.minirun.sh("ip -4 addr show dev eth0 | grep -o 'inet [0-9./]*'") == "inet 172.18.0.2/16"
 
@@ -174,9 +187,9 @@ def test_the_cable(minirun, host):
     assert "UP" in lo["flags"]
     assert [info["local"] for info in lo["addr_info"]] == ["127.0.0.1"]
     routes = json.loads(host.run("nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "-j", "-d", "route").stdout)
-    assert [(route["dst"], route.get("gateway"), route["dev"], route["protocol"], route["scope"])
-            for route in routes] == [
-        ("default", "172.17.0.1", "eth0", "boot", "global"), ("172.17.0.0/16", None, "eth0", "kernel", "link")]
+    assert [
+        (route["dst"], route.get("gateway"), route["dev"], route["protocol"], route["scope"]) for route in routes
+    ] == [("default", "172.17.0.1", "eth0", "boot", "global"), ("172.17.0.0/16", None, "eth0", "kernel", "link")]
 
 
 def test_numbers_of_the_cables(new_host):
@@ -186,16 +199,22 @@ def test_numbers_of_the_cables(new_host):
     found = links(new_host)
     bridge = found["minirun0"]["ifindex"]
     assert sorted(link["ifindex"] for name, link in found.items() if name.startswith("veth")) == [
-        bridge + 2, bridge + 4]
+        bridge + 2,
+        bridge + 4,
+    ]
 
 
 # ---- addresses -------------------------------------------------------------------------------------------------
 
+
 def test_the_lowest_free_address_is_next(minirun):
     """The sequence that was seen with a real Docker."""
     names = iter(("xa", "xb", "xc"))
-    assert [address(minirun.begin("alpine", "sleep", "100", name=name)) for name in names] == \
-        ["172.17.0.2", "172.17.0.3", "172.17.0.4"]
+    assert [address(minirun.begin("alpine", "sleep", "100", name=name)) for name in names] == [
+        "172.17.0.2",
+        "172.17.0.3",
+        "172.17.0.4",
+    ]
     minirun.ok("rm", "-f", "xa")
     assert address(minirun.begin("alpine", "sleep", "100", name="xd")) == "172.17.0.2"
     minirun.ok("stop", "-t", "0", "xb")
@@ -221,8 +240,9 @@ def test_thirty_at_once_get_thirty_addresses(minirun, host):
     from_kernel = host.run("sh", "-c", "ip -j -4 addr show", check=True)
     assert json.loads(from_kernel.stdout)
     for pid in {pid for pid, name in host.pids().items() if name == "sleep" and pid not in host.pids_before}:
-        shown = json.loads(host.run("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-j", "-4", "addr", "show", "dev",
-                                    "eth0").stdout)
+        shown = json.loads(
+            host.run("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-j", "-4", "addr", "show", "dev", "eth0").stdout
+        )
         found |= {info["local"] for link in shown for info in link.get("addr_info", [])}
     assert found == wanted
     macs = {link["address"] for link in ip(host, "link") if link["ifname"].startswith("veth")}

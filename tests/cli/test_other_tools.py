@@ -23,6 +23,7 @@ def tool(minirun, *argv: str) -> str:
 
 # ---- skopeo and umoci work in the store itself ---------------------------------------------------------------------
 
+
 def skopeo(minirun, source: str, target: str) -> None:
     tool(minirun, "skopeo", "--insecure-policy", "copy", "-q", source, target)
 
@@ -47,9 +48,12 @@ def theirs(minirun, store, tmp_path) -> str:
 def test_skopeo_writes_into_the_store(minirun, store, theirs):
     skopeo(minirun, f"{theirs}:two:1", f"{store}:brought:1")
     assert sorted(minirun.ok("images", "--format", "{{.Repository}}:{{.Tag}}").split()) == [
-        "alpine:latest", "brought:1"]
+        "alpine:latest",
+        "brought:1",
+    ]
     assert minirun.ok("run", "--rm", "brought:1", "sh", "-c", "cat /etc/new; ls /etc/motd 2>&1 || :") == (
-        "new\nls: /etc/motd: No such file or directory")
+        "new\nls: /etc/motd: No such file or directory"
+    )
     assert json.loads(minirun.ok("image", "inspect", "brought:1"))[0]["RepoTags"] == ["brought:1"]
     assert minirun("system", "check").out.endswith("Nothing is left over.\n")
     skopeo(minirun, f"{store}:brought:1", f"{theirs}:back:1")
@@ -84,7 +88,8 @@ def test_umoci_unpacks_and_tags_in_the_store(minirun, tmp_path):
     assert tool(minirun, "umoci", "list", "--layout", layout) == "alpine:latest\n"
     tool(minirun, "umoci", "unpack", "--image", f"{layout}:alpine:latest", str(tmp_path / "bundle"))
     assert (tmp_path / "bundle/rootfs/etc/alpine-release").read_text() == minirun.ok(
-        "run", "--rm", "alpine", "cat", "/etc/alpine-release") + "\n"
+        "run", "--rm", "alpine", "cat", "/etc/alpine-release"
+    ) + "\n"
     tool(minirun, "umoci", "config", "--image", f"{layout}:alpine:latest", "--config.env", "A=umoci's", "--tag", "v2")
     assert minirun.ok("run", "--rm", "v2", "sh", "-c", "echo $A") == "umoci's"
     assert sorted(minirun.ok("images", "--format", "{{.Repository}}").split()) == ["alpine", "v2"]
@@ -95,12 +100,23 @@ def test_umoci_unpacks_and_tags_in_the_store(minirun, tmp_path):
 
 # ---- podman ------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def podman(minirun, tmp_path):
     """podman with a store of its own, in which is our alpine, under two names."""
+
     def run(*words: str) -> str:
-        return tool(minirun, "podman", "--storage-driver", "vfs", "--root", f"{tmp_path}/root", "--runroot",
-                    "/run/podman", *words)
+        return tool(
+            minirun,
+            "podman",
+            "--storage-driver",
+            "vfs",
+            "--root",
+            f"{tmp_path}/root",
+            "--runroot",
+            "/run/podman",
+            *words,
+        )
 
     minirun.ok("save", "-o", str(tmp_path / "ours.tar"), "alpine")
     assert run("load", "-q", "-i", str(tmp_path / "ours.tar")) == "Loaded image: localhost/alpine:latest\n"
@@ -109,10 +125,16 @@ def podman(minirun, tmp_path):
     run("rmi", "-af")
 
 
-@pytest.mark.parametrize(("words", "packing"), [
-    (("--format", "docker-archive", "alpine"), "gzip -1c"), (("--format", "docker-archive", "alpine"), "cat"),
-    (("--format", "oci-archive", "alpine"), "zstd -1c"), (("--format", "oci-archive", "alpine"), "xz -0c"),
-    (("--multi-image-archive", "alpine", "other/name:3"), "bzip2 -1c")])
+@pytest.mark.parametrize(
+    ("words", "packing"),
+    [
+        (("--format", "docker-archive", "alpine"), "gzip -1c"),
+        (("--format", "docker-archive", "alpine"), "cat"),
+        (("--format", "oci-archive", "alpine"), "zstd -1c"),
+        (("--format", "oci-archive", "alpine"), "xz -0c"),
+        (("--multi-image-archive", "alpine", "other/name:3"), "bzip2 -1c"),
+    ],
+)
 def test_podmans_archives(minirun, podman, tmp_path, words, packing):
     image = minirun.ok("images", "-q", "--no-trunc")
     podman("save", "-q", "-o", str(tmp_path / "theirs.tar"), *words)

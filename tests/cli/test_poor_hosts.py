@@ -23,11 +23,16 @@ PROGRAMS = ("iptables", "iptables-save", "iptables-restore")
 @contextlib.contextmanager
 def changed(host, directory: str, script: str) -> Iterator[None]:
     """A directory of the host as a shell script leaves it, which sees it as the directory it is in; and as before."""
-    host.run("sh", "-euc", f"""
+    host.run(
+        "sh",
+        "-euc",
+        f"""
         mkdir -p /run/over/upper /run/over/work
         mount -t overlay -o lowerdir={directory},upperdir=/run/over/upper,workdir=/run/over/work over {directory}
         cd {directory}; {script}
-    """, check=True)
+    """,
+        check=True,
+    )
     try:
         yield
     finally:
@@ -37,8 +42,9 @@ def changed(host, directory: str, script: str) -> Iterator[None]:
 def state(host) -> str:
     """Links, addresses, rules and the switch of a host."""
     rules = "/usr/sbin/iptables-save | grep -v '^#' | sed 's/\\[[0-9]*:[0-9]*\\]//'"
-    return host.run("sh", "-euc", f"ip -br addr; cat /proc/sys/net/ipv4/ip_forward; ip netns list; {rules}",
-                    check=True).stdout
+    return host.run(
+        "sh", "-euc", f"ip -br addr; cat /proc/sys/net/ipv4/ip_forward; ip netns list; {rules}", check=True
+    ).stdout
 
 
 def refused(host, code: int, *words: str) -> list[str]:
@@ -98,14 +104,17 @@ def test_the_bridges_name_is_taken(new_host):
     new_host.spoiled = True
     new_host.run("ip", "link", "add", "minirun0", "type", "veth", "peer", "name", "theirs", check=True)
     assert refused(new_host, 125, "run", "--rm", "alpine", "true") == [
-        "minirun: Error response from daemon: existing interface minirun0 is not a bridge."]
+        "minirun: Error response from daemon: existing interface minirun0 is not a bridge."
+    ]
 
 
 @pytest.mark.parametrize("other", ["iptables-legacy", "iptables-nft"])
 def test_rules_of_somebody_in_the_other_tables(new_host, other):
     """The kernel goes through both kinds of tables. Ours are made with `iptables`, whichever it is, and there alone."""
-    for words in (("-A", "FORWARD", "-s", "192.0.2.1", "-j", "DROP"),
-                  ("-t", "nat", "-A", "POSTROUTING", "-s", "192.0.2.1", "-j", "MASQUERADE")):
+    for words in (
+        ("-A", "FORWARD", "-s", "192.0.2.1", "-j", "DROP"),
+        ("-t", "nat", "-A", "POSTROUTING", "-s", "192.0.2.1", "-j", "MASQUERADE"),
+    ):
         new_host.run(other, *words, check=True)
     theirs = new_host.run(other, "-S").stdout
     assert works(new_host)
@@ -138,7 +147,7 @@ def test_iptables_becomes_another_one(new_host):
 def test_the_filter_of_bridged_packets_is_loaded(new_host):
     """A kernel that has br_netfilter as a module: dockerd loads it, and so do we. Without it a rule of iptables between
     two containers would do nothing."""
-    marker = "#!/bin/sh\necho \"$*\" > /run/modprobe.seen\n"
+    marker = '#!/bin/sh\necho "$*" > /run/modprobe.seen\n'
     new_host.run("sh", "-c", "cat > /run/fake; chmod 755 /run/fake", input=marker, check=True)
     # The directory belongs to a network namespace: seen from one that has none, it is not there.
     new_host.run("sh", "-euc", "mkdir /run/empty; mount --bind /run/empty /proc/sys/net", check=True)

@@ -61,27 +61,38 @@ def bound(host) -> list[str]:
 
 
 def nothing_is_left(host) -> bool:
-    return not (host.ports() or bound(host) or rules(host, "nat", "MINIRUN") or rules(host, "filter", "MINIRUN")
-                or rules(host, "nat", "POSTROUTING"))
+    return not (
+        host.ports()
+        or bound(host)
+        or rules(host, "nat", "MINIRUN")
+        or rules(host, "filter", "MINIRUN")
+        or rules(host, "nat", "POSTROUTING")
+    )
 
 
 # ---- what it looks like ----------------------------------------------------------------------------------------
 
+
 def test_three_rules_and_two_sockets(minirun, host, web):
     assert rules(host, "filter", "MINIRUN") == [
-        "-A MINIRUN -d 172.17.0.2/32 ! -i minirun0 -o minirun0 -p tcp -m tcp --dport 80 -j ACCEPT"]
+        "-A MINIRUN -d 172.17.0.2/32 ! -i minirun0 -o minirun0 -p tcp -m tcp --dport 80 -j ACCEPT"
+    ]
     assert rules(host, "nat", "MINIRUN") == [
-        "-A MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"]
+        "-A MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"
+    ]
     assert rules(host, "nat", "POSTROUTING") == [
-        "-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE"]
+        "-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE"
+    ]
     assert bound(host) == ["tcp 0.0.0.0:8080", "tcp [::]:8080"]
     assert minirun.ok("ps", "--format", "{{.Ports}}") == "0.0.0.0:8080->80/tcp, :::8080->80/tcp"
     assert minirun.ok("port", "web") == "80/tcp -> 0.0.0.0:8080\n80/tcp -> :::8080"
     assert minirun.ok("port", "web", "80") == "0.0.0.0:8080\n:::8080"
     assert json.loads(minirun.ok("inspect", "-f", "{{json .NetworkSettings.Ports}}", "web")) == {
-        "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]}
+        "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]
+    }
     assert json.loads(minirun.ok("inspect", "-f", "{{json .HostConfig.PortBindings}}", "web")) == {
-        "80/tcp": [{"HostIp": "", "HostPort": "8080"}]}
+        "80/tcp": [{"HostIp": "", "HostPort": "8080"}]
+    }
     assert minirun.ok("inspect", "-f", "{{json .Config.ExposedPorts}}", "web") == '{"80/tcp":{}}'
     minirun.ok("stop", "-t", "0", "web")
     assert nothing_is_left(host)
@@ -90,28 +101,45 @@ def test_three_rules_and_two_sockets(minirun, host, web):
 
 
 SHOWN = [  # flags, ps, `iptables -t nat -S MINIRUN`, sockets; table 2.3 of the facts, and what a real Docker showed
-    (["-p", "127.0.0.1:8080:80"], "127.0.0.1:8080->80/tcp",
-     ["-d 127.0.0.1/32 ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"],
-     ["tcp 127.0.0.1:8080"]),
-    (["-p", "203.0.113.1:8080:80"], "203.0.113.1:8080->80/tcp",
-     ["-d 203.0.113.1/32 ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"],
-     ["tcp 203.0.113.1:8080"]),
-    (["-p", "8080:80/udp"], "0.0.0.0:8080->80/udp, :::8080->80/udp",
-     ["! -i minirun0 -p udp -m udp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"],
-     ["udp 0.0.0.0:8080", "udp [::]:8080"]),
+    (
+        ["-p", "127.0.0.1:8080:80"],
+        "127.0.0.1:8080->80/tcp",
+        ["-d 127.0.0.1/32 ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"],
+        ["tcp 127.0.0.1:8080"],
+    ),
+    (
+        ["-p", "203.0.113.1:8080:80"],
+        "203.0.113.1:8080->80/tcp",
+        ["-d 203.0.113.1/32 ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"],
+        ["tcp 203.0.113.1:8080"],
+    ),
+    (
+        ["-p", "8080:80/udp"],
+        "0.0.0.0:8080->80/udp, :::8080->80/udp",
+        ["! -i minirun0 -p udp -m udp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"],
+        ["udp 0.0.0.0:8080", "udp [::]:8080"],
+    ),
     (["-p", "[::1]:8080:80"], "::1:8080->80/tcp", [], ["tcp [::1]:8080"]),
-    (["-p", "8080-8082:80-82"],
-     "0.0.0.0:8080->80/tcp, :::8080->80/tcp, 0.0.0.0:8081->81/tcp, :::8081->81/tcp, 0.0.0.0:8082->82/tcp, "
-     ":::8082->82/tcp",
-     [f"! -i minirun0 -p tcp -m tcp --dport {8080 + n} -j DNAT --to-destination 172.17.0.2:{80 + n}"
-      for n in (2, 1, 0)],
-     [f"tcp {address}:{8080 + n}" for address in ("0.0.0.0", "[::]") for n in range(3)]),
-    (["-p", "8080:80", "-p", "8081:80", "-p", "127.0.0.1:70:70"],
-     "127.0.0.1:70->70/tcp, 0.0.0.0:8080->80/tcp, 0.0.0.0:8081->80/tcp, :::8080->80/tcp, :::8081->80/tcp",
-     ["! -i minirun0 -p tcp -m tcp --dport 8081 -j DNAT --to-destination 172.17.0.2:80",
-      "! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80",
-      "-d 127.0.0.1/32 ! -i minirun0 -p tcp -m tcp --dport 70 -j DNAT --to-destination 172.17.0.2:70"],
-     ["tcp 0.0.0.0:8080", "tcp 0.0.0.0:8081", "tcp 127.0.0.1:70", "tcp [::]:8080", "tcp [::]:8081"]),
+    (
+        ["-p", "8080-8082:80-82"],
+        "0.0.0.0:8080->80/tcp, :::8080->80/tcp, 0.0.0.0:8081->81/tcp, :::8081->81/tcp, 0.0.0.0:8082->82/tcp, "
+        ":::8082->82/tcp",
+        [
+            f"! -i minirun0 -p tcp -m tcp --dport {8080 + n} -j DNAT --to-destination 172.17.0.2:{80 + n}"
+            for n in (2, 1, 0)
+        ],
+        [f"tcp {address}:{8080 + n}" for address in ("0.0.0.0", "[::]") for n in range(3)],
+    ),
+    (
+        ["-p", "8080:80", "-p", "8081:80", "-p", "127.0.0.1:70:70"],
+        "127.0.0.1:70->70/tcp, 0.0.0.0:8080->80/tcp, 0.0.0.0:8081->80/tcp, :::8080->80/tcp, :::8081->80/tcp",
+        [
+            "! -i minirun0 -p tcp -m tcp --dport 8081 -j DNAT --to-destination 172.17.0.2:80",
+            "! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80",
+            "-d 127.0.0.1/32 ! -i minirun0 -p tcp -m tcp --dport 70 -j DNAT --to-destination 172.17.0.2:70",
+        ],
+        ["tcp 0.0.0.0:8080", "tcp 0.0.0.0:8081", "tcp 127.0.0.1:70", "tcp [::]:8080", "tcp [::]:8081"],
+    ),
     (["--expose", "80"], "80/tcp", [], []),
     (["--network", "none", "-p", "8080:80"], "", [], []),
 ]
@@ -140,7 +168,8 @@ def test_any_port_of_the_host(new_host):
     assert shown("-p", "80") == "0.0.0.0:32768->80/tcp, :::32768->80/tcp"
     assert shown("-p", "80") == "0.0.0.0:32769->80/tcp, :::32769->80/tcp"
     assert shown("-P", "--expose", "80", "--expose", "53/udp") == (
-        "0.0.0.0:32768->53/udp, :::32768->53/udp, 0.0.0.0:32770->80/tcp, :::32770->80/tcp")
+        "0.0.0.0:32768->53/udp, :::32768->53/udp, 0.0.0.0:32770->80/tcp, :::32770->80/tcp"
+    )
     assert shown("-p", "[::]::80") == ":::32771->80/tcp"
     assert shown("-p", "80") == "0.0.0.0:32771->80/tcp, :::32772->80/tcp"
     assert shown("-p", "9000-9005:80") == "0.0.0.0:9000->80/tcp, :::9000->80/tcp"
@@ -162,13 +191,13 @@ def test_it_comes_back_with_a_start(minirun, host, web):
     assert other.running()
     minirun.ok("start", "web")
     assert rules(host, "nat", "MINIRUN") == [
-        "-A MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.3:80"]
+        "-A MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.3:80"
+    ]
 
 
 def test_host_network(minirun, host):
     result = minirun("run", "--rm", "--network", "host", "-p", "80:80", "alpine", "true")
-    assert (result.code, result.err) == (
-        0, "WARNING: Published ports are discarded when using host network mode\n")
+    assert (result.code, result.err) == (0, "WARNING: Published ports are discarded when using host network mode\n")
 
 
 def test_filters(minirun, web):
@@ -178,18 +207,35 @@ def test_filters(minirun, web):
         return minirun.ok("ps", "--filter", condition, "--format", "{{.Names}}").split()
 
     assert [found(f"publish={value}") for value in ("8080", "8080/tcp", "8080/udp", "80", "8070-8090", "90")] == [
-        ["web"], ["web"], [], [], ["web"], []]
+        ["web"],
+        ["web"],
+        [],
+        [],
+        ["web"],
+        [],
+    ]
     assert [found(f"expose={value}") for value in ("80", "80/udp", "70-95/tcp")] == [["web"], [], ["other", "web"]]
     result = minirun("ps", "--filter", "publish=abc")
-    assert (result.code, result.err) == (1, "Error response from daemon: error while looking up for publish abc: "
-                                            'strconv.ParseUint: parsing "abc": invalid syntax\n')
+    assert (result.code, result.err) == (
+        1,
+        "Error response from daemon: error while looking up for publish abc: "
+        'strconv.ParseUint: parsing "abc": invalid syntax\n',
+    )
 
 
 # ---- who is seen by the server (table 2.4 of the facts) ------------------------------------------------------------
 
-@pytest.mark.parametrize(("address", "port", "seen"), [
-    ("127.0.0.1", 8080, "172.17.0.1"), ("::1", 8080, "172.17.0.1"), ("172.17.0.1", 8080, "172.17.0.1"),
-    ("203.0.113.1", 8080, "203.0.113.1"), ("172.17.0.2", 80, "172.17.0.1")])
+
+@pytest.mark.parametrize(
+    ("address", "port", "seen"),
+    [
+        ("127.0.0.1", 8080, "172.17.0.1"),
+        ("::1", 8080, "172.17.0.1"),
+        ("172.17.0.1", 8080, "172.17.0.1"),
+        ("203.0.113.1", 8080, "203.0.113.1"),
+        ("172.17.0.2", 80, "172.17.0.1"),
+    ],
+)
 def test_from_the_host(host, web, address, port, seen):
     assert peer_of(ask(host, address, port).stdout) == seen
 
@@ -254,6 +300,7 @@ def test_tracked_connections_are_forgotten_at_the_end(minirun, host, web):
 
 # ---- with networks of one's own ---------------------------------------------------------------------------------
 
+
 def test_they_follow_the_way_out(new_host):
     """The network whose name comes first has the way out, and with it the ports; one that may be any is another then.
 
@@ -302,7 +349,8 @@ def test_without_a_userland_proxy(new_host, tmp_path):
     minirun = new_host.minirun
     minirun.begin("-p", "8080:80", "alpine", *SAYS_HI, name="web")
     assert rules(new_host, "nat", "MINIRUN") == [
-        "-A MINIRUN -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"]
+        "-A MINIRUN -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"
+    ]
     assert bound(new_host) == ["tcp 0.0.0.0:8080"]
     assert minirun.ok("port", "web") == "80/tcp -> 0.0.0.0:8080"
     assert wait_for(lambda: ask(new_host, "127.0.0.1", 8080).stdout, 5) == "hi\n"
@@ -315,12 +363,15 @@ def test_without_a_userland_proxy(new_host, tmp_path):
 
 # ---- what goes wrong ------------------------------------------------------------------------------------------------
 
+
 class listening:
     """A program of the host that listens: `with listening(host, "0.0.0.0", 7070): ...`."""
 
     def __init__(self, host, address: str, port: int, kind: str = "SOCK_STREAM") -> None:
-        script = (f"import socket; s = socket.socket(socket.AF_INET, socket.{kind}); s.bind(({address!r}, {port})); "
-                  f"{kind == 'SOCK_STREAM'} and s.listen(); print('up', flush=True); input()")
+        script = (
+            f"import socket; s = socket.socket(socket.AF_INET, socket.{kind}); s.bind(({address!r}, {port})); "
+            f"{kind == 'SOCK_STREAM'} and s.listen(); print('up', flush=True); input()"
+        )
         self.process = host.popen(sys.executable, "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> None:
@@ -350,7 +401,8 @@ def test_a_port_that_another_container_has(minirun, host, web):
     assert refused(minirun, host, "-p", "8080:80") == "Bind for 0.0.0.0:8080 failed: port is already allocated"
     assert refused(minirun, host, "-p", "[::]:8080:80") == "Bind for :::8080 failed: port is already allocated"
     assert refused(minirun, host, "-p", "81:81", "-p", "8080:80") == (
-        "Bind for 0.0.0.0:8080 failed: port is already allocated")
+        "Bind for 0.0.0.0:8080 failed: port is already allocated"
+    )
     assert (host.ports(), bound(host), rules(host, "nat", "MINIRUN")) == before
     minirun.begin("-p", "203.0.113.1:81:80", "alpine", "sleep", "100", name="w3")
 
@@ -358,11 +410,14 @@ def test_a_port_that_another_container_has(minirun, host, web):
 def test_a_port_that_a_program_of_the_host_has(minirun, host):
     with listening(host, "127.0.0.1", 7070), listening(host, "127.0.0.1", 7072, "SOCK_DGRAM"):
         assert refused(minirun, host, "-p", "7070:80") == (
-            "Error starting userland proxy: listen tcp4 0.0.0.0:7070: bind: address already in use")
+            "Error starting userland proxy: listen tcp4 0.0.0.0:7070: bind: address already in use"
+        )
         assert refused(minirun, host, "-p", "7071:81", "-p", "7070:80") == (
-            "Error starting userland proxy: listen tcp4 0.0.0.0:7070: bind: address already in use")
+            "Error starting userland proxy: listen tcp4 0.0.0.0:7070: bind: address already in use"
+        )
         assert refused(minirun, host, "-p", "127.0.0.1:7072:80/udp") == (
-            "Error starting userland proxy: listen udp4 127.0.0.1:7072: bind: address already in use")
+            "Error starting userland proxy: listen udp4 127.0.0.1:7072: bind: address already in use"
+        )
         minirun.begin("-p", "203.0.113.1:7070:80", "alpine", "sleep", "100")
         minirun.ok("rm", "-f", "c1")
     assert nothing_is_left(host)
@@ -370,16 +425,32 @@ def test_a_port_that_a_program_of_the_host_has(minirun, host):
 
 def test_addresses_that_are_not_here(minirun, host):
     assert refused(minirun, host, "-p", "192.0.2.9:7071:80") == (
-        "Error starting userland proxy: listen tcp4 192.0.2.9:7071: bind: cannot assign requested address")
+        "Error starting userland proxy: listen tcp4 192.0.2.9:7071: bind: cannot assign requested address"
+    )
     assert refused(minirun, host, "-p", "[2001:db8::9]:7071:80") == (
-        "Error starting userland proxy: listen tcp6 [2001:db8::9]:7071: bind: cannot assign requested address")
+        "Error starting userland proxy: listen tcp6 [2001:db8::9]:7071: bind: cannot assign requested address"
+    )
     assert nothing_is_left(host)
 
 
 def test_more_ports_than_a_program_may_open_files(minirun, host):
     """600 ports are 1200 sockets; what a shell begins may have 1024 files open unless it asks for more."""
-    done = host.run("sh", "-c", 'ulimit -Sn 1024; exec "$@"', "sh", *minirun.words, "run", "-d", "--name", "c1",
-                    "-p", "10000-10599:10000-10599", "alpine", "sleep", "1000")
+    done = host.run(
+        "sh",
+        "-c",
+        'ulimit -Sn 1024; exec "$@"',
+        "sh",
+        *minirun.words,
+        "run",
+        "-d",
+        "--name",
+        "c1",
+        "-p",
+        "10000-10599:10000-10599",
+        "alpine",
+        "sleep",
+        "1000",
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert (len(bound(host)), len(rules(host, "nat", "MINIRUN"))) == (1200, 600)
     minirun.ok("rm", "-f", "c1")
@@ -389,9 +460,11 @@ def test_more_ports_than_a_program_may_open_files(minirun, host):
 def test_other_refusals(minirun, host):
     assert refused(minirun, host, "-P", "--expose", "80/foo") == "invalid transport protocol: 0"
     assert refused(minirun, host, "-p", "9000-9001:80", "-p", "9000-9001:81", "-p", "9000-9001:82") == (
-        "all ports are allocated")
+        "all ports are allocated"
+    )
     assert refused(minirun, host, "-p", "8080:80", "-p", "127.0.0.1:8080:81") == (
-        "Error starting userland proxy: listen tcp4 0.0.0.0:8080: bind: address already in use")
+        "Error starting userland proxy: listen tcp4 0.0.0.0:8080: bind: address already in use"
+    )
     assert nothing_is_left(host)
 
 
@@ -400,21 +473,29 @@ def test_sctp_where_the_kernel_has_none(minirun, host):
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132).close()
         pytest.skip("this kernel has SCTP")
     except OSError:
-        assert refused(minirun, host, "-p", "9000:80/sctp") == (
-            "Error starting userland proxy: protocol not supported")
+        assert refused(minirun, host, "-p", "9000:80/sctp") == ("Error starting userland proxy: protocol not supported")
 
 
 def test_the_start_of_a_stopped_one(minirun, web):
     minirun.ok("create", "--name", "w2", "-p", "8080:80", "alpine", "true")
     result = minirun("start", "w2")
     assert result.code == 1
-    assert re.fullmatch(rf"Error response from daemon: {FAILED}w2 \([0-9a-f]{{64}}\): Bind for 0\.0\.0\.0:8080 failed: "
-                        r"port is already allocated\nError: failed to start containers: w2\n", result.err)
+    assert re.fullmatch(
+        rf"Error response from daemon: {FAILED}w2 \([0-9a-f]{{64}}\): Bind for 0\.0\.0\.0:8080 failed: "
+        r"port is already allocated\nError: failed to start containers: w2\n",
+        result.err,
+    )
 
 
-@pytest.mark.parametrize(("word", "text"), [
-    ("99999:80", "Invalid hostPort: 99999"), ("80:80/foo", "Invalid proto: foo"), ("", "No port specified: <empty>"),
-    ("1-3:1-2", "Invalid ranges specified for container and host Ports: 1-2 and 1-3")])
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("99999:80", "Invalid hostPort: 99999"),
+        ("80:80/foo", "Invalid proto: foo"),
+        ("", "No port specified: <empty>"),
+        ("1-3:1-2", "Invalid ranges specified for container and host Ports: 1-2 and 1-3"),
+    ],
+)
 def test_what_the_client_refuses(minirun, word, text):
     result = minirun("run", "-p", word, "alpine", "true")
     assert (result.code, result.out, result.err) == (125, "", f"minirun: {text}.\nSee 'minirun run --help'.\n")
@@ -423,16 +504,24 @@ def test_what_the_client_refuses(minirun, word, text):
 def test_ports_in_the_network_of_another(minirun):
     for flags, what in ((["-p", "80:80"], "publishing"), (["-P"], "publishing"), (["--expose", "80"], "exposing")):
         result = minirun("run", "--rm", "--network", "container:base", *flags, "alpine", "true")
-        assert (result.code, result.err) == (125, (
-            f"minirun: Error response from daemon: conflicting options: port {what} and the container type network "
-            "mode.\nSee 'minirun run --help'.\n"))
+        assert (result.code, result.err) == (
+            125,
+            (
+                f"minirun: Error response from daemon: conflicting options: port {what} and the container type network "
+                "mode.\nSee 'minirun run --help'.\n"
+            ),
+        )
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["81"], "Error: No public port '81/tcp' published for web"),
-    (["80/udp"], "Error: No public port '80/udp' published for web"),
-    (["abc"], 'strconv.ParseUint: parsing "abc": invalid syntax'),
-    (["70000"], 'strconv.ParseUint: parsing "70000": value out of range')])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["81"], "Error: No public port '81/tcp' published for web"),
+        (["80/udp"], "Error: No public port '80/udp' published for web"),
+        (["abc"], 'strconv.ParseUint: parsing "abc": invalid syntax'),
+        (["70000"], 'strconv.ParseUint: parsing "70000": value out of range'),
+    ],
+)
 def test_port_that_is_not_published(minirun, web, words, text):
     result = minirun("port", "web", *words)
     assert (result.code, result.out, result.err) == (1, "", f"{text}\n")
@@ -444,6 +533,7 @@ def test_port_of_nobody(minirun):
 
 
 # ---- whatever happens to the monitor -----------------------------------------------------------------------------
+
 
 def test_the_next_command_clears_up_after_a_killed_monitor(minirun, host, web):
     subprocess.run(["kill", "-9", str(web.monitor())], check=True)
@@ -471,13 +561,17 @@ def test_a_rule_that_somebody_has_deleted_is_not_missed(minirun, host, web):
 
 def test_flushed_rules_come_back(minirun, host, web):
     """With `network reload`, and with the next start."""
-    wanted = [rules(host, table, chain) for table, chain in
-              (("nat", "MINIRUN"), ("filter", "MINIRUN"), ("nat", "POSTROUTING"))]
+    wanted = [
+        rules(host, table, chain)
+        for table, chain in (("nat", "MINIRUN"), ("filter", "MINIRUN"), ("nat", "POSTROUTING"))
+    ]
     for heal in (("network", "reload"), ("run", "--rm", "alpine", "true")):
         host.run("sh", "-ec", "iptables -F MINIRUN; iptables -t nat -F", check=True)
         minirun.ok(*heal)
-        assert [rules(host, table, chain) for table, chain in
-                (("nat", "MINIRUN"), ("filter", "MINIRUN"), ("nat", "POSTROUTING"))] == wanted
+        assert [
+            rules(host, table, chain)
+            for table, chain in (("nat", "MINIRUN"), ("filter", "MINIRUN"), ("nat", "POSTROUTING"))
+        ] == wanted
         assert peer_of(ask(host, "203.0.113.1", 8080, outside=True).stdout) == "203.0.113.2"
 
 

@@ -25,6 +25,7 @@ def left_over(host) -> list[str]:
 
 # ---- a real registry ----
 
+
 @pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
 def test_pull_prints_what_docker_prints(minirun, host, registry, docker):
     image = Image(*layers("a", "b"), docker=docker)
@@ -33,11 +34,16 @@ def test_pull_prints_what_docker_prints(minirun, host, registry, docker):
     lines = minirun.ok("pull", name).splitlines()
     a, b = map(short, image.layers)
     assert lines[:3] == ["1: Pulling from some/thing", f"{a}: Pulling fs layer", f"{b}: Pulling fs layer"]
-    assert sorted(lines[3:9]) == sorted(f"{layer}: {word}" for layer in (a, b)
-                                        for word in ("Verifying Checksum", "Download complete", "Pull complete"))
+    assert sorted(lines[3:9]) == sorted(
+        f"{layer}: {word}" for layer in (a, b) for word in ("Verifying Checksum", "Download complete", "Pull complete")
+    )
     assert lines[9:] == [f"Digest: {image.digest}", f"Status: Downloaded newer image for {name}", name]
     assert minirun.ok("pull", name).splitlines() == [
-        "1: Pulling from some/thing", f"Digest: {image.digest}", f"Status: Image is up to date for {name}", name]
+        "1: Pulling from some/thing",
+        f"Digest: {image.digest}",
+        f"Status: Image is up to date for {name}",
+        name,
+    ]
     assert minirun.ok("pull", "-q", name) == name
     assert minirun.ok("images", "-q", "--no-trunc", name) == image.id
     assert left_over(host) == []
@@ -50,8 +56,12 @@ def test_the_tag_is_latest_and_layers_that_are_here_stay(minirun, registry):
     image = Image(*base, *layers("b"))
     registry.put(image, "x")
     lines = minirun.ok("pull", f"{registry.name}/x").splitlines()
-    assert lines[:4] == ["Using default tag: latest", "latest: Pulling from x",
-                         f"{short(image.layers[0])}: Already exists", f"{short(image.layers[1])}: Pulling fs layer"]
+    assert lines[:4] == [
+        "Using default tag: latest",
+        "latest: Pulling from x",
+        f"{short(image.layers[0])}: Already exists",
+        f"{short(image.layers[1])}: Pulling fs layer",
+    ]
 
 
 def test_a_second_pull_is_one_question(minirun, fake):
@@ -77,21 +87,29 @@ def test_pull_by_digest(minirun, registry):
     name = f"{registry.name}/x@{image.digest}"
     lines = minirun.ok("pull", name).splitlines()
     assert (lines[0], lines[-1]) == (f"{name}: Pulling from x", name)
-    assert minirun.ok("images", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}", f"{registry.name}/x@*").split() \
-        == [f"{registry.name}/x", "<none>", image.digest]
+    assert minirun.ok("images", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}", f"{registry.name}/x@*").split() == [
+        f"{registry.name}/x",
+        "<none>",
+        image.digest,
+    ]
     assert minirun.ok("pull", name).splitlines()[-2] == f"Status: Image is up to date for {name}"
     assert minirun.ok("create", "--network", "none", name, "true")
 
 
 def test_what_is_pulled_runs(minirun, host, registry):
-    done = host.run("skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false",
-                    f"oci:{host.data}/images:alpine:latest", f"docker://{registry.name}/alpine")
+    done = host.run(
+        "skopeo",
+        "copy",
+        "--insecure-policy",
+        "--dest-tls-verify=false",
+        f"oci:{host.data}/images:alpine:latest",
+        f"docker://{registry.name}/alpine",
+    )
     assert done.returncode == 0, done.stderr
     result = minirun("run", "--rm", f"{registry.name}/alpine", "echo", "hello")
     assert (result.code, result.out) == (0, "hello\n")
     lines = result.err.splitlines()
-    assert lines[:2] == [f"Unable to find image '{registry.name}/alpine:latest' locally",
-                         "latest: Pulling from alpine"]
+    assert lines[:2] == [f"Unable to find image '{registry.name}/alpine:latest' locally", "latest: Pulling from alpine"]
     assert lines[-1] == f"Status: Downloaded newer image for {registry.name}/alpine:latest"
     result = minirun("run", "--rm", "--pull", "always", f"{registry.name}/alpine", "echo", "hello")
     assert (result.code, result.out) == (0, "hello\n")
@@ -99,12 +117,17 @@ def test_what_is_pulled_runs(minirun, host, registry):
     assert minirun.ok("run", "--rm", f"{registry.name}/alpine", "echo", "hello") == "hello"
 
 
-@pytest.mark.parametrize(("word", "text"), [
-    ("127.0.0.1:9/x", 'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused'),
-    ("127.0.0.1:5000/no", "manifest for 127.0.0.1:5000/no:latest not found: manifest unknown: manifest unknown"),
-    (f"127.0.0.1:5000/no@sha256:{'1' * 64}",
-     f"manifest for 127.0.0.1:5000/no@sha256:{'1' * 64} not found: manifest unknown: manifest unknown"),
-])
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("127.0.0.1:9/x", 'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused'),
+        ("127.0.0.1:5000/no", "manifest for 127.0.0.1:5000/no:latest not found: manifest unknown: manifest unknown"),
+        (
+            f"127.0.0.1:5000/no@sha256:{'1' * 64}",
+            f"manifest for 127.0.0.1:5000/no@sha256:{'1' * 64} not found: manifest unknown: manifest unknown",
+        ),
+    ],
+)
 def test_what_cannot_be_pulled(minirun, registry, word, text):
     result = minirun("pull", word)
     assert (result.code, result.err) == (1, f"Error response from daemon: {text}\n")
@@ -117,8 +140,10 @@ def test_what_cannot_be_pulled(minirun, registry, word, text):
 def test_never_means_never(minirun, registry):
     registry.put(Image(*layers("a")), "x")
     result = minirun("run", "--pull", "never", f"{registry.name}/x", "true")
-    assert (result.code, result.err) == (125, f"minirun: Error response from daemon: No such image: {registry.name}/"
-                                              "x:latest.\nSee 'minirun run --help'.\n")
+    assert (result.code, result.err) == (
+        125,
+        f"minirun: Error response from daemon: No such image: {registry.name}/x:latest.\nSee 'minirun run --help'.\n",
+    )
 
 
 def test_a_pull_is_explained(minirun, registry):
@@ -128,16 +153,25 @@ def test_a_pull_is_explained(minirun, registry):
     first, second = (minirun("--explain", "pull", "-q", name) for _ in range(2))
     assert (first.code, first.out, second.out) == (0, f"{name}\n", f"{name}\n")
     stages = [line.partition(" ")[2].strip() for line in first.err.splitlines() if "   # " not in line]
-    assert stages == ["ask the registry which image this is", "read the image's config",
-                      "fetch the layers that are not here", "unpack the layer"]
+    assert stages == [
+        "ask the registry which image this is",
+        "read the image's config",
+        "fetch the layers that are not here",
+        "unpack the layer",
+    ]
     told = [line.split() for line in first.err.splitlines() if "   # " in line]
-    for method, path in (("HEAD", "manifests/1"), ("GET", f"manifests/{image.digest}"),
-                         ("GET", f"blobs/{image.id}"), ("GET", f"blobs/{image.layers[0]}")):
+    for method, path in (
+        ("HEAD", "manifests/1"),
+        ("GET", f"manifests/{image.digest}"),
+        ("GET", f"blobs/{image.id}"),
+        ("GET", f"blobs/{image.layers[0]}"),
+    ):
         assert any(words[1] == "curl" and words[-1] == method and words[-3].endswith(path) for words in told), path
     assert [line.split()[-1] for line in second.err.splitlines() if "   # " in line] == ["HEAD"]
 
 
 # ---- one that misbehaves ----
+
 
 @pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
 def test_an_index_leads_to_the_image_for_the_platform(minirun, fake, docker):
@@ -155,8 +189,10 @@ def test_an_index_leads_to_the_image_for_the_platform(minirun, fake, docker):
     assert "up to date" in minirun.ok("pull", "--platform", "amd64", name)
     result = minirun("pull", "--platform", "linux/s390x", name)
     assert (result.code, result.out) == (1, "many: Pulling from x\n")
-    assert result.err == ("no matching manifest for linux/s390x in the manifest list entries\n"
-                          f"hint: {name} is there for linux/amd64, linux/riscv64\n")
+    assert result.err == (
+        "no matching manifest for linux/s390x in the manifest list entries\n"
+        f"hint: {name} is there for linux/amd64, linux/riscv64\n"
+    )
     assert minirun.ok("pull", "--platform", "linux/amd64", f"{fake.name}/x@{digest(data)}")
     assert minirun.ok("create", "--network", "none", f"{fake.name}/x@{digest(data)}")
 
@@ -173,10 +209,14 @@ def test_a_manifest_in_an_index_in_an_index(minirun, fake):
     assert f"Digest: {digest(outer)}" in minirun.ok("pull", f"{fake.name}/x:outer")
     assert minirun.ok("images", "-q", "--no-trunc", f"{fake.name}/x:outer") == image.id
     result = minirun("run", "--network", "none", "--platform", "linux/s390x", f"{fake.name}/x:outer", "true")
-    assert (result.code, result.err) == (125, (
-        f"Unable to find image '{fake.name}/x:outer' locally\nouter: Pulling from x\n"
-        "minirun: no matching manifest for linux/s390x in the manifest list entries.\nSee 'minirun run --help'.\n"
-        f"hint: {fake.name}/x:outer is there for linux/amd64\n"))
+    assert (result.code, result.err) == (
+        125,
+        (
+            f"Unable to find image '{fake.name}/x:outer' locally\nouter: Pulling from x\n"
+            "minirun: no matching manifest for linux/s390x in the manifest list entries.\nSee 'minirun run --help'.\n"
+            f"hint: {fake.name}/x:outer is there for linux/amd64\n"
+        ),
+    )
 
 
 def test_an_image_for_another_machine(minirun, registry):
@@ -184,15 +224,22 @@ def test_an_image_for_another_machine(minirun, registry):
     name = f"{registry.name}/arm:1"
     minirun.ok("pull", "-q", name)
     assert minirun.ok("pull", "--platform", "amd64", name).splitlines()[-3:] == [
-        f"Status: Image is up to date for {name}", f"WARNING: image with reference {name} was found but does not match "
-        "the specified platform: wanted linux/amd64, actual: linux/arm64", name]
+        f"Status: Image is up to date for {name}",
+        f"WARNING: image with reference {name} was found but does not match "
+        "the specified platform: wanted linux/amd64, actual: linux/arm64",
+        name,
+    ]
     result = minirun("create", "--network", "none", name, "true")
     assert result.code == 0
-    assert result.err == ("WARNING: The requested image's platform (linux/arm64) does not match the detected host "
-                          "platform (linux/amd64) and no specific platform was requested\n")
+    assert result.err == (
+        "WARNING: The requested image's platform (linux/arm64) does not match the detected host "
+        "platform (linux/amd64) and no specific platform was requested\n"
+    )
     assert minirun.ok("create", "--network", "none", "--platform", "linux/arm64/v8", name, "true")
-    mismatch = (f"Error response from daemon: image with reference {name} was found but does not match the specified "
-                "platform: wanted linux/amd64, actual: linux/arm64")
+    mismatch = (
+        f"Error response from daemon: image with reference {name} was found but does not match the specified "
+        "platform: wanted linux/amd64, actual: linux/arm64"
+    )
     result = minirun("create", "--network", "none", "--platform", "amd64", name, "true")
     lines = result.err.splitlines()
     assert (result.code, lines[0], lines[-1]) == (1, f"Unable to find image '{name}' locally", mismatch)
@@ -224,8 +271,10 @@ def test_pull_of_all_tags(minirun, registry):
     assert (result.code, result.err) == (1, "tag can't be used with --all-tags/-a\n")
     result = minirun("pull", "-a", f"{registry.name}/none")
     assert (result.code, result.err) == (
-        1, f"Error response from daemon: repository {registry.name}/none not found: name unknown: repository name not "
-           "known to registry\n")
+        1,
+        f"Error response from daemon: repository {registry.name}/none not found: name unknown: repository name not "
+        "known to registry\n",
+    )
 
 
 def test_the_tags_come_in_pages(minirun, fake):
@@ -316,8 +365,11 @@ def test_too_many_requests(minirun, fake):
     fake.put(Image(*layers("a")))
     fake.mood(busy=3600)
     result = minirun("pull", "-q", f"{fake.name}/x")
-    assert (result.code, result.err) == (1, "Error response from daemon: toomanyrequests: slow down\n"
-                                            "hint: the registry takes requests again in 3600 seconds\n")
+    assert (result.code, result.err) == (
+        1,
+        "Error response from daemon: toomanyrequests: slow down\n"
+        "hint: the registry takes requests again in 3600 seconds\n",
+    )
 
 
 def test_a_registry_that_is_busy_is_asked_again_when_it_says(minirun, fake):
@@ -356,8 +408,10 @@ def test_a_server_that_stalls_is_left_and_asked_for_the_rest(host, fake):
     assert ranges[0] is None and ranges[1] == f"bytes={len(image.blobs[image.layers[0]]) // 2}-"
     fake.mood(mute=20)
     done = host.run(sys.executable, "-Pc", IMPATIENT, "pull", "-q", f"{fake.name}/y")
-    assert (done.returncode, done.stderr) == (1, f'Error response from daemon: Get "http://{fake.name}/v2/": read tcp '
-                                                 f"{fake.name}: i/o timeout\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f'Error response from daemon: Get "http://{fake.name}/v2/": read tcp {fake.name}: i/o timeout\n',
+    )
 
 
 def test_ctrl_c_ends_it(minirun, fake):

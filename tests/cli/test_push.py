@@ -24,12 +24,17 @@ def test_push_prints_what_docker_prints(minirun, host, registry, tmp_path):
     minirun.ok("tag", f"{fake.name}/x", name)
     a, b = map(short, image.diff_ids)
     lines = minirun.ok("push", name).splitlines()
-    assert lines[:4] == ["Using default tag: latest", f"The push refers to repository [{name}]",
-                         f"{b}: Preparing", f"{a}: Preparing"]
+    assert lines[:4] == [
+        "Using default tag: latest",
+        f"The push refers to repository [{name}]",
+        f"{b}: Preparing",
+        f"{a}: Preparing",
+    ]
     assert sorted(lines[4:6]) == sorted([f"{a}: Pushed", f"{b}: Pushed"])
     assert lines[6:] == [f"latest: digest: {image.digest} size: {len(image.manifest)}"]
     assert sorted(minirun.ok("push", f"{name}:latest").splitlines()[3:5]) == sorted(
-        f"{layer}: Layer already exists" for layer in (a, b))
+        f"{layer}: Layer already exists" for layer in (a, b)
+    )
     assert minirun.ok("push", "-q", name) == f"{name}:latest"
     done = host.run("skopeo", "inspect", "--tls-verify=false", f"docker://{name}")
     assert json.loads(done.stdout)["Digest"] == image.digest, done.stderr
@@ -53,24 +58,42 @@ def test_push_of_all_tags(minirun, registry):
 def test_an_imported_image_is_one_that_skopeo_takes(minirun, host, registry, tmp_path):
     minirun.ok("tag", "alpine", f"{registry.name}/alpine:1")
     minirun.ok("push", "-q", f"{registry.name}/alpine:1")
-    done = host.run("skopeo", "copy", "--insecure-policy", "--src-tls-verify=false",
-                    f"docker://{registry.name}/alpine:1", f"dir:{tmp_path}/copy")
+    done = host.run(
+        "skopeo",
+        "copy",
+        "--insecure-policy",
+        "--src-tls-verify=false",
+        f"docker://{registry.name}/alpine:1",
+        f"dir:{tmp_path}/copy",
+    )
     assert done.returncode == 0, done.stderr
     manifest = json.loads(Path(tmp_path / "copy/manifest.json").read_text())
     assert manifest["config"]["digest"] == minirun.ok("images", "-q", "--no-trunc", "alpine")
 
 
-@pytest.mark.parametrize(("words", "out", "err"), [
-    (["nosuch"], "Using default tag: latest\nThe push refers to repository [docker.io/library/nosuch]\n",
-     "An image does not exist locally with the tag: nosuch\n"),
-    ([f"127.0.0.1:9/x@sha256:{'1' * 64}"], "", "cannot push a digest reference\n"),
-    (["-a", "nosuch"], "The push refers to repository [docker.io/library/nosuch]\n",
-     "An image does not exist locally with the tag: nosuch\n"),
-    (["-q", "nosuch"], "", "An image does not exist locally with the tag: nosuch\n"),
-    (["-a", "x:1"], "", "tag can't be used with --all-tags/-a\n"),
-    (["--disable-content-trust=false", "x"], "", "minirun has no content trust: images are checked against their "
-     "digests, not against signatures\n"),
-])
+@pytest.mark.parametrize(
+    ("words", "out", "err"),
+    [
+        (
+            ["nosuch"],
+            "Using default tag: latest\nThe push refers to repository [docker.io/library/nosuch]\n",
+            "An image does not exist locally with the tag: nosuch\n",
+        ),
+        ([f"127.0.0.1:9/x@sha256:{'1' * 64}"], "", "cannot push a digest reference\n"),
+        (
+            ["-a", "nosuch"],
+            "The push refers to repository [docker.io/library/nosuch]\n",
+            "An image does not exist locally with the tag: nosuch\n",
+        ),
+        (["-q", "nosuch"], "", "An image does not exist locally with the tag: nosuch\n"),
+        (["-a", "x:1"], "", "tag can't be used with --all-tags/-a\n"),
+        (
+            ["--disable-content-trust=false", "x"],
+            "",
+            "minirun has no content trust: images are checked against their digests, not against signatures\n",
+        ),
+    ],
+)
 def test_what_cannot_be_pushed(minirun, words, out, err):
     result = minirun("push", *words)
     assert (result.out, result.err) == (out, err)
@@ -83,13 +106,20 @@ def test_push_to_nobody(minirun):
     assert (result.code, result.err) == (1, "tag does not exist: 127.0.0.1:9/x:2\n")
     result = minirun("push", "127.0.0.1:9/x:1")
     assert (result.code, result.err) == (
-        1, 'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused\n')
+        1,
+        'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused\n',
+    )
 
 
 def manifest_in(host, registry, name: str, tag: str = "latest") -> dict:
     """A manifest as the registry has it."""
-    done = host.run("curl", "-s", "-H", "Accept: application/vnd.oci.image.manifest.v1+json",
-                    f"http://{registry.name}/v2/{name}/manifests/{tag}")
+    done = host.run(
+        "curl",
+        "-s",
+        "-H",
+        "Accept: application/vnd.oci.image.manifest.v1+json",
+        f"http://{registry.name}/v2/{name}/manifests/{tag}",
+    )
     return json.loads(done.stdout)
 
 
@@ -122,7 +152,8 @@ def test_what_is_packed_is_packed_once_and_the_plain_form_goes(minirun, host, re
     minirun.ok("push", "-q", f"{registry.name}/two")
     new = set(blobs.iterdir()) - before
     assert [json.loads(path.read_text())["layers"] for path in new] == [
-        manifest_in(host, registry, "two")["layers"]]  # nothing but the manifest
+        manifest_in(host, registry, "two")["layers"]
+    ]  # nothing but the manifest
     assert minirun.ok("system", "check").endswith("Nothing is left over.")
 
 

@@ -61,6 +61,7 @@ def settings(tmp_path, **words: object) -> tuple[str, str]:
 
 # ---- mirrors ----
 
+
 def test_one_mirror_is_asked_after_the_other(minirun, host, fake, tmp_path):
     image = Image(*layers("a"))
     with Fake(host, tmp_path / "empty", 5002).running() as empty:
@@ -77,14 +78,18 @@ def test_one_mirror_is_asked_after_the_other(minirun, host, fake, tmp_path):
 
 # ---- certificates ----
 
+
 def test_a_certificate_that_nobody_vouches_for(minirun, host, tmp_path):
     certificate(host, tmp_path / "own", "IP:203.0.113.1")
     registry = Real(host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "own"))
     with registry.running():
         registry.put(Image(*layers("a")), "x")
         result = minirun("pull", "-q", f"{registry.name}/x")
-        assert (result.code, result.err) == (1, f'Error response from daemon: Get "https://{registry.name}/v2/": x509: '
-                                                "certificate signed by unknown authority\n")
+        assert (result.code, result.err) == (
+            1,
+            f'Error response from daemon: Get "https://{registry.name}/v2/": x509: '
+            "certificate signed by unknown authority\n",
+        )
         words = settings(tmp_path, insecure_registries=["203.0.113.0/24"])
         assert minirun.ok(*words, "pull", "-q", f"{registry.name}/x")
         forget_images(minirun)
@@ -105,15 +110,17 @@ def test_an_authority_of_ones_own(minirun, host, etc, authority, tmp_path):
             shutil.copy(authority / "crt", place / "ca.crt")
         minirun.ok("pull", "-q", f"{good.name}/x")
         result = minirun("pull", "-q", f"{bad.name}/x")
-        assert (result.code, result.err) == (1, f'Error response from daemon: Get "https://{bad.name}/v2/": x509: '
-                                                "certificate is not valid for 203.0.113.1\n")
+        assert (result.code, result.err) == (
+            1,
+            f'Error response from daemon: Get "https://{bad.name}/v2/": x509: '
+            "certificate is not valid for 203.0.113.1\n",
+        )
 
 
 def test_a_registry_that_wants_to_see_our_certificate(minirun, host, etc, authority, tmp_path):
     certificate(host, tmp_path / "server", "IP:203.0.113.1", issuer=str(authority))
     certificate(host, tmp_path / "client", "DNS:me", issuer=str(authority))
-    registry = Real(host, tmp_path, 5004, address="203.0.113.1",
-                    tls=tls(tmp_path / "server", f"{authority}/crt"))
+    registry = Real(host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "server", f"{authority}/crt"))
     place = etc / "minirun/certs.d" / registry.name
     place.mkdir(parents=True)
     shutil.copy(authority / "crt", place / "ca.crt")
@@ -126,8 +133,10 @@ def test_a_registry_that_wants_to_see_our_certificate(minirun, host, etc, author
     with registry.running():
         assert "remote error: tls: " in refused()
         shutil.copy(tmp_path / "client/crt", place / "client.cert")
-        assert refused() == ("missing key client.key for client certificate client.cert. Note that CA certificates "
-                             "should use the extension .crt")
+        assert refused() == (
+            "missing key client.key for client certificate client.cert. Note that CA certificates "
+            "should use the extension .crt"
+        )
         shutil.copy(tmp_path / "client/key", place / "client.key")
         assert "manifest unknown" in refused()  # in, and looked around
         (place / "client.cert").unlink()
@@ -138,8 +147,11 @@ def test_plain_text_where_tls_is_wanted(minirun, host, tmp_path):
     with Real(host, tmp_path, 5004, address="203.0.113.1").running() as registry:
         registry.put(Image(*layers("a")), "x")
         result = minirun("pull", "-q", f"{registry.name}/x")
-        assert (result.code, result.err) == (1, f'Error response from daemon: Get "https://{registry.name}/v2/": http: '
-                                                "server gave HTTP response to HTTPS client\n")
+        assert (result.code, result.err) == (
+            1,
+            f'Error response from daemon: Get "https://{registry.name}/v2/": http: '
+            "server gave HTTP response to HTTPS client\n",
+        )
         for insecure in ("203.0.113.1:5004", "203.0.113.1", "203.0.113.0/24"):
             minirun.ok(*settings(tmp_path, insecure_registries=[insecure]), "pull", "-q", f"{registry.name}/x")
             forget_images(minirun)
@@ -147,20 +159,26 @@ def test_plain_text_where_tls_is_wanted(minirun, host, tmp_path):
 
 # ---- names ----
 
+
 def test_a_name_that_nobody_knows(minirun, host, etc):
     (etc / "resolv.conf").unlink()
     (etc / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     with begun(host, sys.executable, "-c", NAMELESS):
         begin = time.monotonic()
         result = minirun("pull", "-q", "nosuch.example/x")
-        assert (result.code, result.err) == (1, 'Error response from daemon: Get "https://nosuch.example/v2/": dial '
-                                                "tcp: lookup nosuch.example on 127.0.0.1:53: no such host\n")
+        assert (result.code, result.err) == (
+            1,
+            'Error response from daemon: Get "https://nosuch.example/v2/": dial '
+            "tcp: lookup nosuch.example on 127.0.0.1:53: no such host\n",
+        )
         assert time.monotonic() - begin < 5  # a resolver that gets no answer waits for ten
         assert minirun("pull", "-q", "broken.example/x").err.endswith(
-            "lookup broken.example on 127.0.0.1:53: Temporary failure in name resolution\n")
+            "lookup broken.example on 127.0.0.1:53: Temporary failure in name resolution\n"
+        )
         result = minirun("run", "--rm", "debian:12", "true")
-        assert result.err.endswith("hint: no registry can be reached; rootfs/debian makes the image 'debian' without "
-                                   "one\n")
+        assert result.err.endswith(
+            "hint: no registry can be reached; rootfs/debian makes the image 'debian' without one\n"
+        )
 
 
 def test_a_name_server_that_does_not_answer(minirun, host, etc):
@@ -174,6 +192,7 @@ def test_a_name_server_that_does_not_answer(minirun, host, etc):
 
 
 # ---- proxies ----
+
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_wants_a_password(minirun, host, authority, tmp_path, scheme):
@@ -189,13 +208,18 @@ def test_a_proxy_that_wants_a_password(minirun, host, authority, tmp_path, schem
         assert begin in log.read_text()
         forget_images(minirun)
         before = log.read_text()
-        minirun.ok(*words, "pull", "-q", f"{registry.name}/x", **{variable: "http://127.0.0.1:3128"},
-                   no_proxy="203.0.113.0/24")
+        minirun.ok(
+            *words, "pull", "-q", f"{registry.name}/x", **{variable: "http://127.0.0.1:3128"}, no_proxy="203.0.113.0/24"
+        )
         assert log.read_text() == before
         result = minirun(*words, "pull", "-q", f"{registry.name}/y", **{variable: "http://me:bad@127.0.0.1:3128"})
         assert result.code == 1 and "Proxy Authentication Required" in result.err
     result = minirun(*words, "pull", "-q", f"{registry.name}/y", **{variable: "http://127.0.0.1:9"})
-    assert (result.code, result.err) == (1, (
-        f'Error response from daemon: Get "{scheme}://{registry.name}/v2/": proxyconnect tcp: dial tcp 127.0.0.1:9: '
-        "connect: connection refused\n"))
+    assert (result.code, result.err) == (
+        1,
+        (
+            f'Error response from daemon: Get "{scheme}://{registry.name}/v2/": proxyconnect tcp: dial tcp 127.0.0.1:9: '
+            "connect: connection refused\n"
+        ),
+    )
     del minirun.machine.environment["SSL_CERT_FILE"]

@@ -32,8 +32,9 @@ def test_the_id_of_a_detached_container(minirun):
 
 def test_detached_run_lets_go_of_its_output(minirun):
     """`$(minirun run -d ...)` must return at once: nothing that lives on may hold the pipe."""
-    done = minirun.machine.run("sh", "-c", f"x=$({' '.join(minirun.words)} run -d alpine sleep 1000); echo got $x",
-                               timeout=PATIENCE)
+    done = minirun.machine.run(
+        "sh", "-c", f"x=$({' '.join(minirun.words)} run -d alpine sleep 1000); echo got $x", timeout=PATIENCE
+    )
     assert ID.search(done.stdout)
 
 
@@ -46,11 +47,40 @@ def test_rm_leaves_nothing(minirun, host):
 
 def test_environment_in_dockers_order(minirun, host, tmp_path):
     (tmp_path / "env").write_text('# a comment\n\nA=1\nB="q q"\nC= x \nFROM_HOST\nNOT_SET\n')
-    out = minirun.ok("run", "--rm", "--name", "w1", "-e", "D=4", "-e", "EMPTY=", "-e", "FROM_HOST2", "-e", "NOPE",
-                     "--env-file",
-                     str(tmp_path / "env"), "-h", "box", "alpine", "env", FROM_HOST="h1", FROM_HOST2="h2")
-    assert out.split("\n") == [PATH, "HOSTNAME=box", "A=1", 'B="q q"', "C= x ", "FROM_HOST=h1", "D=4", "EMPTY=",
-                               "FROM_HOST2=h2", "HOME=/root"]
+    out = minirun.ok(
+        "run",
+        "--rm",
+        "--name",
+        "w1",
+        "-e",
+        "D=4",
+        "-e",
+        "EMPTY=",
+        "-e",
+        "FROM_HOST2",
+        "-e",
+        "NOPE",
+        "--env-file",
+        str(tmp_path / "env"),
+        "-h",
+        "box",
+        "alpine",
+        "env",
+        FROM_HOST="h1",
+        FROM_HOST2="h2",
+    )
+    assert out.split("\n") == [
+        PATH,
+        "HOSTNAME=box",
+        "A=1",
+        'B="q q"',
+        "C= x ",
+        "FROM_HOST=h1",
+        "D=4",
+        "EMPTY=",
+        "FROM_HOST2=h2",
+        "HOME=/root",
+    ]
 
 
 def test_our_own_environment_stays_outside(minirun):
@@ -64,21 +94,35 @@ def test_hostname_is_the_id(minirun, host):
 
 
 def test_hostname_and_domainname(minirun):
-    assert minirun.sh("hostname; cat /etc/hostname /proc/sys/kernel/domainname; tail -n1 /etc/hosts",
-                      "-h", "web", "--domainname", "lab.example") == \
-        "web\nweb\nlab.example\n172.17.0.2\tweb.lab.example web"
+    assert (
+        minirun.sh(
+            "hostname; cat /etc/hostname /proc/sys/kernel/domainname; tail -n1 /etc/hosts",
+            "-h",
+            "web",
+            "--domainname",
+            "lab.example",
+        )
+        == "web\nweb\nlab.example\n172.17.0.2\tweb.lab.example web"
+    )
 
 
-@pytest.mark.parametrize(("user", "id_line"), [
-    ("", "uid=0(root) gid=0(root) groups=0(root),1(bin),2(daemon),3(sys),4(adm),6(disk),10(wheel),11(floppy),"
-     "20(dialout),"
-         "26(tape),27(video)"),
-    ("nobody", "uid=65534(nobody) gid=65534(nobody) groups=65534(nobody)"),
-    ("99999", "uid=99999 gid=0(root) groups=0(root)"),
-    (":5", "uid=0(root) gid=5(tty) groups=5(tty)"),
-    ("root:daemon", "uid=0(root) gid=2(daemon) groups=2(daemon)"),
-    ("0:0", "uid=0(root) gid=0(root) groups=0(root)"),
-    ("1234:5678", "uid=1234 gid=5678 groups=5678")])
+@pytest.mark.parametrize(
+    ("user", "id_line"),
+    [
+        (
+            "",
+            "uid=0(root) gid=0(root) groups=0(root),1(bin),2(daemon),3(sys),4(adm),6(disk),10(wheel),11(floppy),"
+            "20(dialout),"
+            "26(tape),27(video)",
+        ),
+        ("nobody", "uid=65534(nobody) gid=65534(nobody) groups=65534(nobody)"),
+        ("99999", "uid=99999 gid=0(root) groups=0(root)"),
+        (":5", "uid=0(root) gid=5(tty) groups=5(tty)"),
+        ("root:daemon", "uid=0(root) gid=2(daemon) groups=2(daemon)"),
+        ("0:0", "uid=0(root) gid=0(root) groups=0(root)"),
+        ("1234:5678", "uid=1234 gid=5678 groups=5678"),
+    ],
+)
 def test_users(minirun, user, id_line):
     out = minirun.ok("run", "--rm", "-u", user, "alpine", "id")
     # busybox names the primary group twice when it is among the supplementary ones too
@@ -86,8 +130,20 @@ def test_users(minirun, user, id_line):
 
 
 def test_group_add(minirun):
-    status = minirun.ok("run", "--rm", "-u", "1000", "--group-add", "10", "--group-add", "video", "alpine",
-                        "grep", "^Groups", "/proc/self/status")
+    status = minirun.ok(
+        "run",
+        "--rm",
+        "-u",
+        "1000",
+        "--group-add",
+        "10",
+        "--group-add",
+        "video",
+        "alpine",
+        "grep",
+        "^Groups",
+        "/proc/self/status",
+    )
     assert set(status.split()[1:]) == {"10", "27", "1000"}  # the last one is its own, from the image's passwd
 
 
@@ -97,8 +153,10 @@ def test_home_is_the_users(minirun):
 
 
 def test_working_directory_is_made(minirun):
-    assert minirun.ok("run", "--rm", "-w", "/no/such/dir", "alpine", "sh", "-c", "pwd; stat -c '%a %u' .") == \
-        "/no/such/dir\n755 0"
+    assert (
+        minirun.ok("run", "--rm", "-w", "/no/such/dir", "alpine", "sh", "-c", "pwd; stat -c '%a %u' .")
+        == "/no/such/dir\n755 0"
+    )
 
 
 def test_entrypoint(minirun):
@@ -157,8 +215,9 @@ def test_cidfile(minirun, tmp_path):
 
 
 def test_ulimits(minirun):
-    limits = minirun.ok("run", "--rm", "--ulimit", "nofile=100:200", "--ulimit", "core=0", "alpine", "cat",
-                        "/proc/self/limits")
+    limits = minirun.ok(
+        "run", "--rm", "--ulimit", "nofile=100:200", "--ulimit", "core=0", "alpine", "cat", "/proc/self/limits"
+    )
     assert re.search(r"^Max open files\s+100\s+200\s", limits, re.M)
     assert re.search(r"^Max core file size\s+0\s+0\s", limits, re.M)
 
@@ -169,8 +228,13 @@ def test_a_random_name_is_dockers_kind(minirun):
 
 
 def test_sysctls_of_every_container(minirun):
-    assert minirun.sh("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range "
-                      "/proc/sys/net/ipv6/conf/all/disable_ipv6") == "0\n0\t2147483647\n1"
+    assert (
+        minirun.sh(
+            "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range "
+            "/proc/sys/net/ipv6/conf/all/disable_ipv6"
+        )
+        == "0\n0\t2147483647\n1"
+    )
     assert minirun.sh("cat /proc/sys/net/ipv4/ip_forward", "--sysctl", "net.ipv4.ip_forward=1") == "1"
 
 
@@ -199,7 +263,8 @@ def test_a_reader_who_has_seen_enough(minirun):
 
 
 def test_ten_at_once_leave_nothing(minirun, host):
-    processes = [minirun.popen("run", "--rm", "alpine", "echo", str(number), stderr=subprocess.STDOUT)
-                 for number in range(10)]
+    processes = [
+        minirun.popen("run", "--rm", "alpine", "echo", str(number), stderr=subprocess.STDOUT) for number in range(10)
+    ]
     assert sorted(int(process.communicate(timeout=60)[0]) for process in processes) == list(range(10))
     host.assert_clean()

@@ -20,6 +20,7 @@ def attached(minirun):
         begun.append(process)
         assert process.stdout.readline() == "ready\n"
         return process
+
     yield begin
     for process in begun:
         process.kill()
@@ -32,8 +33,10 @@ WAIT = "echo ready; while :; do sleep 0.05; done"
 @pytest.mark.parametrize("number", [1, 2, 6, 9, 10, 12, 13, 14, 15, 31])  # busybox's shell ignores SIGQUIT, 3, always
 def test_end_by_a_signal(minirun, number):
     """128 + n; a child's death, since pid 1 takes no signal that it has no handler for."""
-    assert minirun("run", "--rm", "alpine", "sh", "-c",
-                   f"sh -c 'kill -{number} $$; sleep 1'; exit $?").code == 128 + number
+    assert (
+        minirun("run", "--rm", "alpine", "sh", "-c", f"sh -c 'kill -{number} $$; sleep 1'; exit $?").code
+        == 128 + number
+    )
 
 
 @pytest.mark.parametrize("word", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM"])
@@ -109,7 +112,7 @@ def test_children_of_pid_1_die_with_it(minirun, host):
 
 def test_orphans_belong_to_pid_1(minirun):
     container = minirun.begin("alpine", "sh", "-c", "(sleep 100 &); exec sleep 200")
-    loop = "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" = sleep ] && "
+    loop = 'for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = sleep ] && '
     second = container.sh(f"{loop} echo ${{p#/proc/}}; done | grep -v '^1$'")
     assert container.sh(f"{loop} cut -d' ' -f1,4 $p/stat; done | sort") == f"1 0\n{second} 1"
 
@@ -117,7 +120,8 @@ def test_orphans_belong_to_pid_1(minirun):
 def test_the_pipe_of_a_dead_reader(minirun, host):
     """`minirun run alpine yes | true`: the container is not kept alive by output that nobody reads... it goes on, as in
     Docker, until it ends by itself or is stopped; minirun does not hang."""
-    process = minirun.popen("run", "--name", "c1", "-d", "alpine", "sh", "-c", "yes | head -n 100000; exit 5",
-                            stderr=subprocess.STDOUT)
+    process = minirun.popen(
+        "run", "--name", "c1", "-d", "alpine", "sh", "-c", "yes | head -n 100000; exit 5", stderr=subprocess.STDOUT
+    )
     process.communicate(timeout=PATIENCE)
     assert minirun.ok("wait", "c1", timeout=PATIENCE) == "5"

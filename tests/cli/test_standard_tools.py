@@ -36,8 +36,11 @@ def namespace(path: str) -> int:
 
 def cables(host) -> dict[str, dict]:
     """The host's veth devices, by name."""
-    return {link["ifname"]: link for link in json.loads(shown(host, "ip", "-j", "-d", "link", "show", "type", "veth"))
-            if link["ifname"] != "wan0"}
+    return {
+        link["ifname"]: link
+        for link in json.loads(shown(host, "ip", "-j", "-d", "link", "show", "type", "veth"))
+        if link["ifname"] != "wan0"
+    }
 
 
 def cable_of(host, container) -> str:
@@ -53,6 +56,7 @@ def pair(minirun):
 
 
 # ---- ip netns --------------------------------------------------------------------------------------------------
+
 
 def test_ip_netns_lists_the_running_containers_by_name(minirun, host, pair):
     minirun.ok("create", "--name", "c3", "alpine", "true")
@@ -81,7 +85,10 @@ def test_which_processes_are_in_it_and_in_which_one_is_a_process(minirun, host, 
         assert sorted(map(int, shown(host, "ip", "netns", "pids", "c1").split())) == one.pids()
         assert shown(host, "ip", "netns", "pids", "c2").split() == [str(two.pid)]  # the monitor stays outside
         assert [shown(host, "ip", "netns", "identify", str(pid)) for pid in (one.pid, two.pid, one.monitor())] == [
-            "c1\n", "c2\n", "\n"]
+            "c1\n",
+            "c2\n",
+            "\n",
+        ]
     finally:
         minirun.ok("kill", "c1")
         child.communicate(timeout=PATIENCE)
@@ -96,10 +103,15 @@ def test_nsenter_and_lsns(host, pair):
         assert f"/run/netns/{container.name}" in by_file, listed
         entry = by_file[f"/run/netns/{container.name}"]
         assert (entry["ns"], entry["nprocs"], entry["pid"], entry["command"]) == (
-            namespace(f"/proc/{container.pid}/ns/net"), 1, container.pid, "sleep 1000")
+            namespace(f"/proc/{container.pid}/ns/net"),
+            1,
+            container.pid,
+            "sleep 1000",
+        )
 
 
 # ---- the switch ------------------------------------------------------------------------------------------------
+
 
 def test_brctl_and_bridge(host, pair):
     one, two = (cable_of(host, container) for container in pair)
@@ -110,30 +122,38 @@ def test_brctl_and_bridge(host, pair):
     assert rows[1:] == [["minirun0", f"8000.{mac.replace(':', '')}", "no", ports[0]], [ports[1]]]
     links = {link["ifname"]: link for link in json.loads(shown(host, "bridge", "-j", "link"))}
     assert {name: (link["master"], link["state"]) for name, link in links.items()} == {
-        one: ("minirun0", "forwarding"), two: ("minirun0", "forwarding")}
+        one: ("minirun0", "forwarding"),
+        two: ("minirun0", "forwarding"),
+    }
 
 
 def test_what_the_switch_has_learned(host, pair):
     """Nothing but the addresses of its own ports, until somebody speaks; then who is behind which port."""
+
     def learned() -> dict[str, str]:
         entries = json.loads(shown(host, "bridge", "-j", "fdb", "show", "br", "minirun0", "dynamic"))
         return {entry["mac"]: entry["ifname"] for entry in entries if entry["mac"].startswith("02:42:ac:11:00:0")}
 
     assert learned() == {}
     pair[0].sh("ping -c 1 -W 2 172.17.0.3")
-    assert learned() == {f"02:42:ac:11:00:0{number}": cable_of(host, container)
-                         for number, container in zip((2, 3), pair, strict=True)}
+    assert learned() == {
+        f"02:42:ac:11:00:0{number}": cable_of(host, container) for number, container in zip((2, 3), pair, strict=True)
+    }
     assert "02:42:ac:11:00:03" in shown(host, "brctl", "showmacs", "minirun0")
 
 
 # ---- packets ---------------------------------------------------------------------------------------------------
 
+
 def test_tcpdump_on_the_cable_and_on_the_switch(host, pair):
     """The first packet asks for an address; then the packets go by the containers' own MAC addresses."""
     one = pair[0]
     inside = ("ip", "netns", "exec", "c2")
-    with (Tcpdump(host, cable_of(host, one)) as cable, Tcpdump(host, "minirun0", "arp or icmp") as switch,
-          Tcpdump(host, "eth0", "icmp", inside=inside) as far):
+    with (
+        Tcpdump(host, cable_of(host, one)) as cable,
+        Tcpdump(host, "minirun0", "arp or icmp") as switch,
+        Tcpdump(host, "eth0", "icmp", inside=inside) as far,
+    ):
         one.sh("ping -c 1 -W 2 172.17.0.3")
         text = cable.text(4)
         assert "Request who-has 172.17.0.3 tell 172.17.0.2" in text
@@ -158,11 +178,16 @@ def test_conntrack_shows_both_sides_of_masquerade(host, pair):
     words = line.split()
     assert words[0] == "icmp"
     assert [word for word in words if word.startswith(("src=", "dst="))] == [
-        "src=172.17.0.2", "dst=198.51.100.1", "src=198.51.100.1", "dst=203.0.113.1"]
+        "src=172.17.0.2",
+        "dst=198.51.100.1",
+        "src=198.51.100.1",
+        "dst=203.0.113.1",
+    ]
 
 
 def test_the_counters_of_the_rules(host, pair):
     """`iptables -vnL` counts what went which way: two packets between containers, ARP not among them."""
+
     def count(rule: str) -> int:
         listed = shown(host, "iptables", "-vxnL", "FORWARD").splitlines()[2:]
         return next(int(line.split()[0]) for line in listed if line.split()[2:] and rule in " ".join(line.split()))
@@ -175,6 +200,7 @@ def test_the_counters_of_the_rules(host, pair):
 
 
 # ---- names come and go -----------------------------------------------------------------------------------------
+
 
 def test_a_name_goes_with_its_container(minirun, host):
     for number, end in enumerate((("stop", "-t", "0"), ("kill",), ("rm", "-f"))):
@@ -230,8 +256,9 @@ def test_a_name_that_was_deleted_by_hand(minirun, host):
 def test_somebody_watches_while_a_container_ends(minirun, host):
     """A tcpdump inside holds the namespace: the name goes at once, and the link when tcpdump has had enough."""
     container = minirun.begin("alpine", "sleep", "1000")
-    watcher = host.popen("ip", "netns", "exec", "c1", "tcpdump", "-nli", "eth0", stdout=subprocess.PIPE,
-                         stderr=subprocess.PIPE)
+    watcher = host.popen(
+        "ip", "netns", "exec", "c1", "tcpdump", "-nli", "eth0", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     with contextlib.closing(watcher.stderr), contextlib.closing(watcher.stdout):
         next(line for line in watcher.stderr if line.startswith("listening"))
         minirun.ok("rm", "-f", container.name)
@@ -246,9 +273,13 @@ def test_a_new_container_inherits_no_connection(minirun, host, pair):
 
     The kernel's own word to a multicast group, when a link comes or goes, is nobody's connection.
     """
+
     def flows(address: str) -> list[str]:
-        return [line for line in shown(host, "conntrack", "-L").splitlines()
-                if f"={address} " in line and "224.0.0.22" not in line]
+        return [
+            line
+            for line in shown(host, "conntrack", "-L").splitlines()
+            if f"={address} " in line and "224.0.0.22" not in line
+        ]
 
     shown(host, "conntrack", "-F")
     pair[0].sh("ping -c 1 -W 2 172.17.0.3; ping -c 1 -W 2 198.51.100.1")

@@ -9,6 +9,7 @@ import pytest
 
 # ---- the writable layer ----------------------------------------------------------------------------------------
 
+
 def test_the_writable_layer_survives_stop_and_dies_with_rm(minirun, host):
     container = minirun.begin("alpine", "sh", "-c", "cat /mark; echo seen; exec sleep 100")
     container.sh("echo written > /mark; rm /etc/motd 2>/dev/null; chmod 700 /srv")
@@ -23,9 +24,13 @@ def test_the_writable_layer_survives_stop_and_dies_with_rm(minirun, host):
 
 def test_the_image_stays_as_it_is(minirun):
     minirun.sh("echo x > /etc/alpine-release; rm -rf /usr /var; mkdir /new")
-    assert minirun.sh("ls -d /usr /var; ls -d /new 2>/dev/null; grep -c . /etc/alpine-release; "
-                      "grep -c x /etc/alpine-release || true") == \
-        "/usr\n/var\n1\n0"
+    assert (
+        minirun.sh(
+            "ls -d /usr /var; ls -d /new 2>/dev/null; grep -c . /etc/alpine-release; "
+            "grep -c x /etc/alpine-release || true"
+        )
+        == "/usr\n/var\n1\n0"
+    )
 
 
 def test_two_containers_do_not_see_each_others_files(minirun):
@@ -39,7 +44,8 @@ def test_the_host_cannot_be_seen_in_the_root(minirun, tmp_path):
     (tmp_path / "here").touch()
     assert minirun("run", "--rm", "alpine", "ls", str(tmp_path)).code != 0
     assert minirun.sh("ls -A /").split() == sorted(
-        ".dockerenv bin dev etc home lib media mnt opt proc root run sbin srv sys tmp usr var".split())
+        ".dockerenv bin dev etc home lib media mnt opt proc root run sbin srv sys tmp usr var".split()
+    )
 
 
 def test_dockerenv(minirun):
@@ -47,6 +53,7 @@ def test_dockerenv(minirun):
 
 
 # ---- -v, --mount -----------------------------------------------------------------------------------------------
+
 
 def test_bind(minirun, tmp_path):
     (tmp_path / "in").write_text("from the host\n")
@@ -61,8 +68,14 @@ def test_bind_of_a_file(minirun, tmp_path):
     assert minirun.sh("cat /etc/deep/f; ls /etc/deep", "-v", f"{tmp_path}/f:/etc/deep/f") == "x\nf"
 
 
-@pytest.mark.parametrize("options", [["-v", "{}:/v:ro"], ["--mount", "type=bind,src={},dst=/v,readonly"],
-                                     ["--mount", "type=bind,source={},target=/v,ro"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-v", "{}:/v:ro"],
+        ["--mount", "type=bind,src={},dst=/v,readonly"],
+        ["--mount", "type=bind,source={},target=/v,ro"],
+    ],
+)
 def test_read_only_bind(minirun, tmp_path, options):
     options = [option.format(tmp_path) for option in options]
     result = minirun("run", "--rm", *options, "alpine", "sh", "-c", "touch /v/x")
@@ -72,8 +85,11 @@ def test_read_only_bind(minirun, tmp_path, options):
 
 
 def test_bind_hides_what_the_image_has(minirun, tmp_path):
-    assert minirun.sh("ls -A /etc", "--mount", f"type=bind,src={tmp_path},dst=/etc").split() == ["hostname", "hosts",
-                                                                                                 "resolv.conf"]
+    assert minirun.sh("ls -A /etc", "--mount", f"type=bind,src={tmp_path},dst=/etc").split() == [
+        "hostname",
+        "hosts",
+        "resolv.conf",
+    ]
 
 
 def test_missing_source_of_v_is_made(minirun, tmp_path):
@@ -85,8 +101,10 @@ def test_missing_source_of_v_is_made(minirun, tmp_path):
 def test_missing_source_of_mount_is_refused(minirun, host, tmp_path):
     result = minirun("run", "--rm", "--mount", f"type=bind,src={tmp_path}/nope,dst=/v", "alpine", "true")
     assert (result.err, result.code) == (
-        "minirun: Error response from daemon: invalid mount config for type \"bind\": bind source path does not exist: "
-        f"{tmp_path}/nope.\nSee 'minirun run --help'.\n", 125)
+        'minirun: Error response from daemon: invalid mount config for type "bind": bind source path does not exist: '
+        f"{tmp_path}/nope.\nSee 'minirun run --help'.\n",
+        125,
+    )
     assert not (tmp_path / "nope").exists()
     host.assert_clean()
 
@@ -105,9 +123,18 @@ def test_bind_into_a_hostile_root(minirun, host, tmp_path):
     """A container that has made its own mount points links to the host is started again."""
     (tmp_path / "victim").mkdir()
     (tmp_path / "source").mkdir()
-    container_id = minirun.ok("create", "--name", "w1", "-v", f"{tmp_path}/source:/data", "alpine", "sh", "-c",
-                              "umount /data 2>/dev/null; touch /data/x; rm -rf /srv/d /etc/hosts; ln -s "
-                              f"/../../../../..{tmp_path}/victim /srv/d")
+    container_id = minirun.ok(
+        "create",
+        "--name",
+        "w1",
+        "-v",
+        f"{tmp_path}/source:/data",
+        "alpine",
+        "sh",
+        "-c",
+        "umount /data 2>/dev/null; touch /data/x; rm -rf /srv/d /etc/hosts; ln -s "
+        f"/../../../../..{tmp_path}/victim /srv/d",
+    )
     minirun("start", "-a", "w1")
     link = host.data / "containers" / container_id
     uppers = list(link.rglob("srv"))
@@ -130,10 +157,16 @@ def test_mounts_below_the_source_come_along(minirun, host, tmp_path):
         host.run("umount", str(tmp_path / "sub"), check=True)
 
 
-@pytest.mark.parametrize(("options", "why"), [
-    (["-v", "{}:/proc"], "is not of type proc"), (["--tmpfs", "/proc"], "is not of type proc"),
-    (["-v", "{}:/proc/sys"], "is inside /proc"), (["-v", "/proc/sys/net"], "is inside /proc"),
-    (["--mount", "type=tmpfs,dst=/to-proc/sys"], "is inside /proc")])
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["-v", "{}:/proc"], "is not of type proc"),
+        (["--tmpfs", "/proc"], "is not of type proc"),
+        (["-v", "{}:/proc/sys"], "is inside /proc"),
+        (["-v", "/proc/sys/net"], "is inside /proc"),
+        (["--mount", "type=tmpfs,dst=/to-proc/sys"], "is inside /proc"),
+    ],
+)
 def test_nothing_takes_the_place_of_proc(minirun, tmp_path, options, why):
     """An image may have a VOLUME there, too, and we write sysctls."""
     minirun.ok("run", "--name", "w1", "alpine", "ln", "-s", "/proc", "/to-proc")
@@ -151,6 +184,7 @@ def test_a_file_of_proc_may_be_another_one(minirun, tmp_path):
 
 # ---- tmpfs, --read-only ----------------------------------------------------------------------------------------
 
+
 def test_tmpfs(minirun):
     out = minirun.sh("grep ' /t ' /proc/self/mountinfo; stat -c %a /t; touch /t/x && ls /t", "--tmpfs", "/t")
     assert re.search(r" /t rw,nosuid,nodev,noexec,relatime - tmpfs tmpfs rw", out)
@@ -164,8 +198,9 @@ def test_tmpfs_over_a_directory_has_its_mode(minirun):
 
 
 def test_tmpfs_options(minirun):
-    out = minirun.sh("grep ' /t ' /proc/self/mountinfo; stat -c '%a %u' /t", "--tmpfs",
-                     "/t:size=1m,mode=1770,exec,uid=5")
+    out = minirun.sh(
+        "grep ' /t ' /proc/self/mountinfo; stat -c '%a %u' /t", "--tmpfs", "/t:size=1m,mode=1770,exec,uid=5"
+    )
     assert re.search(r" /t rw,nosuid,nodev,relatime - tmpfs tmpfs rw,size=1024k,mode=1770,uid=5", out)
     assert out.endswith("1770 5")
     out = minirun.sh("grep ' /t ' /proc/self/mountinfo", "--mount", "type=tmpfs,dst=/t,tmpfs-size=1m")
@@ -179,8 +214,10 @@ def test_tmpfs_is_empty_at_the_next_start(minirun):
 
 
 def test_read_only_root(minirun):
-    script = "for d in / /tmp /run /etc /dev /dev/shm; do touch $d/x 2>/dev/null && echo $d; done; " \
-             "for f in hosts hostname resolv.conf; do echo >> /etc/$f && echo $f; done; true"
+    script = (
+        "for d in / /tmp /run /etc /dev /dev/shm; do touch $d/x 2>/dev/null && echo $d; done; "
+        "for f in hosts hostname resolv.conf; do echo >> /etc/$f && echo $f; done; true"
+    )
     result = minirun("run", "--rm", "--read-only", "alpine", "sh", "-c", script)
     assert result.out.split() == ["/dev", "/dev/shm"]
     assert result.err.count("Read-only file system") == 3
@@ -188,26 +225,33 @@ def test_read_only_root(minirun):
 
 
 def test_read_only_root_with_a_place_to_write(minirun, tmp_path):
-    assert minirun.sh("echo x > /tmp/x; echo y > /v/y; cat /tmp/x", "--read-only", "--tmpfs", "/tmp", "-v",
-                      f"{tmp_path}:/v") == "x"
+    assert (
+        minirun.sh(
+            "echo x > /tmp/x; echo y > /v/y; cat /tmp/x", "--read-only", "--tmpfs", "/tmp", "-v", f"{tmp_path}:/v"
+        )
+        == "x"
+    )
     assert (tmp_path / "y").read_text() == "y\n"
 
 
 # ---- the three files in /etc -----------------------------------------------------------------------------------
 
+
 def test_hosts(minirun):
     assert minirun.sh("cat /etc/hosts", "-h", "box", "--add-host", "db:10.0.0.9") == (
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
         "ff00::0\tip6-mcastprefix\n"
-        "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n10.0.0.9\tdb\n172.17.0.2\tbox")
+        "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n10.0.0.9\tdb\n172.17.0.2\tbox"
+    )
 
 
 def test_the_files_are_mounted_from_the_data_root(minirun, host):
     container = minirun.begin("alpine", "sleep", "100")
     table = Path(f"/proc/{container.pid}/mountinfo").read_text()
     for name in ("hosts", "hostname", "resolv.conf"):
-        assert re.search(rf" \S*/containers/{container.id}/{re.escape(name)} /etc/{re.escape(name)} rw,relatime - ",
-                         table)
+        assert re.search(
+            rf" \S*/containers/{container.id}/{re.escape(name)} /etc/{re.escape(name)} rw,relatime - ", table
+        )
         assert (host.data / "containers" / container.id / name).stat().st_mode & 0o777 == 0o644
     container.sh("echo 10.0.0.1 mine >> /etc/hosts")
     assert "10.0.0.1 mine" in (host.data / "containers" / container.id / "hosts").read_text()
@@ -225,19 +269,37 @@ def resolv_conf(minirun, host, tmp_path, text, *options):
 
 def test_resolv_conf(minirun, host, tmp_path):
     text = "# c\ndomain d.example\nnameserver 127.0.0.1\nnameserver 192.0.2.1\noptions timeout:1\n"
-    assert resolv_conf(minirun, host, tmp_path, text) == \
-        ["# c", "domain d.example", "nameserver 192.0.2.1", "options timeout:1"]
+    assert resolv_conf(minirun, host, tmp_path, text) == [
+        "# c",
+        "domain d.example",
+        "nameserver 192.0.2.1",
+        "options timeout:1",
+    ]
     assert resolv_conf(minirun, host, tmp_path, text, "--network", "host") == text.strip().split("\n")
 
 
 def test_resolv_conf_without_a_usable_server(minirun, host, tmp_path):
     found = resolv_conf(minirun, host, tmp_path, "search lab.example\nnameserver 127.0.0.53\noptions edns0\n")
-    assert [line for line in found if line] == ["search lab.example", "options edns0", "nameserver 8.8.8.8",
-                                                "nameserver 8.8.4.4"]
+    assert [line for line in found if line] == [
+        "search lab.example",
+        "options edns0",
+        "nameserver 8.8.8.8",
+        "nameserver 8.8.4.4",
+    ]
 
 
 def test_dns_options(minirun, host):
-    out = minirun.ok("run", "--rm", "--dns", "192.0.2.53", "--dns-search", "a.example", "--dns-option", "ndots:3",
-                     "alpine", "cat",
-                     "/etc/resolv.conf")
+    out = minirun.ok(
+        "run",
+        "--rm",
+        "--dns",
+        "192.0.2.53",
+        "--dns-search",
+        "a.example",
+        "--dns-option",
+        "ndots:3",
+        "alpine",
+        "cat",
+        "/etc/resolv.conf",
+    )
     assert sorted(out.split("\n")) == ["nameserver 192.0.2.53", "options ndots:3", "search a.example"]

@@ -39,6 +39,7 @@ def files(name: str, count: int = 300) -> dict[str, bytes]:
 def archive(path, **images: Image) -> str:
     """A docker-archive with these images, by name."""
     with tarfile.open(path, "w") as tar:
+
         def add(name: str, data: bytes) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -49,22 +50,38 @@ def archive(path, **images: Image) -> str:
             add(f"{image.id[7:]}.json", image.config)
             for layer in image.layers:
                 add(layer[7:], image.blobs[layer])
-            items.append({"Config": f"{image.id[7:]}.json", "RepoTags": [f"{name}:1"],
-                          "Layers": [layer[7:] for layer in image.layers]})
+            items.append(
+                {
+                    "Config": f"{image.id[7:]}.json",
+                    "RepoTags": [f"{name}:1"],
+                    "Layers": [layer[7:] for layer in image.layers],
+                }
+            )
         add("manifest.json", json.dumps(items).encode())
     return str(path)
 
 
 # ---- the same layers at the same time ----------------------------------------------------------------------------
 
+
 def together(minirun, tmp_path, *commands: tuple[str, ...]) -> str:
     """Run several commands at once. Returns: the files that they have made, as strace saw it."""
     running = []
     for number, words in enumerate(commands):
-        line = ["strace", "-f", "-qq", "-e", "trace=openat", "-o", str(tmp_path / f"trace-{number}"), *minirun.words,
-                *words]
-        running.append(minirun.machine.popen(*line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                             stderr=subprocess.PIPE))
+        line = [
+            "strace",
+            "-f",
+            "-qq",
+            "-e",
+            "trace=openat",
+            "-o",
+            str(tmp_path / f"trace-{number}"),
+            *minirun.words,
+            *words,
+        ]
+        running.append(
+            minirun.machine.popen(*line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        )
     for process in running:
         out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, ""), out
@@ -78,7 +95,12 @@ def test_a_layer_that_several_loads_bring_is_unpacked_once(minirun, tmp_path):
     commands = [("load", "-i", archive(tmp_path / f"{name}.tar", **{name: image})) for name, image in images.items()]
     made = together(minirun, tmp_path, *commands)
     assert {name: made.count(f'"only-{name}"') for name in ("base", "middle", *images)} == {
-        "base": 1, "middle": 1, "a": 1, "b": 1, "c": 1}
+        "base": 1,
+        "middle": 1,
+        "a": 1,
+        "b": 1,
+        "c": 1,
+    }
     whole(minirun)
     assert sorted(minirun.ok("images", "--format", "{{.Repository}}").split()) == ["a", "alpine", "b", "c"]
 
@@ -96,6 +118,7 @@ def test_a_layer_that_several_pulls_bring_is_fetched_and_unpacked_once(minirun, 
 
 
 # ---- kill -9 -----------------------------------------------------------------------------------------------------
+
 
 def whole(minirun) -> None:
     """Every image that is listed is there with all that belongs to it."""
@@ -157,8 +180,15 @@ def two() -> dict[str, Image]:
 
 
 def remove(minirun) -> None:
-    minirun("rmi", "-f", *[name for name in minirun.ok("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-                           if not name.startswith("alpine:")])
+    minirun(
+        "rmi",
+        "-f",
+        *[
+            name
+            for name in minirun.ok("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+            if not name.startswith("alpine:")
+        ],
+    )
 
 
 def test_a_load_that_is_killed(minirun, tmp_path, two):

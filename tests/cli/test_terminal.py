@@ -55,8 +55,15 @@ def test_the_first_instruction_sees_the_size(person):
 
 
 def test_a_new_size_is_told_to_the_program(person):
-    one = person("run", "-it", "--rm", "alpine", "sh", "-c",
-                 "trap 'echo now $(stty size)' WINCH; echo ready; while :; do sleep 0.05; done")
+    one = person(
+        "run",
+        "-it",
+        "--rm",
+        "alpine",
+        "sh",
+        "-c",
+        "trap 'echo now $(stty size)' WINCH; echo ready; while :; do sleep 0.05; done",
+    )
     one.read_until("ready")
     one.resize(50, 132)
     assert "now 50 132" in one.read_until("132")
@@ -153,8 +160,16 @@ def test_attach_again_by_start(shell, person, minirun):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_terminal_is_restored_when_the_client_is_ended(person, minirun, number):
     """The signal is for the program, which may end of it; whether it does or not, the terminal must not stay raw."""
-    one = person("run", "-it", "--name", "c1", "alpine", "sh", "-c",
-                 f"trap 'exit 3' {number.name[3:]}; echo ready; while :; do sleep 0.05; done")
+    one = person(
+        "run",
+        "-it",
+        "--name",
+        "c1",
+        "alpine",
+        "sh",
+        "-c",
+        f"trap 'exit 3' {number.name[3:]}; echo ready; while :; do sleep 0.05; done",
+    )
     one.read_until("ready")
     one.process.send_signal(number)
     assert one.wait() == 3
@@ -177,8 +192,9 @@ def test_terminal_is_restored_when_the_monitor_dies(shell, host):
 
 
 def test_output_is_crlf_and_merged(minirun, person):
-    result = minirun.machine.run("sh", "-c",
-                                 f"{' '.join(minirun.words)} run -t --rm alpine sh -c 'echo out; echo err >&2' | od -c")
+    result = minirun.machine.run(
+        "sh", "-c", f"{' '.join(minirun.words)} run -t --rm alpine sh -c 'echo out; echo err >&2' | od -c"
+    )
     assert "o   u   t  \\r  \\n   e   r   r  \\r  \\n" in result.stdout
     one = person("run", "-it", "--rm", "alpine", "sh", "-c", "echo out; echo err >&2")
     assert "out\r\nerr\r\n" in one.read_until("err\r\n")
@@ -193,8 +209,9 @@ def test_log_of_a_terminal(minirun, person):
 
 
 def test_t_without_i_takes_ctrl_c_as_a_signal(person):
-    one = person("run", "-t", "--rm", "alpine", "sh", "-c",
-                 "trap 'exit 130' INT; echo ready; while :; do sleep 0.05; done")
+    one = person(
+        "run", "-t", "--rm", "alpine", "sh", "-c", "trap 'exit 130' INT; echo ready; while :; do sleep 0.05; done"
+    )
     one.read_until("ready")
     one.type("\x03")
     assert one.wait() == 130
@@ -204,8 +221,12 @@ def test_t_without_i_takes_ctrl_c_as_a_signal(person):
 def test_environment_of_a_terminal(person):
     one = person("run", "-it", "--rm", "-h", "box", "alpine", "env")
     assert one.read_until("HOME=/root\r\n").split("\r\n") == [
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=box", "TERM=xterm", "HOME=/root",
-        ""]
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOSTNAME=box",
+        "TERM=xterm",
+        "HOME=/root",
+        "",
+    ]
     one.wait()
 
 
@@ -250,8 +271,11 @@ def test_much_output(person):
 
 
 def test_a_long_paste(shell):
-    shell.type("cat > /tmp/x << END\r" +
-               "".join(f"line {number} of a long paste\r" for number in range(300)) + "END\rwc -l < /tmp/x\r")
+    shell.type(
+        "cat > /tmp/x << END\r"
+        + "".join(f"line {number} of a long paste\r" for number in range(300))
+        + "END\rwc -l < /tmp/x\r"
+    )
     shell.read_until("\n300\r\n")
 
 

@@ -49,9 +49,13 @@ def test_nobody_in_particular_may_pull_what_is_public(minirun, guarded, tokens):
     assert minirun.ok("images", "-q", "--no-trunc", f"{guarded.name}/public/x:1") == image.id
     denied = "denied: requested access to the resource is denied\n"
     result = minirun("pull", f"{guarded.name}/private/x:1")
-    assert (result.code, result.err) == (1, (
-        f"Error response from daemon: pull access denied for {guarded.name}/private/x, repository does not exist or "
-        f"may require 'docker login': {denied}"))
+    assert (result.code, result.err) == (
+        1,
+        (
+            f"Error response from daemon: pull access denied for {guarded.name}/private/x, repository does not exist or "
+            f"may require 'docker login': {denied}"
+        ),
+    )
     result = minirun("push", f"{guarded.name}/public/x:1")
     assert (result.code, result.err) == (1, denied)
 
@@ -66,7 +70,9 @@ def test_a_password_is_shown_to_the_token_server_alone(minirun, guarded, tokens,
     text = "unauthorized: incorrect username or password\n"
     result = minirun("pull", f"{guarded.name}/private/x:1")
     assert (result.code, result.err) == (
-        1, f'Error response from daemon: Head "http://{guarded.name}/v2/private/x/manifests/1": {text}')
+        1,
+        f'Error response from daemon: Head "http://{guarded.name}/v2/private/x/manifests/1": {text}',
+    )
     result = minirun("push", f"{guarded.name}/private/x:1")
     assert (result.code, result.err) == (1, text)
 
@@ -75,12 +81,15 @@ def test_login_keeps_an_identity_token_instead_of_the_password(minirun, guarded,
     put(guarded, tokens, "private/x:1")
     file = tmp_path / "docker/config.json"
     wrong = minirun("login", "-u", "me", "--password-stdin", guarded.name, input="bad")
-    assert (wrong.code, wrong.err) == (1, f'Error response from daemon: Get "http://{guarded.name}/v2/": unauthorized: '
-                                          "incorrect username or password\n")
+    assert (wrong.code, wrong.err) == (
+        1,
+        f'Error response from daemon: Get "http://{guarded.name}/v2/": unauthorized: incorrect username or password\n',
+    )
     done = minirun("login", "-u", "me", "--password-stdin", guarded.name, input="secret")
     assert (done.code, done.out, done.err) == (0, "Login Succeeded\n", "")
-    assert json.loads(file.read_text()) == {"auths": {guarded.name: {"auth": "bWU6",
-                                                                    "identitytoken": "identity-of-me"}}}
+    assert json.loads(file.read_text()) == {
+        "auths": {guarded.name: {"auth": "bWU6", "identitytoken": "identity-of-me"}}
+    }
     tokens.log()
     minirun.ok("pull", "-q", f"{guarded.name}/private/x:1")
     assert asked(tokens) == [("POST", "me", ("repository:private/x:pull",))]
@@ -96,7 +105,8 @@ def test_login_keeps_the_password_where_there_is_no_identity_token(minirun, guar
     done = minirun("login", "-u", "me", "--password-stdin", guarded.name, input="secret")
     assert done.code == 0 and done.err.startswith("WARNING! Your password will be stored unencrypted in ")
     assert json.loads((tmp_path / "docker/config.json").read_text())["auths"] == {
-        guarded.name: {"auth": "bWU6c2VjcmV0"}}
+        guarded.name: {"auth": "bWU6c2VjcmV0"}
+    }
 
 
 def test_a_token_that_has_seen_its_end(minirun, guarded, tokens, tmp_path):

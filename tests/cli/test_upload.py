@@ -30,7 +30,8 @@ def image(minirun, fake) -> Image:
 def came(fake: Fake, image: Image) -> bool:
     """Whether the registry has all of it, byte by byte."""
     return (fake.directory / "manifests/latest").read_bytes() == image.manifest and all(
-        (fake.directory / "blobs" / blob).read_bytes() == data for blob, data in image.blobs.items())
+        (fake.directory / "blobs" / blob).read_bytes() == data for blob, data in image.blobs.items()
+    )
 
 
 def test_a_blob_goes_in_one_request(minirun, fake, image):
@@ -96,9 +97,11 @@ def test_a_layer_is_taken_from_another_repository(minirun, host, registry):
     minirun.ok("tag", f"{registry.name}/from:1", f"{registry.name}/to:1")
     lines = minirun.ok("push", f"{registry.name}/to:1").splitlines()
     ids = [short(layer) for layer in reversed(image.diff_ids)]
-    assert lines[:8] == [f"The push refers to repository [{registry.name}/to]",
-                         *(f"{layer}: Preparing" for layer in ids),
-                         f"{ids[5]}: Waiting"]
+    assert lines[:8] == [
+        f"The push refers to repository [{registry.name}/to]",
+        *(f"{layer}: Preparing" for layer in ids),
+        f"{ids[5]}: Waiting",
+    ]
     assert sorted(lines[8:14]) == sorted(f"{layer}: Mounted from from" for layer in ids)
     assert lines[14:] == [f"1: digest: {image.digest} size: {len(image.manifest)}"]
     done = host.run("skopeo", "inspect", "--tls-verify=false", f"docker://{registry.name}/to:1")

@@ -20,6 +20,7 @@ STANDARD = 6  # lines in /etc/hosts before those of the container's own
 @pytest.fixture
 def nets(minirun):
     """Makes networks; they are removed after the test."""
+
     def make(*names, **options):
         for name in names:
             words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
@@ -62,15 +63,35 @@ def firewall(host):
 
 # ---- the verbs -----------------------------------------------------------------------------------------------------
 
+
 def test_a_network_is_made_listed_inspected_removed(minirun, host):
     network_id = minirun.ok("network", "create", "--label", "k=v", "foo")
     assert re.fullmatch(r"[0-9a-f]{64}", network_id)
     assert f"br-{network_id[:12]}" in host.links()
     assert minirun.ok("network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}} {{.Labels}}").splitlines() == [
-        "bridge bridge local ", "foo bridge local k=v", "host host local ", "none null local "]
+        "bridge bridge local ",
+        "foo bridge local k=v",
+        "host host local ",
+        "none null local ",
+    ]
     (shown,) = json.loads(minirun.ok("network", "inspect", "foo"))
-    assert list(shown) == ["Name", "Id", "Created", "Scope", "Driver", "EnableIPv6", "IPAM", "Internal", "Attachable",
-                           "Ingress", "ConfigFrom", "ConfigOnly", "Containers", "Options", "Labels"]
+    assert list(shown) == [
+        "Name",
+        "Id",
+        "Created",
+        "Scope",
+        "Driver",
+        "EnableIPv6",
+        "IPAM",
+        "Internal",
+        "Attachable",
+        "Ingress",
+        "ConfigFrom",
+        "ConfigOnly",
+        "Containers",
+        "Options",
+        "Labels",
+    ]
     assert (shown["Id"], shown["Containers"], shown["Labels"]) == (network_id, {}, {"k": "v"})
     assert json.loads(minirun.ok("inspect", "foo")) == [shown]
     assert minirun.ok("network", "rm", "foo") == "foo"
@@ -78,49 +99,99 @@ def test_a_network_is_made_listed_inspected_removed(minirun, host):
     assert network_id[:12] not in host.run("iptables-save").stdout
 
 
-@pytest.mark.parametrize(("words", "code", "text"), [
-    (["rm", "nosuch"], 1, "Error: No such network: nosuch\n"),
-    (["rm", "bridge"], 1, "Error response from daemon: bridge is a pre-defined network and cannot be removed\n"),
-    (["connect", "nosuch", "c1"], 1, "Error response from daemon: network nosuch not found\n"),
-    (["connect", "foo", "nosuch"], 1, "Error response from daemon: No such container: nosuch\n"),
-    (["connect", "foo", "c1"], 1, "Error response from daemon: endpoint with name c1 already exists in network foo\n"),
-    (["connect", "host", "c1"], 1, "Error response from daemon: container cannot be disconnected from host network or "
-                                   "connected to host network\n"),
-    (["connect", "none", "c1"], 1, "Error response from daemon: container cannot be connected to multiple networks "
-                                   "with one of the networks in private (none) mode\n"),
-    (["connect", "--ip", "172.17.0.40", "bridge", "c1"], 1,
-     "Error response from daemon: user specified IP address is supported on user defined networks only\n"),
-    (["connect", "--alias", "x", "bridge", "c1"], 1, "Error response from daemon: network-scoped alias is supported "
-                                                     "only for containers in user defined networks\n"),
-    (["connect", "--ip", "bad", "sub", "c1"], 1, "Error response from daemon: Invalid IPv4 address: bad)\n"),
-    (["connect", "--ip", "10.6.0.1", "sub", "c1"], 1, "Error response from daemon: Address already in use\n"),
-    (["connect", "--driver-opt", "x", "bridge", "c1"], 1, "invalid key/value pair format in driver options\n"),
-    (["connect", "--link", "a:b:c", "bridge", "c1"], 125, 'invalid argument "a:b:c" for "--link" flag: bad format for '
-                                                          "links: a:b:c\nSee 'minirun network connect --help'.\n"),
-    (["disconnect", "nosuch", "c1"], 1, "Error response from daemon: network nosuch not found\n"),
-    (["disconnect", "bridge", "nosuch"], 1, "Error response from daemon: No such container: nosuch\n"),
-    (["disconnect", "-f", "bridge", "nosuch"], 1, "Error response from daemon: endpoint nosuch not found\n"),
-    (["disconnect", "bridge", "c1"], 1, "Error response from daemon: container ID is not connected to network "
-                                        "bridge\n"),
-    (["ls", "-f", "type=bad"], 1, "Error response from daemon: invalid filter: 'type'='bad'\n"),
-    (["ls", "-f", "bogus=1"], 1, "Error response from daemon: Invalid filter 'bogus'\n"),
-    (["ls", "-f", "dangling=maybe"], 1, "Error response from daemon: invalid value for filter 'dangling', must be "
-                                        "\"true\" (or \"1\"), or \"false\" (or \"0\")\n"),
-    (["ls", "--format", "{{.Nope}}"], 1, "template parsing error: template: :1:2: executing \"\" at <.Nope>: can't "
-                                         "evaluate field Nope in type *network.networkContext\n"),
-    (["prune", "-f", "--filter", "until=bad"], 1,
-     'Error response from daemon: failed to parse value as time or duration: "bad"\n'),
-    (["create", "--gateway", "1.2.3.4", "x"], 1, "every ip-range or gateway must have a corresponding subnet\n"),
-    (["create", "--subnet", "10.9.0.0/16", "--gateway", "1.2.3.4", "x"], 1, "no matching subnet for gateway 1.2.3.4\n"),
-    (["create", "--subnet", "10.9.0.0/16", "--ip-range", "10.10.0.0/24", "x"], 1,
-     "no matching subnet for range 10.10.0.0/24\n"),
-    (["create", "--subnet", "10.9.0.0/16", "--subnet", "10.9.1.0/24", "x"], 1,
-     "multiple overlapping subnet configuration is not supported\n"),
-    (["create", "--aux-address", "q=1.2.3.4", "x"], 1, "no matching subnet for aux-address 1.2.3.4\n"),
-    (["create", "foo"], 1, "Error response from daemon: network with name foo already exists\n"),
-    (["create", ""], 1, "Error response from daemon: invalid name:\n"),
-    (["create", " "], 1, "Error response from daemon: invalid name:\n"),
-])
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["rm", "nosuch"], 1, "Error: No such network: nosuch\n"),
+        (["rm", "bridge"], 1, "Error response from daemon: bridge is a pre-defined network and cannot be removed\n"),
+        (["connect", "nosuch", "c1"], 1, "Error response from daemon: network nosuch not found\n"),
+        (["connect", "foo", "nosuch"], 1, "Error response from daemon: No such container: nosuch\n"),
+        (
+            ["connect", "foo", "c1"],
+            1,
+            "Error response from daemon: endpoint with name c1 already exists in network foo\n",
+        ),
+        (
+            ["connect", "host", "c1"],
+            1,
+            "Error response from daemon: container cannot be disconnected from host network or "
+            "connected to host network\n",
+        ),
+        (
+            ["connect", "none", "c1"],
+            1,
+            "Error response from daemon: container cannot be connected to multiple networks "
+            "with one of the networks in private (none) mode\n",
+        ),
+        (
+            ["connect", "--ip", "172.17.0.40", "bridge", "c1"],
+            1,
+            "Error response from daemon: user specified IP address is supported on user defined networks only\n",
+        ),
+        (
+            ["connect", "--alias", "x", "bridge", "c1"],
+            1,
+            "Error response from daemon: network-scoped alias is supported "
+            "only for containers in user defined networks\n",
+        ),
+        (["connect", "--ip", "bad", "sub", "c1"], 1, "Error response from daemon: Invalid IPv4 address: bad)\n"),
+        (["connect", "--ip", "10.6.0.1", "sub", "c1"], 1, "Error response from daemon: Address already in use\n"),
+        (["connect", "--driver-opt", "x", "bridge", "c1"], 1, "invalid key/value pair format in driver options\n"),
+        (
+            ["connect", "--link", "a:b:c", "bridge", "c1"],
+            125,
+            'invalid argument "a:b:c" for "--link" flag: bad format for '
+            "links: a:b:c\nSee 'minirun network connect --help'.\n",
+        ),
+        (["disconnect", "nosuch", "c1"], 1, "Error response from daemon: network nosuch not found\n"),
+        (["disconnect", "bridge", "nosuch"], 1, "Error response from daemon: No such container: nosuch\n"),
+        (["disconnect", "-f", "bridge", "nosuch"], 1, "Error response from daemon: endpoint nosuch not found\n"),
+        (
+            ["disconnect", "bridge", "c1"],
+            1,
+            "Error response from daemon: container ID is not connected to network bridge\n",
+        ),
+        (["ls", "-f", "type=bad"], 1, "Error response from daemon: invalid filter: 'type'='bad'\n"),
+        (["ls", "-f", "bogus=1"], 1, "Error response from daemon: Invalid filter 'bogus'\n"),
+        (
+            ["ls", "-f", "dangling=maybe"],
+            1,
+            "Error response from daemon: invalid value for filter 'dangling', must be "
+            '"true" (or "1"), or "false" (or "0")\n',
+        ),
+        (
+            ["ls", "--format", "{{.Nope}}"],
+            1,
+            'template parsing error: template: :1:2: executing "" at <.Nope>: can\'t '
+            "evaluate field Nope in type *network.networkContext\n",
+        ),
+        (
+            ["prune", "-f", "--filter", "until=bad"],
+            1,
+            'Error response from daemon: failed to parse value as time or duration: "bad"\n',
+        ),
+        (["create", "--gateway", "1.2.3.4", "x"], 1, "every ip-range or gateway must have a corresponding subnet\n"),
+        (
+            ["create", "--subnet", "10.9.0.0/16", "--gateway", "1.2.3.4", "x"],
+            1,
+            "no matching subnet for gateway 1.2.3.4\n",
+        ),
+        (
+            ["create", "--subnet", "10.9.0.0/16", "--ip-range", "10.10.0.0/24", "x"],
+            1,
+            "no matching subnet for range 10.10.0.0/24\n",
+        ),
+        (
+            ["create", "--subnet", "10.9.0.0/16", "--subnet", "10.9.1.0/24", "x"],
+            1,
+            "multiple overlapping subnet configuration is not supported\n",
+        ),
+        (["create", "--aux-address", "q=1.2.3.4", "x"], 1, "no matching subnet for aux-address 1.2.3.4\n"),
+        (["create", "foo"], 1, "Error response from daemon: network with name foo already exists\n"),
+        (["create", ""], 1, "Error response from daemon: invalid name:\n"),
+        (["create", " "], 1, "Error response from daemon: invalid name:\n"),
+    ],
+)
 def test_what_is_refused(minirun, nets, words, code, text):
     nets("foo")
     if "sub" in words:
@@ -154,7 +225,7 @@ def test_words_that_are_no_utf_8(minirun, host):
     minirun.begin("-e", "E=\udcfe", "-l", "l=\udcff", "--network", "a\ufffd", "--network-alias", "\udcff", *SLEEP)
     minirun.ok("network", "create", "foo")
     minirun.ok("network", "connect", "--alias", "\udcff", "foo", "c1")
-    assert minirun.ok("inspect", "-f", "{{index .Config.Labels \"l\"}}", "c1") == "\ufffd"
+    assert minirun.ok("inspect", "-f", '{{index .Config.Labels "l"}}', "c1") == "\ufffd"
     assert set(networks_of(minirun, "c1")) == {"a\ufffd", "foo"}
     assert minirun.ok("exec", "c1", "sh", "-c", "echo $E") == "\ufffd"
     minirun.ok("network", "disconnect", "a\ufffd", "c1")
@@ -201,32 +272,40 @@ def test_a_network_in_use_stays(minirun, nets, host):
     container = minirun.begin("--network", "foo", *SLEEP)
     result = minirun("network", "rm", "foo")
     assert (result.code, result.out) == (1, "")
-    assert re.fullmatch("Error response from daemon: error while removing network: network foo id [0-9a-f]{64} has "
-                        "active endpoints\n", result.err)
+    assert re.fullmatch(
+        "Error response from daemon: error while removing network: network foo id [0-9a-f]{64} has active endpoints\n",
+        result.err,
+    )
     assert minirun.ok("network", "prune", "-f") == ""
     assert default_route(container) is not None
     minirun.ok("stop", "-t", "0", "c1")
     assert minirun.ok("network", "rm", "foo") == "foo"  # one that does not run is no hindrance
     result = minirun("start", "c1")
-    assert (result.code, result.err) == (1, "Error response from daemon: network foo not found\n"
-                                            "Error: failed to start containers: c1\n")
+    assert (result.code, result.err) == (
+        1,
+        "Error response from daemon: network foo not found\nError: failed to start containers: c1\n",
+    )
 
 
 # ---- connect and disconnect ----------------------------------------------------------------------------------------
 
+
 def test_interfaces_count_up_and_the_way_out_goes_by_name(minirun, nets):
     nets("mm", "zz", "aa")
     container = minirun.begin("--network", "mm", *SLEEP)
-    gateway = {name: minirun.ok("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", name)
-               for name in ("aa", "mm", "zz")} | {"bridge": "172.17.0.1"}
+    gateway = {
+        name: minirun.ok("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", name)
+        for name in ("aa", "mm", "zz")
+    } | {"bridge": "172.17.0.1"}
     for verb, name, through, device, present in (
-            ("connect", "zz", "mm", "eth0", "eth0 eth1"),
-            ("connect", "aa", "aa", "eth2", "eth0 eth1 eth2"),
-            ("connect", "bridge", "aa", "eth2", "eth0 eth1 eth2 eth3"),
-            ("disconnect", "aa", "bridge", "eth3", "eth0 eth1 eth3"),
-            ("disconnect", "bridge", "mm", "eth0", "eth0 eth1"),
-            ("disconnect", "mm", "zz", "eth1", "eth1"),
-            ("connect", "aa", "aa", "eth4", "eth1 eth4")):  # counting up, none is used again
+        ("connect", "zz", "mm", "eth0", "eth0 eth1"),
+        ("connect", "aa", "aa", "eth2", "eth0 eth1 eth2"),
+        ("connect", "bridge", "aa", "eth2", "eth0 eth1 eth2 eth3"),
+        ("disconnect", "aa", "bridge", "eth3", "eth0 eth1 eth3"),
+        ("disconnect", "bridge", "mm", "eth0", "eth0 eth1"),
+        ("disconnect", "mm", "zz", "eth1", "eth1"),
+        ("connect", "aa", "aa", "eth4", "eth1 eth4"),
+    ):  # counting up, none is used again
         assert minirun.ok("network", verb, name, "c1") == ""
         assert default_route(container) == (gateway[through], device), (verb, name)
         assert links(container) == present.split()
@@ -291,8 +370,9 @@ def test_connect_to_one_that_does_not_run_is_a_wish(minirun, nets):
     assert result.err == "Error response from daemon: network bar not found\n"
     minirun.ok("stop", "-t", "0", "c1")
     result = minirun("network", "disconnect", "bar", "c1")
-    assert re.fullmatch("Error response from daemon: container [0-9a-f]{64} is not connected to the network bar\n",
-                        result.err)
+    assert re.fullmatch(
+        "Error response from daemon: container [0-9a-f]{64} is not connected to the network bar\n", result.err
+    )
 
 
 def test_inspect_shows_both_sides(minirun, nets):
@@ -306,9 +386,15 @@ def test_inspect_shows_both_sides(minirun, nets):
     assert foo["IPPrefixLen"] == link["addr_info"][0]["prefixlen"]
     assert foo["Aliases"] == ["db", container.id[:12], "hoho"]
     (network,) = json.loads(minirun.ok("network", "inspect", "foo"))
-    assert network["Containers"] == {container.id: {
-        "Name": "c1", "EndpointID": foo["EndpointID"], "MacAddress": foo["MacAddress"],
-        "IPv4Address": f"{foo['IPAddress']}/{foo['IPPrefixLen']}", "IPv6Address": ""}}
+    assert network["Containers"] == {
+        container.id: {
+            "Name": "c1",
+            "EndpointID": foo["EndpointID"],
+            "MacAddress": foo["MacAddress"],
+            "IPv4Address": f"{foo['IPAddress']}/{foo['IPPrefixLen']}",
+            "IPv6Address": "",
+        }
+    }
     assert settings["SandboxKey"] == "/run/netns/c1"
     minirun.ok("stop", "-t", "0", "c1")
     after = networks_of(minirun, "c1")["foo"]
@@ -355,12 +441,14 @@ def test_forty_containers_at_once_on_three_networks(minirun, nets, host):
 
     def work():
         for number in numbers:
-            first, second = (("na", "nb", "nc") * 2)[number % 3:][:2]
-            for words in (("run", "-d", "--name", f"p{number}", "--network", first, *SLEEP),
-                          ("network", "connect", second, f"p{number}"),
-                          ("exec", f"p{number}", "ping", "-c", "1", "-W", "5", "203.0.113.1"),
-                          ("network", "disconnect", first, f"p{number}"),
-                          ("rm", "-f", f"p{number}")):
+            first, second = (("na", "nb", "nc") * 2)[number % 3 :][:2]
+            for words in (
+                ("run", "-d", "--name", f"p{number}", "--network", first, *SLEEP),
+                ("network", "connect", second, f"p{number}"),
+                ("exec", f"p{number}", "ping", "-c", "1", "-W", "5", "203.0.113.1"),
+                ("network", "disconnect", first, f"p{number}"),
+                ("rm", "-f", f"p{number}"),
+            ):
                 result = minirun(*words)
                 if (result.code, result.err) != (0, ""):
                     failures.append((words, result))
@@ -379,20 +467,32 @@ def test_forty_containers_at_once_on_three_networks(minirun, nets, host):
 
 # ---- run's own options ---------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["--network", "nosuch"], "network nosuch not found."),
-    (["--network", "tiny", "--ip", "10.7.0.1"], "Address already in use."),
-    (["--network", "tiny", "--ip", "10.8.0.1"],
-     "Invalid address 10.8.0.1: It does not belong to any of this network's subnets."),
-    (["--network", "foo", "--ip", "10.7.0.2"], "user specified IP address is supported only when connecting to "
-                                               "networks with user configured subnets."),
-    (["--network", "bridge", "--ip", "172.17.0.9"],
-     "user specified IP address is supported on user defined networks only."),
-    (["--network", "none", "--ip", "172.17.0.9"],
-     "user specified IP address is supported on user defined networks only."),
-    (["--network", "container:nosuch"], "No such container: nosuch."),
-    (["--network", "container:x1"], "cannot join own network."),
-])
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--network", "nosuch"], "network nosuch not found."),
+        (["--network", "tiny", "--ip", "10.7.0.1"], "Address already in use."),
+        (
+            ["--network", "tiny", "--ip", "10.8.0.1"],
+            "Invalid address 10.8.0.1: It does not belong to any of this network's subnets.",
+        ),
+        (
+            ["--network", "foo", "--ip", "10.7.0.2"],
+            "user specified IP address is supported only when connecting to networks with user configured subnets.",
+        ),
+        (
+            ["--network", "bridge", "--ip", "172.17.0.9"],
+            "user specified IP address is supported on user defined networks only.",
+        ),
+        (
+            ["--network", "none", "--ip", "172.17.0.9"],
+            "user specified IP address is supported on user defined networks only.",
+        ),
+        (["--network", "container:nosuch"], "No such container: nosuch."),
+        (["--network", "container:x1"], "cannot join own network."),
+    ],
+)
 def test_a_start_that_the_network_refuses(minirun, nets, host, words, text):
     """The id is printed, and the container stays Created with Docker's 128 on record."""
     nets("foo")
@@ -400,26 +500,38 @@ def test_a_start_that_the_network_refuses(minirun, nets, host, words, text):
     result = minirun("run", "-d", "--name", "x1", *words, *SLEEP)
     assert (result.code, result.err) == (125, f"minirun: Error response from daemon: {text}\n")
     assert re.fullmatch("[0-9a-f]{64}\n", result.out)
-    assert minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}", "x1") == \
-        f"created 128 {text.removesuffix('.')}"
+    assert (
+        minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}", "x1")
+        == f"created 128 {text.removesuffix('.')}"
+    )
     assert host.addresses() == []
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["--network", "foo", "--ip", "300.1.1.1"], "Error response from daemon: invalid IPv4 address: 300.1.1.1"),
-    (["--network", "foo", "--network", "aa"],
-     "Error response from daemon: Container cannot be connected to network endpoints: foo, aa"),
-    (["--network", "foo", "--network", "bridge"],
-     "conflicting options: cannot attach both user-defined and non-user-defined network-modes"),
-    (["--network", "container:c1", "--hostname", "a"],
-     "Error response from daemon: conflicting options: hostname and the network mode"),
-    (["--link", "nosuch:x"], "Error response from daemon: could not get container for nosuch: No such container: "
-                             "nosuch"),
-])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--network", "foo", "--ip", "300.1.1.1"], "Error response from daemon: invalid IPv4 address: 300.1.1.1"),
+        (
+            ["--network", "foo", "--network", "aa"],
+            "Error response from daemon: Container cannot be connected to network endpoints: foo, aa",
+        ),
+        (
+            ["--network", "foo", "--network", "bridge"],
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+        ),
+        (
+            ["--network", "container:c1", "--hostname", "a"],
+            "Error response from daemon: conflicting options: hostname and the network mode",
+        ),
+        (
+            ["--link", "nosuch:x"],
+            "Error response from daemon: could not get container for nosuch: No such container: nosuch",
+        ),
+    ],
+)
 def test_what_is_refused_before_there_is_a_container(minirun, host, words, text):
     result = minirun("run", *words, *SLEEP)
-    assert (result.code, result.out, result.err) == (
-        125, "", f"minirun: {text}.\nSee 'minirun run --help'.\n")
+    assert (result.code, result.out, result.err) == (125, "", f"minirun: {text}.\nSee 'minirun run --help'.\n")
     assert host.containers() == []
 
 
@@ -428,8 +540,11 @@ def test_a_full_network(minirun, nets):
     minirun.begin("--network", "tiny", *SLEEP)
     result = minirun("run", "--rm", "--network", "tiny", "alpine", "true")
     assert result.code == 125
-    assert re.fullmatch("minirun: Error response from daemon: no available IPv4 addresses on this network's address "
-                        r"pools: tiny \([0-9a-f]{64}\)\.\n", result.err)
+    assert re.fullmatch(
+        "minirun: Error response from daemon: no available IPv4 addresses on this network's address "
+        r"pools: tiny \([0-9a-f]{64}\)\.\n",
+        result.err,
+    )
 
 
 def test_an_address_and_a_mac_of_ones_own(minirun, nets):
@@ -449,6 +564,7 @@ def test_without_network_an_address_is_not_looked_at(minirun):
 
 # ---- another container's network -----------------------------------------------------------------------------------
 
+
 def test_one_network_for_two_containers(minirun, host):
     base = minirun.begin("--hostname", "hoho", *SLEEP, name="base")
     second = minirun.begin("--network", "container:base", *SLEEP, name="second")
@@ -461,17 +577,22 @@ def test_one_network_for_two_containers(minirun, host):
     assert (settings["Networks"], settings["SandboxID"], settings["SandboxKey"]) == ({}, "", "")
     assert minirun.ok("inspect", "-f", "{{.HostConfig.NetworkMode}}", "second") == f"container:{base.id}"
     result = minirun("network", "connect", "bridge", "second")
-    assert result.err == ("Error response from daemon: container sharing network namespace with another container or "
-                          "host cannot be connected to any other network\n")
+    assert result.err == (
+        "Error response from daemon: container sharing network namespace with another container or "
+        "host cannot be connected to any other network\n"
+    )
     minirun.ok("stop", "-t", "0", "base")
     assert links(second) == [], "its cable is pulled out although the namespace goes on"
     minirun.ok("stop", "-t", "0", "second")
     result = minirun("start", "second")
-    assert result.err == ("Error response from daemon: cannot join network of a non running container: "
-                          f"{base.id}\nError: failed to start containers: second\n")
+    assert result.err == (
+        "Error response from daemon: cannot join network of a non running container: "
+        f"{base.id}\nError: failed to start containers: second\n"
+    )
 
 
 # ---- links ---------------------------------------------------------------------------------------------------------
+
 
 def test_a_link_is_a_line_and_variables(minirun):
     server = minirun.begin("-e", "FOO=bar", *SLEEP, name="srv")
@@ -481,7 +602,9 @@ def test_a_link_is_a_line_and_variables(minirun):
     assert "MY_ALIAS_NAME=/cli/my-alias" in environment
     assert "MY_ALIAS_ENV_FOO=bar" in environment
     assert json.loads(minirun.ok("inspect", "-f", "{{json .HostConfig.Links}}", "cli")) == [
-        "/srv:/cli/my-alias", "/srv:/cli/srv"]
+        "/srv:/cli/my-alias",
+        "/srv:/cli/srv",
+    ]
     assert "1 packets received" in client.sh("ping -c 1 -W 2 my-alias")
     minirun.ok("stop", "-t", "0", "srv")
     minirun.begin(*SLEEP, name="squatter")  # takes the address
@@ -489,19 +612,23 @@ def test_a_link_is_a_line_and_variables(minirun):
     assert hosts(client)[0].startswith("172.17.0.4\tmy-alias "), "a linked container's new address is told"
     minirun.ok("stop", "-t", "0", "srv", "cli")
     result = minirun("start", "cli")
-    assert result.err == ("Error response from daemon: Cannot link to a non running container: /srv AS /cli/my-alias\n"
-                          "Error: failed to start containers: cli\n")
+    assert result.err == (
+        "Error response from daemon: Cannot link to a non running container: /srv AS /cli/my-alias\n"
+        "Error: failed to start containers: cli\n"
+    )
 
 
 def test_a_link_to_one_that_is_not_on_the_default_bridge(minirun, nets):
     nets("foo")
     minirun.begin("--network", "foo", *SLEEP, name="srv")
     result = minirun("run", "--rm", "--link", "srv", "alpine", "true")
-    assert result.err == ("minirun: Error response from daemon: Cannot link to /srv, as it does not belong to the "
-                          "default network.\n")
+    assert result.err == (
+        "minirun: Error response from daemon: Cannot link to /srv, as it does not belong to the default network.\n"
+    )
 
 
 # ---- putting things right, and taking all away ---------------------------------------------------------------------
+
 
 def saved(host, program="iptables-save"):
     """The rules and policies, without counters and comments."""
@@ -536,15 +663,22 @@ def test_reload_restores_what_somebody_has_destroyed(minirun, nets, host):
 
 def test_reset_network_gives_the_host_back(new_host):
     minirun = new_host.minirun
-    new_host.run("sh", "-ec", "iptables -A FORWARD -s 192.0.2.1 -j ACCEPT; iptables -t nat -A POSTROUTING -s 192.0.2.2 "
-                              "-j ACCEPT; ip link add other0 type bridge; ip netns add mine", check=True)
+    new_host.run(
+        "sh",
+        "-ec",
+        "iptables -A FORWARD -s 192.0.2.1 -j ACCEPT; iptables -t nat -A POSTROUTING -s 192.0.2.2 "
+        "-j ACCEPT; ip link add other0 type bridge; ip netns add mine",
+        check=True,
+    )
     before = saved(new_host), new_host.links(), new_host.run("cat", "/proc/sys/net/ipv4/ip_forward").stdout
     network_id = minirun.ok("network", "create", "foo")
     minirun.begin("--network", "foo", *SLEEP)
     minirun.ok("network", "connect", "bridge", "c1")
     result = minirun("system", "reset-network")
     assert (result.code, result.err) == (
-        1, "Error response from daemon: cannot reset the network while containers run: c1\n")
+        1,
+        "Error response from daemon: cannot reset the network while containers run: c1\n",
+    )
     minirun.ok("rm", "-f", "c1")
     told = minirun.ok("system", "reset-network").splitlines()
     assert f"gone     link br-{network_id[:12]}" in told
@@ -555,6 +689,7 @@ def test_reset_network_gives_the_host_back(new_host):
     assert after == before
     assert new_host.run("ip", "netns", "list").stdout.split() == ["mine"]
     # What was made by name stays on record, and comes back when it is used.
-    assert "1 packets received" in minirun.ok("run", "--rm", "--network", "foo", "alpine", "ping", "-c", "1", "-W", "2",
-                                              "198.51.100.1")
+    assert "1 packets received" in minirun.ok(
+        "run", "--rm", "--network", "foo", "alpine", "ping", "-c", "1", "-W", "2", "198.51.100.1"
+    )
     new_host.spoiled = True  # other0 and mine are the test's own

@@ -48,16 +48,24 @@ def test_an_image_with_volumes(minirun, host, image):
     for point in points.values():
         name = point["Name"]
         assert re.fullmatch("[0-9a-f]{64}", name)
-        assert point == {"Type": "volume", "Name": name, "Source": f"{host.data}/volumes/{name}/_data",
-                         "Destination": point["Destination"], "Driver": "local", "Mode": "", "RW": True,
-                         "Propagation": ""}
+        assert point == {
+            "Type": "volume",
+            "Name": name,
+            "Source": f"{host.data}/volumes/{name}/_data",
+            "Destination": point["Destination"],
+            "Driver": "local",
+            "Mode": "",
+            "RW": True,
+            "Propagation": "",
+        }
     looks = minirun.ok("exec", "c1", "stat", "-c", "%n %a %u %g %h", "/vol", "/vol/f", "/vol/null", "/none/x")
     assert looks.splitlines() == ["/vol 2750 5 6 3", "/vol/f 4640 7 8 2", "/vol/null 644 0 0 1", "/none/x 755 0 0 2"]
     minirun.ok("exec", "c1", "sh", "-c", "echo more > /vol/more")
     assert (Path(points["/vol"]["Source"]) / "more").read_text() == "more\n"
     assert volumes(minirun) == sorted(point["Name"] for point in points.values())
     assert minirun.ok("ps", "--no-trunc", "--format", "{{.LocalVolumes}} {{.Mounts}}") == "2 " + ",".join(
-        point["Name"] for point in json.loads(minirun.ok("inspect", "c1"))[0]["Mounts"])
+        point["Name"] for point in json.loads(minirun.ok("inspect", "c1"))[0]["Mounts"]
+    )
     for word in ("/vol", points["/vol"]["Name"]):
         assert minirun.ok("ps", "--format", "{{.Names}}", "-f", f"volume={word}") == "c1"
     for word in ("/vo", points["/vol"]["Name"][:12], points["/vol"]["Source"]):
@@ -84,25 +92,35 @@ def test_who_takes_volumes_along(minirun, host, image):
 
 
 def test_a_restart_keeps_them(minirun, image):
-    minirun.ok("run", "--name", "c1", image, "sh", "-c", "[ ! -e /vol/new ] || cat /vol/new; rm -f /vol/f; "
-                                                         "echo x > /vol/new")
+    minirun.ok(
+        "run", "--name", "c1", image, "sh", "-c", "[ ! -e /vol/new ] || cat /vol/new; rm -f /vol/f; echo x > /vol/new"
+    )
     assert minirun.ok("start", "-a", "c1") == "x"
     assert minirun.ok("run", "--rm", "-v", f"{mounts(minirun, 'c1')['/vol']['Name']}:/v", "alpine", "ls", "/v") == (
-        "d\nlink\nnew\nnull\nsecond")
+        "d\nlink\nnew\nnull\nsecond"
+    )
 
 
 def test_a_name_serves_one_container_after_another(minirun, host):
     minirun.sh("echo one > /v/file", "-v", "data:/v")
     assert minirun.sh("cat /w/file; echo two > /w/file", "--mount", "src=data,dst=/w") == "one"
     assert minirun.sh("cat /v/file; touch /v/x 2>&1 || true", "-v", "data:/v:ro") == (
-        "two\ntouch: /v/x: Read-only file system")
+        "two\ntouch: /v/x: Read-only file system"
+    )
     assert (host.data / "volumes/data/_data/file").read_text() == "two\n"
 
 
-@pytest.mark.parametrize(("options", "there"), [
-    (["-v", "new:/vol"], True), (["-v", "new:/way"], True), (["-v", "new:/vol:ro"], True),
-    (["-v", "new:/vol:nocopy"], False), (["--mount", "src=new,dst=/vol,volume-nocopy"], False),
-    (["--mount", "src=new,dst=/vol"], True)])
+@pytest.mark.parametrize(
+    ("options", "there"),
+    [
+        (["-v", "new:/vol"], True),
+        (["-v", "new:/way"], True),
+        (["-v", "new:/vol:ro"], True),
+        (["-v", "new:/vol:nocopy"], False),
+        (["--mount", "src=new,dst=/vol,volume-nocopy"], False),
+        (["--mount", "src=new,dst=/vol"], True),
+    ],
+)
 def test_an_empty_volume_is_filled(minirun, host, image, options, there):
     data = host.data / "volumes/new/_data"
     minirun.ok("volume", "create", "new")
@@ -110,9 +128,11 @@ def test_an_empty_volume_is_filled(minirun, host, image, options, there):
     assert sorted(os.listdir(data)) == (["d", "f", "link", "null", "second"] if there else [])
     status = data.stat()
     assert (oct(status.st_mode & 0o7777), status.st_uid, status.st_gid) == (
-        ("0o2750", 5, 6) if there else ("0o755", 0, 0))
+        ("0o2750", 5, 6) if there else ("0o755", 0, 0)
+    )
     assert sorted(os.listdir(host.data / "volumes/new")) == (
-        [".lock", "_data", "volume.json"] if there else ["_data", "volume.json"])
+        [".lock", "_data", "volume.json"] if there else ["_data", "volume.json"]
+    )
 
 
 def test_the_times_are_the_images(minirun, image):
@@ -120,7 +140,8 @@ def test_the_times_are_the_images(minirun, image):
     minirun.ok("run", "--name", "old", "alpine", "sh", "-ec", f"mkdir -p /vol/d; touch /vol/d/x; {old}")
     minirun.ok("commit", "old", "old")
     assert minirun.ok("run", "--rm", "-v", "data:/vol", "old", "stat", "-c", "%Y", "/vol", "/vol/d") == (
-        "981173106\n981173106")
+        "981173106\n981173106"
+    )
     minirun.ok("rmi", "-f", "old")
 
 
@@ -154,8 +175,12 @@ def test_a_running_container_sees_what_another_one_fills_in(minirun, host, image
 def test_a_file_is_no_place_for_a_volume(minirun, host, options):
     result = minirun("run", "--rm", *options, "alpine", "true")
     assert result.code == 125 and len(result.err.splitlines()) == 2
-    assert re.search("source .*/rootfs/etc/passwd is not directory" if "new" in options[1] else
-                     "cannot mount volume over existing file, file exists .*/rootfs/etc/passwd", result.err)
+    assert re.search(
+        "source .*/rootfs/etc/passwd is not directory"
+        if "new" in options[1]
+        else "cannot mount volume over existing file, file exists .*/rootfs/etc/passwd",
+        result.err,
+    )
     assert host.volumes() == [] and host.containers() == []
 
 
@@ -172,17 +197,40 @@ def test_commit_diff_and_export_know_nothing_of_a_volume(minirun, image):
     inspected = json.loads(minirun.ok("image", "inspect", "committed"))[0]
     assert inspected["Config"]["Volumes"] == {"/anon": {}, "/none/x": {}, "/vol": {}}
     assert minirun.ok("run", "--rm", "committed", "sh", "-c", "ls /vol /anon") == (
-        "/anon:\n\n/vol:\nd\nf\nlink\nnull\nsecond")
+        "/anon:\n\n/vol:\nd\nf\nlink\nnull\nsecond"
+    )
     minirun.ok("rmi", "committed")
 
 
 # ---- --volumes-from ----------------------------------------------------------------------------------------------
 
+
 def test_the_mounts_of_another_container(minirun, host, image, tmp_path):
-    minirun.ok("create", "--name", "c1", "-v", "data:/data", "-v", "fixed:/fixed:ro", "-v", f"{tmp_path}:/host",
-               "--tmpfs", "/tmp/fs", image)
-    minirun.ok("run", "--name", "c2", "--volumes-from", "c1", "alpine", "sh", "-ec",
-               "touch /vol/x /data/x /host/x; [ ! -e /tmp/fs ]; touch /fixed/x 2>/dev/null && exit 1 || exit 0")
+    minirun.ok(
+        "create",
+        "--name",
+        "c1",
+        "-v",
+        "data:/data",
+        "-v",
+        "fixed:/fixed:ro",
+        "-v",
+        f"{tmp_path}:/host",
+        "--tmpfs",
+        "/tmp/fs",
+        image,
+    )
+    minirun.ok(
+        "run",
+        "--name",
+        "c2",
+        "--volumes-from",
+        "c1",
+        "alpine",
+        "sh",
+        "-ec",
+        "touch /vol/x /data/x /host/x; [ ! -e /tmp/fs ]; touch /fixed/x 2>/dev/null && exit 1 || exit 0",
+    )
     theirs, ours = mounts(minirun, "c1"), mounts(minirun, "c2")
     assert ours == {place: {**point, "Mode": ""} for place, point in theirs.items()}
     inspected = json.loads(minirun.ok("inspect", "c2"))[0]
@@ -204,26 +252,42 @@ def test_shared_volumes_go_with_the_last_container(minirun, host, image):
     assert host.volumes() == []
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("nosuch", "No such container: nosuch"), ("", "volumes-from specification cannot be an empty string"),
-    ("c1:foo", "invalid mode: foo"), ("c1:ro:x", "invalid mode: ro:x"), ("c1:nocopy", "invalid mode: nocopy"),
-    ("c1:rshared", "invalid mode: rshared")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nosuch", "No such container: nosuch"),
+        ("", "volumes-from specification cannot be an empty string"),
+        ("c1:foo", "invalid mode: foo"),
+        ("c1:ro:x", "invalid mode: ro:x"),
+        ("c1:nocopy", "invalid mode: nocopy"),
+        ("c1:rshared", "invalid mode: rshared"),
+    ],
+)
 def test_volumes_from_what_is_not_there(minirun, host, text, message):
     minirun.ok("create", "--name", "c1", "alpine", "true")
     result = minirun("run", "--rm", "--volumes-from", text, "alpine", "true")
     assert (result.code, result.err) == (
-        125, f"minirun: Error response from daemon: {message}.\nSee 'minirun run --help'.\n")
+        125,
+        f"minirun: Error response from daemon: {message}.\nSee 'minirun run --help'.\n",
+    )
 
 
 # ---- the verbs ---------------------------------------------------------------------------------------------------
+
 
 def test_create_and_inspect(minirun, host):
     assert minirun.ok("volume", "create", "--label", "a=b", "--label", "c", "data") == "data"
     assert minirun.ok("volume", "create", "data") == "data"  # as it was
     (shown,) = json.loads(minirun.ok("volume", "inspect", "data"))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", shown.pop("CreatedAt"))
-    assert shown == {"Driver": "local", "Labels": {"a": "b", "c": ""}, "Name": "data", "Options": {}, "Scope": "local",
-                     "Mountpoint": f"{host.data}/volumes/data/_data"}
+    assert shown == {
+        "Driver": "local",
+        "Labels": {"a": "b", "c": ""},
+        "Name": "data",
+        "Options": {},
+        "Scope": "local",
+        "Mountpoint": f"{host.data}/volumes/data/_data",
+    }
     assert json.loads(minirun.ok("inspect", "data"))[0]["Name"] == "data"
     assert minirun.ok("inspect", "--type", "volume", "-f", "{{.Name}}", "data") == "data"
     minirun.ok("run", "--name", "data", "alpine", "true")
@@ -243,15 +307,23 @@ def test_ls(minirun):
         return minirun.ok("volume", "ls", "-q", *(word for text in filters for word in ("-f", text))).split()
 
     assert minirun.ok("volume", "ls").splitlines() == [
-        "DRIVER    VOLUME NAME", "local     v9", "local     v10", "local     w-1"]
+        "DRIVER    VOLUME NAME",
+        "local     v9",
+        "local     v10",
+        "local     w-1",
+    ]
     assert listed("name=^v") == ["v9", "v10"] and listed("name=1") == ["v10", "w-1"]
     assert listed("label=a") == ["v9", "w-1"] and listed("label=a=c", "label=d") == ["w-1"]
     assert listed("dangling=true") == ["v10", "w-1"] and listed("dangling=0") == ["v9"]
     assert listed("driver=local", "name=w") == ["w-1"] and listed("driver=nfs") == []
-    assert minirun.ok("volume", "ls", "--format", "{{.Name}}|{{.Labels}}|{{.Links}}|{{.Label \"a\"}}", "-f",
-                      "name=w") == "w-1|a=c,d=|N/A|c"
-    for words, text in ((["-f", "foo=x"], "Invalid filter 'foo'"),
-                        (["-f", "dangling=x"], "Invalid filter 'dangling=[x]'")):
+    assert (
+        minirun.ok("volume", "ls", "--format", '{{.Name}}|{{.Labels}}|{{.Links}}|{{.Label "a"}}', "-f", "name=w")
+        == "w-1|a=c,d=|N/A|c"
+    )
+    for words, text in (
+        (["-f", "foo=x"], "Invalid filter 'foo'"),
+        (["-f", "dangling=x"], "Invalid filter 'dangling=[x]'"),
+    ):
         result = minirun("volume", "ls", *words)
         assert (result.code, result.err) == (1, f"Error response from daemon: {text}\n")
 
@@ -263,7 +335,9 @@ def test_rm(minirun, host):
     assert (result.code, result.out) == (1, "")
     assert result.err.splitlines() == [
         f"Error response from daemon: remove data: volume is in use - [{container.id}]",
-        "Error: No such volume: nosuch", "Error: No such volume: a/b"]
+        "Error: No such volume: nosuch",
+        "Error: No such volume: a/b",
+    ]
     minirun.ok("stop", "-t", "0", "c1")
     assert minirun("volume", "rm", "-f", "data").code == 1
     minirun.ok("rm", "c1")
@@ -280,7 +354,8 @@ def test_prune(minirun, host):
     assert minirun("volume", "prune", input="n\n").out.endswith("[y/N] Total reclaimed space: 0B\n")
     assert minirun.ok("volume", "prune", "-f", "--filter", "label=keep=1").startswith("Deleted Volumes:\none\n\n")
     assert minirun("volume", "prune", "-f", "--filter", "name=x").err == (
-        "Error response from daemon: Invalid filter 'name'\n")
+        "Error response from daemon: Invalid filter 'name'\n"
+    )
     result = minirun("volume", "prune", "--filter", "label!=keep=2", input="y\n")
     assert result.out.endswith("[y/N] Deleted Volumes:\nbig\n\nTotal reclaimed space: 3kB\n")
     assert volumes(minirun) == ["two", "used"]
@@ -288,10 +363,13 @@ def test_prune(minirun, host):
 
 # ---- at the same time, and cut short -----------------------------------------------------------------------------
 
+
 def test_many_at_once(minirun, host, image):
     """Ten containers, of which each would fill the same new volume; it is filled once, and nobody sees half of it."""
-    runs = [minirun.popen("run", "--rm", "-v", "data:/vol", image, "sh", "-c", "ls /vol; sha256sum < /vol/second")
-            for _ in range(10)]
+    runs = [
+        minirun.popen("run", "--rm", "-v", "data:/vol", image, "sh", "-c", "ls /vol; sha256sum < /vol/second")
+        for _ in range(10)
+    ]
     outputs = {run.communicate(timeout=60) for run in runs}
     assert len(outputs) == 1 and {run.returncode for run in runs} == {0}
     assert outputs.pop()[0].startswith("d\nf\nlink\nnull\nsecond\n")
@@ -324,8 +402,7 @@ def test_the_cli_is_killed_while_it_makes_volumes(minirun, host, image, options)
         process.kill()
         process.communicate()
         containers = minirun.ok("ps", "-aq", "--no-trunc").split()
-        used = {name for name in containers for name in
-                [point["Name"] for point in mounts(minirun, name).values()]}
+        used = {name for name in containers for name in [point["Name"] for point in mounts(minirun, name).values()]}
         assert set(volumes(minirun)) - {"data"} == used - {"data"}
         if "data" in volumes(minirun):
             assert len(minirun.ok("run", "--rm", "-v", "data:/v", "alpine", "ls", "/v").split()) in (0, 5)
@@ -336,9 +413,16 @@ def test_the_cli_is_killed_while_it_makes_volumes(minirun, host, image, options)
         assert [name for name in host.volumes() if not name.startswith(".")] == []
 
 
-@pytest.mark.parametrize(("words", "call"), [
-    ("create -v data:/vol -v /anon with-volumes", "rename"), ("create -v data:/vol with-volumes", "chown"),
-    ("rm -v c1", "rename"), ("volume rm data", "rename"), ("volume create data", "mkdir")])
+@pytest.mark.parametrize(
+    ("words", "call"),
+    [
+        ("create -v data:/vol -v /anon with-volumes", "rename"),
+        ("create -v data:/vol with-volumes", "chown"),
+        ("rm -v c1", "rename"),
+        ("volume rm data", "rename"),
+        ("volume create data", "mkdir"),
+    ],
+)
 def test_the_cli_is_killed_at_every_call_of_a_kind(minirun, host, image, words, call):
     """strace kills it at the first, the second, ... until it comes to its end."""
     moment, code = 0, None
@@ -348,8 +432,19 @@ def test_the_cli_is_killed_at_every_call_of_a_kind(minirun, host, image, words, 
             minirun.ok("create", "--name", "c1", image)
         if words.startswith("volume rm"):
             minirun.ok("volume", "create", "data")
-        code = host.run("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                        f"inject={call}:signal=KILL:when={moment}", *minirun.words, *words.split()).returncode
+        code = host.run(
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            f"trace={call}",
+            "-e",
+            f"inject={call}:signal=KILL:when={moment}",
+            *minirun.words,
+            *words.split(),
+        ).returncode
         containers = minirun.ok("ps", "-aq", "--no-trunc").split()
         used = {point["Name"] for name in containers for point in mounts(minirun, name).values()}
         there = set(volumes(minirun))
@@ -377,16 +472,27 @@ def test_what_was_left_half_done_is_finished_by_whoever_comes_next(minirun, host
     """A copy that was whole is moved in, by `start`, `create` or `system check --repair`; another one is dropped."""
     top = host.data / "volumes/data"
     minirun.ok("create", "--name", "c1", "-v", "data:/v", "alpine", "ls", "/v")
-    for next_command in (["start", "-a", "c1"], ["run", "--rm", "-v", "data:/v", "alpine", "ls", "/v"],
-                         ["system", "check", "--repair"]):
-        minirun.machine.run("sh", "-ec", 'mkdir "$1"/.filled "$1"/.filling; chmod 711 "$1"/.filled; cd "$1"/.filled; '
-                            "touch a b; touch ../.filling/c; touch ../_data/a", "sh", str(top), check=True)
+    for next_command in (
+        ["start", "-a", "c1"],
+        ["run", "--rm", "-v", "data:/v", "alpine", "ls", "/v"],
+        ["system", "check", "--repair"],
+    ):
+        minirun.machine.run(
+            "sh",
+            "-ec",
+            'mkdir "$1"/.filled "$1"/.filling; chmod 711 "$1"/.filled; cd "$1"/.filled; '
+            "touch a b; touch ../.filling/c; touch ../_data/a",
+            "sh",
+            str(top),
+            check=True,
+        )
         assert minirun(*next_command).code == 0
         assert sorted(os.listdir(top / "_data")) == ["a", "b"]
         assert oct((top / "_data").stat().st_mode & 0o7777) == "0o711"
         assert not (top / ".filled").exists()
-        subprocess.run(["sh", "-c", 'rm -r "$1"/_data/* "$1"/.filling', "sh", top], check=False,
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(
+            ["sh", "-c", 'rm -r "$1"/_data/* "$1"/.filling', "sh", top], check=False, stderr=subprocess.DEVNULL
+        )
 
 
 def test_check_finds_what_was_left(minirun, host):
@@ -398,8 +504,14 @@ def test_check_finds_what_was_left(minirun, host):
     half.mkdir()
     host.run("sh", "-c", "sleep 11", check=True)  # what is new may have its maker still
     told = minirun("system", "check").out
-    assert all(text in told for text in (".making-0123: remains of a volume", ".removed-4567: remains of a volume",
-                                         "volume data: was left while it was filled"))
+    assert all(
+        text in told
+        for text in (
+            ".making-0123: remains of a volume",
+            ".removed-4567: remains of a volume",
+            "volume data: was left while it was filled",
+        )
+    )
     minirun("system", "check", "--repair")
     assert host.volumes() == ["data"] and not half.exists()
     assert "Nothing is left over." in minirun.ok("system", "check")

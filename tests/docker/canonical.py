@@ -26,18 +26,30 @@ from collections.abc import Iterable, Iterator
 from looking import Section
 
 #: Timers, which run while one looks.
-TIMERS = frozenset(("hello_timer", "tcn_timer", "topology_change_timer", "gc_timer", "message_age_timer",
-                    "forward_delay_timer", "hold_timer"))
+TIMERS = frozenset(
+    (
+        "hello_timer",
+        "tcn_timer",
+        "topology_change_timer",
+        "gc_timer",
+        "message_age_timer",
+        "forward_delay_timer",
+        "hold_timer",
+    )
+)
 #: Numbers that the kernel gives away: the end of a path in the JSON of iproute2.
 NUMBERS = ("link_netnsid", "info_slave_data id", "info_slave_data no", "info_slave_data designated_port")
 #: Docker's word, ours: as whole words only. com.docker.network... and host.docker.internal are the same for both.
-WORDS = tuple((re.compile(pattern, re.MULTILINE), ours) for pattern, ours in (
-    (r"(?<![\w-])docker0(?![\w-])", "minirun0"),
-    (r"(?<![\w-])DOCKER(?=-USER\b|-ISOLATION-STAGE-[12]\b|_OUTPUT\b|_POSTROUTING\b)", "MINIRUN"),
-    (r"(?<![\w-])DOCKER(?![\w-])", "MINIRUN"),
-    (r"^docker: ", "minirun: "),
-    (r"(?:(?<=See ')|(?<=Run ')|(?<=^\")|(?<=^Usage:  ))docker(?= )", "minirun"),
-))
+WORDS = tuple(
+    (re.compile(pattern, re.MULTILINE), ours)
+    for pattern, ours in (
+        (r"(?<![\w-])docker0(?![\w-])", "minirun0"),
+        (r"(?<![\w-])DOCKER(?=-USER\b|-ISOLATION-STAGE-[12]\b|_OUTPUT\b|_POSTROUTING\b)", "MINIRUN"),
+        (r"(?<![\w-])DOCKER(?![\w-])", "MINIRUN"),
+        (r"^docker: ", "minirun: "),
+        (r"(?:(?<=See ')|(?<=Run ')|(?<=^\")|(?<=^Usage:  ))docker(?= )", "minirun"),
+    )
+)
 
 
 class Names:
@@ -110,13 +122,17 @@ def forms_of(mac: str) -> dict[str, str]:
     address, and the MAC of the multicast group in which one asks for that address."""
     octets = bytes.fromhex(mac.replace(":", ""))
     eui64 = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
-    return {"MAC": mac, "solicited MAC": "33:33:ff:" + mac[9:],
-            "bridge id": "8000." + ":".join(f"{octet:x}" for octet in octets),
-            "link-local": str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + eui64))}
+    return {
+        "MAC": mac,
+        "solicited MAC": "33:33:ff:" + mac[9:],
+        "bridge id": "8000." + ":".join(f"{octet:x}" for octet in octets),
+        "link-local": str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + eui64)),
+    }
 
 
-def canonical(sections: list[Section], words: Iterable[tuple[re.Pattern, str]] = (),
-              start: int = 0) -> list[tuple[str, list[str]]]:
+def canonical(
+    sections: list[Section], words: Iterable[tuple[re.Pattern, str]] = (), start: int = 0
+) -> list[tuple[str, list[str]]]:
     """A transcript as (title, comparable lines).
 
     Arguments: sections, the raw transcript; words, the spelling of one engine: (pattern, text) pairs; start (int), the

@@ -53,8 +53,14 @@ class Courts:
         if self.of_itself:  # Docker against itself: a difference is the judge's fault, or Docker's mood
             other: Twin = Docker(self.scratch / "other-docker", self.archive, docker.settings, scenario.before)
         else:
-            other = Minirun(self.program, self.scratch / f"minirun-{self.number}", self.store, settings,
-                            scenario.before, untouched=scenario.first)
+            other = Minirun(
+                self.program,
+                self.scratch / f"minirun-{self.number}",
+                self.store,
+                settings,
+                scenario.before,
+                untouched=scenario.first,
+            )
         twins = [self.hosts.enter_context(twin) for twin in (docker, other)]
         return Court(*twins)
 

@@ -111,8 +111,11 @@ class Court:
             script = in_our_words(script)
         if place == "host":
             return begin(twin, "sh", "-c", script)
-        find = "cat /run/outside.pid" if place == "outside" else (
-            f"{shlex.join(twin.words)} inspect -f '{{{{.State.Pid}}}}' {place}")
+        find = (
+            "cat /run/outside.pid"
+            if place == "outside"
+            else (f"{shlex.join(twin.words)} inspect -f '{{{{.State.Pid}}}}' {place}")
+        )
         return begin(twin, "sh", "-c", f'exec nsenter --net=/proc/$({find})/ns/net sh -c "$0"', script)
 
 
@@ -123,8 +126,11 @@ def without_order(section: Section) -> Section:
 
 def said(title: str, done: Done) -> list[Section]:
     """What a command has said, as sections of a transcript."""
-    return [Section(f"{title}: exit code", "lines", str(done.code)), Section(f"{title}: output", "lines", done.out),
-            Section(f"{title}: errors", "lines", done.err)]
+    return [
+        Section(f"{title}: exit code", "lines", str(done.code)),
+        Section(f"{title}: output", "lines", done.out),
+        Section(f"{title}: errors", "lines", done.err),
+    ]
 
 
 def in_our_words(script: str) -> str:

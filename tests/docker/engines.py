@@ -123,9 +123,11 @@ class Twin(Host, abc.ABC):
     def clear(self) -> None:
         """Remove all containers and all networks but the three that always are; what traffic and tests have left."""
         engine = " ".join(self.words)
-        self.sh(f"ids=$({engine} ps -aq); [ -z \"$ids\" ] || {engine} rm -f $ids >/dev/null")
-        self.sh(f"names=$({engine} network ls -q --filter type=custom); "
-                f"[ -z \"$names\" ] || {engine} network rm $names >/dev/null")
+        self.sh(f'ids=$({engine} ps -aq); [ -z "$ids" ] || {engine} rm -f $ids >/dev/null')
+        self.sh(
+            f"names=$({engine} network ls -q --filter type=custom); "
+            f'[ -z "$names" ] || {engine} network rm $names >/dev/null'
+        )
         self.sh("conntrack -F 2>/dev/null || true; ip neigh flush all")
         self.write_etc()
 
@@ -137,8 +139,9 @@ class Minirun(Twin):
     there already, as it is when dockerd was started.
     """
 
-    def __init__(self, program: list[str], data: Path, store: Path, settings: dict, before: str, *,
-                 untouched: bool) -> None:
+    def __init__(
+        self, program: list[str], data: Path, store: Path, settings: dict, before: str, *, untouched: bool
+    ) -> None:
         super().__init__(data, settings, before)
         self.untouched = untouched
         self.words = tuple(program)
@@ -180,9 +183,13 @@ class Docker(Twin):
 
     def start(self) -> None:
         self.data.mkdir(exist_ok=True)
-        self.file("/run/etc/daemon.json", json.dumps(
-            {"deprecated-key-path": "/run/docker-key.json", "shutdown-timeout": 1, **self.settings}))
-        self.file("/run/etc/containerd.toml", f"""
+        self.file(
+            "/run/etc/daemon.json",
+            json.dumps({"deprecated-key-path": "/run/docker-key.json", "shutdown-timeout": 1, **self.settings}),
+        )
+        self.file(
+            "/run/etc/containerd.toml",
+            f"""
             version = 2
             root = "{self.data}/containerd"
             state = "/run/containerd"
@@ -191,7 +198,8 @@ class Docker(Twin):
             address = "/run/containerd.sock"
             [plugins."io.containerd.internal.v1.opt"]
             path = "{self.data}/opt"
-        """)
+        """,
+        )
         self._daemon(CONTAINERD, "--config", "/run/etc/containerd.toml")
         self.start_daemon()
         if not self.sh(f"{DOCKER} images -q"):
@@ -200,11 +208,27 @@ class Docker(Twin):
     def start_daemon(self) -> None:
         """Start dockerd and wait until it answers."""
         self.daemon = self._daemon(
-            DOCKERD, "--config-file", "/run/etc/daemon.json", "--data-root", str(self.data), "--exec-root",
-            "/run/docker", "--pidfile", "/run/docker.pid", "--host", "unix:///run/docker.sock",
-            "--storage-driver", "overlay2", "--containerd", "/run/containerd.sock")
-        answers = wait_for(lambda: self.daemon.poll() is not None
-                           or finish(begin(self, DOCKER, "version")).code == 0, 60, interval=0.05)
+            DOCKERD,
+            "--config-file",
+            "/run/etc/daemon.json",
+            "--data-root",
+            str(self.data),
+            "--exec-root",
+            "/run/docker",
+            "--pidfile",
+            "/run/docker.pid",
+            "--host",
+            "unix:///run/docker.sock",
+            "--storage-driver",
+            "overlay2",
+            "--containerd",
+            "/run/containerd.sock",
+        )
+        answers = wait_for(
+            lambda: self.daemon.poll() is not None or finish(begin(self, DOCKER, "version")).code == 0,
+            60,
+            interval=0.05,
+        )
         assert answers and self.daemon.poll() is None, f"dockerd does not answer: {self.log.read_text()[-800:]}"
 
     def _daemon(self, *argv: str) -> subprocess.Popen:

@@ -70,8 +70,10 @@ def finish_look(begun: Begun) -> list[Section]:
     where = [("host", view) for view in NAMESPACE]
     for one in begun.running:
         where += [(one.name, view) for view in (*NAMESPACE, *((file, "lines") for file in FILES))]
-    sections = [Section(f"{begun.title}, {place}: {what}", form, text)
-                for (place, (what, form)), text in zip(where, done.out.split("\0")[1:], strict=True)]
+    sections = [
+        Section(f"{begun.title}, {place}: {what}", form, text)
+        for (place, (what, form)), text in zip(where, done.out.split("\0")[1:], strict=True)
+    ]
     sections.append(Section(f"{begun.title}, host: netns files", "set", netns_files(begun.twin, begun.running)))
     return sections
 
@@ -79,10 +81,14 @@ def finish_look(begun: Begun) -> list[Section]:
 def containers(twin: Twin) -> list[Running]:
     """The running containers, sorted by name."""
     engine = " ".join(twin.words)
-    out = twin.sh(f"ids=$({engine} ps -q); [ -z \"$ids\" ] || {engine} inspect -f "
-                  f"'{{{{.Name}}}},{{{{.State.Pid}}}},{{{{.NetworkSettings.SandboxKey}}}}' $ids")
-    return sorted(Running(name[1:], int(pid), twin.netns_file(name[1:], key))
-                  for name, pid, key in (line.split(",") for line in out.splitlines()))
+    out = twin.sh(
+        f'ids=$({engine} ps -q); [ -z "$ids" ] || {engine} inspect -f '
+        f"'{{{{.Name}}}},{{{{.State.Pid}}}},{{{{.NetworkSettings.SandboxKey}}}}' $ids"
+    )
+    return sorted(
+        Running(name[1:], int(pid), twin.netns_file(name[1:], key))
+        for name, pid, key in (line.split(",") for line in out.splitlines())
+    )
 
 
 def _script(pid: int = 0) -> str:

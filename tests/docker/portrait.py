@@ -29,14 +29,20 @@ def portrait(top: bytes) -> dict[str, list]:
         kind = stat.S_IFMT(status.st_mode)
         same = "" if stat.S_ISDIR(kind) else first.setdefault((status.st_dev, status.st_ino), os.fsdecode(name))
         found[os.fsdecode(name)] = [
-            stat.filemode(status.st_mode), f"{status.st_uid}:{status.st_gid}",
-            status.st_size if kind in (stat.S_IFREG, stat.S_IFLNK) else 0, str(os.major(status.st_rdev)) + ":" +
-            str(os.minor(status.st_rdev)), status.st_mtime_ns,
-            os.fsdecode(os.readlink(path)) if stat.S_ISLNK(kind) else "", same,
-            {key: os.getxattr(path, key, follow_symlinks=False).hex()
-             for key in sorted(os.listxattr(path, follow_symlinks=False))},
+            stat.filemode(status.st_mode),
+            f"{status.st_uid}:{status.st_gid}",
+            status.st_size if kind in (stat.S_IFREG, stat.S_IFLNK) else 0,
+            str(os.major(status.st_rdev)) + ":" + str(os.minor(status.st_rdev)),
+            status.st_mtime_ns,
+            os.fsdecode(os.readlink(path)) if stat.S_ISLNK(kind) else "",
+            same,
+            {
+                key: os.getxattr(path, key, follow_symlinks=False).hex()
+                for key in sorted(os.listxattr(path, follow_symlinks=False))
+            },
             content(path) if stat.S_ISREG(kind) else "",
-            stat.S_ISREG(kind) and status.st_size > SMALL and status.st_blocks * 512 < status.st_size // 2]
+            stat.S_ISREG(kind) and status.st_size > SMALL and status.st_blocks * 512 < status.st_size // 2,
+        ]
         if stat.S_ISDIR(kind):
             for inner in sorted(os.listdir(path)):
                 look(path + b"/" + inner, (name + b"/" + inner).removeprefix(b"./"))
@@ -55,8 +61,10 @@ def main(directories: list[str]) -> None:
     top = directories[0]
     if len(directories) > 1:
         libc = ctypes.CDLL(None, use_errno=True)
-        for source, target, kind, flags, data in ((b"none", b"/", None, 0x44000, None), (
-                b"overlay", b"/mnt", b"overlay", 1, f"lowerdir={':'.join(directories)}".encode())):
+        for source, target, kind, flags, data in (
+            (b"none", b"/", None, 0x44000, None),
+            (b"overlay", b"/mnt", b"overlay", 1, f"lowerdir={':'.join(directories)}".encode()),
+        ):
             if libc.mount(source, target, kind, flags, data):
                 raise OSError(ctypes.get_errno(), f"mount {target!r} {data!r}")
         top = "/mnt"

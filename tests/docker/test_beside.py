@@ -89,8 +89,14 @@ def address(client: Callable[..., Done], name: str) -> str:
 
 
 @pytest.fixture(scope="module", params=["docker first", "minirun first"])
-def shared(request: pytest.FixtureRequest, courts, _scratch: Path, alpine_tar: Path, image_store: Path,
-           minirun_command: list[str]) -> Iterator[Shared]:
+def shared(
+    request: pytest.FixtureRequest,
+    courts,
+    _scratch: Path,
+    alpine_tar: Path,
+    image_store: Path,
+    minirun_command: list[str],
+) -> Iterator[Shared]:
     """A host on which both engines are, and a container of each runs: d1 and m1."""
     if missing():
         pytest.skip(f"needs {missing()}: apt-get install docker.io")
@@ -109,6 +115,7 @@ def shared(request: pytest.FixtureRequest, courts, _scratch: Path, alpine_tar: P
 @pytest.fixture
 def still_works(shared: Shared) -> Iterator[None]:
     """Whatever a test does: afterwards all is as before, for both."""
+
     def look() -> tuple:
         return shared.rules("DOCKER"), shared.rules("MINIRUN"), shared.policy(), shared.sh("ip -br -4 addr")
 
@@ -120,6 +127,7 @@ def still_works(shared: Shared) -> Iterator[None]:
 
 
 # ---- side by side ----------------------------------------------------------------------------------------------
+
 
 def test_the_second_takes_the_next_subnet(shared):
     second = {"docker0": "minirun0", "minirun0": "docker0"}[shared.first]
@@ -147,16 +155,20 @@ def test_they_reach_each_other(shared, still_works):
 
 def test_the_rules_of_both_are_all_there(shared):
     """Written with the same names, the two engines have the same rules."""
+
     def renamed(engine: str, bridge: str) -> list[str]:
         subnet = shared.subnet(bridge)
-        return [line.replace(subnet, "SUBNET").replace(bridge, "BRIDGE").replace(engine, "ENGINE")
-                for line in shared.rules(engine)]
+        return [
+            line.replace(subnet, "SUBNET").replace(bridge, "BRIDGE").replace(engine, "ENGINE")
+            for line in shared.rules(engine)
+        ]
 
     assert renamed("MINIRUN", "minirun0") == renamed("DOCKER", "docker0")
     assert shared.policy() == "-P FORWARD DROP\n1\n"
 
 
 # ---- what minirun does leaves Docker alone ---------------------------------------------------------------------
+
 
 def test_containers_of_minirun_come_and_go(shared, still_works):
     docker = shared.rules("DOCKER")
@@ -228,6 +240,7 @@ def test_a_port_belongs_to_who_was_first(shared, still_works):
 
 
 # ---- what Docker does leaves minirun alone ---------------------------------------------------------------------
+
 
 def test_containers_of_docker_come_and_go(shared, still_works):
     ours = shared.rules("MINIRUN")

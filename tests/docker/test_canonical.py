@@ -31,17 +31,21 @@ def equal(docker: list[Section], minirun: list[Section]) -> bool:
 
 # ---- random names ----------------------------------------------------------------------------------------------
 
+
 def test_ids_are_renamed_by_their_first_appearance():
     assert equal([text(f"{ONE}\n{TWO}\n{ONE[:12]}")], [text(f"{TWO}\n{ONE}\n{TWO[:12]}")])
 
 
-@pytest.mark.parametrize("other", [
-    f"{ONE}\n{TWO}\n{TWO[:12]}",  # the short id is the other's
-    f"{ONE}\n{ONE}\n{ONE[:12]}",  # one id where there are two
-    f"{ONE}\n{TWO}\n{ONE}",  # long where it is short
-    f"{ONE}\n{TWO}\n{'c' * 12}",  # a short id that belongs to nothing
-    f"{ONE}\n{TWO[:63]}\n{ONE[:12]}",  # one digit is missing
-])
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"{ONE}\n{TWO}\n{TWO[:12]}",  # the short id is the other's
+        f"{ONE}\n{ONE}\n{ONE[:12]}",  # one id where there are two
+        f"{ONE}\n{TWO}\n{ONE}",  # long where it is short
+        f"{ONE}\n{TWO}\n{'c' * 12}",  # a short id that belongs to nothing
+        f"{ONE}\n{TWO[:63]}\n{ONE[:12]}",  # one digit is missing
+    ],
+)
 def test_an_id_stands_for_itself(other):
     assert not equal([text(f"{ONE}\n{TWO}\n{ONE[:12]}")], [text(other)])
 
@@ -57,23 +61,32 @@ def test_a_bridge_has_the_name_of_its_network():
 
 
 def test_cables_and_their_macs():
-    docker = [links(link("veth29349cc", "ca:59:19:d4:ab:57", broadcast="ff:ff:ff:ff:ff:ff")),
-              text("fe80::c859:19ff:fed4:ab57/64 dev veth29349cc lladdr ca:59:19:d4:ab:57")]
-    ours = [links(link("veth1234567", "aa:00:00:00:00:01", broadcast="ff:ff:ff:ff:ff:ff")),
-            text("fe80::a800:ff:fe00:1/64 dev veth1234567 lladdr aa:00:00:00:00:01")]
+    docker = [
+        links(link("veth29349cc", "ca:59:19:d4:ab:57", broadcast="ff:ff:ff:ff:ff:ff")),
+        text("fe80::c859:19ff:fed4:ab57/64 dev veth29349cc lladdr ca:59:19:d4:ab:57"),
+    ]
+    ours = [
+        links(link("veth1234567", "aa:00:00:00:00:01", broadcast="ff:ff:ff:ff:ff:ff")),
+        text("fe80::a800:ff:fe00:1/64 dev veth1234567 lladdr aa:00:00:00:00:01"),
+    ]
     assert equal(docker, ours)
-    for wrong in ("fe80::a800:ff:fe00:2/64 dev veth1234567 lladdr aa:00:00:00:00:01",
-                  "fe80::a800:ff:fe00:1/64 dev veth1234568 lladdr aa:00:00:00:00:01",
-                  "fe80::a800:ff:fe00:1/64 dev veth1234567 lladdr aa:00:00:00:00:02"):
+    for wrong in (
+        "fe80::a800:ff:fe00:2/64 dev veth1234567 lladdr aa:00:00:00:00:01",
+        "fe80::a800:ff:fe00:1/64 dev veth1234568 lladdr aa:00:00:00:00:01",
+        "fe80::a800:ff:fe00:1/64 dev veth1234567 lladdr aa:00:00:00:00:02",
+    ):
         assert not equal(docker, [ours[0], text(wrong)])
 
 
-@pytest.mark.parametrize("other", [
-    link("veth12345678", "aa:00:00:00:00:01"),  # eight digits
-    link("eth1234567", "aa:00:00:00:00:01"),
-    link("veth1234567", "aa:00:00:00:00:01", mtu=1400),
-    link("veth1234567", "aa:00:00:00:00:01", kind="tun"),
-])
+@pytest.mark.parametrize(
+    "other",
+    [
+        link("veth12345678", "aa:00:00:00:00:01"),  # eight digits
+        link("eth1234567", "aa:00:00:00:00:01"),
+        link("veth1234567", "aa:00:00:00:00:01", mtu=1400),
+        link("veth1234567", "aa:00:00:00:00:01", kind="tun"),
+    ],
+)
 def test_a_cable_has_dockers_form(other):
     assert not equal([links(link("veth29349cc", "ca:59:19:d4:ab:57"))], [links(other)])
 
@@ -93,28 +106,36 @@ def test_a_bridges_mac_begins_as_dockers():
 
 def test_a_containers_mac_is_no_random_name():
     title = "look 1, c1: ip -d -j link"
-    docker, ours = (Section(title, "json", json.dumps([link("eth0", mac)]))
-                    for mac in ("02:42:ac:11:00:02", "02:42:ac:11:00:03"))
+    docker, ours = (
+        Section(title, "json", json.dumps([link("eth0", mac)])) for mac in ("02:42:ac:11:00:02", "02:42:ac:11:00:03")
+    )
     assert not equal([docker], [ours])
 
 
 def test_forms_of_a_mac():
     assert forms_of("02:42:5a:0e:1a:75") == {
-        "MAC": "02:42:5a:0e:1a:75", "solicited MAC": "33:33:ff:0e:1a:75", "bridge id": "8000.2:42:5a:e:1a:75",
-        "link-local": "fe80::42:5aff:fe0e:1a75"}
+        "MAC": "02:42:5a:0e:1a:75",
+        "solicited MAC": "33:33:ff:0e:1a:75",
+        "bridge id": "8000.2:42:5a:e:1a:75",
+        "link-local": "fe80::42:5aff:fe0e:1a75",
+    }
 
 
 def test_ports_of_the_name_service():
-    rules = ("-A OUTPUT -p tcp --dport 53 -j DNAT --to-destination 127.0.0.11:{0}\n"
-             "-A OUTPUT -p udp --dport 53 -j DNAT --to-destination 127.0.0.11:{1}\n"
-             "-A POSTROUTING -p tcp --sport {0} -j SNAT --to-source :53\n"
-             "-A POSTROUTING -p udp --sport {2} -j SNAT --to-source :53")
+    rules = (
+        "-A OUTPUT -p tcp --dport 53 -j DNAT --to-destination 127.0.0.11:{0}\n"
+        "-A OUTPUT -p udp --dport 53 -j DNAT --to-destination 127.0.0.11:{1}\n"
+        "-A POSTROUTING -p tcp --sport {0} -j SNAT --to-source :53\n"
+        "-A POSTROUTING -p udp --sport {2} -j SNAT --to-source :53"
+    )
     flow = "udp 17 9 src=127.0.0.1 dst=127.0.0.11 sport=1 dport=53 src=127.0.0.11 dst=127.0.0.1 sport={0} dport=1"
 
     def one(tcp: int, udp: int, source: int, flow_port: int) -> list[Section]:
-        return [text(rules.format(tcp, udp, source), "look 1, c1: iptables -t nat -S"),
-                text(f"udp UNCONN 127.0.0.11:{udp}", "look 1, c1: ss -Hlntu"),
-                text(flow.format(flow_port), "look 1, c1: conntrack -L")]
+        return [
+            text(rules.format(tcp, udp, source), "look 1, c1: iptables -t nat -S"),
+            text(f"udp UNCONN 127.0.0.11:{udp}", "look 1, c1: ss -Hlntu"),
+            text(flow.format(flow_port), "look 1, c1: conntrack -L"),
+        ]
 
     assert equal(one(42819, 35711, 35711, 35711), one(33333, 44444, 44444, 44444))
     assert not equal(one(42819, 35711, 35711, 35711), one(33333, 44444, 33333, 44444))
@@ -137,35 +158,51 @@ def test_a_port_that_the_kernel_chose():
 
 # ---- the engines' own words ------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("docker", "ours"), [
-    ("-A FORWARD -o docker0 -j DOCKER", "-A FORWARD -o minirun0 -j MINIRUN"),
-    ("-N DOCKER-ISOLATION-STAGE-1\n-N DOCKER-USER", "-N MINIRUN-ISOLATION-STAGE-1\n-N MINIRUN-USER"),
-    ("net.ipv4.conf.docker0.rp_filter = 0", "net.ipv4.conf.minirun0.rp_filter = 0"),
-    ("docker: Error response.\nSee 'docker run --help'.", "minirun: Error response.\nSee 'minirun run --help'."),
-    ("Usage:  docker run X\n\nRun 'docker run --help'\n\"docker run\" requires",
-     "Usage:  minirun run X\n\nRun 'minirun run --help'\n\"minirun run\" requires"),
-    ("host.docker.internal com.docker.network.bridge.name", "host.docker.internal com.docker.network.bridge.name"),
-    ("-N DOCKER_OUTPUT", "-N MINIRUN_OUTPUT"),
-])
+
+@pytest.mark.parametrize(
+    ("docker", "ours"),
+    [
+        ("-A FORWARD -o docker0 -j DOCKER", "-A FORWARD -o minirun0 -j MINIRUN"),
+        ("-N DOCKER-ISOLATION-STAGE-1\n-N DOCKER-USER", "-N MINIRUN-ISOLATION-STAGE-1\n-N MINIRUN-USER"),
+        ("net.ipv4.conf.docker0.rp_filter = 0", "net.ipv4.conf.minirun0.rp_filter = 0"),
+        ("docker: Error response.\nSee 'docker run --help'.", "minirun: Error response.\nSee 'minirun run --help'."),
+        (
+            "Usage:  docker run X\n\nRun 'docker run --help'\n\"docker run\" requires",
+            "Usage:  minirun run X\n\nRun 'minirun run --help'\n\"minirun run\" requires",
+        ),
+        ("host.docker.internal com.docker.network.bridge.name", "host.docker.internal com.docker.network.bridge.name"),
+        ("-N DOCKER_OUTPUT", "-N MINIRUN_OUTPUT"),
+    ],
+)
 def test_words(docker, ours):
     assert equal([text(docker)], [text(ours)])
     assert in_our_words(docker) == ours
 
 
-@pytest.mark.parametrize(("docker", "ours"), [
-    ("-j DOCKER", "-j DOCKER"), ("docker0", "docker0"), ("docker: no", "docker: no"), ("docker0", "minirun1"),
-    ("-j DOCKER-USER", "-j MINIRUN"), ("docker00", "minirun00"), ("DOCKER-USERS", "MINIRUN-USERS"),
-    ("host.docker.internal", "host.minirun.internal"),
-])
+@pytest.mark.parametrize(
+    ("docker", "ours"),
+    [
+        ("-j DOCKER", "-j DOCKER"),
+        ("docker0", "docker0"),
+        ("docker: no", "docker: no"),
+        ("docker0", "minirun1"),
+        ("-j DOCKER-USER", "-j MINIRUN"),
+        ("docker00", "minirun00"),
+        ("DOCKER-USERS", "MINIRUN-USERS"),
+        ("host.docker.internal", "host.minirun.internal"),
+    ],
+)
 def test_no_other_words(docker, ours):
     assert not equal([text(docker)], [text(ours)])
 
 
 # ---- what ages -------------------------------------------------------------------------------------------------
 
+
 def test_ages():
-    neigh, conntrack, sysctl = (f"look 1, host: {command}" for command in
-                                ("ip neigh", "conntrack -L", "sysctl -a -r ^net[.]"))
+    neigh, conntrack, sysctl = (
+        f"look 1, host: {command}" for command in ("ip neigh", "conntrack -L", "sysctl -a -r ^net[.]")
+    )
     line = "172.17.0.2 dev docker0 lladdr 02:42:ac:11:00:02 "
     assert equal([text(line + "REACHABLE", neigh)], [text(line.replace("docker", "minirun") + "STALE", neigh)])
     assert not equal([text(line + "REACHABLE", neigh)], [text(line.replace("docker", "minirun") + "FAILED", neigh)])
@@ -184,13 +221,21 @@ def test_timers_of_a_bridge_are_left_out_and_its_settings_are_not():
     def one(**data: int) -> list[Section]:
         return [links(link("docker0", "02:42:00:00:00:01", "bridge") | {"linkinfo": {"info_data": data}})]
 
-    assert equal([text(""), *one(gc_timer=4, hello_time=200)], [text(""), *(
-        section._replace(text=section.text.replace("docker0", "minirun0")) for section in
-        one(gc_timer=9, hello_time=200))])
+    assert equal(
+        [text(""), *one(gc_timer=4, hello_time=200)],
+        [
+            text(""),
+            *(
+                section._replace(text=section.text.replace("docker0", "minirun0"))
+                for section in one(gc_timer=9, hello_time=200)
+            ),
+        ],
+    )
     assert not equal(one(hello_time=200), one(hello_time=201))
 
 
 # ---- order and loss --------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize(("docker", "ours"), [("a\n", "a"), ("a \n", "a\n"), ("a\n\n", "a\n"), ("a\n", "A\n")])
 def test_what_a_command_prints_counts_to_the_last_byte(docker, ours):
@@ -205,9 +250,16 @@ def test_order_counts_where_it_means_something():
 
 def test_every_value_of_a_link_counts():
     found = link("eth0", "02:42:ac:11:00:02", mtu=1500, flags=["UP", "LOWER_UP"], addr_info=[{"local": "172.17.0.2"}])
-    for change in ({"mtu": 1499}, {"flags": ["UP"]}, {"flags": ["LOWER_UP", "UP"]}, {"addr_info": []},
-                   {"addr_info": [{"local": "172.17.0.3"}]}, {"addr_info": [{"local": "172.17.0.2"}] * 2},
-                   {"linkinfo": {"info_kind": "tun"}}, {"more": None}):
+    for change in (
+        {"mtu": 1499},
+        {"flags": ["UP"]},
+        {"flags": ["LOWER_UP", "UP"]},
+        {"addr_info": []},
+        {"addr_info": [{"local": "172.17.0.3"}]},
+        {"addr_info": [{"local": "172.17.0.2"}] * 2},
+        {"linkinfo": {"info_kind": "tun"}},
+        {"more": None},
+    ):
         assert not equal([links(found)], [links({**found, **change})])
     assert not equal([links(found)], [links(found, found)])
     assert not equal([links({**found, "mtu": 1500})], [links({**found, "mtu": "1500 "})])
@@ -227,14 +279,17 @@ def test_names_are_those_of_the_whole_transcript():
 MEANT = Difference(r"resolv\.conf$", r"options a", r"options b", "because")
 
 
-@pytest.mark.parametrize(("title", "docker", "ours", "fine"), [
-    ("c1: /etc/resolv.conf", "x\noptions a", "x\noptions b", True),
-    ("c1: /etc/hosts", "x\noptions a", "x\noptions b", False),  # elsewhere
-    ("c1: /etc/resolv.conf", "x\noptions a", "x\noptions c", False),  # another difference in its place
-    ("c1: /etc/resolv.conf", "x\noptions a", "y\noptions b", False),  # another one beside it
-    ("c1: /etc/resolv.conf", "x\noptions a", "x", False),  # one side has nothing
-    ("c1: /etc/resolv.conf", "x\noptions a", "x\noptions a", False),  # it is not there any more
-])
+@pytest.mark.parametrize(
+    ("title", "docker", "ours", "fine"),
+    [
+        ("c1: /etc/resolv.conf", "x\noptions a", "x\noptions b", True),
+        ("c1: /etc/hosts", "x\noptions a", "x\noptions b", False),  # elsewhere
+        ("c1: /etc/resolv.conf", "x\noptions a", "x\noptions c", False),  # another difference in its place
+        ("c1: /etc/resolv.conf", "x\noptions a", "y\noptions b", False),  # another one beside it
+        ("c1: /etc/resolv.conf", "x\noptions a", "x", False),  # one side has nothing
+        ("c1: /etc/resolv.conf", "x\noptions a", "x\noptions a", False),  # it is not there any more
+    ],
+)
 def test_what_is_meant_is_narrow(title, docker, ours, fine):
     found = differences(canonical([text(docker, title)]), canonical([text(ours, title)]), (MEANT,))
     assert (found == []) is fine

@@ -17,9 +17,16 @@ from throwaway import wait_for
 pytestmark = pytest.mark.docker
 
 #: What is different between any container of Docker's and its twin of ours (docs/differences.md): topic, name, aspect.
-MEANT = {("namespaces", "cgroup", "whose"), ("mounts", "/", "propagation"), ("mounts", "/ super", ""),
-         ("mounts", "/sys/fs/cgroup/unified", ""), ("mounts", "/sys/fs/cgroup/unified options", ""),
-         ("mounts", "/sys/fs/cgroup/unified super", ""), ("rights", "seccomp", "is"), ("rights", "seccomp", "filters")}
+MEANT = {
+    ("namespaces", "cgroup", "whose"),
+    ("mounts", "/", "propagation"),
+    ("mounts", "/ super", ""),
+    ("mounts", "/sys/fs/cgroup/unified", ""),
+    ("mounts", "/sys/fs/cgroup/unified options", ""),
+    ("mounts", "/sys/fs/cgroup/unified super", ""),
+    ("rights", "seccomp", "is"),
+    ("rights", "seccomp", "filters"),
+}
 
 
 class Beside(Docker):
@@ -45,13 +52,18 @@ class Beside(Docker):
         """((topic, name, aspect), A, B, reason) of all that is not the same."""
         _code, out, err = self.minirun("compare", "--json", *words)
         assert err == ""
-        return [((topic, found["name"], found["aspect"]), found["A"], found["B"], found["reason"])
-                for topic, part in json.loads(out)["topics"].items() for found in part["findings"]]
+        return [
+            ((topic, found["name"], found["aspect"]), found["A"], found["B"], found["reason"])
+            for topic, part in json.loads(out)["topics"].items()
+            for found in part["findings"]
+        ]
 
     def containers(self) -> list[str]:
         """The IDs that either engine has."""
-        return (self.run(*self.words, "ps", "-aq", check=True).stdout.split()
-                + self.run(*self.program, "ps", "-aq", check=True).stdout.split())
+        return (
+            self.run(*self.words, "ps", "-aq", check=True).stdout.split()
+            + self.run(*self.program, "ps", "-aq", check=True).stdout.split()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +77,22 @@ def host(_scratch: Path, alpine_tar: Path, image_store: Path, minirun_command: l
 
 
 def test_volumes_are_mounted_alike(host: Beside) -> None:
-    found = host.findings("--only", "mounts", "--run", "-v", "data:/data:ro", "-v", "/anon", "--tmpfs", "/root",
-                          "--mount", "type=volume,dst=/m", "alpine", "sleep", "60")
+    found = host.findings(
+        "--only",
+        "mounts",
+        "--run",
+        "-v",
+        "data:/data:ro",
+        "-v",
+        "/anon",
+        "--tmpfs",
+        "/root",
+        "--mount",
+        "type=volume,dst=/m",
+        "alpine",
+        "sleep",
+        "60",
+    )
     # Docker makes its data root shared where the host's root is not, so its volumes have a master here; minirun says
     # at the mount what mode a tmpfs has, as newer versions of runc do.
     meant = MEANT | {("mounts", place, "propagation") for place in ("/data", "/anon", "/m")}
@@ -92,31 +118,41 @@ def test_two_that_run_side_by_side(host: Beside) -> None:
         host.sh("docker run -d --name web alpine sleep 60 >/dev/null")
         host.sh(f"{' '.join(host.program)} run -d --name web alpine sleep 60 >/dev/null")
         assert {place for place, *_ in host.findings("docker:web", "minirun:web")} <= MEANT
-        pids = [host.sh(f"{program} inspect -f '{{{{.State.Pid}}}}' web").strip()
-                for program in ("docker", " ".join(host.program))]
+        pids = [
+            host.sh(f"{program} inspect -f '{{{{.State.Pid}}}}' web").strip()
+            for program in ("docker", " ".join(host.program))
+        ]
         assert {place for place, *_ in host.findings(f"pid:{pids[0]}", f"pid:{pids[1]}")} <= MEANT
         assert host.minirun("compare", f"pid:{pids[0]}", "docker:web")[0] == 0
-        host.sh(f"nsenter -t {pids[1]} -n ip link set eth0 mtu 1400; iptables -I DOCKER-USER -d 172.17.0.2 -j DROP; "
-                "iptables -I DOCKER-USER -s 198.51.100.1 -j DROP; docker run -d --name other -p 80:80 alpine sleep 60")
+        host.sh(
+            f"nsenter -t {pids[1]} -n ip link set eth0 mtu 1400; iptables -I DOCKER-USER -d 172.17.0.2 -j DROP; "
+            "iptables -I DOCKER-USER -s 198.51.100.1 -j DROP; docker run -d --name other -p 80:80 alpine sleep 60"
+        )
         found = host.findings("docker:web", "minirun:web")
         user = ("rules", "host filter MINIRUN-USER", "")
         assert [sides for *sides, _ in found if sides[0] not in MEANT] == [
             [("links", "eth0", "mtu"), "1500", "1400"],
             [user, "-A DOCKER-USER -s 198.51.100.1/32 -j DROP", ""],
             [user, "-A DOCKER-USER -d 172.17.0.2/32 -j DROP", ""],
-            [("sysctls", "net.ipv6.conf.eth0.mtu", "="), "1500", "1400"]]
+            [("sysctls", "net.ipv6.conf.eth0.mtu", "="), "1500", "1400"],
+        ]
         rules = host.sh("iptables -S DOCKER-USER").splitlines()
         told = json.loads(host.minirun("compare", "--json", "--all", "--only", "rules", "docker:web", "minirun:web")[1])
         shown = [line["A"] for line in told["topics"]["rules"]["findings"] if line["name"].endswith("MINIRUN-USER")]
         assert [line for line in shown if line] == rules
     finally:
-        host.sh(f"docker rm -f web other; {' '.join(host.program)} rm -f web; "
-                "iptables -F DOCKER-USER; iptables -A DOCKER-USER -j RETURN")
+        host.sh(
+            f"docker rm -f web other; {' '.join(host.program)} rm -f web; "
+            "iptables -F DOCKER-USER; iptables -A DOCKER-USER -j RETURN"
+        )
 
 
 def test_nothing_is_left_after_an_error(host: Beside) -> None:
     assert host.minirun("compare", "--run", "nosuch", "sleep", "60") == (
-        125, "", "minirun: docker has no image nosuch\nhint: `docker pull nosuch`, or `docker import FILE nosuch`\n")
+        125,
+        "",
+        "minirun: docker has no image nosuch\nhint: `docker pull nosuch`, or `docker import FILE nosuch`\n",
+    )
     host.sh("docker tag alpine only-there")
     code, _, err = host.minirun("compare", "--run", "only-there", "sleep", "60")
     assert (code, err.splitlines()[0]) == (125, "minirun: minirun has no image only-there")
@@ -132,13 +168,15 @@ def test_nothing_is_left_after_an_error(host: Beside) -> None:
 @pytest.mark.parametrize("when", ["docker", "minirun"])
 def test_nothing_is_left_after_a_signal(host: Beside, number: signal.Signals, when: str) -> None:
     """It is stopped while one of the two containers is there; after SIGKILL the next comparison clears up."""
+
     def seen() -> set[str]:
         return {path.name for path in volatile.iterdir()} if volatile.is_dir() else set()
 
     volatile = Path(f"/proc/{host.pid}/root/run") / {"docker": "docker/netns", "minirun": "minirun/containers"}[when]
     before = seen()
-    comparison = host.popen(*host.program, "compare", "--run", "alpine", "sleep", "60", stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
+    comparison = host.popen(
+        *host.program, "compare", "--run", "alpine", "sleep", "60", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert wait_for(lambda: seen() - before, 60)  # a look that costs no process
     comparison.send_signal(number)
     comparison.communicate(timeout=60)

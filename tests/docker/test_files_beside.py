@@ -56,8 +56,17 @@ def seen(entry: tarfile.TarInfo) -> tuple:
     if "/.wh." in f"/{entry.name}":
         return entry.name, entry.isreg(), entry.size
     old = entry.mtime if entry.mtime < 1_780_000_000 and not entry.isdir() else "new"
-    return (entry.name, entry.type, oct(entry.mode & 0o7777), entry.uid, entry.gid, entry.size, entry.linkname,
-            (entry.devmajor, entry.devminor) if entry.isdev() else "", old)
+    return (
+        entry.name,
+        entry.type,
+        oct(entry.mode & 0o7777),
+        entry.uid,
+        entry.gid,
+        entry.size,
+        entry.linkname,
+        (entry.devmajor, entry.devminor) if entry.isdev() else "",
+        old,
+    )
 
 
 def layer_of(twin: Twin, image_id: str, scratch: Path) -> list[tuple]:
@@ -99,17 +108,36 @@ def test_commit(twins, tmp_path):
     assert len(docker) > 50
     template = "{{json .Config.Cmd}}{{json .Config.Env}}{{json .Config.ExposedPorts}}{{.Author}} {{.Comment}}"
     assert ok(twins[1], "image", "inspect", "-f", template, "made") == ok(
-        twins[0], "image", "inspect", "-f", template, "made")
-    look = ("cd /; find etc opt srv media usr/share tmp var -print0 | sort -z | xargs -0 stat -c '%n %a %u %g %s %F'; "
-            "stat -c '%n %h' etc/services etc/second-name opt/a/g opt/a/b/f")
+        twins[0], "image", "inspect", "-f", template, "made"
+    )
+    look = (
+        "cd /; find etc opt srv media usr/share tmp var -print0 | sort -z | xargs -0 stat -c '%n %a %u %g %s %F'; "
+        "stat -c '%n %h' etc/services etc/second-name opt/a/g opt/a/b/f"
+    )
     docker, minirun = (ok(twin, "run", "--rm", "made", "sh", "-c", look) for twin in twins)
     left, right = ([line for line in text.splitlines() if not line.endswith("directory")] for text in (docker, minirun))
     assert right == left
 
 
-@pytest.mark.parametrize("change", [
-    "CMD", "CMD []", "CMD x y", "ENTRYPOINT", "ENTRYPOINT []", "ENTRYPOINT x", 'ENTRYPOINT ["x", "y"]', "USER me",
-    "ENV PATH=/x A=$B", "LABEL a=b", "EXPOSE 80-81/udp", "WORKDIR x", "VOLUME /v", "ONBUILD RUN x"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CMD",
+        "CMD []",
+        "CMD x y",
+        "ENTRYPOINT",
+        "ENTRYPOINT []",
+        "ENTRYPOINT x",
+        'ENTRYPOINT ["x", "y"]',
+        "USER me",
+        "ENV PATH=/x A=$B",
+        "LABEL a=b",
+        "EXPOSE 80-81/udp",
+        "WORKDIR x",
+        "VOLUME /v",
+        "ONBUILD RUN x",
+    ],
+)
 @pytest.mark.parametrize("options", ["", "--entrypoint /bin/sh"])
 def test_changes(twins, options, change):
     said = []
@@ -132,10 +160,13 @@ def test_changes_that_are_refused_or_odd(twins):
     for twin in twins:
         engine = " ".join(twin.words)
         ok(twin, "create", "--name", "odd", "-h", "name", "-e", "B=1", "alpine", "id")
-        told = twin.sh("".join(
-            f"echo; printf '%s\\n' {shlex.quote(change)}; if id=$({engine} commit -c {shlex.quote(change)} odd 2>&1); "
-            f"then {engine} image inspect -f '{{{{json .Config}}}}' $id; else echo \"$id\"; fi\n"
-            for change in map(str.strip, CHANGES.split("|"))))
+        told = twin.sh(
+            "".join(
+                f"echo; printf '%s\\n' {shlex.quote(change)}; if id=$({engine} commit -c {shlex.quote(change)} odd 2>&1); "
+                f"then {engine} image inspect -f '{{{{json .Config}}}}' $id; else echo \"$id\"; fi\n"
+                for change in map(str.strip, CHANGES.split("|"))
+            )
+        )
         said.append(re.sub('"Image":"[^"]*"', "", told).split("\n\n"))
     assert len(said[0]) > 40
     for docker, minirun in zip(*said, strict=True):
@@ -154,11 +185,34 @@ def test_each_imports_what_the_other_has_exported(twins, tmp_path):
     assert len(lists[0]) > 500
 
 
-@pytest.mark.parametrize("words", [
-    "diff nosuch", "export nosuch", "commit nosuch", "commit c1 Foo", "commit -c BOGUS c1", "commit -c ENV c1",
-    "commit c1 bad:ta:g", "diff", "export", "commit", "diff a b", "commit a b c", "commit -p=x c1", "commit ''",
-    "diff ''", "export -o /nope/x c1", "export -o /dev/null c1", "diff --help", "export --help", "commit --help",
-    "container commit --help", "commit -c 'FROM x' c1", "export --bogus c1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "diff nosuch",
+        "export nosuch",
+        "commit nosuch",
+        "commit c1 Foo",
+        "commit -c BOGUS c1",
+        "commit -c ENV c1",
+        "commit c1 bad:ta:g",
+        "diff",
+        "export",
+        "commit",
+        "diff a b",
+        "commit a b c",
+        "commit -p=x c1",
+        "commit ''",
+        "diff ''",
+        "export -o /nope/x c1",
+        "export -o /dev/null c1",
+        "diff --help",
+        "export --help",
+        "commit --help",
+        "container commit --help",
+        "commit -c 'FROM x' c1",
+        "export --bogus c1",
+    ],
+)
 def test_words(twins, words):
     docker, minirun = (twin.sh(f"{' '.join(twin.words)} {words} 2>&1 || echo [$?]") for twin in twins)
     for before in " '\"":

@@ -91,13 +91,23 @@ def twins(courts) -> Iterator[tuple[Twin, Twin]]:
         servers = []
         for twin in court.twins:
             twin.file("/run/etc/registry.yml", REGISTRY)
-            servers.append(twin.popen("docker-registry", "serve", "/run/etc/registry.yml", stdin=subprocess.DEVNULL,
-                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            servers.append(
+                twin.popen(
+                    "docker-registry",
+                    "serve",
+                    "/run/etc/registry.yml",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
             assert wait_for(lambda twin=twin: finish(begin(twin, "curl", "-sf", "http://127.0.0.1:5000/v2/")).code == 0)
         # the same image in both: an import is of its own minute
         docker, minirun = court.twins
-        docker.sh("docker save -o /var/tmp/minirun-test-$$.tar alpine; mv /var/tmp/minirun-test-$$.tar "
-                  f"{docker.data}/alpine.tar")
+        docker.sh(
+            "docker save -o /var/tmp/minirun-test-$$.tar alpine; mv /var/tmp/minirun-test-$$.tar "
+            f"{docker.data}/alpine.tar"
+        )
         minirun.sh(f"{' '.join(minirun.words)} rmi alpine; {' '.join(minirun.words)} load -i {docker.data}/alpine.tar")
         yield court.twins
         for server in servers:
@@ -107,9 +117,10 @@ def twins(courts) -> Iterator[tuple[Twin, Twin]]:
 
 def heard(twin: Twin, lines: str) -> list[str]:
     """What each command of a scenario prints, with its exit code; ids are numbered as they come up."""
-    commands = [command.strip() for line in lines.strip().splitlines()
-                for command in re.split(r"; (?=engine|make)", line)]
-    engine = f"engine() {{ {' '.join(twin.words)} \"$@\"; }}\n"
+    commands = [
+        command.strip() for line in lines.strip().splitlines() for command in re.split(r"; (?=engine|make)", line)
+    ]
+    engine = f'engine() {{ {" ".join(twin.words)} "$@"; }}\n'
     numbers: dict[str, str] = {}
     told = []
     for command in commands:

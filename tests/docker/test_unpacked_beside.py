@@ -36,8 +36,13 @@ class Meant(NamedTuple):
 
 
 MEANT = (
-    Meant("docker", "hard-links", "c d/a e/f", "mode owner", "a link's own owner and mode are not applied to its file: "
-          "the file's capabilities would be lost"),
+    Meant(
+        "docker",
+        "hard-links",
+        "c d/a e/f",
+        "mode owner",
+        "a link's own owner and mode are not applied to its file: the file's capabilities would be lost",
+    ),
     Meant("docker", "times", "e/f", "mtime", "a directory that the layer does not describe looks as below"),
     Meant("docker", "hard-links", "d", "mtime", "likewise"),
     Meant("docker", "whiteouts", "c was-file", "mtime", "likewise"),
@@ -97,8 +102,11 @@ def differences(theirs: dict[str, list], ours: dict[str, list]) -> set[tuple[str
 def beyond(found: set[tuple[str, str]], peer: str, image: str) -> set[tuple[str, str]]:
     """The differences that are not meant. Those that are must be there."""
     for meant in (meant for meant in MEANT if (meant.peer, meant.image) == (peer, image)):
-        fitting = {(name, field) for name, field in found if field in meant.fields
-                   and any(fnmatch.fnmatchcase(name, pattern) for pattern in meant.names.split())}
+        fitting = {
+            (name, field)
+            for name, field in found
+            if field in meant.fields and any(fnmatch.fnmatchcase(name, pattern) for pattern in meant.names.split())
+        }
         assert fitting, f"{meant} is no longer seen"
         found = found - fitting
     return found
@@ -149,14 +157,24 @@ def test_sparse_files_of_old(twins):
     """GNU's own form, with a second and a third block of places; neither Docker nor umoci reads it."""
     tree, known = Trees(twins[1])["sparse-of-old"], Trees(twins[0])["sparse"]
     assert [tree[name][-2] for name in ("f", "two", "all", "many")] == [
-        known[name][-2] for name in ("a", "two", "all", "many")]
+        known[name][-2] for name in ("a", "two", "all", "many")
+    ]
     assert all(tree[name][-1] for name in ("f", "two", "all", "many"))
 
 
 REAL = {
     # Debian as it is on this machine: programs that are setuid, thousands of links, files that are hard links.
-    "debian": ["--one-file-system", "-cC", "/", "./etc", "./usr/bin/su", "./usr/bin/perl", "./usr/share/perl5",
-               "./usr/share/zoneinfo/Europe", "./var/lib/dpkg/alternatives"],
+    "debian": [
+        "--one-file-system",
+        "-cC",
+        "/",
+        "./etc",
+        "./usr/bin/su",
+        "./usr/bin/perl",
+        "./usr/share/perl5",
+        "./usr/share/zoneinfo/Europe",
+        "./var/lib/dpkg/alternatives",
+    ],
     "busybox": ["-c", "--transform=s,.*/busybox$,bin/busybox,;s,.*/mawk,bin/mawk,", "/bin/busybox", "/usr/bin/mawk"],
 }
 
@@ -189,8 +207,10 @@ def real(twins, tmp_path_factory) -> Path:
     for name in ("real", *REAL):
         ok(docker, "save", "-o", str(directory / "image.tar"), name)
         ok(minirun, "load", "-i", str(directory / "image.tar"))
-        docker.sh(f"skopeo --insecure-policy copy -q --dest-compress-level 1 docker-archive:{directory}/image.tar "
-                  f"oci:{directory}/oci:{name}")
+        docker.sh(
+            f"skopeo --insecure-policy copy -q --dest-compress-level 1 docker-archive:{directory}/image.tar "
+            f"oci:{directory}/oci:{name}"
+        )
     return directory / "oci"
 
 

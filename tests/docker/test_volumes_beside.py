@@ -19,16 +19,37 @@ ln -s /etc/passwd /vol/abs; ln -s f /vol/rel; mkfifo /vol/fifo; mknod /vol/null 
 chmod 2750 /vol; chown 5:6 /vol; chmod 700 /empty; chown 9:9 /empty; ln -s vol /way; ln -s /vol /abs
 touch -d '2001-01-01 00:00:00' /vol/f /vol/d/e/x; truncate -s 1M /vol/holes; chown -h 3:4 /vol/rel
 """
-CHANGES = ("VOLUME /vol /empty /none/x", "ENV A=1 B='x y'", "USER 12:13", "WORKDIR /no/where", "EXPOSE 80 90-91/udp",
-           "LABEL a=b c='d e'", "HEALTHCHECK --interval=5m --retries=2 CMD true",
-           'ENTRYPOINT ["/bin/sh", "-c"]', 'CMD ["id; pwd; env | sort"]')
+CHANGES = (
+    "VOLUME /vol /empty /none/x",
+    "ENV A=1 B='x y'",
+    "USER 12:13",
+    "WORKDIR /no/where",
+    "EXPOSE 80 90-91/udp",
+    "LABEL a=b c='d e'",
+    "HEALTHCHECK --interval=5m --retries=2 CMD true",
+    'ENTRYPOINT ["/bin/sh", "-c"]',
+    'CMD ["id; pwd; env | sort"]',
+)
 LOOK = """
 find /vol /empty /none -type d -exec stat -c '%n %a %u %g' {} + | sort
 find /vol ! -type d -exec stat -c '%n %F %a %u %g %s %h %t:%T' {} + | sort
 stat -c '%n %Y' /vol/f /vol/g /vol/d/e/x; readlink /vol/abs /vol/rel; cat /vol/f /vol/d/e/x; sha256sum < /vol/holes
 """
-KEYS = ("User", "ExposedPorts", "Env", "Cmd", "Healthcheck", "Volumes", "WorkingDir", "Entrypoint", "Labels",
-        "StopSignal", "Tty", "OpenStdin", "OnBuild")
+KEYS = (
+    "User",
+    "ExposedPorts",
+    "Env",
+    "Cmd",
+    "Healthcheck",
+    "Volumes",
+    "WorkingDir",
+    "Entrypoint",
+    "Labels",
+    "StopSignal",
+    "Tty",
+    "OpenStdin",
+    "OnBuild",
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +58,12 @@ def twins(courts) -> Iterator[tuple[Twin, Twin]]:
     courts.close()
     with courts.opened(Scenario("volumes", "", first=True)) as court:
         for twin in court.twins:
-            for words in (("run", "--stop-signal", "SIGUSR1", "--name", "base", "alpine", "sh", "-ec", FILES),
-                          ("commit", "-c", CHANGES[0], "base", "vi"),
-                          ("commit", *(word for change in CHANGES for word in ("-c", change)), "base", "ci"),
-                          ("rm", "base")):
+            for words in (
+                ("run", "--stop-signal", "SIGUSR1", "--name", "base", "alpine", "sh", "-ec", FILES),
+                ("commit", "-c", CHANGES[0], "base", "vi"),
+                ("commit", *(word for change in CHANGES for word in ("-c", change)), "base", "ci"),
+                ("rm", "base"),
+            ):
                 done = ask(twin, *words)
                 assert (done.code, done.err) == (0, ""), done
         yield court.twins
@@ -52,8 +75,10 @@ def _empty(twins) -> Iterator[None]:
     yield
     for twin in twins:
         engine = " ".join(twin.words)
-        twin.sh(f'ids=$({engine} ps -aq); [ -z "$ids" ] || {engine} rm -fv $ids; {engine} volume prune -f; '
-                f'names=$({engine} volume ls -q); [ -z "$names" ] || {engine} volume rm $names')
+        twin.sh(
+            f'ids=$({engine} ps -aq); [ -z "$ids" ] || {engine} rm -fv $ids; {engine} volume prune -f; '
+            f'names=$({engine} volume ls -q); [ -z "$names" ] || {engine} volume rm $names'
+        )
 
 
 def ask(twin: Twin, *words: str) -> Done:
@@ -99,7 +124,9 @@ def test_the_two_are_what_they_are_called(twins):
     assert [isinstance(twin, Docker) for twin in twins] == [True, False]
 
 
-@pytest.mark.parametrize("options", """
+@pytest.mark.parametrize(
+    "options",
+    """
 
 -v data:/vol
 -v data:/vol:ro
@@ -117,7 +144,8 @@ def test_the_two_are_what_they_are_called(twins):
 --mount src=data,dst=/empty,readonly
 --mount src=data,dst=/x,volume-label=a=b,volume-driver=local
 -v /vol --tmpfs /vol
-""".splitlines()[1:])
+""".splitlines()[1:],
+)
 def test_a_container_with_volumes(twins, options):
     assert same(twins, "run", "--name", "c1", *options.split(), "vi", "sh", "-c", LOOK)[1]
     same_mounts(twins, "c1")
@@ -135,7 +163,9 @@ def test_a_container_with_volumes(twins, options):
     assert "HEX" not in str(same(twins, "volume", "ls", "-q"))
 
 
-@pytest.mark.parametrize("options", """
+@pytest.mark.parametrize(
+    "options",
+    """
 -v a/b:/v
 -v _a:/v
 -v data:v
@@ -162,7 +192,8 @@ def test_a_container_with_volumes(twins, options):
 --volumes-from=
 --volumes-from nosuch:foo
 --volumes-from x:nocopy
-""".splitlines()[1:])
+""".splitlines()[1:],
+)
 def test_what_is_refused(twins, options):
     code, out, err = same(twins, "run", "--rm", *options.split(), "alpine", "true")
     assert (code, out) == (125, "") and err
@@ -171,8 +202,11 @@ def test_what_is_refused(twins, options):
 def test_volumes_from(twins):
     script = "ls /vol /data; touch /vol/x /fixed/x; echo $?"
     same(twins, "create", "--name", "c1", *"-v data:/data -v fixed:/fixed:ro -v /run/h:/host vi true".split())
-    for name, options in (("c2", "--volumes-from c1"), ("c3", "--volumes-from c1:ro"),
-                          ("c4", "--volumes-from c2:rw,z -v new:/data -v /more")):
+    for name, options in (
+        ("c2", "--volumes-from c1"),
+        ("c3", "--volumes-from c1:ro"),
+        ("c4", "--volumes-from c2:rw,z -v new:/data -v /more"),
+    ):
         same(twins, "run", "--name", name, *options.split(), "alpine", "sh", "-c", script)
         same_mounts(twins, name)
         same(twins, "inspect", "-f", "{{json .Config.Volumes}} {{json .HostConfig.VolumesFrom}}", name)
@@ -240,8 +274,16 @@ def test_the_verbs(twins):
 
 
 def test_a_volume_in_use(twins):
-    for words in ("create --name c1 -v data:/x alpine true", "volume rm data", "volume prune -f", "volume rm -f data",
-                  "volume ls -q -f dangling=true", "rm c1", "volume ls -q -f dangling=true", "volume rm data"):
+    for words in (
+        "create --name c1 -v data:/x alpine true",
+        "volume rm data",
+        "volume prune -f",
+        "volume rm -f data",
+        "volume ls -q -f dangling=true",
+        "rm c1",
+        "volume ls -q -f dangling=true",
+        "volume rm data",
+    ):
         same(twins, *words.split())
 
 
@@ -258,9 +300,20 @@ def test_commit_diff_and_export(twins):
     same(twins, "run", "--rm", "cc", "ls", "/vol", "/anon")
 
 
-@pytest.mark.parametrize("options", [
-    [], ["--entrypoint", "/bin/echo"], ["-u", "root", "-w", "/tmp", "-e", "A=2", "-e", "C=3"], ["-l", "a=z", "-l", "n"],
-    ["--expose", "70"], ["--stop-signal", "9"], ["--no-healthcheck"], ["-h", "name"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--entrypoint", "/bin/echo"],
+        ["-u", "root", "-w", "/tmp", "-e", "A=2", "-e", "C=3"],
+        ["-l", "a=z", "-l", "n"],
+        ["--expose", "70"],
+        ["--stop-signal", "9"],
+        ["--no-healthcheck"],
+        ["-h", "name"],
+    ],
+    ids=" ".join,
+)
 def test_what_else_the_image_says(twins, options):
     for name, command in (("c1", []), ("c2", ["id; echo $A $B; pwd"])):
         same(twins, "run", "--name", name, "-h", "host", *options, "ci", *command)

@@ -26,19 +26,25 @@ class Difference(NamedTuple):
         """Whether this is the whole difference between the lines of one place."""
         return bool(re.search(self.where, title)) and all(
             bool(lines) == bool(pattern) and all(re.fullmatch(pattern, line) for line in lines)
-            for pattern, lines in ((self.docker, docker), (self.minirun, minirun)))
+            for pattern, lines in ((self.docker, docker), (self.minirun, minirun))
+        )
 
 
-def differences(docker: Canonical, minirun: Canonical, meant: tuple[Difference, ...] = (), *,
-                all_of_it: bool = True) -> list[str]:
+def differences(
+    docker: Canonical, minirun: Canonical, meant: tuple[Difference, ...] = (), *, all_of_it: bool = True
+) -> list[str]:
     """What differs and is not meant to, as lines to read; empty when the two are equal.
 
     A difference that is meant and was not found is one too if this is all of a scenario: the list is out of date.
     """
     theirs, ours = dict(docker), dict(minirun)
     assert (len(theirs), len(ours)) == (len(docker), len(minirun)), "two sections have one title"
-    found = [f"== only on {side}: {title}" for side, one, other in (("docker", theirs, ours), ("minirun", ours, theirs))
-             for title in one if title not in other]
+    found = [
+        f"== only on {side}: {title}"
+        for side, one, other in (("docker", theirs, ours), ("minirun", ours, theirs))
+        for title in one
+        if title not in other
+    ]
     seen: set[Difference] = set()
     for title, lines in docker:
         for left, right in _hunks(lines, ours[title]) if lines != ours.get(title, lines) else ():

@@ -33,9 +33,19 @@ def main() -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for seed in targets.SEEDS[name]:
         (directory / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
-    atheris.Setup([sys.argv[0], str(directory), f"-artifact_prefix={directory}/", "-max_len=16384", "-timeout=20",
-                   "-rss_limit_mb=1024", f"-dict={Path(__file__).with_name('words.dict')}", *sys.argv[3:]],
-                  targets.TARGETS[name])
+    atheris.Setup(
+        [
+            sys.argv[0],
+            str(directory),
+            f"-artifact_prefix={directory}/",
+            "-max_len=16384",
+            "-timeout=20",
+            "-rss_limit_mb=1024",
+            f"-dict={Path(__file__).with_name('words.dict')}",
+            *sys.argv[3:],
+        ],
+        targets.TARGETS[name],
+    )
     atheris.Fuzz()
 
 

@@ -101,8 +101,11 @@ def unpack(data: bytes) -> None:
         store.remove_tree(str(top))
 
 
-@target(archives.docker(LAYER), archives.oci(LAYER),
-        archives.docker(LAYER, members=[("x", LAYER), ("0/layer.tar", archives.pointer("../x"))]))
+@target(
+    archives.docker(LAYER),
+    archives.oci(LAYER),
+    archives.docker(LAYER, members=[("x", LAYER), ("0/layer.tar", archives.pointer("../x"))]),
+)
 def archive(data: bytes) -> None:
     """An archive of images, up to where the layers would be unpacked."""
     fd = os.memfd_create("archive")
@@ -134,8 +137,13 @@ def name(data: bytes) -> None:
 
 SETTINGS = archives.config(LAYER, created="2020-01-01T00:00:00Z", history=[{"created_by": "x", "empty_layer": True}])
 KINDS = ["", *manifests.INDEXES, manifests.oci.MANIFEST, "text/html; charset=utf-8"]
-INDEX = {"schemaVersion": 2, "mediaType": manifests.INDEXES[0], "manifests": [
-    archives.descriptor(b"", "manifest.v1+json", platform={"os": "linux", "architecture": "arm64", "variant": "v8"})]}
+INDEX = {
+    "schemaVersion": 2,
+    "mediaType": manifests.INDEXES[0],
+    "manifests": [
+        archives.descriptor(b"", "manifest.v1+json", platform={"os": "linux", "architecture": "arm64", "variant": "v8"})
+    ],
+}
 
 
 @target(b"\0" + archives.manifest(SETTINGS, (LAYER,)), b"\1" + json.dumps(INDEX).encode())

@@ -27,10 +27,20 @@ def portrait(root: Path) -> dict[str, tuple]:
     for path in [root, *sorted(root.rglob("*"))]:
         status = os.lstat(path)
         content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
-        attributes = {name: os.getxattr(path, name, follow_symlinks=False)
-                      for name in os.listxattr(path, follow_symlinks=False)}
-        found[str(path)] = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns,
-                            status.st_nlink, status.st_ino, content, attributes)
+        attributes = {
+            name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)
+        }
+        found[str(path)] = (
+            status.st_mode,
+            status.st_uid,
+            status.st_gid,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_nlink,
+            status.st_ino,
+            content,
+            attributes,
+        )
     return found
 
 
@@ -56,8 +66,9 @@ class House:
     def __call__(self, *words: str, config: dict | None = None, **options: object):
         """Call minirun. Arguments: config (dict), what its config file says."""
         (self.given / "config.json").write_text(json.dumps(config or {}))
-        return self.minirun(*words, MINIRUN_ROOT=str(self.store), MINIRUN_CONFIG=str(self.given / "config.json"),
-                            **options)
+        return self.minirun(
+            *words, MINIRUN_ROOT=str(self.store), MINIRUN_CONFIG=str(self.given / "config.json"), **options
+        )
 
     def memory(self, *words: str) -> int:
         """Run it, which must go well. Returns: the most memory that it had, in MiB."""
@@ -70,8 +81,11 @@ class House:
         return int(result.out.rpartition("\n")[2])
 
     def _portrait(self) -> dict[str, tuple]:
-        return {path: looks for part in ("bait", "etc", "link") for path, looks in
-                portrait(self._top / "house" / part).items()} | {"": tuple(sorted(os.listdir(self._top / "house")))}
+        return {
+            path: looks
+            for part in ("bait", "etc", "link")
+            for path, looks in portrait(self._top / "house" / part).items()
+        } | {"": tuple(sorted(os.listdir(self._top / "house")))}
 
     def listed(self) -> tuple[str, str]:
         """The images, and what `system check` says is left over."""

@@ -42,23 +42,30 @@ def _links(bait: str) -> Cases:
     way = link("way", bait)
     return {
         "a file through a link": (tar(way, entry("way/secret", data=b"x")), "way/secret"),
-        "a file through a relative link": (tar(link("way", f"{UP}{bait[1:]}"), entry("way/secret", data=b"x")),
-                                           "way/secret"),
-        "a file through a link of links": (tar(folder("a"), link("a/b", ".."), link("a/c", f"b{bait}"),
-                                               entry("a/c/secret", data=b"x")), "a/c/secret"),
+        "a file through a relative link": (
+            tar(link("way", f"{UP}{bait[1:]}"), entry("way/secret", data=b"x")),
+            "way/secret",
+        ),
+        "a file through a link of links": (
+            tar(folder("a"), link("a/b", ".."), link("a/c", f"b{bait}"), entry("a/c/secret", data=b"x")),
+            "a/c/secret",
+        ),
         "a file through /proc": (tar(link("way", "/proc/self/root"), entry(f"way{bait}/secret", data=b"x")), "way"),
         "links in a circle": (tar(link("a", "b"), link("b", "a"), entry("a/x")), "a/x"),
         "a file over a link": (tar(way, entry("way", data=b"x", mode=0o777, uid=5)), None),
-        "a directory over a link": (tar(way, folder("way", mode=0o777, uid=5), entry("way/secret", data=b"x")),
-                                    None),
-        "a link in place of a directory in use": (tar(folder("d"), entry("d/one"), link("d", bait),
-                                                      entry("d/secret", data=b"x")), "d/secret"),
+        "a directory over a link": (tar(way, folder("way", mode=0o777, uid=5), entry("way/secret", data=b"x")), None),
+        "a link in place of a directory in use": (
+            tar(folder("d"), entry("d/one"), link("d", bait), entry("d/secret", data=b"x")),
+            "d/secret",
+        ),
         "the looks of a link": (tar(entry("way", tarfile.SYMTYPE, linkname=bait, mode=0o777, uid=9, mtime=1)), None),
         "a hard link with dots": (tar(hard("x", f"{UP}{bait[1:]}/secret")), OUT),
         "a hard link to an absolute name": (tar(hard("x", f"{bait}/secret")), NONE),
         "a hard link through a link": (tar(way, hard("x", "way/secret")), NONE),
-        "a hard link to a link, then a file": (tar(link("s", f"{bait}/secret"), hard("h", "s"),
-                                                   entry("h", data=b"x", mode=0o777)), None),
+        "a hard link to a link, then a file": (
+            tar(link("s", f"{bait}/secret"), hard("h", "s"), entry("h", data=b"x", mode=0o777)),
+            None,
+        ),
         "a hard link to a directory": (tar(folder("d"), hard("x", "d")), "unpack x: "),
         "a hard link to the root": (tar(hard("x", ".")), "a hard link to a directory"),
     }
@@ -75,18 +82,25 @@ def _whiteouts_and_devices(bait: str) -> Cases:
         "an opaque mark through a link": (tar(way, entry("way/.wh..wh..opq")), "way/.wh..wh..opq"),
         "a whiteout of a link": (tar(way, entry(".wh.way")), None),
         "a device over a link": (tar(way, entry("way", tarfile.CHRTYPE, **device)), None),
-        "a device over a hard link of a link": (tar(way, hard("h", "way"), entry("h", tarfile.BLKTYPE, **device)),
-                                                None),
+        "a device over a hard link of a link": (
+            tar(way, hard("h", "way"), entry("h", tarfile.BLKTYPE, **device)),
+            None,
+        ),
         "a device through a link": (tar(way, entry("way/null", tarfile.CHRTYPE, **device)), "way/null"),
         "a fifo through a link": (tar(way, entry("way/pipe", tarfile.FIFOTYPE)), "way/pipe"),
-        "a device that cannot be": (tar(entry("x", tarfile.CHRTYPE, devmajor=1 << 40), form=tarfile.GNU_FORMAT),
-                                    "unpack x: "),
+        "a device that cannot be": (
+            tar(entry("x", tarfile.CHRTYPE, devmajor=1 << 40), form=tarfile.GNU_FORMAT),
+            "unpack x: ",
+        ),
     }
 
 
 def _attributes(bait: str) -> Cases:
-    orders = {f"SCHILY.xattr.{kind}.overlay.{name}": "y" for kind in ("trusted", "user")
-              for name in ("opaque", "redirect", "metacopy", "whiteout", "origin")}
+    orders = {
+        f"SCHILY.xattr.{kind}.overlay.{name}": "y"
+        for kind in ("trusted", "user")
+        for name in ("opaque", "redirect", "metacopy", "whiteout", "origin")
+    }
     orders["SCHILY.xattr.trusted.overlay.redirect"] = bait
     return {
         "orders to overlayfs": (tar(folder("d", pax_headers=orders), entry("f", pax_headers=orders)), None),
@@ -104,7 +118,7 @@ def _damage() -> Cases:
     below.size = -512
     return {
         "cut in a header": (whole[:700], "unexpected EOF"),
-        "cut in a file": (whole[:1024 + 700], "unexpected EOF"),
+        "cut in a file": (whole[: 1024 + 700], "unexpected EOF"),
         "a damaged header": (whole[:515] + b"?" + whole[516:], "invalid tar header"),
         "a name of a terabyte": (long.tobuf(tarfile.GNU_FORMAT) + b"a" * 2048, "invalid tar header"),
         "a PAX header of a megabyte": (tar(entry("x", pax_headers={"comment": "y" * 1_100_000})), "invalid tar header"),

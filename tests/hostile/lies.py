@@ -12,6 +12,7 @@ from registries import DOCKER, Fake, Image
 
 # ---- archives --------------------------------------------------------------------------------------------------------
 
+
 def changed(archive: bytes, old: bytes, new: bytes) -> bytes:
     assert len(old) == len(new) and old in archive
     return archive.replace(old, new)
@@ -38,15 +39,23 @@ ARCHIVES = {
     "truncated gzip": (gzip.compress(docker(os.urandom(9000)))[:-100], "unexpected EOF"),
     "damaged gzip": (gzip.compress(docker(LAYER))[:40] + b"x" * 400, "the compressed data is damaged"),
     "a name that leads out": (tarred(("../../etc/x", b"1")), "../../etc/x leads out of the archive"),
-    "a link that leads out": (docker(LAYER, members=[("0/layer.tar", pointer("../../../etc/shadow"))]),
-                              "leads out of the archive"),
+    "a link that leads out": (
+        docker(LAYER, members=[("0/layer.tar", pointer("../../../etc/shadow"))]),
+        "leads out of the archive",
+    ),
     "a link to the host": (docker(LAYER, members=[("0/layer.tar", pointer("/etc/passwd"))]), "is not in the archive"),
-    "a hard link to the host": (docker(LAYER, members=[("0/layer.tar", pointer("/etc/passwd", tarfile.LNKTYPE))]),
-                                "is not in the archive"),
-    "links in a circle": (docker(LAYER, members=[("0/layer.tar", pointer("../1")), ("1", pointer("0/layer.tar"))]),
-                          "too many links"),
-    "a device for a layer": (docker(LAYER, members=[("0/layer.tar", pointer("", tarfile.CHRTYPE))]),
-                             "is not in the archive"),
+    "a hard link to the host": (
+        docker(LAYER, members=[("0/layer.tar", pointer("/etc/passwd", tarfile.LNKTYPE))]),
+        "is not in the archive",
+    ),
+    "links in a circle": (
+        docker(LAYER, members=[("0/layer.tar", pointer("../1")), ("1", pointer("0/layer.tar"))]),
+        "too many links",
+    ),
+    "a device for a layer": (
+        docker(LAYER, members=[("0/layer.tar", pointer("", tarfile.CHRTYPE))]),
+        "is not in the archive",
+    ),
     "a config outside": (docker(LAYER, Config="../../../etc/passwd"), "leads out of the archive"),
     "a config on the host": (docker(LAYER, Config="/etc/passwd"), "is not in the archive"),
     "a layer outside": (docker(LAYER, Layers=["../../etc/passwd"]), "leads out of the archive"),
@@ -57,8 +66,10 @@ ARCHIVES = {
     "a bad name": (docker(LAYER, tags=["Bad:1"]), "repository name must be lowercase"),
     "a name without a tag": (docker(LAYER, tags=["foo"]), 'invalid tag "foo"'),
     "a wrong diff_id": (docker(LAYER, settings=config(UPPER)), "its content is not what the image's config says"),
-    "a second layer with a wrong diff_id": (docker(LAYER, UPPER, settings=config(LAYER, LAYER)),
-                                            "its content is not what the image's config says"),
+    "a second layer with a wrong diff_id": (
+        docker(LAYER, UPPER, settings=config(LAYER, LAYER)),
+        "its content is not what the image's config says",
+    ),
     "a wrong digest of a config": (changed(docker(LAYER), b'["sh"]', b'["no"]'), "does not match its digest"),
     "a diff_id that is a path": (docker(LAYER, settings=config(LAYER, rootfs={"diff_ids": ["../../x"]})), "digest"),
     "no list of layers": (settings_with(rootfs=None), "no list of layers"),
@@ -81,21 +92,28 @@ ARCHIVES = {
     "a manifest with manifests": (doubled("manifest"), "invalid manifest"),
     "a manifest that says it is an index": (oci(LAYER, mediaType=f"{OCI}.index.v1+json"), "invalid manifest"),
     "an artifact": (oci(LAYER, config=descriptor(config(LAYER), "empty.v1+json")), "unsupported image config"),
-    "notes that are none": (oci(LAYER, index={"manifests": [{**descriptor(b"", "manifest.v1+json"),
-                                                             "annotations": [1]}]}), "annotations"),
-    "a digest that is a path": (oci(LAYER, config={**descriptor(b"", "config.v1+json"), "digest": "sha256:../../x"}),
-                                "digest"),
+    "notes that are none": (
+        oci(LAYER, index={"manifests": [{**descriptor(b"", "manifest.v1+json"), "annotations": [1]}]}),
+        "annotations",
+    ),
+    "a digest that is a path": (
+        oci(LAYER, config={**descriptor(b"", "config.v1+json"), "digest": "sha256:../../x"}),
+        "digest",
+    ),
     "a blob that is missing": (oci(LAYER, config=descriptor(b"no", "config.v1+json")), "is not in the archive"),
     "a damaged blob": (changed(oci(LAYER), b'["sh"]', b'["no"]'), "does not match its digest"),
     "a damaged layer": (changed(oci(LAYER), b"NAME=x", b"NAME=y"), "does not match its digest"),
-    "a layer of another size": (oci(LAYER, layers=[{**descriptor(LAYER, "layer.v1.tar"), "size": 1}]),
-                                "does not have the size it should have"),
+    "a layer of another size": (
+        oci(LAYER, layers=[{**descriptor(LAYER, "layer.v1.tar"), "size": 1}]),
+        "does not have the size it should have",
+    ),
     "a layer with another diff_id": (oci(LAYER, plain=(UPPER,)), "its content is not what the image's config says"),
     "a layer that leads out": (docker(tar(entry("../../../x", data=b"1"))), "unpack ../../../x: "),
 }
 
 
 # ---- registries ------------------------------------------------------------------------------------------------------
+
 
 def spoil_layer(fake: Fake, image: Image) -> None:
     (fake.directory / "blobs" / image.layers[0]).write_bytes(image.blobs[image.layers[0]][:-1] + b"!")

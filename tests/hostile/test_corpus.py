@@ -20,8 +20,12 @@ def test_a_layer(house, fake, name):
     document = archives.manifest(settings, (data,))
     for file, content in (("layer", data), ("docker", archives.docker(data)), ("oci", archives.oci(data))):
         (house.given / file).write_bytes(content)
-    for words in (("import", str(house.given / "layer"), "a:1"), ("load", "-i", str(house.given / "docker")),
-                  ("load", "-i", str(house.given / "oci")), ("pull", "-q", serve(fake, document, settings, data))):
+    for words in (
+        ("import", str(house.given / "layer"), "a:1"),
+        ("load", "-i", str(house.given / "docker")),
+        ("load", "-i", str(house.given / "oci")),
+        ("pull", "-q", serve(fake, document, settings, data)),
+    ):
         result = house(*words)
         if text is not None:
             house.assert_refused(result, text)

@@ -21,11 +21,13 @@ MILLION = 1_000_000
 
 # ---- bombs -----------------------------------------------------------------------------------------------------------
 
+
 def zeros(count: int, pack: list[str]) -> bytes:
     """A tar of one large file, compressed: a thousandth of it, or less."""
     script = f"head -c {count} /dev/zero >zeros; tar c zeros | {' '.join(pack)}"
-    return subprocess.run(["sh", "-ec", f"cd $(mktemp -d -p /dev/shm); trap 'rm -r $PWD' EXIT; {script}"], check=True,
-                          capture_output=True).stdout
+    return subprocess.run(
+        ["sh", "-ec", f"cd $(mktemp -d -p /dev/shm); trap 'rm -r $PWD' EXIT; {script}"], check=True, capture_output=True
+    ).stdout
 
 
 @pytest.mark.parametrize("pack", [["gzip", "-9"], ["xz", "-9"], ["bzip2"], ["zstd", "-19"]], ids=lambda pack: pack[0])
@@ -37,8 +39,12 @@ def test_a_bomb(house, fake, pack):
     document = archives.manifest(settings, (bomb,), f"layer.v1.tar+{pack[0]}")
     serve(fake, document, settings, bomb)
     packed = subprocess.run(pack, input=tar(entry("x", data=bytes(30 * MB))), check=True, capture_output=True).stdout
-    for file, content in (("layer", bomb), ("docker", archives.docker(bomb)), ("oci", archives.oci(bomb)),
-                          ("archive", packed)):
+    for file, content in (
+        ("layer", bomb),
+        ("docker", archives.docker(bomb)),
+        ("oci", archives.oci(bomb)),
+        ("archive", packed),
+    ):
         (house.given / file).write_bytes(content)
         words = ("import", str(house.given / file)) if file == "layer" else ("load", "-i", str(house.given / file))
         house.assert_refused(house(*words, config=config), "more than 20971520 bytes when unpacked: max-image-size")
@@ -84,6 +90,7 @@ def test_a_disk_that_is_full(house, host, small_disk):
 
 # ---- a million -------------------------------------------------------------------------------------------------------
 
+
 def write_many(path: Path, count: int) -> None:
     """A tar of so many empty files, a thousand to a directory; by and by, for nobody holds all of it."""
     nameless = entry("")[0].tobuf(tarfile.GNU_FORMAT)
@@ -100,8 +107,10 @@ def write_many(path: Path, count: int) -> None:
 
 def test_more_files_than_the_config_file_allows(house):
     write_many(house.given / "layer", 5000)
-    house.assert_refused(house("import", str(house.given / "layer"), config={"max-image-files": 4000}),
-                         "more than 4000 files: max-image-files in the config file allows no more")
+    house.assert_refused(
+        house("import", str(house.given / "layer"), config={"max-image-files": 4000}),
+        "more than 4000 files: max-image-files in the config file allows no more",
+    )
 
 
 @pytest.mark.slow
@@ -117,6 +126,7 @@ def test_a_million_files(house, host):
 
 
 # ---- ten thousand levels ---------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def memory(house, host) -> Iterator[None]:
@@ -157,7 +167,7 @@ def test_ten_thousand_levels(house, host, memory):
     assert house.memory("export", "-o", str(house.given / "exported"), "c1") < 100
     with tarfile.open(house.given / "exported") as archive:
         depths = [entry.name.count("/") for entry in archive]
-    assert depths.count(DEEP) == 1 and max(depths[:len(depths) - 10]) == DEEP  # the leaf; then b/b/b
+    assert depths.count(DEEP) == 1 and max(depths[: len(depths) - 10]) == DEEP  # the leaf; then b/b/b
     os.unlink(house.given / "exported")
     assert house("ps", "-a", "-s", "--format", "{{.Size}}").out == "0B (virtual 4B)\n"
     assert house.memory("commit", "c1", "b:1") < 100

@@ -34,8 +34,14 @@ def digest(path: Path) -> str:
 
 
 def config(*diff_ids: str) -> bytes:
-    return json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]},
-                       "rootfs": {"type": "layers", "diff_ids": list(diff_ids)}}).encode()
+    return json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Cmd": ["sh"]},
+            "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+        }
+    ).encode()
 
 
 @pytest.fixture

@@ -105,8 +105,14 @@ def test_everything_that_can_be_left_at_once(minirun, host, check):
     minirun.ok("run", "--rm", "alpine", "true")
     resting = minirun.ok("create", "--name", "resting", "alpine", "true")
     data, run = host.data, host.run_directory / "minirun"
-    for directory in (data / "containers" / A / "upper", data / f"containers/.removed-{B}", run / "runtime" / B,
-                      run / "containers" / resting, data / "images/tmp/draft-1-0", data / "images/layers/feed"):
+    for directory in (
+        data / "containers" / A / "upper",
+        data / f"containers/.removed-{B}",
+        run / "runtime" / B,
+        run / "containers" / resting,
+        data / "images/tmp/draft-1-0",
+        data / "images/layers/feed",
+    ):
         directory.mkdir(parents=True)
     (data / "names/taken").write_text(B)
     (data / "names/unsigned").write_text("")
@@ -134,8 +140,10 @@ def test_what_is_being_made_is_left_alone(minirun, host, check):
     (host.data / "names/young").write_text("")
     (host.data / f"containers/{resting}/config.v2.json.new{os.getpid()}").write_text("{")
     (host.run_directory / "minirun/containers" / resting).mkdir(parents=True)
-    with subprocess.Popen(["flock", "-o", host.data / f"containers/{resting}/.lock", "sh", "-c", "echo; exec sleep 60"],
-                          stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        ["flock", "-o", host.data / f"containers/{resting}/.lock", "sh", "-c", "echo; exec sleep 60"],
+        stdout=subprocess.PIPE,
+    ) as holder:
         holder.stdout.readline()
         found = check.repair(grace=60)
         holder.terminate()
@@ -225,8 +233,17 @@ def test_a_record_that_is_lost(minirun, host, check):
 def test_features_of_this_machine(host, check):
     check()
     assert [name for name, ok, _ in check.features if not ok] == []
-    assert {"namespace network", "overlay", "cgroups", "cgroup memory", "bridge", "veth", "nat", "iptables",
-            "seccomp"} <= {name for name, _, _ in check.features}
+    assert {
+        "namespace network",
+        "overlay",
+        "cgroups",
+        "cgroup memory",
+        "bridge",
+        "veth",
+        "nat",
+        "iptables",
+        "seccomp",
+    } <= {name for name, _, _ in check.features}
     assert "try0" not in host.links() and "try1" not in host.links()
 
 

@@ -29,16 +29,33 @@ touch -d '2005-01-01' data; ln -s data link; ln -s /link/../link way; ln -s circ
 def looks(path: Path) -> dict[str, tuple]:
     """Everything below a directory, and the directory itself: all that counts of each."""
     found = {}
-    for name in [b".", *sorted(subprocess.run(["find", ".", "-mindepth", "1", "-print0"], cwd=path, check=True,
-                                              capture_output=True).stdout.split(b"\0")[:-1])]:
+    for name in [
+        b".",
+        *sorted(
+            subprocess.run(
+                ["find", ".", "-mindepth", "1", "-print0"], cwd=path, check=True, capture_output=True
+            ).stdout.split(b"\0")[:-1]
+        ),
+    ]:
         place = os.path.join(os.fsencode(path), name)
         status = os.lstat(place)
-        what = os.readlink(place) if stat.S_ISLNK(status.st_mode) else (
-            Path(os.fsdecode(place)).read_bytes() if stat.S_ISREG(status.st_mode) else status.st_rdev)
-        attributes = {key: os.getxattr(place, key, follow_symlinks=False)
-                      for key in os.listxattr(place, follow_symlinks=False)}
-        found[name] = (oct(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns, what, attributes,
-                       0 if stat.S_ISDIR(status.st_mode) else status.st_nlink)
+        what = (
+            os.readlink(place)
+            if stat.S_ISLNK(status.st_mode)
+            else (Path(os.fsdecode(place)).read_bytes() if stat.S_ISREG(status.st_mode) else status.st_rdev)
+        )
+        attributes = {
+            key: os.getxattr(place, key, follow_symlinks=False) for key in os.listxattr(place, follow_symlinks=False)
+        }
+        found[name] = (
+            oct(status.st_mode),
+            status.st_uid,
+            status.st_gid,
+            status.st_mtime_ns,
+            what,
+            attributes,
+            0 if stat.S_ISDIR(status.st_mode) else status.st_nlink,
+        )
     return found
 
 
@@ -62,9 +79,19 @@ def target(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("path", ["/data", "/link", "/way/", "data/new/..", "/out", "/../data"])
 def test_all_is_as_overlayfs_shows_it(pile, target, tmp_path, path):
     assert copy_up(pile, path, str(target))
-    subprocess.run(["unshare", "--mount", "sh", "-ec", "mount -t tmpfs none /mnt; mkdir /mnt/m; "
-                    'mount -t overlay overlay -o "$1" /mnt/m; cp -a /mnt/m/data "$2"', "sh",
-                    "lowerdir=" + ":".join(pile), tmp_path / "expected"], check=True)
+    subprocess.run(
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-ec",
+            'mount -t tmpfs none /mnt; mkdir /mnt/m; mount -t overlay overlay -o "$1" /mnt/m; cp -a /mnt/m/data "$2"',
+            "sh",
+            "lowerdir=" + ":".join(pile),
+            tmp_path / "expected",
+        ],
+        check=True,
+    )
     copied = looks(target)
     assert copied == looks(tmp_path / "expected")
     assert b"./gone" not in copied and b"./new/two" in copied

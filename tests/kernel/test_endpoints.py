@@ -73,7 +73,8 @@ def test_inside_the_container(host):
     assert (eth0["mtu"], eth0["qdisc"], eth0.get("txqlen", 0), eth0["promiscuity"]) == (1500, "noqueue", 0, 0)
     assert (eth0["address"], eth0["linkinfo"]["info_kind"]) == ("02:42:ac:11:00:02", "veth")
     assert [(a["local"], a["prefixlen"], a["broadcast"], a["scope"]) for a in eth0["addr_info"]] == [
-        ("172.17.0.2", 16, "172.17.255.255", "global")]
+        ("172.17.0.2", 16, "172.17.255.255", "global")
+    ]
     routes = host.within(pid, "ip", "-d", "route", "show", "table", "all")
     assert [line.split() for line in routes.splitlines()] == [line.split() for line in INSIDE_ROUTES.splitlines()]
     assert host.within(pid, "ip", "-6", "route", "show", "table", "all") == ""
@@ -81,8 +82,9 @@ def test_inside_the_container(host):
     for where in ("all", "default", "lo", "eth0"):
         assert host.sysctl(f"ipv6/conf/{where}/disable_ipv6", pid) == "1"
     assert host.sysctl("ipv4/ip_forward", pid) == "0"
-    kind = host.within(pid, "sh", "-c",
-                       "mount -t sysfs s /mnt && cat /mnt/class/net/eth0/addr_assign_type; umount /mnt")
+    kind = host.within(
+        pid, "sh", "-c", "mount -t sysfs s /mnt && cat /mnt/class/net/eth0/addr_assign_type; umount /mnt"
+    )
     assert kind.strip() == "3"
 
 
@@ -103,13 +105,16 @@ def test_on_the_host(host):
         assert (port["state"], port["hairpin"], port["isolated"], port["cost"]) == ("forwarding", False, False, 2)
     assert [link["linkinfo"]["info_slave_data"]["id"] for link in near] == ["0x8001", "0x8002"]
     assert "LOWER_UP" in links["minirun0"]["flags"]
-    assert host.text("ip", "route").split() == \
-        "172.17.0.0/16 dev minirun0 proto kernel scope link src 172.17.0.1".split()
+    assert (
+        host.text("ip", "route").split() == "172.17.0.0/16 dev minirun0 proto kernel scope link src 172.17.0.1".split()
+    )
     assert host.sysctl("ipv6/conf/all/disable_ipv6") == "0"  # the switch was the container's, not ours
     assert host.rules() == rules  # a container without published ports touches no rule
     for name in ("minirun0", *(link["ifname"] for link in near)):
-        host.wait_for(lambda name=name: any(a["local"].startswith("fe80::") for a in host.links()[name]["addr_info"]),
-                      "the kernel's own IPv6 address")
+        host.wait_for(
+            lambda name=name: any(a["local"].startswith("fe80::") for a in host.links()[name]["addr_info"]),
+            "the kernel's own IPv6 address",
+        )
 
 
 def test_the_endpoint_says_it_all(host):
@@ -118,10 +123,19 @@ def test_the_endpoint_says_it_all(host):
     for key in ("NetworkID", "EndpointID"):
         assert re.fullmatch("[0-9a-f]{64}", endpoint.pop(key))
     assert endpoint == {
-        "Network": "bridge", "ContainerID": identity("a"), "Gateway": "172.17.0.1", "IPAddress": "172.17.0.2",
-        "IPPrefixLen": 16, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
-        "MacAddress": "02:42:ac:11:00:02", "Interface": "eth0", "InterfaceIndex": 3,
-        "Bridge": "minirun0"}
+        "Network": "bridge",
+        "ContainerID": identity("a"),
+        "Gateway": "172.17.0.1",
+        "IPAddress": "172.17.0.2",
+        "IPPrefixLen": 16,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "MacAddress": "02:42:ac:11:00:02",
+        "Interface": "eth0",
+        "InterfaceIndex": 3,
+        "Bridge": "minirun0",
+    }
 
 
 def test_a_mac_of_ones_own(host):
@@ -173,8 +187,9 @@ def test_the_told_shell_lines_make_the_same_container(host):
         assert twin.links(twin_pid) == host.links(pid)
         routes = ("ip", "-d", "route", "show", "table", "all")
         assert twin.within(twin_pid, *routes) == host.within(pid, *routes)
-        assert [link for link in twin.links() if link.startswith("veth")] == \
-            [link for link in host.links() if link.startswith("veth")]
+        assert [link for link in twin.links() if link.startswith("veth")] == [
+            link for link in host.links() if link.startswith("veth")
+        ]
 
 
 # ---- who reaches whom ------------------------------------------------------------------------------------------
@@ -204,8 +219,9 @@ def test_containers_reach_each_other_the_host_and_the_world(world):
     assert "lladdr 02:42:ac:11:00:03" in world.within(one, "ip", "neigh", "show", "172.17.0.3")
     if world.run("conntrack", "--version").returncode == 0:
         tracked = world.text("conntrack", "-L", "--src-nat")
-        assert re.search(r"tcp .* src=172\.17\.0\.2 dst=203\.0\.113\.2 .* src=203\.0\.113\.2 dst=203\.0\.113\.1 ",
-                         tracked)
+        assert re.search(
+            r"tcp .* src=172\.17\.0\.2 dst=203\.0\.113\.2 .* src=203\.0\.113\.2 dst=203\.0\.113\.1 ", tracked
+        )
 
 
 def test_the_world_does_not_reach_a_container_by_itself(world):
@@ -217,6 +233,7 @@ def test_the_world_does_not_reach_a_container_by_itself(world):
 
 
 # ---- many at once ----------------------------------------------------------------------------------------------
+
 
 def test_thirty_at_once_on_a_host_without_the_bridge(host):
     pids = [host.namespace() for _ in range(30)]
@@ -236,6 +253,7 @@ def test_thirty_at_once_on_a_host_without_the_bridge(host):
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------
+
 
 def test_the_address_is_free_at_once_and_the_cable_goes_with_the_namespace(host):
     one, two = host.namespace(), host.namespace()
@@ -304,15 +322,18 @@ def test_a_cable_whose_namespace_somebody_holds_open_is_pulled_out_later(host):
 
 # ---- what belongs to nobody ------------------------------------------------------------------------------------
 
+
 def test_leftovers_of_the_dead_are_found_and_cleared_and_the_living_left_alone(host):
     pids = {name: host.namespace() for name in "abc"}
     endpoints = {name: host.call(connect, pid, name) for name, pid in pids.items()}
     host.text("touch", f"{RUN}/networks/bridge/172.17.0.9")  # whose taker was killed before he signed
     living = {identity("b")}
     found = host.call(lambda: [str(leftover) for leftover in networks.leftovers(RUN, living)])
-    assert found == ["address 172.17.0.2 is held for container aaaaaaaaaaaa, which is gone",
-                     "address 172.17.0.4 is held for container cccccccccccc, which is gone",
-                     "address 172.17.0.9 is held for nobody"]
+    assert found == [
+        "address 172.17.0.2 is held for container aaaaaaaaaaaa, which is gone",
+        "address 172.17.0.4 is held for container cccccccccccc, which is gone",
+        "address 172.17.0.9 is held for nobody",
+    ]
     for _ in range(2):
         host.call(lambda: networks.clear(RUN, networks.leftovers(RUN, living)))
         assert files(host) == ["./172.17.0.3"]
@@ -341,6 +362,7 @@ def test_no_leftovers_where_there_never_was_a_network(host):
 
 # ---- failures --------------------------------------------------------------------------------------------------
 
+
 def state(host) -> tuple:
     return list(host.links()), host.rules(), [name for name in files(host) if "172" in name]
 
@@ -365,12 +387,15 @@ def test_a_failed_connect_leaves_nothing(host, what):
     with pytest.raises(Failed) as caught:
         host.call(fail)
     assert caught.value.kind == "KernelError"
-    assert str(caught.value).startswith({
-        "no such process": "open /proc/4194303/ns/net: no such file or directory",
-        "no namespace": "setns --net: invalid argument",
-        "no way out": "RTM_NEWROUTE default via 198.51.100.1: network is unreachable",
-        "name taken": "RTM_NEWLINK veth",
-        "bridge gone": "if_nametoindex nosuch0: no such device"}[what])
+    assert str(caught.value).startswith(
+        {
+            "no such process": "open /proc/4194303/ns/net: no such file or directory",
+            "no namespace": "setns --net: invalid argument",
+            "no way out": "RTM_NEWROUTE default via 198.51.100.1: network is unreachable",
+            "name taken": "RTM_NEWLINK veth",
+            "bridge gone": "if_nametoindex nosuch0: no such device",
+        }[what]
+    )
     assert state(host) == before
 
 
@@ -418,6 +443,7 @@ def test_after_an_error_we_are_at_home(host):
 
 # ---- names under /run/netns ------------------------------------------------------------------------------------
 
+
 def test_a_namespace_gets_a_name_for_ip_netns(host):
     pid = host.namespace()
     host.call(connect, pid)
@@ -461,6 +487,7 @@ def test_a_named_namespace_ends_when_its_name_is_taken_away(host):
 
 # ---- the hot path ----------------------------------------------------------------------------------------------
 
+
 def test_the_network_floor_imports_nothing_heavy():
     script = """
 import sys
@@ -474,6 +501,7 @@ print([name for name in heavy.split() if name in sys.modules])
     import prctl
 
     import minirun
+
     paths = [os.path.dirname(os.path.dirname(minirun.__file__)), os.path.dirname(prctl.__file__)]
     done = subprocess.run(["/usr/bin/python3", "-IS", "-c", script, *paths], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -491,6 +519,14 @@ def test_a_start_moves_no_device_deletes_none_and_runs_no_program(host):
         return calls
 
     calls = host.call(told)
-    assert [call for call, _ in calls] == ["setns(2)", "write(2)", "setns(2)", "RTM_SETLINK", "RTM_NEWLINK",
-                                           "RTM_NEWADDR", "RTM_SETLINK", "RTM_NEWROUTE"]
+    assert [call for call, _ in calls] == [
+        "setns(2)",
+        "write(2)",
+        "setns(2)",
+        "RTM_SETLINK",
+        "RTM_NEWLINK",
+        "RTM_NEWADDR",
+        "RTM_SETLINK",
+        "RTM_NEWROUTE",
+    ]
     assert not [line for _, line in calls if "link set" in line and "netns" in line]

@@ -370,8 +370,9 @@ def test_compressed_layers(unpack: Callable[..., Path], program: str) -> None:
 
 def test_a_zstd_layer_that_is_damaged_or_cut_short(unpack: Callable[..., Path]) -> None:
     assert refused(unpack, b"\x28\xb5\x2f\xfd" + b"x" * 100).startswith("the compressed data is damaged: ")
-    whole = subprocess.run(["zstd", "-c"], input=tar(entry("a", data=os.urandom(300_000))), check=True,
-                           capture_output=True).stdout
+    whole = subprocess.run(
+        ["zstd", "-c"], input=tar(entry("a", data=os.urandom(300_000))), check=True, capture_output=True
+    ).stdout
     assert refused(unpack, whole[:-2]) in ("unexpected EOF", "unpack a: unexpected EOF")
 
 

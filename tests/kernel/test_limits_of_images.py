@@ -26,8 +26,13 @@ from minirun.image.xz import Xz
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 MB = 1_000_000
 ZEROS = tars.tar(tars.entry("zeros", data=bytes(20 * MB)))
-PACKERS = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress, "zstd": lambda data: subprocess.run(
-    ["zstd", "-c"], input=data, check=True, capture_output=True).stdout, "plain": bytes}
+PACKERS = {
+    "gzip": gzip.compress,
+    "xz": lzma.compress,
+    "bzip2": bz2.compress,
+    "zstd": lambda data: subprocess.run(["zstd", "-c"], input=data, check=True, capture_output=True).stdout,
+    "plain": bytes,
+}
 
 
 def allowing(tmp_path: Path, size: int = 0, files: int = 0) -> Images:
@@ -45,7 +50,8 @@ def refused(images: Images, data: bytes) -> str:
 @pytest.mark.parametrize("packer", PACKERS)
 def test_a_layer_that_becomes_too_large(tmp_path: Path, packer: str) -> None:
     assert refused(allowing(tmp_path, size=10 * MB), PACKERS[packer](ZEROS)) == (
-        "unpack zeros: more than 10000000 bytes when unpacked: max-image-size in the config file allows no more")
+        "unpack zeros: more than 10000000 bytes when unpacked: max-image-size in the config file allows no more"
+    )
 
 
 def test_what_is_behind_the_last_entry_counts_too(tmp_path: Path) -> None:
@@ -72,7 +78,8 @@ def test_an_archive_of_images_that_becomes_too_large(tmp_path: Path) -> None:
 def test_a_layer_of_too_many_files(tmp_path: Path) -> None:
     crowd = tars.tar(*(tars.entry(f"{number}") for number in range(101)))
     assert refused(allowing(tmp_path, files=100), crowd) == (
-        "more than 100 files: max-image-files in the config file allows no more")
+        "more than 100 files: max-image-files in the config file allows no more"
+    )
 
 
 def small_disk(monkeypatch: pytest.MonkeyPatch, space: Callable[[], int], files: Callable[[], int]) -> None:

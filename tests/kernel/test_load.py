@@ -53,8 +53,12 @@ def on_disk(images: Images) -> dict[str, list[str]]:
 
 def files(images: Images, name: str) -> dict[str, str]:
     """The files of an image, by layer."""
-    return {str(path.relative_to(layer)): path.read_text() for layer in images.find(name).layers
-            for path in Path(layer).rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(layer)): path.read_text()
+        for layer in images.find(name).layers
+        for path in Path(layer).rglob("*")
+        if path.is_file()
+    }
 
 
 # ---- what comes in -------------------------------------------------------------------------------------------------
@@ -62,7 +66,9 @@ def files(images: Images, name: str) -> dict[str, str]:
 
 def test_a_docker_archive(images: Images, take_in: Callable[[bytes], list[str]]) -> None:
     assert take_in(docker(LAYER, UPPER, tags=["a:1", "host:5000/b:2"])) == [
-        "Loaded image: a:1", "Loaded image: host:5000/b:2"]
+        "Loaded image: a:1",
+        "Loaded image: host:5000/b:2",
+    ]
     image = images.find("a:1")
     assert image.id == f"sha256:{sha256(config(LAYER, UPPER))}"
     assert sorted(image.names) == ["a:1", "host:5000/b:2"]
@@ -79,7 +85,9 @@ def test_a_name_that_another_image_had(images: Images, take_in: Callable[[bytes]
     take_in(docker(LAYER))
     old = images.find("a:1").id
     assert take_in(docker(UPPER)) == [
-        f"The image a:1 already exists, renaming the old one with ID {old} to empty string", "Loaded image: a:1"]
+        f"The image a:1 already exists, renaming the old one with ID {old} to empty string",
+        "Loaded image: a:1",
+    ]
     assert (images.find(old[7:]).names, images.find("a:1").id != old) == ([], True)
 
 
@@ -101,8 +109,16 @@ def test_a_zstd_layer(images: Images, take_in: Callable[[bytes], list[str]]) -> 
     assert files(images, "a:1") == {"etc/os-release": "NAME=x\n"}
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress, lambda data: subprocess.run(
-    ["zstd", "-c"], input=data, check=True, capture_output=True).stdout], ids=["gzip", "xz", "bzip2", "zstd"])
+@pytest.mark.parametrize(
+    "pack",
+    [
+        gzip.compress,
+        lzma.compress,
+        bz2.compress,
+        lambda data: subprocess.run(["zstd", "-c"], input=data, check=True, capture_output=True).stdout,
+    ],
+    ids=["gzip", "xz", "bzip2", "zstd"],
+)
 def test_a_compressed_archive(images: Images, take_in: Callable, pack: Callable[[bytes], bytes]) -> None:
     assert take_in(pack(docker(LAYER))) == ["Loaded image: a:1"]
     assert files(images, "a:1") == {"etc/os-release": "NAME=x\n"}
@@ -120,30 +136,47 @@ def test_an_archive_through_a_pipe(images: Images, tmp_path: Path) -> None:
 
 def test_layers_may_be_links(images: Images, take_in: Callable[[bytes], list[str]]) -> None:
     """As Docker saves an image that shares layers with another, and skopeo every image."""
-    take_in(docker(LAYER, UPPER, members=[
-        ("x.tar", LAYER), ("y/z/layer.tar", UPPER), ("0/layer.tar", pointer("../x.tar")),
-        ("2/layer.tar", pointer("y/z/layer.tar", tarfile.LNKTYPE)), ("1/layer.tar", pointer("../2/layer.tar"))]))
+    take_in(
+        docker(
+            LAYER,
+            UPPER,
+            members=[
+                ("x.tar", LAYER),
+                ("y/z/layer.tar", UPPER),
+                ("0/layer.tar", pointer("../x.tar")),
+                ("2/layer.tar", pointer("y/z/layer.tar", tarfile.LNKTYPE)),
+                ("1/layer.tar", pointer("../2/layer.tar")),
+            ],
+        )
+    )
     assert files(images, "a:1") == {"etc/os-release": "NAME=x\n", "etc/motd": "hello\n"}
 
 
 def test_of_many_platforms_this_one_is_taken(images: Images, take_in: Callable[[bytes], list[str]]) -> None:
     def packed(layer: bytes, architecture: str) -> tuple[list, dict]:
         settings = config(layer, architecture=architecture)
-        manifest = json.dumps({"schemaVersion": 2, "config": descriptor(settings, "config.v1+json"),
-                               "layers": [descriptor(layer, "layer.v1.tar")]}).encode()
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "config": descriptor(settings, "config.v1+json"),
+                "layers": [descriptor(layer, "layer.v1.tar")],
+            }
+        ).encode()
         return [blob(layer), blob(settings), blob(manifest)], descriptor(
-            manifest, "manifest.v1+json", platform={"os": "linux", "architecture": architecture})
+            manifest, "manifest.v1+json", platform={"os": "linux", "architecture": architecture}
+        )
 
     here = load.platforms.parse().architecture
     other, mine = packed(LAYER, "s390x"), packed(UPPER, here)
     inner = json.dumps({"schemaVersion": 2, "manifests": [other[1], mine[1]]}).encode()
     note = {"org.opencontainers.image.ref.name": "a:1"}
-    for entries, more in (([descriptor(inner, "index.v1+json", annotations=note)], [blob(inner)]),
-                          ([other[1], {**mine[1], "annotations": note}], [])):
+    for entries, more in (
+        ([descriptor(inner, "index.v1+json", annotations=note)], [blob(inner)]),
+        ([other[1], {**mine[1], "annotations": note}], []),
+    ):
         index = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
         assert take_in(tarred(*other[0], *mine[0], *more, ("index.json", index))) == ["Loaded image: a:1"]
         assert [image.config["architecture"] for image in images.every()] == [here]
-
 
 
 def test_a_crowd_of_members(take_in: Callable[[bytes], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,30 +210,47 @@ def test_a_member_in_a_file_that_shrinks(images: Images, tmp_path: Path) -> None
             io.BufferedReader(table.part("a")).read()
 
 
-JUNK = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(
-    inner, max_size=3) | st.dictionaries(st.sampled_from(
-        ["mediaType", "digest", "size", "platform", "annotations", "os", "architecture", "created", "Labels"]), inner,
-        max_size=3), max_leaves=6)
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["mediaType", "digest", "size", "platform", "annotations", "os", "architecture", "created", "Labels"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(key=st.sampled_from(["Config", "RepoTags", "Layers", "manifest", "index", "config", "settings", "layers"]),
-       value=JUNK)
+@given(
+    key=st.sampled_from(["Config", "RepoTags", "Layers", "manifest", "index", "config", "settings", "layers"]),
+    value=JUNK,
+)
 def test_any_value_in_any_place_is_taken_or_refused(images: Images, take_in: Callable, key: str, value: object) -> None:
-    archive = {"manifest": lambda: oci(LAYER, config=value), "index": lambda: oci(LAYER, index={"manifests": [value]}),
-               "layers": lambda: oci(LAYER, layers=value), "settings": lambda: lies.settings_with(config=value),
-               "config": lambda: lies.settings_with(**(value if isinstance(value, dict) else {"history": value})),
-               }.get(key, lambda: docker(LAYER, **{key: value}))()
+    archive = {
+        "manifest": lambda: oci(LAYER, config=value),
+        "index": lambda: oci(LAYER, index={"manifests": [value]}),
+        "layers": lambda: oci(LAYER, layers=value),
+        "settings": lambda: lies.settings_with(config=value),
+        "config": lambda: lies.settings_with(**(value if isinstance(value, dict) else {"history": value})),
+    }.get(key, lambda: docker(LAYER, **{key: value}))()
     listed_or_refused(images, take_in, archive)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(form=st.sampled_from([docker(LAYER), oci(LAYER)]), changes=st.lists(
-    st.tuples(st.integers(0, 6000), st.binary(min_size=1, max_size=4)), min_size=1, max_size=4))
+@given(
+    form=st.sampled_from([docker(LAYER), oci(LAYER)]),
+    changes=st.lists(st.tuples(st.integers(0, 6000), st.binary(min_size=1, max_size=4)), min_size=1, max_size=4),
+)
 def test_any_damage_is_survived(images: Images, take_in: Callable, form: bytes, changes: list) -> None:
     archive = bytearray(form)
     for place, data in changes:
-        archive[place:place + len(data)] = data
+        archive[place : place + len(data)] = data
     listed_or_refused(images, take_in, bytes(archive))
 
 

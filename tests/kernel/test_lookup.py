@@ -41,9 +41,11 @@ class Pile:
         """What the kernel shows: the content, or None. Links are followed within the merged root, by chroot."""
         upper, *lower = self.directories
         options = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={self.base}/work"
-        script = (f"mount -t overlay o -o {options} {self.base}/merged && exec {sys.executable} -IS -c '"
-                  f'import os,sys; os.chroot("{self.base}/merged"); os.chdir("/"); path = sys.argv[1]; '
-                  f'sys.stdout.write(open(path).read() if os.path.isfile(path) else "<none>")\' "/{path}"')
+        script = (
+            f"mount -t overlay o -o {options} {self.base}/merged && exec {sys.executable} -IS -c '"
+            f'import os,sys; os.chroot("{self.base}/merged"); os.chdir("/"); path = sys.argv[1]; '
+            f'sys.stdout.write(open(path).read() if os.path.isfile(path) else "<none>")\' "/{path}"'
+        )
         done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=True)
         return None if done.stdout == "<none>" else done.stdout.encode()
 
@@ -124,7 +126,7 @@ def directory_is_a_link(pile):
 
 
 def up_through_a_link(pile):
-    """".." after a link means the parent of where the link leads, not of where it lies."""
+    """ ".." after a link means the parent of where the link leads, not of where it lies."""
     pile.link("2/etc/passwd", "deep/../passwd2")
     pile.link("2/etc/deep", "/a/b")
     pile.write("2/a/b/x", "")
@@ -146,9 +148,25 @@ def fifo(pile):
     os.mkfifo(pile.base / "1/etc/passwd")
 
 
-CASES = [lowest, upper_wins, deleted, deleted_and_made_again, directory_deleted, opaque, opaque_with_file,
-         opaque_above_hides_nothing_of_itself, file_over_directory, directory_over_file, link_to_another_layer,
-         absolute_link, link_out_of_the_image, directory_is_a_link, up_through_a_link, link_to_nothing, fifo]
+CASES = [
+    lowest,
+    upper_wins,
+    deleted,
+    deleted_and_made_again,
+    directory_deleted,
+    opaque,
+    opaque_with_file,
+    opaque_above_hides_nothing_of_itself,
+    file_over_directory,
+    directory_over_file,
+    link_to_another_layer,
+    absolute_link,
+    link_out_of_the_image,
+    directory_is_a_link,
+    up_through_a_link,
+    link_to_nothing,
+    fifo,
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
@@ -156,8 +174,17 @@ def test_as_overlayfs_shows_it(pile, case):
     case(pile)
     expected = pile.shown("etc/passwd")
     assert read_file(pile.directories, "etc/passwd") == expected
-    assert expected in (None, b"lowest", b"upper", b"again", b"middle", b"through a link", b"absolute",
-                        b"behind the link", b"the parent of the target")  # the oracle itself saw what was meant
+    assert expected in (
+        None,
+        b"lowest",
+        b"upper",
+        b"again",
+        b"middle",
+        b"through a link",
+        b"absolute",
+        b"behind the link",
+        b"the parent of the target",
+    )  # the oracle itself saw what was meant
 
 
 def test_no_descriptor_is_left_open(pile):

@@ -76,6 +76,7 @@ def sysctls(host) -> dict[str, str]:
 
 # ---- the bridge ------------------------------------------------------------------------------------------------
 
+
 def test_the_bridge_is_docker0s_twin(host):
     host.call(ensure)
     link = host.links()["minirun0"]
@@ -86,9 +87,12 @@ def test_the_bridge_is_docker0s_twin(host):
     data = link["linkinfo"]["info_data"]
     assert (data["stp_state"], data["vlan_filtering"], data["forward_delay"]) == (0, 0, 1500)
     assert [(a["family"], a["local"], a["prefixlen"], a["broadcast"], a["scope"]) for a in link["addr_info"]] == [
-        ("inet", "172.17.0.1", 16, "172.17.255.255", "global")]
-    assert host.text("ip", "route").split() == \
-        "172.17.0.0/16 dev minirun0 proto kernel scope link src 172.17.0.1 linkdown".split()
+        ("inet", "172.17.0.1", 16, "172.17.255.255", "global")
+    ]
+    assert (
+        host.text("ip", "route").split()
+        == "172.17.0.0/16 dev minirun0 proto kernel scope link src 172.17.0.1 linkdown".split()
+    )
     assert host.sysctl("ipv6/conf/minirun0/accept_ra") == "0"
 
 
@@ -117,6 +121,7 @@ def test_the_order_of_events_is_dockerds(host):
 
 
 # ---- the rules -------------------------------------------------------------------------------------------------
+
 
 def test_the_rules_are_dockers_in_dockers_order(host):
     host.call(ensure)
@@ -156,12 +161,17 @@ def test_what_the_administrator_added_stays(host):
     host.call(forget)
     host.call(ensure)
     forward = [line for line in host.text("iptables", "-S").splitlines() if line.startswith("-A FORWARD")]
-    assert forward[:3] == ["-A FORWARD -j MINIRUN-USER", "-A FORWARD -j MINIRUN-ISOLATION-STAGE-1",
-                           "-A FORWARD -i br9 -j ACCEPT"]
+    assert forward[:3] == [
+        "-A FORWARD -j MINIRUN-USER",
+        "-A FORWARD -j MINIRUN-ISOLATION-STAGE-1",
+        "-A FORWARD -i br9 -j ACCEPT",
+    ]
     assert forward[-1] == "-A FORWARD -o br9 -j LOG"
     assert len(forward) == 8
     assert host.text("iptables", "-S", "MINIRUN-USER").splitlines()[1:] == [
-        "-A MINIRUN-USER -s 198.51.100.7/32 -j DROP", "-A MINIRUN-USER -j RETURN"]
+        "-A MINIRUN-USER -s 198.51.100.7/32 -j DROP",
+        "-A MINIRUN-USER -j RETURN",
+    ]
     assert "-A POSTROUTING -o br9 -j ACCEPT" in host.rules()
 
 
@@ -185,7 +195,9 @@ def test_a_start_that_was_killed_after_it_turned_forwarding_on_leaves_the_debt_t
     def be_killed():
         def die(*_: object, **__: object) -> None:
             os._exit(0)
+
         from minirun.network import firewall
+
         firewall.ensure = die
         ensure()
 
@@ -199,6 +211,7 @@ def test_a_start_that_was_killed_after_it_turned_forwarding_on_leaves_the_debt_t
 
 # ---- the subnet ------------------------------------------------------------------------------------------------
 
+
 def test_a_pool_that_the_host_uses_is_skipped(host):
     host.text("sh", "-c", "ip link add d0 type bridge && ip addr add 172.17.9.9/24 dev d0 && ip link set d0 up")
     host.text("sh", "-c", "ip link add docker0 type bridge && ip addr add 172.18.0.1/16 dev docker0")  # down: no route
@@ -209,8 +222,12 @@ def test_a_pool_that_the_host_uses_is_skipped(host):
 
 
 def test_no_pool_left_and_nothing_done(host):
-    host.text("sh", "-c", "ip link add d0 type bridge && ip addr add 172.16.0.1/12 dev d0 && "
-                          "ip addr add 192.168.0.1/16 dev d0 && ip link set d0 up")
+    host.text(
+        "sh",
+        "-c",
+        "ip link add d0 type bridge && ip addr add 172.16.0.1/12 dev d0 && "
+        "ip addr add 192.168.0.1/16 dev d0 && ip link set d0 up",
+    )
     with pytest.raises(Failed, match="could not find an available, non-overlapping IPv4 address pool"):
         host.call(ensure)
     assert "minirun0" not in host.links()
@@ -224,6 +241,7 @@ def test_a_bridge_that_is_there_keeps_its_address(host):
 
 
 # ---- when things change, and when they fail --------------------------------------------------------------------
+
 
 def test_a_deleted_bridge_is_noticed(host):
     subnet, identity = host.call(ensure)
@@ -244,8 +262,10 @@ def test_another_namespace_is_noticed(host):
     host.call(ensure)
     other = host.namespace()
     tested = os.path.dirname(os.path.dirname(minirun.__file__))
-    script = f"import sys; sys.path.insert(0, {tested!r}); from minirun.network import networks; " \
-             f"networks.ensure_default({RUN!r}, {DATA!r})"
+    script = (
+        f"import sys; sys.path.insert(0, {tested!r}); from minirun.network import networks; "
+        f"networks.ensure_default({RUN!r}, {DATA!r})"
+    )
     host.within(other, sys.executable, "-c", script)
     assert host.within(other, "iptables", "-S") == FILTER
 
@@ -277,8 +297,9 @@ def test_a_kernel_without_bridges_is_one_clear_error_and_nothing_is_left(host):
         def do(self, *messages):
             for message in messages:
                 if message.call == "RTM_NEWLINK" and b"bridge" in message.body:
-                    raise KernelError("RTM_NEWLINK minirun0", errno.EOPNOTSUPP,
-                                      hint=netlink.HINTS["RTM_NEWLINK", errno.EOPNOTSUPP])
+                    raise KernelError(
+                        "RTM_NEWLINK minirun0", errno.EOPNOTSUPP, hint=netlink.HINTS["RTM_NEWLINK", errno.EOPNOTSUPP]
+                    )
             return ask(self, *messages)
 
         netlink.Socket.do = do
@@ -292,11 +313,15 @@ def test_a_kernel_without_bridges_is_one_clear_error_and_nothing_is_left(host):
     assert host.rules() == FILTER + NAT
 
 
-@pytest.mark.parametrize("word", ["-N MINIRUN-ISOLATION-STAGE-2", "-P FORWARD", "-j MASQUERADE", "--ctstate",
-                                  "-N MINIRUN-USER"])
+@pytest.mark.parametrize(
+    "word", ["-N MINIRUN-ISOLATION-STAGE-2", "-P FORWARD", "-j MASQUERADE", "--ctstate", "-N MINIRUN-USER"]
+)
 def test_an_iptables_that_fails_half_way_leaves_nothing(host, word):
     before = state(host)
-    host.text("sh", "-c", f"""mkdir /run/bin; cat > /run/bin/iptables <<'END'
+    host.text(
+        "sh",
+        "-c",
+        f"""mkdir /run/bin; cat > /run/bin/iptables <<'END'
 #!/bin/sh
 case "$*" in *" -C "*) ;; *"{word}"*) echo "iptables v1: no chain/target/match by that name." >&2; exit 1;; esac
 exec /usr/sbin/iptables "$@"
@@ -308,7 +333,8 @@ cat > /run/bin/stdin
 grep -q -e "{word}" /run/bin/stdin && {{ echo "iptables-restore: line 1 failed" >&2; exit 1; }}
 exec /usr/sbin/iptables-restore "$@" < /run/bin/stdin
 END
-chmod +x /run/bin/iptables-restore""")
+chmod +x /run/bin/iptables-restore""",
+    )
 
     def with_that_iptables():
         process.PATH = f"/run/bin:{process.PATH}"

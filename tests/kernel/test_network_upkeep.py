@@ -39,6 +39,7 @@ def either(request):
             def with_path():
                 process.PATH = f"/run/bin:{process.PATH}"
                 return function(*arguments)
+
             return plain(with_path)
 
         made.start = start
@@ -82,14 +83,20 @@ def answers(host, pid: int, address: str) -> bool:
 
 # ---- flushed rules ---------------------------------------------------------------------------------------------
 
+
 def test_the_next_start_puts_back_what_was_flushed(either):
     either.call(ensure)
     either.call(create, "foo")
     _, endpoint = start(either)
     either.call(publish, endpoint)
     before = either.rules()
-    for flush in ("iptables -F", "iptables -t nat -F", "iptables -F MINIRUN-ISOLATION-STAGE-2",
-                  "iptables -D FORWARD -o foo -j MINIRUN", "iptables -t nat -D MINIRUN 1"):
+    for flush in (
+        "iptables -F",
+        "iptables -t nat -F",
+        "iptables -F MINIRUN-ISOLATION-STAGE-2",
+        "iptables -D FORWARD -o foo -j MINIRUN",
+        "iptables -t nat -D MINIRUN 1",
+    ):
         either.text("sh", "-c", flush)
         assert either.rules() != before
         start(either, "b", "foo")
@@ -140,6 +147,7 @@ def test_rules_in_the_tables_of_the_other_iptables_are_an_error(host):
 
 # ---- reload ----------------------------------------------------------------------------------------------------
 
+
 def test_reload_does_what_dockerd_does_when_it_starts(host):
     host.call(ensure)
     host.call(create, "foo")
@@ -154,17 +162,24 @@ def test_reload_does_what_dockerd_does_when_it_starts(host):
     assert after["Id"] == before["Id"]
     forward = [line for line in host.text("iptables", "-S", "FORWARD").splitlines() if line.startswith("-A")]
     assert forward == [
-        "-A FORWARD -j MINIRUN-USER", "-A FORWARD -j MINIRUN-ISOLATION-STAGE-1",
+        "-A FORWARD -j MINIRUN-USER",
+        "-A FORWARD -j MINIRUN-ISOLATION-STAGE-1",
         "-A FORWARD -o minirun0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-        "-A FORWARD -o minirun0 -j MINIRUN", "-A FORWARD -i minirun0 ! -o minirun0 -j ACCEPT",
-        "-A FORWARD -i minirun0 -o minirun0 -j ACCEPT", "-A FORWARD -i adm -j ACCEPT",
-        "-A FORWARD -o foo -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-A FORWARD -o foo -j MINIRUN",
-        "-A FORWARD -i foo ! -o foo -j ACCEPT", "-A FORWARD -i foo -o foo -j ACCEPT"]
+        "-A FORWARD -o minirun0 -j MINIRUN",
+        "-A FORWARD -i minirun0 ! -o minirun0 -j ACCEPT",
+        "-A FORWARD -i minirun0 -o minirun0 -j ACCEPT",
+        "-A FORWARD -i adm -j ACCEPT",
+        "-A FORWARD -o foo -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-A FORWARD -o foo -j MINIRUN",
+        "-A FORWARD -i foo ! -o foo -j ACCEPT",
+        "-A FORWARD -i foo -o foo -j ACCEPT",
+    ]
     assert "-A MINIRUN-USER -s 198.51.100.7/32 -j DROP" in host.rules()
     assert "198.51.100.8" not in host.rules()
     isolation = [line for line in host.rules().splitlines() if line.startswith("-A MINIRUN-ISOLATION-STAGE-2")]
-    assert isolation == [f"-A MINIRUN-ISOLATION-STAGE-2 {words}" for words in
-                         ("-o minirun0 -j DROP", "-o foo -j DROP", "-j RETURN")]
+    assert isolation == [
+        f"-A MINIRUN-ISOLATION-STAGE-2 {words}" for words in ("-o minirun0 -j DROP", "-o foo -j DROP", "-j RETURN")
+    ]
 
 
 @pytest.mark.parametrize("way", ["reload", "the next start"])
@@ -194,17 +209,24 @@ def test_after_a_boot_all_networks_are_laid_in_dockerds_order(host):
         rebooted.text("mkdir", "-p", DATA)
         shutil.copytree(f"/proc/{host.pid}/root{DATA}", f"/proc/{rebooted.pid}/root{DATA}", dirs_exist_ok=True)
         rebooted.call(ensure)
-        drops = [line.split()[3] for line in rebooted.text("iptables", "-S", "MINIRUN-ISOLATION-STAGE-2").splitlines()
-                 if line.endswith("DROP")]
+        drops = [
+            line.split()[3]
+            for line in rebooted.text("iptables", "-S", "MINIRUN-ISOLATION-STAGE-2").splitlines()
+            if line.endswith("DROP")
+        ]
         assert drops == ["minirun0", *reversed(names)]
         assert {"aa", "bb", "cc", "minirun0"} <= set(rebooted.links())
 
 
 # ---- settings --------------------------------------------------------------------------------------------------
 
+
 def addresses(host) -> list[str]:
-    return [f"{a['local']}/{a['prefixlen']}" for a in host.links()["minirun0"]["addr_info"]
-            if not a["local"].startswith("fe")]
+    return [
+        f"{a['local']}/{a['prefixlen']}"
+        for a in host.links()["minirun0"]["addr_info"]
+        if not a["local"].startswith("fe")
+    ]
 
 
 def test_bip_fixed_cidr_mtu_and_gateway(host):
@@ -216,8 +238,14 @@ def test_bip_fixed_cidr_mtu_and_gateway(host):
         return network.shown()["IPAM"]["Config"], networks.connect(network, "a" * 64, pid)
 
     config, endpoint = host.call(begin)
-    assert config == [{"Subnet": "10.9.9.0/24", "IPRange": "10.9.9.128/25", "Gateway": "10.9.9.1",
-                       "AuxiliaryAddresses": {"DefaultGatewayIPv4": "10.9.9.254"}}]
+    assert config == [
+        {
+            "Subnet": "10.9.9.0/24",
+            "IPRange": "10.9.9.128/25",
+            "Gateway": "10.9.9.1",
+            "AuxiliaryAddresses": {"DefaultGatewayIPv4": "10.9.9.254"},
+        }
+    ]
     assert (endpoint["IPAddress"], endpoint["Gateway"]) == ("10.9.9.128", "10.9.9.254")
     assert addresses(host) == ["10.9.9.1/24"]
     assert host.links(pid)["eth0"]["mtu"] == host.links()["minirun0"]["mtu"] == 1400  # the bridge follows its port
@@ -234,10 +262,12 @@ def test_without_proxy(host):
 
     host.call(begin)
     nat = [line for line in host.text("iptables", "-t", "nat", "-S").splitlines() if line.startswith("-A")]
-    assert nat == ["-A PREROUTING -m addrtype --dst-type LOCAL -j MINIRUN",
-                   "-A OUTPUT -m addrtype --dst-type LOCAL -j MINIRUN",
-                   "-A POSTROUTING -o minirun0 -m addrtype --src-type LOCAL -j MASQUERADE",
-                   "-A POSTROUTING -s 172.17.0.0/16 ! -o minirun0 -j MASQUERADE"]
+    assert nat == [
+        "-A PREROUTING -m addrtype --dst-type LOCAL -j MINIRUN",
+        "-A OUTPUT -m addrtype --dst-type LOCAL -j MINIRUN",
+        "-A POSTROUTING -o minirun0 -m addrtype --src-type LOCAL -j MASQUERADE",
+        "-A POSTROUTING -s 172.17.0.0/16 ! -o minirun0 -j MASQUERADE",
+    ]
     assert host.sysctl("ipv4/conf/minirun0/route_localnet") == "1"
     cable = next(link for link in host.links().values() if link["ifname"].startswith("veth"))
     assert cable["linkinfo"]["info_slave_data"]["hairpin"] is True
@@ -251,16 +281,27 @@ def test_ipv6_on_the_default_bridge(host):
     assert "2001:db8:1::1/64" in addresses(host)
 
 
-@pytest.mark.parametrize(("given", "text"), [
-    ({"bip": "bad"}, "invalid CIDR address: bad"),
-    ({"bip": "10.1.0.0/16"}, 'Error creating default "bridge" network: failed to allocate gateway (10.1.0.0): '
-                             "Address already in use"),
-    ({"ipv6": True}, "IPv6 is enabled for the default bridge, but no subnet is configured. Specify an IPv6 subnet using"
-                     " --fixed-cidr-v6"),
-    ({"default-gateway": "192.0.2.1"}, 'Error creating default "bridge" network: auxiliary address: '
-                                       "(DefaultGatewayIPv4:192.0.2.1) must belong to the master pool: 172.17.0.0/16"),
-    ({"default-address-pools": [{"base": "10.50.0.0/16", "size": 8}]}, "invalid pools size: 8"),
-])
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"bip": "bad"}, "invalid CIDR address: bad"),
+        (
+            {"bip": "10.1.0.0/16"},
+            'Error creating default "bridge" network: failed to allocate gateway (10.1.0.0): Address already in use',
+        ),
+        (
+            {"ipv6": True},
+            "IPv6 is enabled for the default bridge, but no subnet is configured. Specify an IPv6 subnet using"
+            " --fixed-cidr-v6",
+        ),
+        (
+            {"default-gateway": "192.0.2.1"},
+            'Error creating default "bridge" network: auxiliary address: '
+            "(DefaultGatewayIPv4:192.0.2.1) must belong to the master pool: 172.17.0.0/16",
+        ),
+        ({"default-address-pools": [{"base": "10.50.0.0/16", "size": 8}]}, "invalid pools size: 8"),
+    ],
+)
 def test_settings_that_cannot_be(host, given, text):
     with pytest.raises(Failed) as caught:
         host.call(ensure, given)
@@ -305,11 +346,13 @@ def test_links_where_containers_may_not_speak_with_each_other(host):
         "-A MINIRUN -s 172.17.0.2/32 -d 172.17.0.3/32 -i minirun0 -o minirun0 -p udp -m udp --dport 90 -j ACCEPT",
         "-A MINIRUN -s 172.17.0.3/32 -d 172.17.0.2/32 -i minirun0 -o minirun0 -p udp -m udp --sport 90 -j ACCEPT",
         "-A MINIRUN -s 172.17.0.2/32 -d 172.17.0.3/32 -i minirun0 -o minirun0 -p tcp -m tcp --dport 80 -j ACCEPT",
-        "-A MINIRUN -s 172.17.0.3/32 -d 172.17.0.2/32 -i minirun0 -o minirun0 -p tcp -m tcp --sport 80 -j ACCEPT"]
+        "-A MINIRUN -s 172.17.0.3/32 -d 172.17.0.2/32 -i minirun0 -o minirun0 -p tcp -m tcp --sport 80 -j ACCEPT",
+    ]
     assert not answers(host, one, "172.17.0.3")
 
 
 # ---- everything away -------------------------------------------------------------------------------------------
+
 
 def whole_state(host) -> tuple:
     tables = "\n".join(host.text(f"{word}-save") for word in ("iptables", "ip6tables"))
@@ -324,8 +367,11 @@ def test_reset_gives_the_host_back_as_it_was(host):
     before = whole_state(host)
     host.call(ensure)
     host.call(create, "foo")
-    host.call(lambda: networks.create(DATA, RUN, {"Name": "six", "EnableIPv6": True, "IPAM": {
-        "Config": [{"Subnet": "2001:db8:1::/64"}]}}))
+    host.call(
+        lambda: networks.create(
+            DATA, RUN, {"Name": "six", "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "2001:db8:1::/64"}]}}
+        )
+    )
     _, endpoint = start(host, "a")
     start(host, "b", "foo")
     host.call(publish, endpoint)
@@ -342,23 +388,31 @@ def test_reset_leaves_what_is_not_ours(host):
     host.text("iptables", "-I", "MINIRUN-USER", "-s", "198.51.100.7", "-j", "DROP")
     host.text("iptables", "-N", "DOCKER")
     left = host.call(networks.reset, DATA, RUN)
-    assert left == ["chain MINIRUN-USER: it has rules that are not ours",
-                    "ip_forward and FORWARD's policy: Docker is on this host too"]
+    assert left == [
+        "chain MINIRUN-USER: it has rules that are not ours",
+        "ip_forward and FORWARD's policy: Docker is on this host too",
+    ]
     assert [line for line in host.rules().splitlines() if "MINIRUN" in line] == [
-        "-N MINIRUN-USER", "-A FORWARD -j MINIRUN-USER", "-A MINIRUN-USER -s 198.51.100.7/32 -j DROP",
-        "-A MINIRUN-USER -j RETURN"]
+        "-N MINIRUN-USER",
+        "-A FORWARD -j MINIRUN-USER",
+        "-A MINIRUN-USER -s 198.51.100.7/32 -j DROP",
+        "-A MINIRUN-USER -j RETURN",
+    ]
     assert host.sysctl("ipv4/ip_forward") == "1" and "-P FORWARD DROP" in host.rules()
 
 
 # ---- what the dead leave ---------------------------------------------------------------------------------------
+
 
 def test_rules_of_the_dead_go_before_their_address_is_free(host):
     host.call(ensure)
     _, endpoint = start(host)
     host.call(publish, endpoint)
     found = host.call(lambda: [(leftover.kind, str(leftover)) for leftover in networks.leftovers(RUN, set())])
-    assert found == [("rules", "firewall rules of an endpoint remain of container aaaaaaaaaaaa, which is gone"),
-                     ("address", "address 172.17.0.2 is held for container aaaaaaaaaaaa, which is gone")]
+    assert found == [
+        ("rules", "firewall rules of an endpoint remain of container aaaaaaaaaaaa, which is gone"),
+        ("address", "address 172.17.0.2 is held for container aaaaaaaaaaaa, which is gone"),
+    ]
     host.call(networks.release_all, RUN, "a" * 64)
     assert "8080" not in host.rules()
     assert host.call(lambda: networks.leftovers(RUN, set())) == []

@@ -37,9 +37,13 @@ def write_names(servers, ndots):
     for owner, address, names in ((U1, "172.18.0.2", ["u1", "db"]), ("2" * 64, "172.18.0.3", ["u2", "db"])):
         store.make_directory(f"{RUN}/containers/{owner}")
         store.reserve(f"{RUN}/networks/{NETWORK}/{address}", f"{owner} veth\n")
-        store.write(f"{RUN}/containers/{owner}/cable.json", {
-            "Endpoints": {"foo": {"Network": "foo", "NetworkID": NETWORK, "DNSNames": names, "Links": None}},
-            "Resolver": {"Servers": servers, "Ndots": ndots}})
+        store.write(
+            f"{RUN}/containers/{owner}/cable.json",
+            {
+                "Endpoints": {"foo": {"Network": "foo", "NetworkID": NETWORK, "DNSNames": names, "Links": None}},
+                "Resolver": {"Servers": servers, "Ndots": ndots},
+            },
+        )
 
 
 def serve(pid, servers, ndots):
@@ -68,15 +72,21 @@ class Names:
     def __init__(self, host):
         self.host, self.server = host, 0
         self.pid = host.namespace()
-        self.run(f"ip link add v0 type veth peer name eth0 netns {self.pid}; ip addr add 172.18.0.1/16 dev v0; "
-                 "ip link set v0 up; echo 1 > /proc/sys/net/ipv4/ip_forward; "
-                 "iptables -t nat -A POSTROUTING -s 172.18.0.0/16 -o wan0 -j MASQUERADE")
-        self.within("ip link set lo up; ip addr add 172.18.0.2/16 dev eth0; ip link set eth0 up; "
-                    "ip route add default via 172.18.0.1")
+        self.run(
+            f"ip link add v0 type veth peer name eth0 netns {self.pid}; ip addr add 172.18.0.1/16 dev v0; "
+            "ip link set v0 up; echo 1 > /proc/sys/net/ipv4/ip_forward; "
+            "iptables -t nat -A POSTROUTING -s 172.18.0.0/16 -o wan0 -j MASQUERADE"
+        )
+        self.within(
+            "ip link set lo up; ip addr add 172.18.0.2/16 dev eth0; ip link set eth0 up; "
+            "ip route add default via 172.18.0.1"
+        )
         outside = host.run("cat", "/run/outside.pid").stdout
         self.questions = {}
-        self.upstream = [self.begin("127.0.0.1", 1),
-                         self.begin("203.0.113.2", 2, "nsenter", f"--net=/proc/{outside}/ns/net")]
+        self.upstream = [
+            self.begin("127.0.0.1", 1),
+            self.begin("203.0.113.2", 2, "nsenter", f"--net=/proc/{outside}/ns/net"),
+        ]
 
     def run(self, script):
         self.host.run("sh", "-ec", script, check=True)
@@ -165,7 +175,9 @@ def other(names):
 def test_the_rules_are_dockers(names):
     rules = [line for line in names.within("iptables-save -t nat").splitlines() if line[0] in "-:"]
     ports = [line.rpartition(":")[2] for line in rules if "DNAT" in line]
-    assert rules == f"""\
+    assert (
+        rules
+        == f"""\
 :PREROUTING ACCEPT [0:0]
 :INPUT ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
@@ -179,6 +191,7 @@ def test_the_rules_are_dockers(names):
 -A MINIRUN_POSTROUTING -s 127.0.0.11/32 -p tcp -m tcp --sport {ports[0]} -j SNAT --to-source :53
 -A MINIRUN_POSTROUTING -s 127.0.0.11/32 -p udp -m udp --sport {ports[1]} -j SNAT --to-source :53
 """.splitlines()
+    )
     sockets = names.within("ss -Hlntu")
     assert f"127.0.0.11:{ports[0]} " in sockets
     assert f"127.0.0.11:{ports[1]} " in sockets
@@ -215,13 +228,20 @@ def test_how_long_an_answer_may_be(names):
     assert [names.asked(1, "many.x")[3] for _ in range(2)] == ["0", "1"]  # what was said of it has been passed on
 
 
-@pytest.mark.parametrize(("name", "flags", "data", "asked"), [
-    ("servfail1.x", 0x8180, ["192.0.2.2"], 2), ("refused1.x", 0x8180, ["192.0.2.2"], 2),
-    ("nx1.x", 0x8180, ["192.0.2.2"], 2), ("notimp1.x", 0x8180, ["192.0.2.2"], 2),
-    ("formerr1.x", 0x8180, ["192.0.2.2"], 2),
-    ("nxaa.x", 0x8583, [], 1),  # an authority has spoken
-    ("servfail.x", 0x8182, [], 2), ("refused.x", 0x8185, [], 2), ("nx.x", 0x8183, [], 2),
-])
+@pytest.mark.parametrize(
+    ("name", "flags", "data", "asked"),
+    [
+        ("servfail1.x", 0x8180, ["192.0.2.2"], 2),
+        ("refused1.x", 0x8180, ["192.0.2.2"], 2),
+        ("nx1.x", 0x8180, ["192.0.2.2"], 2),
+        ("notimp1.x", 0x8180, ["192.0.2.2"], 2),
+        ("formerr1.x", 0x8180, ["192.0.2.2"], 2),
+        ("nxaa.x", 0x8583, [], 1),  # an authority has spoken
+        ("servfail.x", 0x8182, [], 2),
+        ("refused.x", 0x8185, [], 2),
+        ("nx.x", 0x8183, [], 2),
+    ],
+)
 def test_the_next_server_is_asked_when_one_complains(names, name, flags, data, asked):
     answer = names.ask(name)
     assert (answer.flags, answer.question, answer.data) == (flags, name, data)
@@ -290,7 +310,7 @@ def test_hostile_packets(names):
             for _ in range(chance.randrange(8)):
                 message[chance.randrange(len(message))] = chance.choice((0, 0xC0, 0xFF, 0x3F, chance.randrange(256)))
             message[2] |= 0x80 if chance.random() < 0.5 else 0  # half of them as answers, so that few are sent on
-            sock.send(message[:chance.randrange(len(message) + 1)])
+            sock.send(message[: chance.randrange(len(message) + 1)])
     for _ in range(20):
         with names.socket(socket.SOCK_STREAM) as sock:
             sock.sendall(chance.randbytes(chance.randrange(3000)))
@@ -298,6 +318,7 @@ def test_hostile_packets(names):
 
 
 # ---- over TCP --------------------------------------------------------------------------------------------------
+
 
 def framed(*words, **options):
     message = query(*words, **options)

@@ -31,18 +31,31 @@ setfattr -n trusted.overlay.opaque -v y top/d; setfattr -n trusted.overlay.opaqu
 @pytest.fixture
 def pile(tmp_path: Path) -> list[str]:
     """Three directories, top first."""
-    script = LAYERS.replace("setfattr -n trusted.overlay.opaque -v y ", "python3 -c 'import os, sys; "
-                            'os.setxattr(sys.argv[1], "trusted.overlay.opaque", b"y")\' ')
+    script = LAYERS.replace(
+        "setfattr -n trusted.overlay.opaque -v y ",
+        'python3 -c \'import os, sys; os.setxattr(sys.argv[1], "trusted.overlay.opaque", b"y")\' ',
+    )
     subprocess.run(["sh", "-ec", script], cwd=tmp_path, check=True)
     return [str(tmp_path / name) for name in ("top", "mid", "low")]
 
 
 def test_the_walk_is_what_overlayfs_shows(pile, tmp_path):
     shown = subprocess.run(
-        ["unshare", "--mount", "sh", "-ec", "mount -t tmpfs none /mnt; mkdir /mnt/m; "
-         'mount -t overlay overlay -o "$1" /mnt/m; '
-         "cd /mnt/m; find . -mindepth 1 | cut -c3-", "sh", "lowerdir=" + ":".join(pile)],
-        capture_output=True, check=True, text=True).stdout.splitlines()
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-ec",
+            "mount -t tmpfs none /mnt; mkdir /mnt/m; "
+            'mount -t overlay overlay -o "$1" /mnt/m; '
+            "cd /mnt/m; find . -mindepth 1 | cut -c3-",
+            "sh",
+            "lowerdir=" + ":".join(pile),
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.splitlines()
     with Tree(pile) as tree:
         walked = [b"/".join(found.parts).decode() for found in tree.walk() if not is_whiteout(found.status)]
     assert sorted(walked) == sorted(shown)

@@ -63,7 +63,8 @@ def ask(images: Images, server: Server, name: str = "some/x:1") -> str:
 def test_it_has_not_changed(images: Images, server: Server) -> None:
     [digest] = [entry["digest"] for entry in images.layout.index()]
     server.says = lambda to: to.sendall(
-        f"HTTP/1.1 200 OK\r\nContent-Length: 3\r\ndocker-Content-DIGEST: {digest}\r\n\r\n".encode())
+        f"HTTP/1.1 200 OK\r\nContent-Length: 3\r\ndocker-Content-DIGEST: {digest}\r\n\r\n".encode()
+    )
     assert ask(images, server) == digest
     line, *headers = server.asked[0].decode().split("\r\n")
     assert line == "HEAD /v2/some/x/manifests/1 HTTP/1.1"
@@ -82,21 +83,31 @@ def test_pieces_of_an_answer_are_put_together(images: Images, server: Server) ->
     assert ask(images, server) == digest
 
 
-@pytest.mark.parametrize("answer", [
-    b"", b"\r\n\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\nDocker-Content-Digest: %(digest)s\r\n",
-    b"HTTP/1.1 200 OK\r\n\r\nDocker-Content-Digest: %(digest)s\r\n\r\n",
-    b"HTTP/1.1 2000 OK\r\nDocker-Content-Digest: %(digest)s\r\n\r\n",
-    b"SPDY/1.1 200 OK\r\nDocker-Content-Digest: %(digest)s\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nDocker-Content-Digest: %(other)s\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nDocker-Content-Digest: %(digest)s\r\nDocker-Content-Digest: %(digest)s\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nDocker-Content-Digest: \xff\xfe\r\n\r\n",
-    b"\x15\x03\x03\x00\x02\x02\x46",  # TLS: a fatal alert
-    *(b"HTTP/1.1 %d X\r\nDocker-Content-Digest: %%(digest)s\r\n\r\n" % status
-      for status in (100, 204, 301, 307, 401, 403, 404, 429, 500))])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"HTTP/1.1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nDocker-Content-Digest: %(digest)s\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nDocker-Content-Digest: %(digest)s\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\nDocker-Content-Digest: %(digest)s\r\n\r\n",
+        b"SPDY/1.1 200 OK\r\nDocker-Content-Digest: %(digest)s\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nDocker-Content-Digest: %(other)s\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nDocker-Content-Digest: %(digest)s\r\nDocker-Content-Digest: %(digest)s\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nDocker-Content-Digest: \xff\xfe\r\n\r\n",
+        b"\x15\x03\x03\x00\x02\x02\x46",  # TLS: a fatal alert
+        *(
+            b"HTTP/1.1 %d X\r\nDocker-Content-Digest: %%(digest)s\r\n\r\n" % status
+            for status in (100, 204, 301, 307, 401, 403, 404, 429, 500)
+        ),
+    ],
+)
 def test_everything_else_is_for_the_long_way(images: Images, server: Server, answer: bytes) -> None:
     [digest] = [entry["digest"] for entry in images.layout.index()]
     server.says = lambda to: to.sendall(
-        answer.replace(b"%(digest)s", digest.encode()).replace(b"%(other)s", OTHER.encode()))
+        answer.replace(b"%(digest)s", digest.encode()).replace(b"%(other)s", OTHER.encode())
+    )
     assert ask(images, server) == ""
     assert len(server.asked) == 1
 
@@ -145,17 +156,38 @@ def test_nobody_listens(images: Images, server: Server) -> None:
     server.socket = socket.create_server(("127.0.0.1", 0))  # for the fixture to close
 
 
-@pytest.mark.parametrize(("domain", "insecure", "address"), [
-    ("127.0.0.1:5000", [], ("127.0.0.1", "5000")), ("localhost:80", [], ("localhost", "80")),
-    ("[::1]:5000", [], ("::1", "5000")), ("lan:5000", ["lan:5000"], ("lan", "5000")),
-    ("lan:5000", ["lan"], ("lan", "5000")), ("10.1.1.1:5000", ["10.1.1.1"], ("10.1.1.1", "5000")),
-    ("127.0.0.1", [], None), ("localhost", [], None), ("[::1]", [], None), ("docker.io", [], None),
-    ("docker.io", ["docker.io"], None), ("lan:5000", [], None), ("127.example.com:5000", [], None),
-    ("10.1.1.1:5000", ["10.0.0.0/8"], None)])
-def test_to_whom_one_speaks_in_plain_text(domain: str, insecure: list[str], address: tuple | None,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-                 "all_proxy"):
+@pytest.mark.parametrize(
+    ("domain", "insecure", "address"),
+    [
+        ("127.0.0.1:5000", [], ("127.0.0.1", "5000")),
+        ("localhost:80", [], ("localhost", "80")),
+        ("[::1]:5000", [], ("::1", "5000")),
+        ("lan:5000", ["lan:5000"], ("lan", "5000")),
+        ("lan:5000", ["lan"], ("lan", "5000")),
+        ("10.1.1.1:5000", ["10.1.1.1"], ("10.1.1.1", "5000")),
+        ("127.0.0.1", [], None),
+        ("localhost", [], None),
+        ("[::1]", [], None),
+        ("docker.io", [], None),
+        ("docker.io", ["docker.io"], None),
+        ("lan:5000", [], None),
+        ("127.example.com:5000", [], None),
+        ("10.1.1.1:5000", ["10.0.0.0/8"], None),
+    ],
+)
+def test_to_whom_one_speaks_in_plain_text(
+    domain: str, insecure: list[str], address: tuple | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     assert unchanged._address(domain, insecure) == address
     monkeypatch.setenv("Http_Proxy", "http://proxy.lan:3128")

@@ -125,10 +125,20 @@ def test_the_record_is_what_docker_shows(host):
     assert re.fullmatch("[0-9a-f]{64}", record.pop("Id"))
     assert record.pop("Created").endswith("Z")
     assert record == {
-        "Name": "foo", "Scope": "local", "Driver": "bridge", "EnableIPv6": False,
+        "Name": "foo",
+        "Scope": "local",
+        "Driver": "bridge",
+        "EnableIPv6": False,
         "IPAM": {"Driver": "default", "Options": {}, "Config": [{"Subnet": "172.18.0.0/16", "Gateway": "172.18.0.1"}]},
-        "Internal": False, "Attachable": False, "Ingress": False, "ConfigFrom": {"Network": ""}, "ConfigOnly": False,
-        "Containers": {}, "Options": {}, "Labels": {"x": "y"}}
+        "Internal": False,
+        "Attachable": False,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": {},
+        "Options": {},
+        "Labels": {"x": "y"},
+    }
     names = host.call(lambda: [network.name for network in networks.every(DATA, RUN)])
     assert names == ["bridge", "foo", "host", "none"]
 
@@ -161,8 +171,9 @@ def test_subnet_gateway_range_and_aux(host):
         create("two", "two", IPAM=subnets({"Subnet": "10.1.2.3/16", "IPRange": "10.1.4.5/24"}))
         create("aux", "aux", IPAM=subnets({"Subnet": "10.3.0.0/24", "AuxiliaryAddresses": {"a": "10.3.0.2"}}))
         found = [networks.find(DATA, RUN, name) for name in ("one", "two", "aux")]
-        return [(network.record["IPAM"]["Config"], networks.reserve(network, "a" * 64)["IPAddress"])
-                for network in found]
+        return [
+            (network.record["IPAM"]["Config"], networks.reserve(network, "a" * 64)["IPAddress"]) for network in found
+        ]
 
     one, two, aux = host.call(several)
     assert one == ([{"Subnet": "10.5.0.0/16", "IPRange": "10.5.1.0/24", "Gateway": "10.5.0.254"}], "10.5.1.0")
@@ -174,6 +185,7 @@ def test_subnet_gateway_range_and_aux(host):
 
 # ---- IPv6 ------------------------------------------------------------------------------------------------------
 
+
 def test_a_network_with_ipv6(host):
     pid = host.namespace()
 
@@ -183,7 +195,11 @@ def test_a_network_with_ipv6(host):
 
     endpoint = host.call(start)
     assert [endpoint[key] for key in ("IPAddress", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPv6Gateway")] == [
-        "172.18.0.2", "2001:db8:1::2", 64, "2001:db8:1::1"]
+        "172.18.0.2",
+        "2001:db8:1::2",
+        64,
+        "2001:db8:1::1",
+    ]
     addresses = {a["local"]: a for a in host.links()["six"]["addr_info"]}
     assert {"172.18.0.1", "2001:db8:1::1", "fe80::1"} <= set(addresses)
     assert [host.sysctl(f"ipv6/conf/{where}/forwarding") for where in ("all", "default")] == ["1", "1"]
@@ -194,12 +210,18 @@ def test_a_network_with_ipv6(host):
     switches = [host.sysctl(f"ipv6/conf/{where}/disable_ipv6", pid) for where in ("all", "default", "lo", "eth0")]
     assert switches == ["1", "1", "0", "0"]
     assert "default via 2001:db8:1::1 dev eth0 metric 1024" in host.within(pid, "ip", "-6", "route")
-    host.wait_for(lambda: host.run("nsenter", f"--net=/proc/{pid}/ns/net", "ping", "-6", "-c1", "-W1",
-                                   "2001:db8:1::1").returncode == 0, "the bridge answers")
+    host.wait_for(
+        lambda: (
+            host.run("nsenter", f"--net=/proc/{pid}/ns/net", "ping", "-6", "-c1", "-W1", "2001:db8:1::1").returncode
+            == 0
+        ),
+        "the bridge answers",
+    )
     assert host.text("ip6tables", "-S") == "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n-P OUTPUT ACCEPT\n"
 
 
 # ---- several networks for one container ------------------------------------------------------------------------
+
 
 def test_a_second_cable_and_the_default_route_that_moves(host):
     pid = host.namespace()
@@ -263,33 +285,57 @@ ERRORS = [
     ({"IPAM": subnets({"Subnet": "10.9.0.0"})}, "Invalid subnet 10.9.0.0 : invalid CIDR address: 10.9.0.0"),
     ({"IPAM": subnets({"Subnet": "172.30.4.0/24"})}, "Pool overlaps with other one on this address space"),
     ({"IPAM": subnets({"Subnet": "172.17.0.0/16"})}, "Pool overlaps with other one on this address space"),
-    ({"IPAM": subnets({"Subnet": "10.1.0.0/16"}, {"Subnet": "10.2.0.0/16"})},
-     "bridge driver doesn't support multiple subnets"),
-    ({"IPAM": subnets({"Subnet": "10.6.0.0/31"})},
-     "failed to allocate gateway (): No available addresses on this pool"),
-    ({"IPAM": subnets({"Subnet": "10.8.0.0/16", "Gateway": "10.8.0.0"})},
-     "failed to allocate gateway (10.8.0.0): Address already in use"),
-    ({"IPAM": subnets({"Subnet": "10.8.0.0/16", "Gateway": "10.8.255.255"})},
-     "failed to allocate gateway (10.8.255.255): Address already in use"),
-    ({"IPAM": subnets({"Subnet": "10.3.0.0/16", "AuxiliaryAddresses": {"x": "10.3.0.1"}})},
-     "failed to allocate secondary ip address (x:10.3.0.1): Address already in use"),
-    ({"EnableIPv6": True},
-     "could not find an available, non-overlapping IPv6 address pool among the defaults to assign to the network"),
-    ({"Options": {f"{OPTION}enable_icc": "maybe"}},
-     f'failed to parse {OPTION}enable_icc value: maybe (strconv.ParseBool: parsing "maybe": invalid syntax)'),
-    ({"Options": {"com.docker.network.driver.mtu": "abc"}},
-     'failed to parse com.docker.network.driver.mtu value: abc (strconv.Atoi: parsing "abc": invalid syntax)'),
+    (
+        {"IPAM": subnets({"Subnet": "10.1.0.0/16"}, {"Subnet": "10.2.0.0/16"})},
+        "bridge driver doesn't support multiple subnets",
+    ),
+    (
+        {"IPAM": subnets({"Subnet": "10.6.0.0/31"})},
+        "failed to allocate gateway (): No available addresses on this pool",
+    ),
+    (
+        {"IPAM": subnets({"Subnet": "10.8.0.0/16", "Gateway": "10.8.0.0"})},
+        "failed to allocate gateway (10.8.0.0): Address already in use",
+    ),
+    (
+        {"IPAM": subnets({"Subnet": "10.8.0.0/16", "Gateway": "10.8.255.255"})},
+        "failed to allocate gateway (10.8.255.255): Address already in use",
+    ),
+    (
+        {"IPAM": subnets({"Subnet": "10.3.0.0/16", "AuxiliaryAddresses": {"x": "10.3.0.1"}})},
+        "failed to allocate secondary ip address (x:10.3.0.1): Address already in use",
+    ),
+    (
+        {"EnableIPv6": True},
+        "could not find an available, non-overlapping IPv6 address pool among the defaults to assign to the network",
+    ),
+    (
+        {"Options": {f"{OPTION}enable_icc": "maybe"}},
+        f'failed to parse {OPTION}enable_icc value: maybe (strconv.ParseBool: parsing "maybe": invalid syntax)',
+    ),
+    (
+        {"Options": {"com.docker.network.driver.mtu": "abc"}},
+        'failed to parse com.docker.network.driver.mtu value: abc (strconv.Atoi: parsing "abc": invalid syntax)',
+    ),
     ({"Options": {"com.docker.network.driver.mtu": "-5"}}, "invalid MTU number: -5"),
-    ({"Options": {f"{OPTION}host_binding_ipv4": "bad"}},
-     f"failed to parse {OPTION}host_binding_ipv4 value: bad (nil ip)"),
-    ({"Options": {f"{OPTION}name": "thisnameiswaytoolong"}},
-     "failed to check bridge interface existence: numerical result out of range"),
+    (
+        {"Options": {f"{OPTION}host_binding_ipv4": "bad"}},
+        f"failed to parse {OPTION}host_binding_ipv4 value: bad (nil ip)",
+    ),
+    (
+        {"Options": {f"{OPTION}name": "thisnameiswaytoolong"}},
+        "failed to check bridge interface existence: numerical result out of range",
+    ),
     ({"Options": {f"{OPTION}name": "a b"}}, "invalid argument"),
     ({"Options": {f"{OPTION}name": "d0"}}, "existing interface d0 is not a bridge"),
-    ({"Options": {f"{OPTION}name": "tk0"}},
-     "cannot create network ID (tk0): conflicts with network ID (tk0): networks have same bridge name"),
-    ({"IPAM": subnets({"Subnet": "172.30.0.0/16", "IPRange": "172.30.5.0/24"})},
-     "cannot create network ID (br-ID): conflicts with network ID (tk0): networks have overlapping IPv4"),
+    (
+        {"Options": {f"{OPTION}name": "tk0"}},
+        "cannot create network ID (tk0): conflicts with network ID (tk0): networks have same bridge name",
+    ),
+    (
+        {"IPAM": subnets({"Subnet": "172.30.0.0/16", "IPRange": "172.30.5.0/24"})},
+        "cannot create network ID (br-ID): conflicts with network ID (tk0): networks have overlapping IPv4",
+    ),
 ]
 
 
@@ -310,20 +356,35 @@ def test_dockers_errors_and_nothing_is_left_of_any(host):
 
     assert host.call(try_all) == [text for _, text in ERRORS]
     after = host.rules(), host.links().keys(), host.text("ls", f"{RUN}/networks", f"{DATA}/networks")
-    assert [after[0], after[1], after[2].replace("pool\n", "")] == [before[0], before[1],
-                                                                    before[2].replace("pool\n", "")]
+    assert [after[0], after[1], after[2].replace("pool\n", "")] == [
+        before[0],
+        before[1],
+        before[2].replace("pool\n", ""),
+    ]
 
 
-@pytest.mark.parametrize(("name", "wish", "text"), [
-    ("auto", {"IPv4Address": "172.18.0.9"}, "user specified IP address is supported only when connecting to networks "
-                                            "with user configured subnets"),
-    ("mine", {"IPv6Address": "2001:db8::1"}, "user specified IP address is supported only when connecting to networks "
-                                             "with user configured subnets"),
-    ("mine", {"IPv4Address": "10.7.0.1"}, "Invalid address 10.7.0.1: It does not belong to any of this network's "
-                                          "subnets"),
-    ("mine", {"IPv4Address": "10.6.0.1"}, "Address already in use"),
-    ("mine", {"IPv4Address": "10.6.0.3"}, "Address already in use"),
-])
+@pytest.mark.parametrize(
+    ("name", "wish", "text"),
+    [
+        (
+            "auto",
+            {"IPv4Address": "172.18.0.9"},
+            "user specified IP address is supported only when connecting to networks with user configured subnets",
+        ),
+        (
+            "mine",
+            {"IPv6Address": "2001:db8::1"},
+            "user specified IP address is supported only when connecting to networks with user configured subnets",
+        ),
+        (
+            "mine",
+            {"IPv4Address": "10.7.0.1"},
+            "Invalid address 10.7.0.1: It does not belong to any of this network's subnets",
+        ),
+        ("mine", {"IPv4Address": "10.6.0.1"}, "Address already in use"),
+        ("mine", {"IPv4Address": "10.6.0.3"}, "Address already in use"),
+    ],
+)
 def test_addresses_that_cannot_be(host, name, wish, text):
     def start():
         create("auto")
@@ -363,6 +424,7 @@ def test_a_bridge_of_the_users_own_is_used_and_stays(host):
 
 # ---- killed in the middle --------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("where", ["_make_bridge", "_plug_ports_in", "_ensure_rules"])
 def test_a_create_that_was_killed_is_cleared_by_the_next(host, where):
     host.call(networks.ensure_default, RUN, DATA)
@@ -375,6 +437,7 @@ def test_a_create_that_was_killed_is_cleared_by_the_next(host, where):
             whole(*words, **named)
             if where == "_ensure_rules" or words[1].name == "foo":
                 os.kill(os.getpid(), signal.SIGKILL)
+
         setattr(foundation, where, die)
         create("foo", "foo0")
 
@@ -406,6 +469,7 @@ def test_a_remove_that_was_killed_is_finished_by_the_next(host):
 
 # ---- many at once ----------------------------------------------------------------------------------------------
 
+
 def test_forty_at_once_on_three_networks(host):
     pids = [host.namespace() for _ in range(40)]
     names = ["bridge", "n1", "n2"]
@@ -426,8 +490,13 @@ def test_forty_at_once_on_three_networks(host):
     assert cables == {endpoint["HostInterface"] for endpoint in endpoints[::2]}
     stayed = [endpoint["IPAddress"] for endpoint in endpoints[::2]]
     assert len(stayed) == len(set(stayed))
-    held = json.loads(host.call(lambda: json.dumps(sorted(
-        leftover.address for leftover in networks.leftovers(RUN, set()) if leftover.address))))
+    held = json.loads(
+        host.call(
+            lambda: json.dumps(
+                sorted(leftover.address for leftover in networks.leftovers(RUN, set()) if leftover.address)
+            )
+        )
+    )
     assert held == sorted(stayed)
     for number in range(0, 40, 2):
         link = host.links(pids[number])["eth0"]

@@ -16,13 +16,16 @@ def note(*endpoints):
     return {"Endpoints": {one["Network"]: one for one in endpoints}, "Interfaces": {}}
 
 
-@pytest.mark.parametrize(("endpoints", "order"), [
-    ([endpoint("zz"), endpoint("bridge"), endpoint("aa")], "aa bridge zz"),
-    ([endpoint("aa"), endpoint("six", six="2001:db8::1")], "six aa"),
-    ([endpoint("int", internal=True), endpoint("zz")], "zz int"),
-    ([endpoint("int", internal=True, six="2001:db8::1"), endpoint("zz")], "zz int"),
-    ([endpoint("none", gateway="", address=""), endpoint("zz")], "zz"),
-])
+@pytest.mark.parametrize(
+    ("endpoints", "order"),
+    [
+        ([endpoint("zz"), endpoint("bridge"), endpoint("aa")], "aa bridge zz"),
+        ([endpoint("aa"), endpoint("six", six="2001:db8::1")], "six aa"),
+        ([endpoint("int", internal=True), endpoint("zz")], "zz int"),
+        ([endpoint("int", internal=True, six="2001:db8::1"), endpoint("zz")], "zz int"),
+        ([endpoint("none", gateway="", address=""), endpoint("zz")], "zz"),
+    ],
+)
 def test_the_way_out(endpoints, order):
     assert [one["Network"] for one in cable.ways_out(note(*endpoints))] == order.split()
 
@@ -39,8 +42,12 @@ def test_interfaces_count_up_for_each_prefix():
 
 
 def record(mode="foo", **config):
-    return {"ID": ID, "Config": {"Hostname": "hoho", **config}, "HostConfig": {"NetworkMode": mode},
-            "Networks": {wishes.network_of(mode): wishes.blank()}}
+    return {
+        "ID": ID,
+        "Config": {"Hostname": "hoho", **config},
+        "HostConfig": {"NetworkMode": mode},
+        "Networks": {wishes.network_of(mode): wishes.blank()},
+    }
 
 
 def test_names_that_every_container_has_on_a_network_of_the_users_own():

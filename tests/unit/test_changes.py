@@ -68,7 +68,7 @@ def test_an_instruction_changes_its_part(lines: list[str], expected: dict) -> No
         ("EXPOSE 70000", "Invalid containerPort: 70000"),
         ("EXPOSE 90-80", "Invalid containerPort: 90-80"),
         ("EXPOSE 80/icmp", "Invalid proto: icmp"),
-        ("ENV A=${B", 'failed to process "${B": missing \':\' in substitution'),
+        ("ENV A=${B", "failed to process \"${B\": missing ':' in substitution"),
         ("ENV A=${}", 'failed to process "${}": syntax error: bad substitution'),
         ("ENV A=${B:x}", 'failed to process "${B:x}": unsupported modifier (x) in substitution'),
         ("ENV A=${B?no}", 'failed to process "${B?no}": B: no'),

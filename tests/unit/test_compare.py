@@ -17,69 +17,117 @@ ID_A, ID_B = "a1" * 32, "b2" * 32
 def cable(address: str = "172.17.0.2", **changes: object) -> dict:
     """A cable from eth0 to docker0, as `observe` tells of it."""
     mac = "02:42:" + bytes(map(int, address.split("."))).hex(":")
-    return {"interface": "eth0", "mac": mac, "random": False, "addresses": [f"{address}/16"], "cable": "veth0a1b2c3",
-            "cable mac": "ca:59:19:d4:ab:57", "bridge": "docker0", "bridge mac": "02:42:5a:0e:1a:75",
-            "bridge number": 4, "host": 1, "networks": ["172.17.0.1/16"], "numbering": "its own +1", **changes}
+    return {
+        "interface": "eth0",
+        "mac": mac,
+        "random": False,
+        "addresses": [f"{address}/16"],
+        "cable": "veth0a1b2c3",
+        "cable mac": "ca:59:19:d4:ab:57",
+        "bridge": "docker0",
+        "bridge mac": "02:42:5a:0e:1a:75",
+        "bridge number": 4,
+        "host": 1,
+        "networks": ["172.17.0.1/16"],
+        "numbering": "its own +1",
+        **changes,
+    }
 
 
 def about(container_id: str = ID_A, engine: str = "docker", *cables: dict, hostname: str = "") -> dict:
-    return {"word": engine, "engine": engine, "id": container_id, "pid": 1,
-            "hostname": hostname or container_id[:12], "cables": list(cables)}
+    return {
+        "word": engine,
+        "engine": engine,
+        "id": container_id,
+        "pid": 1,
+        "hostname": hostname or container_id[:12],
+        "cables": list(cables),
+    }
 
 
 def ours(address: str = "172.18.0.2", **changes: object) -> dict:
-    return cable(address, **{"bridge": "minirun0", "bridge number": 6, "networks": ["172.18.0.1/16"],
-                             "cable": "veth9999999", "bridge mac": "02:42:00:11:22:33", **changes})
+    return cable(
+        address,
+        **{
+            "bridge": "minirun0",
+            "bridge number": 6,
+            "networks": ["172.18.0.1/16"],
+            "cable": "veth9999999",
+            "bridge mac": "02:42:00:11:22:33",
+            **changes,
+        },
+    )
 
 
 DOCKER, MINIRUN = about(ID_A, "docker", cable()), about(ID_B, "minirun", ours())
 
 
-@pytest.mark.parametrize(("topic", "a", "b"), [
-    ("", f"{ID_A} {ID_A[:12]}", f"{ID_B} {ID_B[:12]}"),
-    ("links", "host veth0a1b2c3", "host veth9999999"),
-    ("links", "8000 02:42:5a:0e:1a:75", "8000 02:42:00:11:22:33"),
-    ("links", "02:42:ac:11:00:02", "02:42:ac:12:00:02"),
-    ("addresses", "eth0 inet 172.17.0.2/16", "eth0 inet 172.18.0.2/16"),
-    ("addresses", "host docker0 inet 172.17.0.1/16", "host minirun0 inet 172.18.0.1/16"),
-    ("addresses", f"host docker0 inet6 {link_local('02:42:5a:0e:1a:75')}/64",
-     f"host minirun0 inet6 {link_local('02:42:00:11:22:33')}/64"),
-    ("routes", "local eth0 172.17.255.255", "local eth0 172.18.255.255"),
-    ("rules", "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE",
-     "-A POSTROUTING -s 172.18.0.0/16 ! -o minirun0 -j MASQUERADE"),
-    ("rules", "-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80",
-     "-A MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.18.0.2:80"),
-    ("rules", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1", "-A FORWARD -j MINIRUN-ISOLATION-STAGE-1"),
-    ("rules", "-A DOCKER_OUTPUT -d 127.0.0.11/32 -p udp -m udp --dport 53 -j DNAT --to-destination 127.0.0.11:35711",
-     "-A MINIRUN_OUTPUT -d 127.0.0.11/32 -p udp -m udp --dport 53 -j DNAT --to-destination 127.0.0.11:41000"),
-    ("rules", "-A DOCKER_POSTROUTING -s 127.0.0.11/32 -p tcp -m tcp --sport 42819 -j SNAT --to-source :53",
-     "-A MINIRUN_POSTROUTING -s 127.0.0.11/32 -p tcp -m tcp --sport 41001 -j SNAT --to-source :53"),
-    ("sysctls", "net.ipv4.conf.docker0.forwarding", "net.ipv4.conf.minirun0.forwarding"),
-    ("files", f"172.17.0.2\t{ID_A[:12]}", f"172.18.0.2\t{ID_B[:12]}"),
-    ("mounts", f"/lib/docker/containers/{ID_A}/hosts", f"/var/lib/minirun/containers/{ID_B}/hosts"),
-    ("mounts", f"/lib/docker/volumes/{ID_A}/_data", f"/var/lib/minirun/volumes/{ID_B}/_data"),
-    ("mounts", "/lib/docker/volumes/notes/_data", "/var/lib/minirun/volumes/notes/_data"),
-    ("mounts", "lowerdir=/x/l/ABC:/x/l/DEF", "lowerdir=/y/layers/1"),
-    ("mounts", "master:5", "master:12"),
-    ("limits", f"/docker/{ID_A}", f"/minirun/{ID_B}"),
-])
+@pytest.mark.parametrize(
+    ("topic", "a", "b"),
+    [
+        ("", f"{ID_A} {ID_A[:12]}", f"{ID_B} {ID_B[:12]}"),
+        ("links", "host veth0a1b2c3", "host veth9999999"),
+        ("links", "8000 02:42:5a:0e:1a:75", "8000 02:42:00:11:22:33"),
+        ("links", "02:42:ac:11:00:02", "02:42:ac:12:00:02"),
+        ("addresses", "eth0 inet 172.17.0.2/16", "eth0 inet 172.18.0.2/16"),
+        ("addresses", "host docker0 inet 172.17.0.1/16", "host minirun0 inet 172.18.0.1/16"),
+        (
+            "addresses",
+            f"host docker0 inet6 {link_local('02:42:5a:0e:1a:75')}/64",
+            f"host minirun0 inet6 {link_local('02:42:00:11:22:33')}/64",
+        ),
+        ("routes", "local eth0 172.17.255.255", "local eth0 172.18.255.255"),
+        (
+            "rules",
+            "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE",
+            "-A POSTROUTING -s 172.18.0.0/16 ! -o minirun0 -j MASQUERADE",
+        ),
+        (
+            "rules",
+            "-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80",
+            "-A MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.18.0.2:80",
+        ),
+        ("rules", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1", "-A FORWARD -j MINIRUN-ISOLATION-STAGE-1"),
+        (
+            "rules",
+            "-A DOCKER_OUTPUT -d 127.0.0.11/32 -p udp -m udp --dport 53 -j DNAT --to-destination 127.0.0.11:35711",
+            "-A MINIRUN_OUTPUT -d 127.0.0.11/32 -p udp -m udp --dport 53 -j DNAT --to-destination 127.0.0.11:41000",
+        ),
+        (
+            "rules",
+            "-A DOCKER_POSTROUTING -s 127.0.0.11/32 -p tcp -m tcp --sport 42819 -j SNAT --to-source :53",
+            "-A MINIRUN_POSTROUTING -s 127.0.0.11/32 -p tcp -m tcp --sport 41001 -j SNAT --to-source :53",
+        ),
+        ("sysctls", "net.ipv4.conf.docker0.forwarding", "net.ipv4.conf.minirun0.forwarding"),
+        ("files", f"172.17.0.2\t{ID_A[:12]}", f"172.18.0.2\t{ID_B[:12]}"),
+        ("mounts", f"/lib/docker/containers/{ID_A}/hosts", f"/var/lib/minirun/containers/{ID_B}/hosts"),
+        ("mounts", f"/lib/docker/volumes/{ID_A}/_data", f"/var/lib/minirun/volumes/{ID_B}/_data"),
+        ("mounts", "/lib/docker/volumes/notes/_data", "/var/lib/minirun/volumes/notes/_data"),
+        ("mounts", "lowerdir=/x/l/ABC:/x/l/DEF", "lowerdir=/y/layers/1"),
+        ("mounts", "master:5", "master:12"),
+        ("limits", f"/docker/{ID_A}", f"/minirun/{ID_B}"),
+    ],
+)
 def test_names_that_must_differ_stand_for_the_same(topic: str, a: str, b: str) -> None:
     assert Vocabulary(DOCKER, MINIRUN, topic)(a) == Vocabulary(MINIRUN, DOCKER, topic)(b)
 
 
-@pytest.mark.parametrize(("topic", "a", "b"), [
-    ("addresses", "eth0 inet 172.17.0.2/16", "eth0 inet 172.18.0.3/16"),  # another place in the subnet
-    ("addresses", "eth0 inet 172.17.0.2/16", "eth0 inet 172.18.0.2/24"),
-    ("links", "02:42:ac:11:00:02", "02:11:22:33:44:55"),  # one was made of the address, one was set
-    ("rules", "--to-destination 172.17.0.2:80", "--to-destination 172.18.0.2:81"),
-    ("rules", "-s 172.17.0.23/32", "-s 172.18.0.24/32"),  # 172.17.0.2 is no part of a longer number
-    ("rules", "-s 192.0.2.1/32", "-s 192.0.2.2/32"),
-    ("rules", "-s 127.0.0.11/32 -p tcp -m tcp --dport 53", "-s 127.0.0.11/32 -p tcp -m tcp --dport 54"),
-    ("files", "172.17.0.2\tbox", "172.18.0.2\tbax"),
-    ("mounts", "/lib/docker/volumes/notes/_data", "/var/lib/minirun/volumes/other/_data"),
-    ("mounts", "master:5", "private"),
-    ("limits", "devices", "device"),
-])
+@pytest.mark.parametrize(
+    ("topic", "a", "b"),
+    [
+        ("addresses", "eth0 inet 172.17.0.2/16", "eth0 inet 172.18.0.3/16"),  # another place in the subnet
+        ("addresses", "eth0 inet 172.17.0.2/16", "eth0 inet 172.18.0.2/24"),
+        ("links", "02:42:ac:11:00:02", "02:11:22:33:44:55"),  # one was made of the address, one was set
+        ("rules", "--to-destination 172.17.0.2:80", "--to-destination 172.18.0.2:81"),
+        ("rules", "-s 172.17.0.23/32", "-s 172.18.0.24/32"),  # 172.17.0.2 is no part of a longer number
+        ("rules", "-s 192.0.2.1/32", "-s 192.0.2.2/32"),
+        ("rules", "-s 127.0.0.11/32 -p tcp -m tcp --dport 53", "-s 127.0.0.11/32 -p tcp -m tcp --dport 54"),
+        ("files", "172.17.0.2\tbox", "172.18.0.2\tbax"),
+        ("mounts", "/lib/docker/volumes/notes/_data", "/var/lib/minirun/volumes/other/_data"),
+        ("mounts", "master:5", "private"),
+        ("limits", "devices", "device"),
+    ],
+)
 def test_a_difference_is_not_explained_away(topic: str, a: str, b: str) -> None:
     assert Vocabulary(DOCKER, MINIRUN, topic)(a) != Vocabulary(MINIRUN, DOCKER, topic)(b)
 
@@ -133,12 +181,19 @@ def test_rules_that_concern_a_container() -> None:
     container = concern.Container(["docker0", "veth0a1b2c3"], ["172.17.0.2/16"], ["172.17.0.1/16"])
     found = concern.telling(concern.concerning(concern.parse(SAVED), container))
     assert found == {
-        ("filter", "FORWARD"): ["-P FORWARD DROP", "-A FORWARD -j DOCKER-USER", "-A FORWARD -s 198.51.100.7/32 -j DROP",
-                                "-A FORWARD -o docker0 -j DOCKER"],
-        ("filter", "DOCKER"): ["-N DOCKER", "-A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp "
-                                            "--dport 80 -j ACCEPT"],
+        ("filter", "FORWARD"): [
+            "-P FORWARD DROP",
+            "-A FORWARD -j DOCKER-USER",
+            "-A FORWARD -s 198.51.100.7/32 -j DROP",
+            "-A FORWARD -o docker0 -j DOCKER",
+        ],
+        ("filter", "DOCKER"): [
+            "-N DOCKER",
+            "-A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT",
+        ],
         ("filter", "DOCKER-USER"): ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN"],
-        ("filter", "MINE"): ["-N MINE", "-A MINE -d 172.17.0.2/32 -j ACCEPT"]}
+        ("filter", "MINE"): ["-N MINE", "-A MINE -d 172.17.0.2/32 -j ACCEPT"],
+    }
 
 
 def observation(facts: dict, **topics: dict) -> dict:
@@ -147,24 +202,32 @@ def observation(facts: dict, **topics: dict) -> dict:
 
 def verdicts(a: dict, b: dict) -> list[tuple]:
     found = compare.compare(observation(DOCKER, **a), observation(MINIRUN, **b))
-    return [(finding.topic, finding.name, finding.aspect, finding.verdict, finding.a, finding.b)
-            for findings in found.values() for finding in findings if finding.verdict != compare.SAME]
+    return [
+        (finding.topic, finding.name, finding.aspect, finding.verdict, finding.a, finding.b)
+        for findings in found.values()
+        for finding in findings
+        if finding.verdict != compare.SAME
+    ]
 
 
 def test_properties_are_compared_one_by_one() -> None:
     a = {"eth0": {"mtu": "1500", "qdisc": "noqueue", "alias": "x"}, "lo": {"mtu": "65536"}}
     b = {"eth0": {"mtu": "1400", "qdisc": "noqueue", "master": "y"}, "eth1": {"mtu": "1500"}}
     assert verdicts({"links": a}, {"links": b}) == [
-        ("links", "eth0", "mtu", "different", "1500", "1400"), ("links", "eth0", "alias", "only A", "x", ""),
-        ("links", "eth0", "master", "only B", "", "y"), ("links", "lo", "", "only A", "mtu 65536", ""),
-        ("links", "eth1", "", "only B", "", "mtu 1500")]
+        ("links", "eth0", "mtu", "different", "1500", "1400"),
+        ("links", "eth0", "alias", "only A", "x", ""),
+        ("links", "eth0", "master", "only B", "", "y"),
+        ("links", "lo", "", "only A", "mtu 65536", ""),
+        ("links", "eth1", "", "only B", "", "mtu 1500"),
+    ]
 
 
 def test_things_that_only_the_last_word_tells_apart_are_a_pair() -> None:
     properties = {"scope": "global"}
-    assert verdicts({"addresses": {"eth0 inet 192.0.2.1/24": properties, "lo inet 127.0.0.1/8": properties}},
-                    {"addresses": {"eth0 inet 192.0.2.9/24": properties, "lo inet 127.0.0.1/8": properties}}) == [
-        ("addresses", "eth0 inet", "192.0.2.1/24", "different", "192.0.2.1/24", "192.0.2.9/24")]
+    assert verdicts(
+        {"addresses": {"eth0 inet 192.0.2.1/24": properties, "lo inet 127.0.0.1/8": properties}},
+        {"addresses": {"eth0 inet 192.0.2.9/24": properties, "lo inet 127.0.0.1/8": properties}},
+    ) == [("addresses", "eth0 inet", "192.0.2.1/24", "different", "192.0.2.1/24", "192.0.2.9/24")]
 
 
 def test_lines_have_an_order() -> None:
@@ -173,26 +236,35 @@ def test_lines_have_an_order() -> None:
     found = verdicts({"rules": {"filter X": a}}, {"rules": {"filter X": b}})
     assert [finding[2:4] for finding in found] == [(reasons.PLACE, "different")]
     assert verdicts({"rules": {"filter X": a}}, {"rules": {"filter X": a[:-1]}}) == [
-        ("rules", "filter X", "", "only A", "-A X -j RETURN", "")]
-    assert verdicts({"files": {"/etc/hosts": ["127.0.0.1\tlocalhost", "192.0.2.1\tone"]}},
-                    {"files": {"/etc/hosts": ["127.0.0.1\tlocalhost", "192.0.2.1\ttwo"]}}) == [
-        ("files", "/etc/hosts", "", "different", "192.0.2.1\tone", "192.0.2.1\ttwo")]
+        ("rules", "filter X", "", "only A", "-A X -j RETURN", "")
+    ]
+    assert verdicts(
+        {"files": {"/etc/hosts": ["127.0.0.1\tlocalhost", "192.0.2.1\tone"]}},
+        {"files": {"/etc/hosts": ["127.0.0.1\tlocalhost", "192.0.2.1\ttwo"]}},
+    ) == [("files", "/etc/hosts", "", "different", "192.0.2.1\tone", "192.0.2.1\ttwo")]
 
 
 def test_the_same_line_twice_is_not_once() -> None:
     assert verdicts({"files": {"/etc/hosts": ["x y", "x y"]}}, {"files": {"/etc/hosts": ["x y"]}}) == [
-        ("files", "/etc/hosts", "", "only A", "x y", "")]
+        ("files", "/etc/hosts", "", "only A", "x y", "")
+    ]
 
 
 def test_sets_have_none() -> None:
-    assert verdicts({"rights": {"effective": frozenset(("CHOWN", "KILL", "SETUID"))}},
-                    {"rights": {"effective": frozenset(("CHOWN", "NET_ADMIN"))}}) == [
-        ("rights", "effective", "", "different", "KILL, SETUID", "NET_ADMIN")]
+    assert verdicts(
+        {"rights": {"effective": frozenset(("CHOWN", "KILL", "SETUID"))}},
+        {"rights": {"effective": frozenset(("CHOWN", "NET_ADMIN"))}},
+    ) == [("rights", "effective", "", "different", "KILL, SETUID", "NET_ADMIN")]
 
 
 def test_what_must_differ_is_the_same() -> None:
-    assert verdicts({"links": {"host docker0": {"link": "02:42:5a:0e:1a:75"}}},
-                    {"links": {"host minirun0": {"link": "02:42:00:11:22:33"}}}) == []
+    assert (
+        verdicts(
+            {"links": {"host docker0": {"link": "02:42:5a:0e:1a:75"}}},
+            {"links": {"host minirun0": {"link": "02:42:00:11:22:33"}}},
+        )
+        == []
+    )
 
 
 def test_every_difference_has_a_reason() -> None:
@@ -204,12 +276,23 @@ def test_every_difference_has_a_reason() -> None:
     assert reasons.reason(forwarding, ("", "")) == "whether the kernel passes packets on from link to link"
 
 
-@pytest.mark.parametrize(("name", "version", "text", "expected"), [
-    ("memory.limit", 1, "67108864", "67108864"), ("memory.limit", 1, "9223372036854771712", "none"),
-    ("memory.limit", 2, "max", "none"), ("memory.limit", 2, "67108864", "67108864"),
-    ("cpu.quota", 1, "-1", "none"), ("cpu.quota", 2, "max 100000", "none"), ("cpu.quota", 2, "50000 100000", "50000"),
-    ("cpu.period", 2, "50000 200000", "200000"), ("cpu.shares", 2, "1", "2"), ("cpu.shares", 2, "10000", "262144"),
-    ("pids.limit", 1, "max", "none"), ("pids.limit", 2, "100", "100")])
+@pytest.mark.parametrize(
+    ("name", "version", "text", "expected"),
+    [
+        ("memory.limit", 1, "67108864", "67108864"),
+        ("memory.limit", 1, "9223372036854771712", "none"),
+        ("memory.limit", 2, "max", "none"),
+        ("memory.limit", 2, "67108864", "67108864"),
+        ("cpu.quota", 1, "-1", "none"),
+        ("cpu.quota", 2, "max 100000", "none"),
+        ("cpu.quota", 2, "50000 100000", "50000"),
+        ("cpu.period", 2, "50000 200000", "200000"),
+        ("cpu.shares", 2, "1", "2"),
+        ("cpu.shares", 2, "10000", "262144"),
+        ("pids.limit", 1, "max", "none"),
+        ("pids.limit", 2, "100", "100"),
+    ],
+)
 def test_both_versions_of_cgroups_speak_one_language(name: str, version: int, text: str, expected: str) -> None:
     assert process_facts.one_vocabulary(name, version, text) == expected
 
@@ -228,12 +311,19 @@ def found_between(a: dict, b: dict) -> dict:
 
 
 def test_the_page_has_a_line_for_each_finding_and_one_at_the_end() -> None:
-    found = found_between({"links": {"eth0": {"mtu": "1500", "qdisc": "noqueue"}}, "routes": {}},
-                          {"links": {"eth0": {"mtu": "1400", "qdisc": "noqueue"}}, "routes": {}})
+    found = found_between(
+        {"links": {"eth0": {"mtu": "1500", "qdisc": "noqueue"}}, "routes": {}},
+        {"links": {"eth0": {"mtu": "1400", "qdisc": "noqueue"}}, "routes": {}},
+    )
     page = comparison_page.lines(("docker:a", "minirun:b"), found, everything=False)
-    assert page == ["A = docker:a", "B = minirun:b", "links: 1 the same, 1 different",
-                    f"  | eth0 mtu  1500  1400  # {reasons.MEANINGS['links', 'mtu']}",
-                    "routes: nothing", "not equal: 1 the same, 1 different"]
+    assert page == [
+        "A = docker:a",
+        "B = minirun:b",
+        "links: 1 the same, 1 different",
+        f"  | eth0 mtu  1500  1400  # {reasons.MEANINGS['links', 'mtu']}",
+        "routes: nothing",
+        "not equal: 1 the same, 1 different",
+    ]
     assert "  = eth0 qdisc  noqueue  noqueue" in comparison_page.lines(("a", "b"), found, everything=True)
 
 
@@ -241,7 +331,11 @@ def test_json_has_the_same_findings() -> None:
     things = {"links": {"eth0": {"mtu": "1500"}}}
     other = copy.deepcopy(things)
     assert comparison_page.as_data(("a", "b"), found_between(things, other), everything=False) == {
-        "A": "a", "B": "b", "equal": True, "topics": {"links": {"same": 1, "findings": []}}}
+        "A": "a",
+        "B": "b",
+        "equal": True,
+        "topics": {"links": {"same": 1, "findings": []}},
+    }
     other["links"]["eth0"]["mtu"] = "9000"
     data = comparison_page.as_data(("a", "b"), found_between(things, other), everything=False)
     assert (data["equal"], data["topics"]["links"]["findings"][0]["B"]) == (False, "9000")

@@ -14,6 +14,7 @@ from minirun.network import conntrack, veth
 @pytest.fixture
 def refuses(monkeypatch):
     """A kernel that answers each question about its connections with an error."""
+
     class Socket:
         def __init__(self, *_):
             pass
@@ -51,10 +52,16 @@ def test_another_error_is_one(refuses):
         conntrack.forget("172.17.0.2")
 
 
-@pytest.mark.parametrize(("received", "other_end", "sent", "spoken"), [
-    ("3", "7", "0", True), ("0", "7", "2", False),  # noise of others went in, nothing came out
-    ("0", "0", "2", True), ("0", "0", "0", False),  # the other end, which has counted what came out, is gone already
-    (None, None, None, True)])
+@pytest.mark.parametrize(
+    ("received", "other_end", "sent", "spoken"),
+    [
+        ("3", "7", "0", True),
+        ("0", "7", "2", False),  # noise of others went in, nothing came out
+        ("0", "0", "2", True),
+        ("0", "0", "0", False),  # the other end, which has counted what came out, is gone already
+        (None, None, None, True),
+    ],
+)
 def test_whether_a_container_has_spoken(monkeypatch, received, other_end, sent, spoken):
     files = {"statistics/rx_packets": received, "iflink": other_end, "statistics/tx_packets": sent}
 

@@ -56,8 +56,9 @@ def decide(rules: list[dict], kind: str, access: str, major: int, minor: int) ->
 
 
 def test_dockers_rules_on_v1():
-    lines = devices.v1_lines([DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "rwm"},
-                              *devices.DEFAULT_RULES])
+    lines = devices.v1_lines(
+        [DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "rwm"}, *devices.DEFAULT_RULES]
+    )
     assert lines[:2] == [("devices.deny", "a"), ("devices.allow", "c 1:5 rwm")]
     assert ("devices.allow", "c *:* m") in lines and ("devices.allow", "c 136:* rwm") in lines
 
@@ -78,8 +79,13 @@ def test_without_rules_nothing_is_allowed():
 
 
 WAYS = st.sampled_from(("r", "w", "m", "rw", "rwm"))
-RULES = st.lists(st.fixed_dictionaries({"allow": st.booleans(), "access": WAYS}, optional={
-    "type": st.sampled_from(("a", "b", "c")), "major": st.integers(-1, 3), "minor": st.integers(-1, 3)}), max_size=6)
+RULES = st.lists(
+    st.fixed_dictionaries(
+        {"allow": st.booleans(), "access": WAYS},
+        optional={"type": st.sampled_from(("a", "b", "c")), "major": st.integers(-1, 3), "minor": st.integers(-1, 3)},
+    ),
+    max_size=6,
+)
 
 
 @given(RULES, st.sampled_from("bc"), WAYS, st.integers(0, 3), st.integers(0, 3))

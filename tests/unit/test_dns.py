@@ -22,12 +22,15 @@ def test_hosts():
     assert dns.hosts([]) == STANDARD
 
 
-@pytest.mark.parametrize(("name", "domain", "line"), [
-    ("box.example.org", "", "172.17.0.2\tbox.example.org box\n"),
-    ("box", "example.org", "172.17.0.2\tbox.example.org box\n"),
-    ("box", "", "172.17.0.2\tbox\n"),
-    ("a b", "", "172.17.0.2\ta b\n"),
-])
+@pytest.mark.parametrize(
+    ("name", "domain", "line"),
+    [
+        ("box.example.org", "", "172.17.0.2\tbox.example.org box\n"),
+        ("box", "example.org", "172.17.0.2\tbox.example.org box\n"),
+        ("box", "", "172.17.0.2\tbox\n"),
+        ("a b", "", "172.17.0.2\ta b\n"),
+    ],
+)
 def test_own_line(name, domain, line):
     assert dns.hosts([("172.17.0.2", name)], domain=domain) == STANDARD + line
 
@@ -35,7 +38,8 @@ def test_own_line(name, domain, line):
 def test_added_hosts_stand_before_the_own_line():
     extra = ["foo.example:192.0.2.1", "host.docker.internal:host-gateway", "six:2001:db8::1"]
     assert dns.hosts([("172.17.0.2", "w")], extra, gateway="172.17.0.1") == STANDARD + (
-        "192.0.2.1\tfoo.example\n172.17.0.1\thost.docker.internal\n2001:db8::1\tsix\n172.17.0.2\tw\n")
+        "192.0.2.1\tfoo.example\n172.17.0.1\thost.docker.internal\n2001:db8::1\tsix\n172.17.0.2\tw\n"
+    )
 
 
 def test_hosts_with_the_hosts_network():
@@ -47,18 +51,25 @@ def test_hostname():
     assert dns.hostname("2ea7052a7a65") == "2ea7052a7a65\n"
 
 
-@pytest.mark.parametrize(("host", "container"), [
-    # a copy when every server can be reached, comments and all
-    ("# c\nnameserver 192.0.2.1\n", "# c\nnameserver 192.0.2.1\n"),
-    ("search lab.example\nnameserver 127.0.0.53\noptions edns0\n",
-     "search lab.example\noptions edns0\n\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n"),
-    ("# c\ndomain d.example\nnameserver 127.0.0.1\nnameserver 192.0.2.1\noptions timeout:1\n",
-     "# c\ndomain d.example\nnameserver 192.0.2.1\noptions timeout:1\n"),
-    ("", "\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n"),
-    ("nameserver ::1\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
-    ("nameserver 2001:db8::53\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
-    ("nameserver 127.0.0.1\n\n\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
-])
+@pytest.mark.parametrize(
+    ("host", "container"),
+    [
+        # a copy when every server can be reached, comments and all
+        ("# c\nnameserver 192.0.2.1\n", "# c\nnameserver 192.0.2.1\n"),
+        (
+            "search lab.example\nnameserver 127.0.0.53\noptions edns0\n",
+            "search lab.example\noptions edns0\n\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n",
+        ),
+        (
+            "# c\ndomain d.example\nnameserver 127.0.0.1\nnameserver 192.0.2.1\noptions timeout:1\n",
+            "# c\ndomain d.example\nnameserver 192.0.2.1\noptions timeout:1\n",
+        ),
+        ("", "\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n"),
+        ("nameserver ::1\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
+        ("nameserver 2001:db8::53\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
+        ("nameserver 127.0.0.1\n\n\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
+    ],
+)
 def test_resolv_conf_of_the_default_bridge(host, container):
     assert dns.resolv_conf(host, Wishes()) == container
 
@@ -70,14 +81,21 @@ def test_resolv_conf_keeps_ipv6_servers_for_who_can_reach_them():
 HOST = "domain d.example\nsearch one.example\nsearch lab.example two\nnameserver 127.0.0.53\noptions edns0\n"
 
 
-@pytest.mark.parametrize(("wishes", "container"), [
-    (Wishes(["192.0.2.53", "192.0.2.54"], ["example.org"], ["ndots:2"]),
-     "search example.org\nnameserver 192.0.2.53\nnameserver 192.0.2.54\noptions ndots:2\n"),
-    (Wishes(["192.0.2.53"]), "search lab.example two\nnameserver 192.0.2.53\noptions edns0\n"),
-    (Wishes(["192.0.2.53"], ["."]), "nameserver 192.0.2.53\noptions edns0\n"),
-    (Wishes((), (), ["timeout:1", "rotate"]),
-     "search lab.example two\nnameserver 127.0.0.53\noptions timeout:1 rotate\n"),
-])
+@pytest.mark.parametrize(
+    ("wishes", "container"),
+    [
+        (
+            Wishes(["192.0.2.53", "192.0.2.54"], ["example.org"], ["ndots:2"]),
+            "search example.org\nnameserver 192.0.2.53\nnameserver 192.0.2.54\noptions ndots:2\n",
+        ),
+        (Wishes(["192.0.2.53"]), "search lab.example two\nnameserver 192.0.2.53\noptions edns0\n"),
+        (Wishes(["192.0.2.53"], ["."]), "nameserver 192.0.2.53\noptions edns0\n"),
+        (
+            Wishes((), (), ["timeout:1", "rotate"]),
+            "search lab.example two\nnameserver 127.0.0.53\noptions timeout:1 rotate\n",
+        ),
+    ],
+)
 def test_resolv_conf_with_wishes(wishes, container):
     assert dns.resolv_conf(HOST, wishes) == container
 
@@ -88,8 +106,10 @@ def test_resolv_conf_with_the_hosts_network():
 
 
 def test_nameservers():
-    assert dns.nameservers("nameserver 192.0.2.1 # x\n#nameserver 192.0.2.2\nnameserver\n nameserver\t2001:db8::1\n"
-                           "nameserver not-an-address\n") == ["192.0.2.1", "2001:db8::1"]
+    assert dns.nameservers(
+        "nameserver 192.0.2.1 # x\n#nameserver 192.0.2.2\nnameserver\n nameserver\t2001:db8::1\n"
+        "nameserver not-an-address\n"
+    ) == ["192.0.2.1", "2001:db8::1"]
 
 
 @pytest.fixture
@@ -99,6 +119,7 @@ def files(tmp_path):
         if resolved is not None:
             (tmp_path / "resolved").write_text(resolved)
         return dns.host_resolv_conf(str(tmp_path / "resolv.conf"), str(tmp_path / "resolved"))
+
     return write
 
 
@@ -113,16 +134,25 @@ def test_no_resolv_conf_at_all(tmp_path):
     assert dns.host_resolv_conf(str(tmp_path / "none")) == ""
 
 
-@pytest.mark.parametrize(("before", "after"), [
-    ("search lab.example\noptions edns0\nnameserver 192.0.2.1\n",
-     "search lab.example\nnameserver 127.0.0.11\noptions edns0 ndots:0\n"),
-    ("# c\ndomain d.example\nnameserver 192.0.2.1\noptions timeout:1\n",
-     "nameserver 127.0.0.11\noptions timeout:1 ndots:0\n"),
-    ("\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n", "nameserver 127.0.0.11\noptions ndots:0\n"),
-    ("nameserver 192.0.2.53\noptions ndots:2\n", "nameserver 127.0.0.11\noptions ndots:2\n"),
-    ("nameserver 192.0.2.53\nnameserver 2001:db8::53\n",
-     "nameserver 127.0.0.11\nnameserver 2001:db8::53\noptions ndots:0\n"),
-])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "search lab.example\noptions edns0\nnameserver 192.0.2.1\n",
+            "search lab.example\nnameserver 127.0.0.11\noptions edns0 ndots:0\n",
+        ),
+        (
+            "# c\ndomain d.example\nnameserver 192.0.2.1\noptions timeout:1\n",
+            "nameserver 127.0.0.11\noptions timeout:1 ndots:0\n",
+        ),
+        ("\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n", "nameserver 127.0.0.11\noptions ndots:0\n"),
+        ("nameserver 192.0.2.53\noptions ndots:2\n", "nameserver 127.0.0.11\noptions ndots:2\n"),
+        (
+            "nameserver 192.0.2.53\nnameserver 2001:db8::53\n",
+            "nameserver 127.0.0.11\nnameserver 2001:db8::53\noptions ndots:0\n",
+        ),
+    ],
+)
 def test_resolv_conf_on_a_network_of_the_users_own(before, after):
     assert dns.resolv_conf_of_user_network(before) == after
 
@@ -130,7 +160,8 @@ def test_resolv_conf_on_a_network_of_the_users_own(before, after):
 def test_lines_that_say_no_more_than_a_name_are_taken_out():
     text = "127.0.0.1\tlocalhost\n192.0.2.1\tc1\n192.0.2.2\tx c1\n# 192.0.2.3\tc1\n192.0.2.4\tc10"
     assert dns.hosts_without(text, ["c1", "other"]) == (
-        "127.0.0.1\tlocalhost\n192.0.2.2\tx c1\n# 192.0.2.3\tc1\n192.0.2.4\tc10")
+        "127.0.0.1\tlocalhost\n192.0.2.2\tx c1\n# 192.0.2.3\tc1\n192.0.2.4\tc10"
+    )
     assert dns.hosts_without(text, []) == text
 
 
@@ -140,6 +171,9 @@ def test_a_linked_container_with_a_new_address():
 
 
 def test_links_come_before_the_containers_own_lines():
-    assert dns.hosts([("192.0.2.9", "me")], ["x:host-gateway"], gateway="172.17.0.1",
-                     links=[("192.0.2.3", "srv abc")])[len(STANDARD):] == \
-        "172.17.0.1\tx\n192.0.2.3\tsrv abc\n192.0.2.9\tme\n"
+    assert (
+        dns.hosts([("192.0.2.9", "me")], ["x:host-gateway"], gateway="172.17.0.1", links=[("192.0.2.3", "srv abc")])[
+            len(STANDARD) :
+        ]
+        == "172.17.0.1\tx\n192.0.2.3\tsrv abc\n192.0.2.9\tme\n"
+    )

@@ -45,58 +45,74 @@ def answered(flags=0x8180, answer=ANSWER, count=1):
     return struct.pack(">5H", flags, 1, count, 0, 0) + answer
 
 
-@pytest.mark.parametrize("message", [
-    b"", head()[:11], head(), head(0x8100) + QUESTION, head(0x8180, answers=1) + ANSWER,
-], ids=["empty", "11 bytes", "a header alone", "an answer", "an answer with a record"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        head()[:11],
+        head(),
+        head(0x8100) + QUESTION,
+        head(0x8180, answers=1) + ANSWER,
+    ],
+    ids=["empty", "11 bytes", "a header alone", "an answer", "an answer with a record"],
+)
 def test_what_gets_no_answer(message):
     assert said(message) is None
 
 
-@pytest.mark.parametrize(("message", "complains"), [
-    (head(questions=0), complaint(0x8101)),
-    (head(questions=2) + QUESTION + QUESTION, complaint(0x8101)),
-    (head(0x0900) + QUESTION, complaint(0x8904)),  # IQUERY
-    (head(0x1100) + QUESTION, complaint(0x9104)),  # STATUS
-    (head(0x2900) + QUESTION, complaint(0xA904)),  # UPDATE
-    (head(answers=2) + QUESTION + RECORD * 2, complaint(0x8101)),
-    (head(authorities=2) + QUESTION + RECORD * 2, complaint(0x8101)),
-    (head(additional=3) + QUESTION + RECORD * 3, complaint(0x8101)),
-    (head(additional=1) + QUESTION + RECORD[:-2], complaint(0x8101, QUESTION)),
-    (head() + b"\xc0\x0c\0\x01\0\x01", complaint(0x8101)),  # a name that is a pointer to itself
-    (head() + b"\x01a\xc0\x0c\0\x01\0\x01", complaint(0x8101)),
-    (head() + b"\xc0\0\0\x01\0\x01", complaint(0x8101)),
-    (head() + b"\x40" + 64 * b"a" + b"\0\0\x01\0\x01", complaint(0x8101)),
-    (head() + b"\x80" + 64 * b"a" + b"\0\0\x01\0\x01", complaint(0x8101)),
-    (head() + LABEL * 3 + b"\x3e" + 62 * b"b" + b"\0\0\x01\0\x01", complaint(0x8101)),  # 256 bytes
-    (head() + LABEL * 6 + b"\0\0\x01\0\x01", complaint(0x8101)),
-    (head() + b"\x05u2", complaint(0x8101)),
-    (head() + b"\x02u2", complaint(0x8101)),
-])
+@pytest.mark.parametrize(
+    ("message", "complains"),
+    [
+        (head(questions=0), complaint(0x8101)),
+        (head(questions=2) + QUESTION + QUESTION, complaint(0x8101)),
+        (head(0x0900) + QUESTION, complaint(0x8904)),  # IQUERY
+        (head(0x1100) + QUESTION, complaint(0x9104)),  # STATUS
+        (head(0x2900) + QUESTION, complaint(0xA904)),  # UPDATE
+        (head(answers=2) + QUESTION + RECORD * 2, complaint(0x8101)),
+        (head(authorities=2) + QUESTION + RECORD * 2, complaint(0x8101)),
+        (head(additional=3) + QUESTION + RECORD * 3, complaint(0x8101)),
+        (head(additional=1) + QUESTION + RECORD[:-2], complaint(0x8101, QUESTION)),
+        (head() + b"\xc0\x0c\0\x01\0\x01", complaint(0x8101)),  # a name that is a pointer to itself
+        (head() + b"\x01a\xc0\x0c\0\x01\0\x01", complaint(0x8101)),
+        (head() + b"\xc0\0\0\x01\0\x01", complaint(0x8101)),
+        (head() + b"\x40" + 64 * b"a" + b"\0\0\x01\0\x01", complaint(0x8101)),
+        (head() + b"\x80" + 64 * b"a" + b"\0\0\x01\0\x01", complaint(0x8101)),
+        (head() + LABEL * 3 + b"\x3e" + 62 * b"b" + b"\0\0\x01\0\x01", complaint(0x8101)),  # 256 bytes
+        (head() + LABEL * 6 + b"\0\0\x01\0\x01", complaint(0x8101)),
+        (head() + b"\x05u2", complaint(0x8101)),
+        (head() + b"\x02u2", complaint(0x8101)),
+    ],
+)
 def test_complaints(message, complains):
     assert said(message) == complains
 
 
-@pytest.mark.parametrize(("message", "answer"), [
-    (head() + QUESTION, answered()),
-    (head() + QUESTION + b"xyz", answered()),
-    (head(0x2100) + QUESTION, answered(0xA080)),  # NOTIFY
-    (head(answers=1) + QUESTION + RECORD, answered()),
-    (head(additional=2) + QUESTION + RECORD * 2, answered()),
-    (head(answers=1) + QUESTION, answered()),  # fewer records than were counted
-    (head() + QUESTION[:-1], answered(answer=U2 + b"\0\x01\0\0" + ANSWER[8:])),  # no class, or half of it
-    (head() + QUESTION[:-2], answered(answer=U2 + b"\0\x01\0\0" + ANSWER[8:])),
-    (head() + U2, answered(answer=U2 + bytes(4), count=0)),
-    (head() + U2 + b"\0\x01\0\x03", answered(answer=U2 + b"\0\x01\0\x03" + ANSWER[8:])),  # class CH
-    (head(0x0000) + QUESTION, answered(0x8080)),
-    (head(0x0130) + QUESTION, answered(0x8190)),  # AD, CD
-    (head(0x07C5) + QUESTION, answered(0x8180)),  # AA, TC, RA, Z, a code
-    (head(additional=1) + QUESTION + opt(4096), answered()),
-    (head() + b"\x02U2\0\0\x01\0\x01", answered(answer=b"\x02U2\0\0\x01\0\x01", count=0)),
-    (head() + b"\x05u2.oo\0\0\x01\0\x01", answered(answer=b"\x05u2.oo\0\0\x01\0\x01", count=0)),  # a dot in a label
-    (head() + b"\x03u\x002\0\0\x01\0\x01", answered(answer=b"\x03u\x002\0\0\x01\0\x01", count=0)),
-    (head() + LABEL * 3 + b"\x3d" + 61 * b"b" + b"\0\0\x01\0\x01",
-     answered(answer=LABEL * 3 + b"\x3d" + 61 * b"b" + b"\0\0\x01\0\x01", count=0)),  # 255 bytes
-])
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (head() + QUESTION, answered()),
+        (head() + QUESTION + b"xyz", answered()),
+        (head(0x2100) + QUESTION, answered(0xA080)),  # NOTIFY
+        (head(answers=1) + QUESTION + RECORD, answered()),
+        (head(additional=2) + QUESTION + RECORD * 2, answered()),
+        (head(answers=1) + QUESTION, answered()),  # fewer records than were counted
+        (head() + QUESTION[:-1], answered(answer=U2 + b"\0\x01\0\0" + ANSWER[8:])),  # no class, or half of it
+        (head() + QUESTION[:-2], answered(answer=U2 + b"\0\x01\0\0" + ANSWER[8:])),
+        (head() + U2, answered(answer=U2 + bytes(4), count=0)),
+        (head() + U2 + b"\0\x01\0\x03", answered(answer=U2 + b"\0\x01\0\x03" + ANSWER[8:])),  # class CH
+        (head(0x0000) + QUESTION, answered(0x8080)),
+        (head(0x0130) + QUESTION, answered(0x8190)),  # AD, CD
+        (head(0x07C5) + QUESTION, answered(0x8180)),  # AA, TC, RA, Z, a code
+        (head(additional=1) + QUESTION + opt(4096), answered()),
+        (head() + b"\x02U2\0\0\x01\0\x01", answered(answer=b"\x02U2\0\0\x01\0\x01", count=0)),
+        (head() + b"\x05u2.oo\0\0\x01\0\x01", answered(answer=b"\x05u2.oo\0\0\x01\0\x01", count=0)),  # a dot in a label
+        (head() + b"\x03u\x002\0\0\x01\0\x01", answered(answer=b"\x03u\x002\0\0\x01\0\x01", count=0)),
+        (
+            head() + LABEL * 3 + b"\x3d" + 61 * b"b" + b"\0\0\x01\0\x01",
+            answered(answer=LABEL * 3 + b"\x3d" + 61 * b"b" + b"\0\0\x01\0\x01", count=0),
+        ),  # 255 bytes
+    ],
+)
 def test_answers(message, answer):
     assert said(message) == answer
 
@@ -113,8 +129,10 @@ def test_the_text_of_a_name():
     assert text(b"\x03u 2\0") == text(b"\x02\xc3\xbc\0") == text(b"\x02u\\\0") == ("", True)
 
 
-@pytest.mark.parametrize(("sizes", "limit"), [((), 512), ((0,), 512), ((511,), 512), ((1232,), 1232), ((65535,), 65507),
-                                              ((1232, 4096), 4096)])
+@pytest.mark.parametrize(
+    ("sizes", "limit"),
+    [((), 512), ((0,), 512), ((511,), 512), ((1232,), 1232), ((65535,), 65507), ((1232, 4096), 4096)],
+)
 def test_what_does_not_fit_is_left_out_and_said(sizes, limit):
     query = dns_message.read(head(additional=len(sizes)) + QUESTION + b"".join(map(opt, sizes)))
     assert query.size == limit
@@ -146,8 +164,16 @@ def test_what_is_an_answer_to_a_query():
     assert dns_message.answers(good, query, 7)
     assert dns_message.answers(good.replace(b"u2", b"U2"), query, 7)
     assert dns_message.answers(head(0x8181, questions=0, number=7), query, 7)  # a complaint without the question
-    for bad in (b"", good[:11], b"junk", head(0x0180, number=7) + QUESTION, head(0x8180, number=8) + QUESTION,
-                good.replace(b"u2", b"u3"), good[:-1] + b"\x03", head(0x8180, questions=0, number=7)):
+    for bad in (
+        b"",
+        good[:11],
+        b"junk",
+        head(0x0180, number=7) + QUESTION,
+        head(0x8180, number=8) + QUESTION,
+        good.replace(b"u2", b"u3"),
+        good[:-1] + b"\x03",
+        head(0x8180, questions=0, number=7),
+    ):
         assert not dns_message.answers(bad, query, 7)
 
 
@@ -158,9 +184,14 @@ def test_an_answer_that_is_too_long():
     assert dns_message.cut(answer, query, 512) == head(0x8380) + QUESTION
 
 
-@given(st.binary(max_size=600) | st.builds(lambda counts, rest: head(*counts) + rest,
-                                           st.tuples(st.just(0x0100), *[st.integers(0, 3)] * 4),
-                                           st.binary(max_size=400)))
+@given(
+    st.binary(max_size=600)
+    | st.builds(
+        lambda counts, rest: head(*counts) + rest,
+        st.tuples(st.just(0x0100), *[st.integers(0, 3)] * 4),
+        st.binary(max_size=400),
+    )
+)
 @example(head() + b"\x3f" * 500)
 def test_whatever_comes_is_answered_or_not(message):
     answer = said(message)

@@ -7,10 +7,13 @@ import sys
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SLOW = ("re json typing dataclasses enum pathlib subprocess signal socket selectors contextlib functools collections "
-        "shutil tempfile logging argparse pyroute2 click asyncio importlib.metadata datetime random hashlib").split()
-MODULES = ("specgen record users names inspect logs loglines times environment mountpoints checks rights signals "
-           "places").split()
+SLOW = (
+    "re json typing dataclasses enum pathlib subprocess signal socket selectors contextlib functools collections "
+    "shutil tempfile logging argparse pyroute2 click asyncio importlib.metadata datetime random hashlib"
+).split()
+MODULES = (
+    "specgen record users names inspect logs loglines times environment mountpoints checks rights signals places"
+).split()
 
 
 @pytest.mark.parametrize("module", [*(f"minirun.engine.{name}" for name in MODULES), "minirun.image.lookup"])

@@ -40,8 +40,10 @@ INTERNAL = """\
 -t filter -I FORWARD -i minirun0 -o minirun0 -j ACCEPT
 -t filter -I FORWARD -j MINIRUN-ISOLATION-STAGE-1
 """.splitlines()
-NO_ICC = ["-t filter -D FORWARD -i minirun0 -o minirun0 -j ACCEPT",
-          "-t filter -A FORWARD -i minirun0 -o minirun0 -j DROP"]
+NO_ICC = [
+    "-t filter -D FORWARD -i minirun0 -o minirun0 -j ACCEPT",
+    "-t filter -A FORWARD -i minirun0 -o minirun0 -j DROP",
+]
 NO_PROXY = ["-t nat -I POSTROUTING -o minirun0 -m addrtype --src-type LOCAL -j MASQUERADE"]
 
 
@@ -53,17 +55,26 @@ def test_all_commands_come_from_one_value():
     assert Rule("filter", "MINIRUN", "").argv("-N") == ["iptables", "--wait", "-t", "filter", "-N", "MINIRUN"]
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    ({}, PLAIN),
-    ({"icc": False}, PLAIN[:2] + NO_ICC + PLAIN[4:]),
-    ({"masquerade": False}, PLAIN[2:]),
-    ({"hairpin": True}, PLAIN[:1] + NO_PROXY + PLAIN[2:6] + [PLAIN[6].replace("! -d 127.0.0.0/8 ", "")] + PLAIN[7:]),
-    ({"hairpin": True, "masquerade": False}, NO_PROXY + PLAIN[2:6] + [PLAIN[6].replace("! -d 127.0.0.0/8 ", "")]
-     + PLAIN[7:]),
-    ({"internal": True}, INTERNAL),
-    ({"internal": True, "icc": False}, INTERNAL[:2] + NO_ICC + INTERNAL[4:]),
-    ({"internal": True, "masquerade": False}, INTERNAL),
-], ids=str)
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({}, PLAIN),
+        ({"icc": False}, PLAIN[:2] + NO_ICC + PLAIN[4:]),
+        ({"masquerade": False}, PLAIN[2:]),
+        (
+            {"hairpin": True},
+            PLAIN[:1] + NO_PROXY + PLAIN[2:6] + [PLAIN[6].replace("! -d 127.0.0.0/8 ", "")] + PLAIN[7:],
+        ),
+        (
+            {"hairpin": True, "masquerade": False},
+            NO_PROXY + PLAIN[2:6] + [PLAIN[6].replace("! -d 127.0.0.0/8 ", "")] + PLAIN[7:],
+        ),
+        ({"internal": True}, INTERNAL),
+        ({"internal": True, "icc": False}, INTERNAL[:2] + NO_ICC + INTERNAL[4:]),
+        ({"internal": True, "masquerade": False}, INTERNAL),
+    ],
+    ids=str,
+)
 def test_the_rules_of_a_bridge_in_dockers_order(words, expected):
     calls = [rule.argv("-I" if action == "top" else action) for action, rule in rules.of_bridge(bridge(**words))]
     assert [" ".join(call[2:]) for call in calls] == expected
@@ -71,9 +82,16 @@ def test_the_rules_of_a_bridge_in_dockers_order(words, expected):
 
 # ---- a plan ----------------------------------------------------------------------------------------------------
 
+
 def listing(*forward):
-    lines = ["*filter", ":FORWARD DROP [0:0]", ":MINIRUN-USER - [0:0]", *(f"-A FORWARD {words}" for words in forward),
-             "-A MINIRUN-USER -j RETURN", "COMMIT"]
+    lines = [
+        "*filter",
+        ":FORWARD DROP [0:0]",
+        ":MINIRUN-USER - [0:0]",
+        *(f"-A FORWARD {words}" for words in forward),
+        "-A MINIRUN-USER -j RETURN",
+        "COMMIT",
+    ]
     return "\n".join(lines)
 
 
@@ -121,7 +139,8 @@ def test_removed_is_what_was_made_for_the_bridge_in_dockers_order():
     plan.changes.clear()
     rules.remove_bridge(plan, bridge())
     assert [" ".join(rule.argv(action)[2:]) for action, rule in plan.changes] == [
-        line.replace(" -I ", " -D ") for line in PLAIN if " -I " in line and not line.endswith("STAGE-1")]
+        line.replace(" -I ", " -D ") for line in PLAIN if " -I " in line and not line.endswith("STAGE-1")
+    ]
     assert forward_of(plan) == ["-j MINIRUN-USER", "-j MINIRUN-ISOLATION-STAGE-1"]
 
 
@@ -129,6 +148,13 @@ def test_undo_goes_backwards_and_leaves_a_moved_rule_where_it_is(monkeypatch):
     calls = []
     monkeypatch.setattr(firewall.process, "run", lambda argv, check: calls.append(" ".join(argv[2:])))
     moved, new = Rule("filter", "FORWARD", "-j MINIRUN-USER"), Rule("nat", "POSTROUTING", "-j MASQUERADE")
-    firewall.undo([("-N", Rule("nat", "MINIRUN", "")), ("-P", Rule("filter", "FORWARD", "DROP")), ("-A", new),
-                   ("-D", moved), ("-I", moved)])
+    firewall.undo(
+        [
+            ("-N", Rule("nat", "MINIRUN", "")),
+            ("-P", Rule("filter", "FORWARD", "DROP")),
+            ("-A", new),
+            ("-D", moved),
+            ("-I", moved),
+        ]
+    )
     assert calls == ["-t nat -D POSTROUTING -j MASQUERADE", "-t filter -P FORWARD ACCEPT", "-t nat -X MINIRUN"]

@@ -23,17 +23,27 @@ def fast(words, verb=RUN):
 
 # ---- pflag's grammar ----
 
-@pytest.mark.parametrize("words", [
-    ["-it", "-m64m", "-e", "A=1", "alpine"],
-    ["-ti", "-m", "64m", "-eA=1", "alpine"],
-    ["-i=true", "-t", "-m=64m", "--env=A=1", "alpine"],
-    ["--interactive", "--tty", "--memory=64m", "--env", "A=1", "alpine"],
-    ["-itm64m", "-e=A=1", "--", "alpine"],
-])
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-it", "-m64m", "-e", "A=1", "alpine"],
+        ["-ti", "-m", "64m", "-eA=1", "alpine"],
+        ["-i=true", "-t", "-m=64m", "--env=A=1", "alpine"],
+        ["--interactive", "--tty", "--memory=64m", "--env", "A=1", "alpine"],
+        ["-itm64m", "-e=A=1", "--", "alpine"],
+    ],
+)
 def test_one_meaning_many_spellings(words):
     options = fast(words)
     assert (options.interactive, options.tty, options.memory, options.env, options.image, options.command) == (
-        True, True, 64 << 20, ["A=1"], "alpine", [])
+        True,
+        True,
+        64 << 20,
+        ["A=1"],
+        "alpine",
+        [],
+    )
 
 
 def test_run_stops_at_the_image_and_ps_goes_on():
@@ -76,14 +86,30 @@ def test_the_last_word_wins_and_lists_grow():
     options = fast(["--name", "a", "--name", "b", "-l", "x", "-l", "y=1", "alpine"])
     assert (options.name, options.label) == ("b", ["x", "y=1"])
     assert fast(["--ulimit", "core=1", "--ulimit", "nofile=5:6", "--ulimit", "core=2", "a"]).ulimit == [
-        {"Name": "nofile", "Soft": 5, "Hard": 6}, {"Name": "core", "Soft": 2, "Hard": 2}]
+        {"Name": "nofile", "Soft": 5, "Hard": 6},
+        {"Name": "core", "Soft": 2, "Hard": 2},
+    ]
 
 
-@pytest.mark.parametrize("words", [
-    [], ["--help"], ["--rm"], ["-Q", "a"], ["--nosuch", "a"], ["-m"], ["--memory"], ["-m", "10x", "a"],
-    ["--rm=maybe", "a"],
-    ["--=x", "a"], ["---", "a"], ["-itx", "a"], ["--gpus", "all", "a"], ["-i=", "a"],
-])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--help"],
+        ["--rm"],
+        ["-Q", "a"],
+        ["--nosuch", "a"],
+        ["-m"],
+        ["--memory"],
+        ["-m", "10x", "a"],
+        ["--rm=maybe", "a"],
+        ["--=x", "a"],
+        ["---", "a"],
+        ["-itx", "a"],
+        ["--gpus", "all", "a"],
+        ["-i=", "a"],
+    ],
+)
 def test_the_fast_reader_leaves_what_is_not_in_order_to_click(words):
     assert fast(words) is None
 
@@ -98,21 +124,48 @@ def test_a_variable_without_a_value_takes_ours(monkeypatch):
 # ---- values, and the words of Docker's client for bad ones ----
 
 GOOD = [
-    ("--memory", "1.5 GiB", 3 << 29), ("--memory", "5 ", 5), ("--memory", "5mib", 5 << 20), ("--memory", "512", 512),
-    ("--shm-size", "1k", 1024), ("--memory-swap", "-1", -1),
-    ("--cpus", "0.5", 5 * 10**8), ("--cpus", "1/2", 5 * 10**8), ("--cpus", "1e-1", 10**8), ("--cpus", ".5", 5 * 10**8),
-    ("--cpus", "-1", -10**9), ("--cpus", "0x1", 10**9),
-    ("--cpu-shares", "017", 15), ("--cpu-shares", "0x_1f", 31), ("--cpu-shares", "+5", 5),
+    ("--memory", "1.5 GiB", 3 << 29),
+    ("--memory", "5 ", 5),
+    ("--memory", "5mib", 5 << 20),
+    ("--memory", "512", 512),
+    ("--shm-size", "1k", 1024),
+    ("--memory-swap", "-1", -1),
+    ("--cpus", "0.5", 5 * 10**8),
+    ("--cpus", "1/2", 5 * 10**8),
+    ("--cpus", "1e-1", 10**8),
+    ("--cpus", ".5", 5 * 10**8),
+    ("--cpus", "-1", -(10**9)),
+    ("--cpus", "0x1", 10**9),
+    ("--cpu-shares", "017", 15),
+    ("--cpu-shares", "0x_1f", 31),
+    ("--cpu-shares", "+5", 5),
     ("--cpu-shares", "1_000", 1000),
-    ("--pids-limit", "-1", -1), ("--stop-timeout", "0", 0),
-    ("--add-host", "h:host-gateway", ["h:host-gateway"]), ("--add-host", "h:::1", ["h:::1"]),
-    ("--dns-search", "exa-mple.org.", ["exa-mple.org."]), ("--attach", "STDOUT", ["stdout"]),
+    ("--pids-limit", "-1", -1),
+    ("--stop-timeout", "0", 0),
+    ("--add-host", "h:host-gateway", ["h:host-gateway"]),
+    ("--add-host", "h:::1", ["h:::1"]),
+    ("--dns-search", "exa-mple.org.", ["exa-mple.org."]),
+    ("--attach", "STDOUT", ["stdout"]),
     ("--network", "name=none,alias=a", [{"Target": "none", "Aliases": ["a"], "DriverOpts": {}}]),
     ("--sysctl", "net.ipv4.ip_forward=1", {"net.ipv4.ip_forward": "1"}),
-    ("--mount", 'type=bind,"src=/a,b",dst=/c,ro,bind-propagation=rslave',
-     [{"Type": "bind", "Source": "/a,b", "Target": "/c", "ReadOnly": True, "BindOptions": {"Propagation": "rslave"}}]),
-    ("--mount", "type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=1770",
-     [{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o1770}}]),
+    (
+        "--mount",
+        'type=bind,"src=/a,b",dst=/c,ro,bind-propagation=rslave',
+        [
+            {
+                "Type": "bind",
+                "Source": "/a,b",
+                "Target": "/c",
+                "ReadOnly": True,
+                "BindOptions": {"Propagation": "rslave"},
+            }
+        ],
+    ),
+    (
+        "--mount",
+        "type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=1770",
+        [{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o1770}}],
+    ),
 ]
 
 
@@ -133,9 +186,11 @@ BAD = [  # as Docker 20.10.24 printed them
     (["-c", "08"], '"08" for "-c, --cpu-shares" flag: strconv.ParseInt: parsing "08": invalid syntax'),
     (["-c", "1__0"], '"1__0" for "-c, --cpu-shares" flag: strconv.ParseInt: parsing "1__0": invalid syntax'),
     (["-c", "a\tb"], '"a\\tb" for "-c, --cpu-shares" flag: strconv.ParseInt: parsing "a\\tb": invalid syntax'),
-    (["--pids-limit", "99999999999999999999"],
-     '"99999999999999999999" for "--pids-limit" flag: strconv.ParseInt: '
-     'parsing "99999999999999999999": value out of range'),
+    (
+        ["--pids-limit", "99999999999999999999"],
+        '"99999999999999999999" for "--pids-limit" flag: strconv.ParseInt: '
+        'parsing "99999999999999999999": value out of range',
+    ),
     (["--rm=maybe"], '"maybe" for "--rm" flag: strconv.ParseBool: parsing "maybe": invalid syntax'),
     (["-i=x"], '"x" for "-i, --interactive" flag: strconv.ParseBool: parsing "x": invalid syntax'),
     (["-e", ""], '"" for "-e, --env" flag: invalid environment variable: '),
@@ -144,12 +199,19 @@ BAD = [  # as Docker 20.10.24 printed them
     (["-l", "a b=c"], '"a b=c" for "-l, --label" flag: label \'a b\' contains whitespaces'),
     (["--ulimit", "bad=1"], '"bad=1" for "--ulimit" flag: invalid ulimit type: bad'),
     (["--ulimit", "nofile"], '"nofile" for "--ulimit" flag: invalid ulimit argument: nofile'),
-    (["--ulimit", "nofile=200:100"],
-     '"nofile=200:100" for "--ulimit" flag: ulimit soft limit must be less than or equal to hard limit: 200 > 100'),
-    (["--ulimit", "nofile=-1:3"], '"nofile=-1:3" for "--ulimit" flag: ulimit soft limit must be less than or equal to '
-                                  "hard limit: soft: -1 (unlimited), hard: 3"),
-    (["--sysctl", "kernel.panic=1"],
-     '"kernel.panic=1" for "--sysctl" flag: sysctl \'kernel.panic=1\' is not whitelisted'),
+    (
+        ["--ulimit", "nofile=200:100"],
+        '"nofile=200:100" for "--ulimit" flag: ulimit soft limit must be less than or equal to hard limit: 200 > 100',
+    ),
+    (
+        ["--ulimit", "nofile=-1:3"],
+        '"nofile=-1:3" for "--ulimit" flag: ulimit soft limit must be less than or equal to '
+        "hard limit: soft: -1 (unlimited), hard: 3",
+    ),
+    (
+        ["--sysctl", "kernel.panic=1"],
+        '"kernel.panic=1" for "--sysctl" flag: sysctl \'kernel.panic=1\' is not whitelisted',
+    ),
     (["--add-host", "bad"], '"bad" for "--add-host" flag: bad format for add-host: "bad"'),
     (["--add-host", "x:notip"], '"x:notip" for "--add-host" flag: invalid IP address in add-host: "notip"'),
     (["--dns", "bad"], '"bad" for "--dns" flag: bad is not an ip address'),
@@ -158,11 +220,16 @@ BAD = [  # as Docker 20.10.24 printed them
     (["--network", "a=b"], '"a=b" for "--network" flag: invalid field key a'),
     (["--mount", "x"], '"x" for "--mount" flag: invalid field \'x\' must be a key=value pair'),
     (["--mount", "type=bind"], '"type=bind" for "--mount" flag: target is required'),
-    (["--mount", "foo=bar"], '"foo=bar" for "--mount" flag: unexpected key \'foo\' in \'foo=bar\''),
-    (["--mount", "type=tmpfs,dst=/t,bind-propagation=x"], '"type=tmpfs,dst=/t,bind-propagation=x" for "--mount" flag: '
-                                                          "cannot mix 'bind-*' options with mount type 'tmpfs'"),
-    (["--mount", '"a,b'], '"\\"a,b" for "--mount" flag: parse error on line 1, column 5: extraneous or missing " in '
-                          "quoted-field"),
+    (["--mount", "foo=bar"], "\"foo=bar\" for \"--mount\" flag: unexpected key 'foo' in 'foo=bar'"),
+    (
+        ["--mount", "type=tmpfs,dst=/t,bind-propagation=x"],
+        '"type=tmpfs,dst=/t,bind-propagation=x" for "--mount" flag: '
+        "cannot mix 'bind-*' options with mount type 'tmpfs'",
+    ),
+    (
+        ["--mount", '"a,b'],
+        '"\\"a,b" for "--mount" flag: parse error on line 1, column 5: extraneous or missing " in quoted-field',
+    ),
 ]
 
 
@@ -174,23 +241,28 @@ def test_bad_values_in_the_words_of_dockers_client(words, text):
     assert fast([*words, "alpine"]) is None
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["--nosuchflag"], "unknown flag: --nosuchflag"),
-    (["--no"], "unknown flag: --no"),
-    (["-Q"], "unknown shorthand flag: 'Q' in -Q"),
-    (["-itx"], "unknown shorthand flag: 'x' in -x"),
-    (["-itxy"], "unknown shorthand flag: 'x' in -xy"),
-    (["-i="], "unknown shorthand flag: '=' in -="),
-    (["-m"], "flag needs an argument: 'm' in -m"),
-    (["-itm"], "flag needs an argument: 'm' in -m"),
-    (["--memory"], "flag needs an argument: --memory"),
-    (["---"], "bad flag syntax: ---"),
-    (["--=x"], "bad flag syntax: --=x"),
-    (["--gpus", "all"], "minirun does not have --gpus yet"),
-    (["--privileged"], "minirun does not have --privileged yet"),
-    (["-P=maybe"], 'invalid argument "maybe" for "-P, --publish-all" flag: strconv.ParseBool: parsing "maybe": '
-                   "invalid syntax"),
-])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--nosuchflag"], "unknown flag: --nosuchflag"),
+        (["--no"], "unknown flag: --no"),
+        (["-Q"], "unknown shorthand flag: 'Q' in -Q"),
+        (["-itx"], "unknown shorthand flag: 'x' in -x"),
+        (["-itxy"], "unknown shorthand flag: 'x' in -xy"),
+        (["-i="], "unknown shorthand flag: '=' in -="),
+        (["-m"], "flag needs an argument: 'm' in -m"),
+        (["-itm"], "flag needs an argument: 'm' in -m"),
+        (["--memory"], "flag needs an argument: --memory"),
+        (["---"], "bad flag syntax: ---"),
+        (["--=x"], "bad flag syntax: --=x"),
+        (["--gpus", "all"], "minirun does not have --gpus yet"),
+        (["--privileged"], "minirun does not have --privileged yet"),
+        (
+            ["-P=maybe"],
+            'invalid argument "maybe" for "-P, --publish-all" flag: strconv.ParseBool: parsing "maybe": invalid syntax',
+        ),
+    ],
+)
 def test_wrong_flags_in_the_words_of_dockers_client(words, text):
     with pytest.raises(UsageError) as caught:
         click_commands.read(RUN, words)
@@ -201,21 +273,30 @@ def test_a_flag_we_do_not_have_may_be_switched_off():
     assert click_commands.read(RUN, ["--privileged=false", "alpine"]).image == "alpine"
 
 
-@pytest.mark.parametrize(("verb", "words", "text"), [
-    ("run", [], "requires at least 1 argument"), ("exec", ["a"], "requires at least 2 arguments"),
-    ("logs", [], "requires exactly 1 argument"), ("logs", ["a", "b"], "requires exactly 1 argument"),
-    ("ps", ["x"], "accepts no arguments"), ("images", ["a", "b"], "requires at most 1 argument"),
-])
+@pytest.mark.parametrize(
+    ("verb", "words", "text"),
+    [
+        ("run", [], "requires at least 1 argument"),
+        ("exec", ["a"], "requires at least 2 arguments"),
+        ("logs", [], "requires exactly 1 argument"),
+        ("logs", ["a", "b"], "requires exactly 1 argument"),
+        ("ps", ["x"], "accepts no arguments"),
+        ("images", ["a", "b"], "requires at most 1 argument"),
+    ],
+)
 def test_wrong_numbers_of_arguments(verb, words, text):
     verb = main.load(verb)
     with pytest.raises(UsageError) as caught:
         click_commands.read(verb, words)
     assert caught.value.exit_code == 1
-    assert str(caught.value) == (f'"minirun {verb.name}" {text}.\nSee \'minirun {verb.name} --help\'.\n\n'
-                                 f"Usage:  minirun {verb.name} {verb.usage}\n\n{verb.summary}")
+    assert str(caught.value) == (
+        f"\"minirun {verb.name}\" {text}.\nSee 'minirun {verb.name} --help'.\n\n"
+        f"Usage:  minirun {verb.name} {verb.usage}\n\n{verb.summary}"
+    )
 
 
 # ---- the tables themselves ----
+
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name or "minirun")
 def test_the_table_is_sound(verb):
@@ -241,8 +322,11 @@ def test_nothing_that_docker_has_is_unknown(name):
     if not docker or "version 20." not in answer(docker, "--version"):
         pytest.skip("no Docker 20.10 client to ask")
     page = answer(docker, name, "--help")
-    theirs = {line[6:].split()[0].removeprefix("--"): line[2:4].strip("- ,") for line in page.splitlines()
-              if line[6:8] == "--" and line[2:6].strip() in ("", line[2:4] + ",")}
+    theirs = {
+        line[6:].split()[0].removeprefix("--"): line[2:4].strip("- ,")
+        for line in page.splitlines()
+        if line[6:8] == "--" and line[2:6].strip() in ("", line[2:4] + ",")
+    }
     theirs.pop("help", None)
     ours = {option.long: option.short for option in main.load(name).options}
     ours |= {flag.long: flag.short for flag in not_yet.flags(name)}
@@ -251,10 +335,44 @@ def test_nothing_that_docker_has_is_unknown(name):
 
 # ---- the two readers agree ----
 
-TEXTS = st.sampled_from([
-    "", "a", "alpine", "x=y", "A=1", "=", "64m", "10x", "-1", "0.5", "1/3", "true", "false", "0", "-", "--", "--rm",
-    "-it", "-f", "--help", "none", "host", "net.ipv4.ip_forward=1", "nofile=1:2", "h:1.2.3.4", "127.0.0.1",
-    "status=running", "type=bind,src=/a,dst=/b", "stdin", "a b", "é", "\udcff", "007", "5 m"])
+TEXTS = st.sampled_from(
+    [
+        "",
+        "a",
+        "alpine",
+        "x=y",
+        "A=1",
+        "=",
+        "64m",
+        "10x",
+        "-1",
+        "0.5",
+        "1/3",
+        "true",
+        "false",
+        "0",
+        "-",
+        "--",
+        "--rm",
+        "-it",
+        "-f",
+        "--help",
+        "none",
+        "host",
+        "net.ipv4.ip_forward=1",
+        "nofile=1:2",
+        "h:1.2.3.4",
+        "127.0.0.1",
+        "status=running",
+        "type=bind,src=/a,dst=/b",
+        "stdin",
+        "a b",
+        "é",
+        "\udcff",
+        "007",
+        "5 m",
+    ]
+)
 
 
 def words_of(verb: Verb):
@@ -286,10 +404,26 @@ def test_whatever_the_fast_reader_understands_click_understands_alike(verb, data
 
 
 @settings(max_examples=100, deadline=None, database=None)
-@given(given_words=st.lists(st.sampled_from([("-i",), ("-t",), ("--rm",), ("-m", "64m"), ("--cpus=0.5",), ("-eA=b",),
-                                             ("--name", "x"), ("-w", "/tmp"), ("-v/a:/b",), ("--read-only=false",)]),
-                            max_size=8),
-       command=st.lists(TEXTS, max_size=4))
+@given(
+    given_words=st.lists(
+        st.sampled_from(
+            [
+                ("-i",),
+                ("-t",),
+                ("--rm",),
+                ("-m", "64m"),
+                ("--cpus=0.5",),
+                ("-eA=b",),
+                ("--name", "x"),
+                ("-w", "/tmp"),
+                ("-v/a:/b",),
+                ("--read-only=false",),
+            ]
+        ),
+        max_size=8,
+    ),
+    command=st.lists(TEXTS, max_size=4),
+)
 def test_the_fast_reader_understands_everyday_command_lines(given_words, command):
     words = [word for part in given_words for word in part]
     options = read(RUN, [*words, "alpine", *command])

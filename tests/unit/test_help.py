@@ -33,36 +33,67 @@ def test_a_page_is_laid_out_as_dockers():
     assert help_page.verb_page(main.load("logs"), 80) == LOGS
 
 
-@pytest.mark.parametrize(("width", "line"), [
-    (60, "      --since string   Show logs since timestamp\n                       (e.g. 2013-01-02T13:23:37Z) or\n"
-         "                       relative (e.g. 42m for 42 minutes)\n"),
-    (120, "      --since string   Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 "
-          "minutes)\n"),
-])
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (
+            60,
+            "      --since string   Show logs since timestamp\n                       (e.g. 2013-01-02T13:23:37Z) or\n"
+            "                       relative (e.g. 42m for 42 minutes)\n",
+        ),
+        (
+            120,
+            "      --since string   Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 "
+            "minutes)\n",
+        ),
+    ],
+)
 def test_lines_fit_the_terminal(width, line):
     assert line in help_page.verb_page(main.load("logs"), width)
 
 
 def test_a_narrow_terminal_gets_a_block_below_the_flag():
-    verb = Verb("x", "S", "[OPTIONS]", lambda _: 0, options=(
-        Option("a-rather-long-flag", STRING, "One sentence about it that is long enough to be broken", short="a"),))
+    verb = Verb(
+        "x",
+        "S",
+        "[OPTIONS]",
+        lambda _: 0,
+        options=(
+            Option("a-rather-long-flag", STRING, "One sentence about it that is long enough to be broken", short="a"),
+        ),
+    )
     assert help_page.verb_page(verb, 48).endswith(
         "  -a, --a-rather-long-flag string   \n                One sentence about it\n"
-        "                that is long enough to be\n                broken\n")
+        "                that is long enough to be\n                broken\n"
+    )
 
 
 def test_flags_are_sorted_and_hidden_ones_are_not_shown():
-    verb = Verb("x", "S", "[OPTIONS]", lambda _: 0, options=(
-        Option("zeta", BOOL, "Z"), Option("alpha", INT, "A", short="a", shown="10"),
-        Option("secret", BOOL, hidden=True)))
+    verb = Verb(
+        "x",
+        "S",
+        "[OPTIONS]",
+        lambda _: 0,
+        options=(
+            Option("zeta", BOOL, "Z"),
+            Option("alpha", INT, "A", short="a", shown="10"),
+            Option("secret", BOOL, hidden=True),
+        ),
+    )
     assert help_page.verb_page(verb, 80) == (
-        "\nUsage:  minirun x [OPTIONS]\n\nS\n\nOptions:\n  -a, --alpha int   A (default 10)\n      --zeta        Z\n")
+        "\nUsage:  minirun x [OPTIONS]\n\nS\n\nOptions:\n  -a, --alpha int   A (default 10)\n      --zeta        Z\n"
+    )
 
 
-@pytest.mark.parametrize("name", [
-    *"start stop restart kill wait ps logs inspect images info tag history load save".split(),
-    "image prune", "image inspect",
-    *(f"network {word}" for word in "create ls inspect rm prune disconnect".split())])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *"start stop restart kill wait ps logs inspect images info tag history load save".split(),
+        "image prune",
+        "image inspect",
+        *(f"network {word}" for word in "create ls inspect rm prune disconnect".split()),
+    ],
+)
 def test_our_options_read_like_those_of_docker_itself(name):
     docker = "/usr/bin/docker"
     if not os.path.exists(docker) or "version 20." not in output(docker, "--version"):
@@ -112,21 +143,35 @@ def test_h_is_an_old_way_to_ask_for_help(capsys):
     assert out.startswith("Flag shorthand -h has been deprecated, please use --help\n\nUsage:  minirun ps [OPTIONS]\n")
 
 
-@pytest.mark.parametrize(("words", "code", "text"), [
-    (["run", "--nosuchflag"], 125, "unknown flag: --nosuchflag\nSee 'minirun run --help'.\n"),
-    (["container", "run", "--nosuchflag"], 125, "unknown flag: --nosuchflag\nSee 'minirun container run --help'.\n"),
-    (["ps", "--nosuchflag"], 125, "unknown flag: --nosuchflag\nSee 'minirun ps --help'.\n"),
-    (["run", "-m", "10x", "alpine"], 125,
-     "invalid argument \"10x\" for \"-m, --memory\" flag: invalid size: '10x'\nSee 'minirun run --help'.\n"),
-    (["run", "--gpus", "all", "alpine"], 125, "minirun does not have --gpus yet\nSee 'minirun run --help'.\n"),
-    (["rm"], 1, "\"minirun rm\" requires at least 1 argument.\nSee 'minirun rm --help'.\n\n"
-                "Usage:  minirun rm [OPTIONS] CONTAINER [CONTAINER...]\n\nRemove one or more containers\n"),
-    (["nosuchcmd"], 1, "minirun: 'nosuchcmd' is not a minirun command.\nSee 'minirun --help'\n"),
-    (["build", "."], 1, "minirun does not have 'build' yet\n"),
-    (["image", "build"], 1, "minirun does not have 'image build' yet\n"),
-    (["help", "nosuch"], 1, "unknown help topic: nosuch\n"),
-    (["--nosuchflag", "ps"], 125, "unknown flag: --nosuchflag\nSee 'minirun --help'.\n"),
-])
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["run", "--nosuchflag"], 125, "unknown flag: --nosuchflag\nSee 'minirun run --help'.\n"),
+        (
+            ["container", "run", "--nosuchflag"],
+            125,
+            "unknown flag: --nosuchflag\nSee 'minirun container run --help'.\n",
+        ),
+        (["ps", "--nosuchflag"], 125, "unknown flag: --nosuchflag\nSee 'minirun ps --help'.\n"),
+        (
+            ["run", "-m", "10x", "alpine"],
+            125,
+            "invalid argument \"10x\" for \"-m, --memory\" flag: invalid size: '10x'\nSee 'minirun run --help'.\n",
+        ),
+        (["run", "--gpus", "all", "alpine"], 125, "minirun does not have --gpus yet\nSee 'minirun run --help'.\n"),
+        (
+            ["rm"],
+            1,
+            "\"minirun rm\" requires at least 1 argument.\nSee 'minirun rm --help'.\n\n"
+            "Usage:  minirun rm [OPTIONS] CONTAINER [CONTAINER...]\n\nRemove one or more containers\n",
+        ),
+        (["nosuchcmd"], 1, "minirun: 'nosuchcmd' is not a minirun command.\nSee 'minirun --help'\n"),
+        (["build", "."], 1, "minirun does not have 'build' yet\n"),
+        (["image", "build"], 1, "minirun does not have 'image build' yet\n"),
+        (["help", "nosuch"], 1, "unknown help topic: nosuch\n"),
+        (["--nosuchflag", "ps"], 125, "unknown flag: --nosuchflag\nSee 'minirun --help'.\n"),
+    ],
+)
 def test_mistakes_are_answered_as_docker_answers_them(capsys, words, code, text):
     assert text_of(capsys, words) == (code, "", text)
 
@@ -138,6 +183,7 @@ def test_an_unknown_word_of_a_group_gets_its_page(capsys):
 
 
 # ---- completion ----
+
 
 def completed(monkeypatch, capsys, line):
     monkeypatch.setenv("_MINIRUN_COMPLETE", "bash_complete")
@@ -155,27 +201,39 @@ def names(monkeypatch):
     monkeypatch.setattr(completions, "_images", lambda: [("alpine", ""), ("busybox:1", "")])
 
 
-@pytest.mark.parametrize(("line", "words"), [
-    ("minirun im", {"plain,image", "plain,images", "plain,import"}),
-    ("minirun ps --no", {"plain,--no-trunc"}),
-    ("minirun run --rea", {"plain,--read-only"}),
-    ("minirun run al", {"plain,alpine"}), ("minirun run -it ", {"plain,alpine", "plain,busybox:1"}),
-    ("minirun run alpine ", set()), ("minirun run --network f", {"plain,foo"}),
-    ("minirun network in", {"plain,inspect"}), ("minirun network rm ", {"plain,foo"}),
-    ("minirun network connect b", {"plain,bridge"}), ("minirun network connect foo a", {"plain,all"}),
-    ("minirun network create ", set()),
-    ("minirun run --env-file x", {"file,x"}), ("minirun run --rm al", {"plain,alpine"}),
-    ("minirun stop ", {"plain,running", "plain,paused", "plain,restarting"}),
-    ("minirun start ", {"plain,created", "plain,exited"}), ("minirun start created ", {"plain,exited"}),
-    ("minirun container rm ", {"plain,all"}), ("minirun rmi b", {"plain,busybox:1"}),
-    ("minirun inspect al", {"plain,all", "plain,alpine"}), ("minirun completion z", {"plain,zsh"}),
-    ("minirun --root /x stop r", {"plain,running", "plain,restarting"}),
-    ("minirun container l", {"plain,logs", "plain,ls"}),
-    ("minirun compare host ", {"plain,pid:", "plain,minirun:web", "plain,docker:web"}),
-    ("minirun compare minirun:w", {"plain,minirun:web"}),
-    ("minirun compare minirun : w", {"plain,web"}), ("minirun compare minirun :", {"plain,web"}),  # as bash has it
-    ("minirun compare --only links,ru", {"plain,links,rules"}),
-])
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("minirun im", {"plain,image", "plain,images", "plain,import"}),
+        ("minirun ps --no", {"plain,--no-trunc"}),
+        ("minirun run --rea", {"plain,--read-only"}),
+        ("minirun run al", {"plain,alpine"}),
+        ("minirun run -it ", {"plain,alpine", "plain,busybox:1"}),
+        ("minirun run alpine ", set()),
+        ("minirun run --network f", {"plain,foo"}),
+        ("minirun network in", {"plain,inspect"}),
+        ("minirun network rm ", {"plain,foo"}),
+        ("minirun network connect b", {"plain,bridge"}),
+        ("minirun network connect foo a", {"plain,all"}),
+        ("minirun network create ", set()),
+        ("minirun run --env-file x", {"file,x"}),
+        ("minirun run --rm al", {"plain,alpine"}),
+        ("minirun stop ", {"plain,running", "plain,paused", "plain,restarting"}),
+        ("minirun start ", {"plain,created", "plain,exited"}),
+        ("minirun start created ", {"plain,exited"}),
+        ("minirun container rm ", {"plain,all"}),
+        ("minirun rmi b", {"plain,busybox:1"}),
+        ("minirun inspect al", {"plain,all", "plain,alpine"}),
+        ("minirun completion z", {"plain,zsh"}),
+        ("minirun --root /x stop r", {"plain,running", "plain,restarting"}),
+        ("minirun container l", {"plain,logs", "plain,ls"}),
+        ("minirun compare host ", {"plain,pid:", "plain,minirun:web", "plain,docker:web"}),
+        ("minirun compare minirun:w", {"plain,minirun:web"}),
+        ("minirun compare minirun : w", {"plain,web"}),
+        ("minirun compare minirun :", {"plain,web"}),  # as bash has it
+        ("minirun compare --only links,ru", {"plain,links,rules"}),
+    ],
+)
 def test_words_that_a_shell_offers(monkeypatch, capsys, names, line, words):
     assert set(completed(monkeypatch, capsys, line)) == words
 

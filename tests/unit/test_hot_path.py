@@ -15,11 +15,13 @@ PATH = [os.path.dirname(os.path.dirname(os.path.abspath(minirun.__file__)))]
 PATH += [path for path in sys.path if path.endswith("-packages")]
 
 #: Modules that cost milliseconds each, and what is only loaded by way of them.
-FORBIDDEN = frozenset("""
+FORBIDDEN = frozenset(
+    """
 re json typing dataclasses enum pathlib subprocess signal socket selectors contextlib functools collections shutil
 tempfile logging argparse asyncio threading inspect traceback importlib.metadata importlib.util ctypes pyroute2 click
 rich cffi email urllib string textwrap operator datetime random hashlib tarfile
-""".split())
+""".split()
+)
 ASK = """
 import sys
 sys.path += {path!r}
@@ -31,27 +33,75 @@ sys.stderr.write("\\n" + " ".join(sys.modules))
 
 #: For the verbs that need root rights and an image: the modules on their way, which they import inside functions.
 WAYS = {
-    "run": ["cli.run", "engine.containers", "engine.record", "engine.monitor", "engine.running", "engine.relay",
-            "engine.attach", "engine.signals", "image.store", "image.overlay", "image.lookup", "runtime.lifecycle",
-            "runtime.init", "network.networks"],
+    "run": [
+        "cli.run",
+        "engine.containers",
+        "engine.record",
+        "engine.monitor",
+        "engine.running",
+        "engine.relay",
+        "engine.attach",
+        "engine.signals",
+        "image.store",
+        "image.overlay",
+        "image.lookup",
+        "runtime.lifecycle",
+        "runtime.init",
+        "network.networks",
+    ],
     "exec": ["cli.execute", "engine.containers", "engine.execution"],
     "start": ["cli.lifecycle", "engine.containers", "engine.monitor"],
     "run --network mine": ["engine.nameservice", "network.resolver", "network.redirect"],
     "stop": ["cli.lifecycle", "engine.containers", "engine.attach", "engine.signals"],
 }
 #: These do their whole work on an empty data root.
-ERRANDS = [["ps"], ["ps", "-a", "-q"], ["stop", "nosuch"], ["start", "nosuch"], ["kill", "nosuch"], ["wait", "nosuch"],
-           ["rm", "-f", "nosuch"], ["logs", "nosuch"], ["exec", "nosuch", "true"], ["inspect", "nosuch"],
-           ["run", "-it", "--rm", "-m", "64m", "--cpus", "0.5", "-e", "A=1", "-v", "/a:/b", "--mount",
-            "type=bind,src=/a,dst=/b", "-l", "x=y", "--name", "n", "--network", "none", "--pull", "never", "-d",
-            "nosuch", "true"],
-           ["container", "ls"], ["images"]]
+ERRANDS = [
+    ["ps"],
+    ["ps", "-a", "-q"],
+    ["stop", "nosuch"],
+    ["start", "nosuch"],
+    ["kill", "nosuch"],
+    ["wait", "nosuch"],
+    ["rm", "-f", "nosuch"],
+    ["logs", "nosuch"],
+    ["exec", "nosuch", "true"],
+    ["inspect", "nosuch"],
+    [
+        "run",
+        "-it",
+        "--rm",
+        "-m",
+        "64m",
+        "--cpus",
+        "0.5",
+        "-e",
+        "A=1",
+        "-v",
+        "/a:/b",
+        "--mount",
+        "type=bind,src=/a,dst=/b",
+        "-l",
+        "x=y",
+        "--name",
+        "n",
+        "--network",
+        "none",
+        "--pull",
+        "never",
+        "-d",
+        "nosuch",
+        "true",
+    ],
+    ["container", "ls"],
+    ["images"],
+]
 
 
 def loaded(work, **environ):
     command = [sys.executable, "-IS", "-c", ASK.format(path=PATH, work=work)]
-    ran = subprocess.run(command, capture_output=True, text=True,
-                         check=True, env={**os.environ, **environ}, stdin=subprocess.DEVNULL)
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, **environ}, stdin=subprocess.DEVNULL
+    )
     return set(ran.stderr.rpartition("\n")[2].split())
 
 
@@ -78,22 +128,27 @@ def test_the_way_of_a_verb_is_light(verb):
     assert culprits(modules) == set()
 
 
-@pytest.mark.parametrize(("words", "others"), [
-    (["stop", "x"], {"run", "ps", "logs", "images", "execute", "template"}),
-    (["ps"], {"run", "lifecycle", "images", "template", "formats", "filters", "click_reader", "complaint"}),
-])
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [
+        (["stop", "x"], {"run", "ps", "logs", "images", "execute", "template"}),
+        (["ps"], {"run", "lifecycle", "images", "template", "formats", "filters", "click_reader", "complaint"}),
+    ],
+)
 def test_a_verb_loads_its_own_group_only(tmp_path, words, others):
     modules = loaded_by(words, tmp_path)
     assert {f"minirun.cli.{name}" for name in others} & modules == set()
 
 
 def test_who_has_no_volumes_does_not_load_them():
-    modules = loaded("from minirun.engine import bundle, containers, monitor, record, mountpoints\n"
-                     "mountpoints.points(['/a:/b'], [])")
+    modules = loaded(
+        "from minirun.engine import bundle, containers, monitor, record, mountpoints\nmountpoints.points(['/a:/b'], [])"
+    )
     parts = {f"minirun.{name}" for name in ("engine.volumes", "engine.volume_words", "engine.filling", "image.copying")}
     assert "minirun.engine.bundle" in modules and not parts & modules
-    assert "minirun.engine.volume_words" in loaded("from minirun.engine import mountpoints\n"
-                                                   "mountpoints.points(['ab:/b'], [])")
+    assert "minirun.engine.volume_words" in loaded(
+        "from minirun.engine import mountpoints\nmountpoints.points(['ab:/b'], [])"
+    )
 
 
 def test_ps_does_without_os(tmp_path):

@@ -19,6 +19,7 @@ SUBNET = Subnet("172.17.0.0/16")
 def take(tmp_path):
     def reserve(owner="c" * 64, subnet=SUBNET, gateway="172.17.0.1", **words):
         return ipam.reserve(str(tmp_path), Pool(subnet, gateway, **words), owner, "veth0000000")
+
     reserve.directory = str(tmp_path)
     os.mkdir(f"{tmp_path}/cables")
     return reserve
@@ -67,14 +68,23 @@ def test_a_small_network_runs_full(take):
 def test_a_gateway_in_the_middle_is_left_out(take):
     subnet = Subnet("10.1.2.0/29")
     assert [take(subnet=subnet, gateway="10.1.2.3") for _ in range(6)] == [
-        "10.1.2.1", "10.1.2.2", "10.1.2.4", "10.1.2.5", "10.1.2.6", None]
+        "10.1.2.1",
+        "10.1.2.2",
+        "10.1.2.4",
+        "10.1.2.5",
+        "10.1.2.6",
+        None,
+    ]
 
 
 def test_reservations_are_listed_by_number_not_by_letter(take):
     for _ in range(12):
         take()
     assert [address for address, _, _ in ipam.reservations(take.directory)][-3:] == [
-        "172.17.0.11", "172.17.0.12", "172.17.0.13"]
+        "172.17.0.11",
+        "172.17.0.12",
+        "172.17.0.13",
+    ]
 
 
 def test_subnet_words():
@@ -96,15 +106,25 @@ def test_overlap_is_that_of_the_standard_library(one, one_prefix, other, other_p
 
 # ---- ranges, addresses of one's choice, IPv6 --------------------------------------------------------------------
 
-@pytest.mark.parametrize(("subnet", "gateway", "range_", "aux", "expected"), [
-    ("10.9.9.0/24", "10.9.9.1", "10.9.9.128/25", (), ["10.9.9.128", "10.9.9.129"]),  # its first one is usable
-    ("10.2.0.0/16", "10.2.0.254", "10.2.1.0/30", (), ["10.2.1.0", "10.2.1.1", "10.2.1.2", "10.2.1.3", None]),
-    ("10.3.0.0/24", "10.3.0.1", "", ("10.3.0.2", "10.3.0.4"), ["10.3.0.3", "10.3.0.5"]),
-    ("172.17.0.0/16", "172.17.0.1", "10.2.0.0/24", (), ["172.17.0.2"]),  # of a range only the host part counts
-    ("2001:db8:1::/64", "2001:db8:1::1", "", (), ["2001:db8:1::2", "2001:db8:1::3"]),
-    ("2001:db8:1::/64", "2001:db8:1::ff00", "2001:db8:1::ff00/127", (), ["2001:db8:1::ff01", None]),
-    ("2001:db8::/126", "2001:db8::1", "", (), ["2001:db8::2", "2001:db8::3", None]),  # IPv6 has no broadcast address
-])
+
+@pytest.mark.parametrize(
+    ("subnet", "gateway", "range_", "aux", "expected"),
+    [
+        ("10.9.9.0/24", "10.9.9.1", "10.9.9.128/25", (), ["10.9.9.128", "10.9.9.129"]),  # its first one is usable
+        ("10.2.0.0/16", "10.2.0.254", "10.2.1.0/30", (), ["10.2.1.0", "10.2.1.1", "10.2.1.2", "10.2.1.3", None]),
+        ("10.3.0.0/24", "10.3.0.1", "", ("10.3.0.2", "10.3.0.4"), ["10.3.0.3", "10.3.0.5"]),
+        ("172.17.0.0/16", "172.17.0.1", "10.2.0.0/24", (), ["172.17.0.2"]),  # of a range only the host part counts
+        ("2001:db8:1::/64", "2001:db8:1::1", "", (), ["2001:db8:1::2", "2001:db8:1::3"]),
+        ("2001:db8:1::/64", "2001:db8:1::ff00", "2001:db8:1::ff00/127", (), ["2001:db8:1::ff01", None]),
+        (
+            "2001:db8::/126",
+            "2001:db8::1",
+            "",
+            (),
+            ["2001:db8::2", "2001:db8::3", None],
+        ),  # IPv6 has no broadcast address
+    ],
+)
 def test_ranges_and_taken_addresses(take, subnet, gateway, range_, aux, expected):
     assert [take(subnet=Subnet(subnet), gateway=gateway, range_=range_, aux=aux) for _ in expected] == expected
 
@@ -116,8 +136,9 @@ def test_an_address_of_ones_choice(take):
         with pytest.raises(EngineError, match="^Address already in use$"):
             ipam.take(take.directory, pool, taken, "b" * 64, "veth2")
     for outside in ("10.7.0.1", "2001:db8::1"):
-        with pytest.raises(EngineError, match=f"^Invalid address {outside}: It does not belong to any of this network's"
-                                              " subnets$"):
+        with pytest.raises(
+            EngineError, match=f"^Invalid address {outside}: It does not belong to any of this network's subnets$"
+        ):
             ipam.take(take.directory, pool, outside, "b" * 64, "veth2")
     six = Pool(Subnet("2001:db8::/64"), "2001:db8::1")
     assert ipam.take(take.directory, six, "2001:0db8:0::00ff", "a" * 64, "veth1") == "2001:db8::ff"
@@ -142,22 +163,28 @@ def test_dockers_pools_in_dockers_order():
 
 def test_pools_of_ones_own():
     assert [str(pool) for pool in pools.split([("10.50.0.0/23", 24), ("10.60.0.0/16", 16)])] == [
-        "10.50.0.0/24", "10.50.1.0/24", "10.60.0.0/16"]
+        "10.50.0.0/24",
+        "10.50.1.0/24",
+        "10.60.0.0/16",
+    ]
     for size in (8, 33):
         with pytest.raises(EngineError, match=f"^invalid pools size: {size}$"):
             pools.split([("10.50.0.0/16", size)])
 
 
-@pytest.mark.parametrize(("start", "taken", "expected"), [
-    (0, [], "172.17.0.0/16"),
-    (0, ["172.17.0.0/16"], "172.18.0.0/16"),
-    (0, ["172.17.200.0/24", "172.18.0.1/32"], "172.19.0.0/16"),
-    (0, ["172.16.0.0/12"], "192.168.0.0/20"),
-    (0, ["172.16.0.0/12", "192.168.1.0/24"], "192.168.16.0/20"),
-    (13, [], "172.30.0.0/16"),
-    (30, [], "192.168.240.0/20"),
-    (31, ["172.17.0.0/16"], "172.18.0.0/16"),  # around the end
-])
+@pytest.mark.parametrize(
+    ("start", "taken", "expected"),
+    [
+        (0, [], "172.17.0.0/16"),
+        (0, ["172.17.0.0/16"], "172.18.0.0/16"),
+        (0, ["172.17.200.0/24", "172.18.0.1/32"], "172.19.0.0/16"),
+        (0, ["172.16.0.0/12"], "192.168.0.0/20"),
+        (0, ["172.16.0.0/12", "192.168.1.0/24"], "192.168.16.0/20"),
+        (13, [], "172.30.0.0/16"),
+        (30, [], "192.168.240.0/20"),
+        (31, ["172.17.0.0/16"], "172.18.0.0/16"),  # around the end
+    ],
+)
 def test_the_next_pool_that_overlaps_with_nothing(start, taken, expected):
     assert free(start, *taken) == expected
 

@@ -29,12 +29,17 @@ def read(path, **wishes):
 
 def plant(path, *moments):
     """A log with one record at each moment; the text of a record is its number."""
-    path.write_text("".join(json.dumps({"log": f"{number}\n", "stream": "stdout", "time": moment}) + "\n"
-                            for number, moment in enumerate(moments)))
+    path.write_text(
+        "".join(
+            json.dumps({"log": f"{number}\n", "stream": "stdout", "time": moment}) + "\n"
+            for number, moment in enumerate(moments)
+        )
+    )
     return path
 
 
 # ---- writing ----
+
 
 def test_the_bytes_of_a_record(tmp_path):
     path = tmp_path / "x.log"
@@ -44,9 +49,12 @@ def test_the_bytes_of_a_record(tmp_path):
     writer.close()
     lines = path.read_bytes().split(b"\n")
     assert lines.pop() == b""
-    head = [b'{"log":"out1\\n","stream":"stdout","time":"20', b'{"log":"err1\\n","stream":"stderr","time":"20',
-            b'{"log":"nonl","stream":"stderr","time":"20']
-    assert [line[:len(start)] for line, start in zip(lines, head, strict=True)] == head
+    head = [
+        b'{"log":"out1\\n","stream":"stdout","time":"20',
+        b'{"log":"err1\\n","stream":"stderr","time":"20',
+        b'{"log":"nonl","stream":"stderr","time":"20',
+    ]
+    assert [line[: len(start)] for line, start in zip(lines, head, strict=True)] == head
     assert all(line.endswith(b'Z"}') for line in lines)
     assert path.stat().st_mode & 0o777 == 0o640
 
@@ -69,24 +77,33 @@ def test_a_line_is_kept_until_its_end_has_come(tmp_path):
     writer.close()
 
 
-@pytest.mark.parametrize(("data", "text"), [
-    (b'say "hi" \\ \t\r\n', b'say \\"hi\\" \\\\ \\u0009\\r\\n'),
-    (b"<a&b>\x00\x1b[1m\x7f\n", b"\\u003ca\\u0026b\\u003e\\u0000\\u001b[1m\x7f\\n"),
-    ("größer → 𝄞\n".encode(), "größer → 𝄞\\n".encode()),
-    (b"\xff\xc3(\n", b"\\ufffd\\ufffd(\\n"),
-    (b"\xe2\x82\n", b"\\ufffd\\ufffd\\n"),  # Go replaces each bad byte, Python would replace the two by one
-    (b"\xed\xa0\x80\n", b"\\ufffd\\ufffd\\ufffd\\n"),  # an encoded surrogate
-    ("\u2028\u2029\n".encode(), b"\\u2028\\u2029\\n"),
-    ("\ufffd\n".encode(), "\ufffd\\n".encode()),  # a real one stays as it is
-])
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b'say "hi" \\ \t\r\n', b'say \\"hi\\" \\\\ \\u0009\\r\\n'),
+        (b"<a&b>\x00\x1b[1m\x7f\n", b"\\u003ca\\u0026b\\u003e\\u0000\\u001b[1m\x7f\\n"),
+        ("größer → 𝄞\n".encode(), "größer → 𝄞\\n".encode()),
+        (b"\xff\xc3(\n", b"\\ufffd\\ufffd(\\n"),
+        (b"\xe2\x82\n", b"\\ufffd\\ufffd\\n"),  # Go replaces each bad byte, Python would replace the two by one
+        (b"\xed\xa0\x80\n", b"\\ufffd\\ufffd\\ufffd\\n"),  # an encoded surrogate
+        ("\u2028\u2029\n".encode(), b"\\u2028\\u2029\\n"),
+        ("\ufffd\n".encode(), "\ufffd\\n".encode()),  # a real one stays as it is
+    ],
+)
 def test_escapes_are_those_of_go(tmp_path, data, text):
     write(tmp_path / "x.log", ("stdout", data))
     assert (tmp_path / "x.log").read_bytes().startswith(b'{"log":"' + text + b'","stream"')
 
 
-@pytest.mark.parametrize(("length", "pieces"), [
-    (16383, [16383 + 1]), (16384, [16384, 1]), (16385, [16384, 2]), (40000, [16384, 16384, 40000 - 2 * 16384 + 1]),
-])
+@pytest.mark.parametrize(
+    ("length", "pieces"),
+    [
+        (16383, [16383 + 1]),
+        (16384, [16384, 1]),
+        (16385, [16384, 2]),
+        (40000, [16384, 16384, 40000 - 2 * 16384 + 1]),
+    ],
+)
 def test_long_lines_are_cut_at_16_kib(tmp_path, length, pieces):
     records = write(tmp_path / "x.log", ("stdout", b"x" * length + b"\n"), ("stdout", b"next\n"))
     assert [len(record["log"]) for record in records] == [*pieces, 5]
@@ -105,8 +122,10 @@ def split(data):
     return [line + b"\n" for line in whole] + ([rest] if rest else [])
 
 
-BYTES = st.lists(st.one_of(st.binary(max_size=40),
-                           st.sampled_from([b"\n", b"x" * 16383, b"y" * 16384, b"\r\n", b"\n\n"])), max_size=12)
+BYTES = st.lists(
+    st.one_of(st.binary(max_size=40), st.sampled_from([b"\n", b"x" * 16383, b"y" * 16384, b"\r\n", b"\n\n"])),
+    max_size=12,
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -176,9 +195,11 @@ def test_a_disk_that_takes_nothing():
 
 # ---- reading ----
 
+
 @settings(max_examples=60, deadline=None)
-@given(count=st.integers(0, 12), tail=st.integers(0, 15), block=st.sampled_from([7, 64, 100, 1 << 16]),
-       half=st.booleans())
+@given(
+    count=st.integers(0, 12), tail=st.integers(0, 15), block=st.sampled_from([7, 64, 100, 1 << 16]), half=st.booleans()
+)
 def test_the_tail_is_that_of_the_whole(tmp_path_factory, count, tail, block, half):
     path = plant(tmp_path_factory.mktemp("log") / "x.log", *[MOMENT] * count)
     if half:
@@ -199,8 +220,9 @@ def test_the_tail_of_a_huge_log_costs_no_more_than_its_end(tmp_path, monkeypatch
     assert sum(got) <= 1 << 16 < path.stat().st_size
 
 
-@pytest.mark.parametrize(("tail", "count"), [
-    ("all", 3), ("bad", 3), ("-1", 3), ("", 3), ("2", 2), (1, 1), ("0", 0), ("9", 3)])
+@pytest.mark.parametrize(
+    ("tail", "count"), [("all", 3), ("bad", 3), ("-1", 3), ("", 3), ("2", 2), (1, 1), ("0", 0), ("9", 3)]
+)
 def test_the_words_of_tail(tmp_path, tail, count):
     assert len(read(plant(tmp_path / "x.log", MOMENT, MOMENT, MOMENT), tail=tail)) == count
 
@@ -208,7 +230,10 @@ def test_the_words_of_tail(tmp_path, tail, count):
 def test_both_streams_keep_their_order(tmp_path):
     write(tmp_path / "x.log", ("stdout", b"1\n"), ("stderr", b"2\n"), ("stdout", b"3\n"))
     assert list(logs.records(str(tmp_path / "x.log"), logs.Wanted())) == [
-        ("stdout", b"1\n"), ("stderr", b"2\n"), ("stdout", b"3\n")]
+        ("stdout", b"1\n"),
+        ("stderr", b"2\n"),
+        ("stdout", b"3\n"),
+    ]
 
 
 def test_timestamps_and_details(tmp_path):
@@ -246,9 +271,10 @@ def test_no_time(name):
 def test_a_damaged_line_is_passed_over(tmp_path):
     path = plant(tmp_path / "x.log", MOMENT)
     with open(path, "ab") as file:
-        file.write(b'{"log":"half\n\x00\x00\xff\n[1]\n3\n{"log":"x"}\n{"log":"whole\\n","stream":"stderr",'
-                   b'"time":"%s"}\n'
-                   % MOMENT.encode())
+        file.write(
+            b'{"log":"half\n\x00\x00\xff\n[1]\n3\n{"log":"x"}\n{"log":"whole\\n","stream":"stderr",'
+            b'"time":"%s"}\n' % MOMENT.encode()
+        )
     assert read(path) == [b"0\n", b"whole\n"]
 
 
@@ -333,6 +359,7 @@ class Container:
     def status():
         class Status:
             word = "exited"
+
         return Status
 
 

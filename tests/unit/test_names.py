@@ -27,8 +27,9 @@ def test_good_names(name):
     assert names.check(f"/{name}") == name
 
 
-@pytest.mark.parametrize("name", [
-    "a", "", "/", "/a", "-ab", ".ab", "_ab", "a b", "ab/c", "//ab", "äb", "ab\n", "..", "a²"])
+@pytest.mark.parametrize(
+    "name", ["a", "", "/", "/a", "-ab", ".ab", "_ab", "a b", "ab/c", "//ab", "äb", "ab\n", "..", "a²"]
+)
 def test_bad_names(name):
     with pytest.raises(BadParameter) as caught:
         names.check(name)
@@ -75,7 +76,8 @@ def test_a_name_has_one_owner(data):
         names.reserve(data, "w1", B)
     assert caught.value.message == (
         f'Conflict. The container name "/w1" is already in use by container "{A}". You have to remove (or rename) '
-        "that container to be able to reuse that name.")
+        "that container to be able to reuse that name."
+    )
     names.release(data, "w1", B)  # not B's: nothing happens
     assert names.owner(data, "w1") == A
     names.release(data, "w1", A)

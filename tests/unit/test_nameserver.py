@@ -30,21 +30,46 @@ def v4(last):
 
 SIX = bytes.fromhex("20010db8000100000000000000000003")
 BAR = Network("bar", {"both": [v4(100)], "dotted": [v4(101)]}, pointers={v4(100): "both"})
-FOO = Network("foo", {"u1": [v4(2)], "u2": [v4(3)], "db": [v4(2), v4(3)], "both": [v4(9)], "Mixed.Case": [v4(3)],
-                      "taken": [v4(8)]},
-              links={"lnk": "u2", "taken": "u1", "stale": "gone"}, pointers={v4(3): "u2", v4(9): "both"})
+FOO = Network(
+    "foo",
+    {"u1": [v4(2)], "u2": [v4(3)], "db": [v4(2), v4(3)], "both": [v4(9)], "Mixed.Case": [v4(3)], "taken": [v4(8)]},
+    links={"lnk": "u2", "taken": "u1", "stale": "gone"},
+    pointers={v4(3): "u2", v4(9): "both"},
+)
 DOTS = Network("a.b", {"c": [v4(50)]})
 SIXES = Network("six", {"s2": [v4(60), SIX]}, pointers={SIX: "s2"})
 ALL = [DOTS, BAR, FOO, SIXES]
 
 
-@pytest.mark.parametrize(("name", "found"), [
-    ("u2", [v4(3)]), ("U2", [v4(3)]), ("u2.foo", [v4(3)]), ("u2.FOO", None), ("u2.bar", None), ("nosuch", None),
-    ("foo", None), ("", None), ("mixed.case", [v4(3)]), ("mixed.case.foo", [v4(3)]), ("case.foo", None),
-    ("both", [v4(100)]), ("both.foo", [v4(9)]), ("both.bar", [v4(100)]), ("c.a.b", [v4(50)]), ("c.b", None),
-    ("lnk", [v4(3)]), ("lnk.foo", [v4(3)]), ("LNK", None), ("taken", [v4(2)]), ("stale", None),
-    (".", None), ("..", None), (".foo", None),
-])
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("u2", [v4(3)]),
+        ("U2", [v4(3)]),
+        ("u2.foo", [v4(3)]),
+        ("u2.FOO", None),
+        ("u2.bar", None),
+        ("nosuch", None),
+        ("foo", None),
+        ("", None),
+        ("mixed.case", [v4(3)]),
+        ("mixed.case.foo", [v4(3)]),
+        ("case.foo", None),
+        ("both", [v4(100)]),
+        ("both.foo", [v4(9)]),
+        ("both.bar", [v4(100)]),
+        ("c.a.b", [v4(50)]),
+        ("c.b", None),
+        ("lnk", [v4(3)]),
+        ("lnk.foo", [v4(3)]),
+        ("LNK", None),
+        ("taken", [v4(2)]),
+        ("stale", None),
+        (".", None),
+        ("..", None),
+        (".foo", None),
+    ],
+)
 def test_addresses(name, found):
     assert nameserver.addresses(name, ALL, A) == found
 
@@ -62,8 +87,9 @@ def test_ipv6():
 
 
 def answer(name, kind, networks=ALL):
-    query = dns_message.read(struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + dns_message.name(name)
-                             + struct.pack(">2H", kind, 1))
+    query = dns_message.read(
+        struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + dns_message.name(name) + struct.pack(">2H", kind, 1)
+    )
     return nameserver.answer(query, networks, 512)
 
 
@@ -71,27 +97,43 @@ def test_an_answer_has_dockers_time_to_live():
     assert answer("u2", A).endswith(dns_message.name("u2") + struct.pack(">2HIH", A, 1, 600, 4) + v4(3))
 
 
-@pytest.mark.parametrize(("kind", "known"), [(A, True), (AAAA, True), (MX, True), (2, False), (5, False), (16, False),
-                                             (33, False), (255, False), (0, False)])
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [(A, True), (AAAA, True), (MX, True), (2, False), (5, False), (16, False), (33, False), (255, False), (0, False)],
+)
 def test_types(kind, known):
     assert (answer("u2", kind) is not None) == known
     assert answer("nosuch", kind) is None
 
 
-@pytest.mark.parametrize(("question", "name"), [
-    ("3.0.18.172.in-addr.arpa", "u2.foo"), ("3.0.18.172.IN-ADDR.arpa", "u2.foo"),
-    ("9.0.18.172.in-addr.arpa", "both.foo"), ("100.0.18.172.in-addr.arpa", "both.bar"),
-    (".".join(reversed(SIX.hex())) + ".ip6.arpa", "s2.six"),
-    (".".join(reversed(SIX.hex().upper())) + ".ip6.arpa", "s2.six"),
-])
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("3.0.18.172.in-addr.arpa", "u2.foo"),
+        ("3.0.18.172.IN-ADDR.arpa", "u2.foo"),
+        ("9.0.18.172.in-addr.arpa", "both.foo"),
+        ("100.0.18.172.in-addr.arpa", "both.bar"),
+        (".".join(reversed(SIX.hex())) + ".ip6.arpa", "s2.six"),
+        (".".join(reversed(SIX.hex().upper())) + ".ip6.arpa", "s2.six"),
+    ],
+)
 def test_pointers(question, name):
     assert answer(question, PTR).endswith(struct.pack(">2HIH", PTR, 1, 600, len(name) + 2) + dns_message.name(name))
 
 
-@pytest.mark.parametrize("question", [
-    "4.0.18.172.in-addr.arpa", "003.0.18.172.in-addr.arpa", "18.172.in-addr.arpa", "x.3.0.18.172.in-addr.arpa",
-    "256.0.18.172.in-addr.arpa", "a.b.c.d.in-addr.arpa", "3.ip6.arpa", "3..18.172.in-addr.arpa",
-])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "4.0.18.172.in-addr.arpa",
+        "003.0.18.172.in-addr.arpa",
+        "18.172.in-addr.arpa",
+        "x.3.0.18.172.in-addr.arpa",
+        "256.0.18.172.in-addr.arpa",
+        "a.b.c.d.in-addr.arpa",
+        "3.ip6.arpa",
+        "3..18.172.in-addr.arpa",
+    ],
+)
 def test_pointers_that_somebody_else_may_know(question):
     assert answer(question, PTR) is None
 

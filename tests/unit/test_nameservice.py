@@ -128,14 +128,18 @@ def test_without_a_descriptor_left_what_was_known_will_do(run, foo):
 
 # ---- who is asked for the rest ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("host", "wishes", "servers"), [
-    ("nameserver 127.0.0.1\nnameserver 192.0.2.1\n", Wishes(), [("127.0.0.1", True), ("192.0.2.1", False)]),
-    ("nameserver 127.0.0.53\n", Wishes(), [("127.0.0.53", True)]),
-    ("", Wishes(), [("8.8.8.8", False), ("8.8.4.4", False)]),
-    ("nameserver ::1\nnameserver 2001:db8::1\n", Wishes(), [("8.8.8.8", False), ("8.8.4.4", False)]),
-    ("nameserver 192.0.2.1\n", Wishes(["192.0.2.53", "127.0.0.5"]), [("192.0.2.53", False), ("127.0.0.5", False)]),
-    ("nameserver 127.0.0.1\n", Wishes((), ["example.org"]), [("127.0.0.1", False)]),
-])
+
+@pytest.mark.parametrize(
+    ("host", "wishes", "servers"),
+    [
+        ("nameserver 127.0.0.1\nnameserver 192.0.2.1\n", Wishes(), [("127.0.0.1", True), ("192.0.2.1", False)]),
+        ("nameserver 127.0.0.53\n", Wishes(), [("127.0.0.53", True)]),
+        ("", Wishes(), [("8.8.8.8", False), ("8.8.4.4", False)]),
+        ("nameserver ::1\nnameserver 2001:db8::1\n", Wishes(), [("8.8.8.8", False), ("8.8.4.4", False)]),
+        ("nameserver 192.0.2.1\n", Wishes(["192.0.2.53", "127.0.0.5"]), [("192.0.2.53", False), ("127.0.0.5", False)]),
+        ("nameserver 127.0.0.1\n", Wishes((), ["example.org"]), [("127.0.0.1", False)]),
+    ],
+)
 def test_forwarders(host, wishes, servers):
     assert dns.forwarders(host, wishes) == servers
 

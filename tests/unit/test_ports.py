@@ -24,17 +24,20 @@ def order(*bindings, **more):
     return [f"{wish.first}:{wish.port}/{wish.proto}" for wish in published.wishes(record(*bindings, **more))]
 
 
-@pytest.mark.parametrize(("bindings", "expected"), [
-    (["8080:80"], ["8080:80/tcp"]),
-    (["8080:80", "90:90"], ["90:90/tcp", "8080:80/tcp"]),
-    (["443:443", "8080:80", "22:22"], ["8080:80/tcp", "443:443/tcp", "22:22/tcp"]),
-    (["8080:80", "8081:80"], ["8081:80/tcp", "8080:80/tcp"]),
-    (["8081:80", "8080:80"], ["8080:80/tcp", "8081:80/tcp"]),
-    (["5000:53/udp", "6000:53/udp", "7000:53/tcp"], ["7000:53/tcp", "6000:53/udp", "5000:53/udp"]),
-    (["53:53/udp", "53:53/tcp"], ["53:53/tcp", "53:53/udp"]),
-    ([f"{8080 + n}:{80 + n}" for n in range(3)], ["8082:82/tcp", "8081:81/tcp", "8080:80/tcp"]),
-    (["80", "80", "81"], ["0:81/tcp", "0:80/tcp", "0:80/tcp"]),
-])
+@pytest.mark.parametrize(
+    ("bindings", "expected"),
+    [
+        (["8080:80"], ["8080:80/tcp"]),
+        (["8080:80", "90:90"], ["90:90/tcp", "8080:80/tcp"]),
+        (["443:443", "8080:80", "22:22"], ["8080:80/tcp", "443:443/tcp", "22:22/tcp"]),
+        (["8080:80", "8081:80"], ["8081:80/tcp", "8080:80/tcp"]),
+        (["8081:80", "8080:80"], ["8080:80/tcp", "8081:80/tcp"]),
+        (["5000:53/udp", "6000:53/udp", "7000:53/tcp"], ["7000:53/tcp", "6000:53/udp", "5000:53/udp"]),
+        (["53:53/udp", "53:53/tcp"], ["53:53/tcp", "53:53/udp"]),
+        ([f"{8080 + n}:{80 + n}" for n in range(3)], ["8082:82/tcp", "8081:81/tcp", "8080:80/tcp"]),
+        (["80", "80", "81"], ["0:81/tcp", "0:80/tcp", "0:80/tcp"]),
+    ],
+)
 def test_the_order_is_dockers(bindings, expected):
     assert order(*bindings) == expected
 
@@ -49,13 +52,15 @@ def test_a_range_of_the_host_is_one_wish():
     assert (wish.first, wish.last) == (9000, 9005)
 
 
-@pytest.mark.parametrize(("word", "address"), [
-    ("", ""), ("127.0.0.1", "127.0.0.1"), ("0:0::1", "::1"), ("::ffff:192.0.2.1", "192.0.2.1")])
+@pytest.mark.parametrize(
+    ("word", "address"), [("", ""), ("127.0.0.1", "127.0.0.1"), ("0:0::1", "::1"), ("::ffff:192.0.2.1", "192.0.2.1")]
+)
 def test_an_address_is_written_as_go_writes_it(word, address):
     assert ports.canonical(word) == address
 
 
 # ---- the allocator ---------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
@@ -98,8 +103,15 @@ def test_a_port_has_one_owner(place, tmp_path):
 
 # ---- the rules -------------------------------------------------------------------------------------------------
 
-MAPPING = {"Proto": "tcp", "HostIP": "0.0.0.0", "HostPort": 8080, "ContainerIP": "172.17.0.2", "ContainerPort": 80,
-           "Bridge": "minirun0", "Hairpin": False}
+MAPPING = {
+    "Proto": "tcp",
+    "HostIP": "0.0.0.0",
+    "HostPort": 8080,
+    "ContainerIP": "172.17.0.2",
+    "ContainerPort": 80,
+    "Bridge": "minirun0",
+    "Hairpin": False,
+}
 
 
 def lines(*mappings):
@@ -110,7 +122,8 @@ def test_three_rules():
     assert lines(MAPPING) == [
         "nat MINIRUN ! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80",
         "filter MINIRUN -d 172.17.0.2/32 ! -i minirun0 -o minirun0 -p tcp -m tcp --dport 80 -j ACCEPT",
-        "nat POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE"]
+        "nat POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE",
+    ]
 
 
 def test_what_differs():
@@ -119,11 +132,14 @@ def test_what_differs():
     assert lines({**MAPPING, "HostIP": "::"}) == []
     assert len(lines(MAPPING, {**MAPPING, "HostPort": 8081})) == 4
     assert lines({**MAPPING, "Proto": "sctp"})[-1] == (
-        "mangle POSTROUTING -p sctp -m sctp --sport 80 -j CHECKSUM --checksum-fill")
+        "mangle POSTROUTING -p sctp -m sctp --sport 80 -j CHECKSUM --checksum-fill"
+    )
 
 
 def test_what_inspect_shows():
     both = [{**MAPPING, "HostIP": address} for address in ("0.0.0.0", "::")]
     assert describe.ports(["80/tcp", "443/tcp", "80/foo"], both) == {
-        "443/tcp": None, "80/0": None,
-        "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]}
+        "443/tcp": None,
+        "80/0": None,
+        "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
+    }

@@ -25,8 +25,14 @@ MEGABYTE = 1 << 20
 
 
 def mapping(inner: int, proto: str = "tcp", outer: int = 0, hairpin: bool = False) -> dict:
-    return {"Proto": proto, "HostIP": "127.0.0.1", "HostPort": outer, "ContainerIP": "127.0.0.1",
-            "ContainerPort": inner, "Hairpin": hairpin}
+    return {
+        "Proto": proto,
+        "HostIP": "127.0.0.1",
+        "HostPort": outer,
+        "ContainerIP": "127.0.0.1",
+        "ContainerPort": inner,
+        "Hairpin": hairpin,
+    }
 
 
 class Running:
@@ -104,6 +110,7 @@ def started():
 def server():
     """A server: `server(what to do with a connection)` gives its port."""
     with contextlib.ExitStack() as stack:
+
         def serve(work) -> int:
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=4096))
 
@@ -155,6 +162,7 @@ def _room():
 
 
 # ---- TCP -------------------------------------------------------------------------------------------------------
+
 
 def test_a_thousand_connections_at_once(started, server):
     one = started(server(echo))
@@ -310,6 +318,7 @@ def test_too_many_open_files(started, server):
 
 # ---- UDP -------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def udp_echo():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -387,6 +396,7 @@ def test_a_server_that_comes_late(started):
 
 # ---- doors -----------------------------------------------------------------------------------------------------
 
+
 def door(one: proxy.Proxy, inner: int = 7, **more) -> dict:
     sock = sockets.bound(mapping(inner, **more))
     described = mapping(inner, outer=sock.getsockname()[1], **more)
@@ -420,9 +430,11 @@ def test_it_follows():
             one.follow([stays, moved, comes])
     one.follow([stays, moved, comes])
     now = {known.key(): known.target for known in one.doors.values()}
-    assert now == {("tcp", "127.0.0.1", stays["HostPort"]): ("127.0.0.1", 7),
-                   ("tcp", "127.0.0.1", moves["HostPort"]): ("127.0.0.2", 7),
-                   ("tcp", "127.0.0.1", comes["HostPort"]): ("127.0.0.1", 9)}
+    assert now == {
+        ("tcp", "127.0.0.1", stays["HostPort"]): ("127.0.0.1", 7),
+        ("tcp", "127.0.0.1", moves["HostPort"]): ("127.0.0.2", 7),
+        ("tcp", "127.0.0.1", comes["HostPort"]): ("127.0.0.1", 9),
+    }
     assert any(known is before.get(fd) for fd, known in one.doors.items())
     socket.create_server(("127.0.0.1", goes["HostPort"])).close()
     one.follow([])

@@ -50,64 +50,183 @@ def up(flag: bool) -> dict:
 CASES = {
     "bridge": (
         rtnetlink.new_bridge(name="minirun0", mac=MAC, txqlen=0),
-        oracle(ifinfmsg, 16, CREATE, {}, [
-            ("IFLA_IFNAME", "minirun0"), ("IFLA_ADDRESS", MAC), ("IFLA_TXQLEN", 0),
-            ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})])),
+        oracle(
+            ifinfmsg,
+            16,
+            CREATE,
+            {},
+            [
+                ("IFLA_IFNAME", "minirun0"),
+                ("IFLA_ADDRESS", MAC),
+                ("IFLA_TXQLEN", 0),
+                ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]}),
+            ],
+        ),
+    ),
     "bridge with a number": (
         rtnetlink.new_bridge(12, name="br-0123456789ab"),
-        oracle(ifinfmsg, 16, CREATE, {"index": 12}, [
-            ("IFLA_IFNAME", "br-0123456789ab"), ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})])),
+        oracle(
+            ifinfmsg,
+            16,
+            CREATE,
+            {"index": 12},
+            [("IFLA_IFNAME", "br-0123456789ab"), ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})],
+        ),
+    ),
     "veth": (
         rtnetlink.new_veth(
             {"name": "veth0123456", "txqlen": 0, "mtu": 1500, "master": Link(2, "minirun0")},
-            {"netns": NETNS, "name": "eth0", "mac": MAC, "txqlen": 0, "mtu": 1500}, index=5, up=True),
-        oracle(ifinfmsg, 16, CREATE, {"index": 6, **up(True)}, [
-            ("IFLA_IFNAME", "veth0123456"), ("IFLA_TXQLEN", 0), ("IFLA_MTU", 1500), ("IFLA_MASTER", 2),
-            ("IFLA_LINKINFO", {"attrs": [
-                ("IFLA_INFO_KIND", "veth"),
-                ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", {"index": 5, "attrs": [
-                    ("IFLA_NET_NS_FD", 9), ("IFLA_IFNAME", "eth0"), ("IFLA_ADDRESS", MAC), ("IFLA_TXQLEN", 0),
-                    ("IFLA_MTU", 1500)]})]})]})])),
+            {"netns": NETNS, "name": "eth0", "mac": MAC, "txqlen": 0, "mtu": 1500},
+            index=5,
+            up=True,
+        ),
+        oracle(
+            ifinfmsg,
+            16,
+            CREATE,
+            {"index": 6, **up(True)},
+            [
+                ("IFLA_IFNAME", "veth0123456"),
+                ("IFLA_TXQLEN", 0),
+                ("IFLA_MTU", 1500),
+                ("IFLA_MASTER", 2),
+                (
+                    "IFLA_LINKINFO",
+                    {
+                        "attrs": [
+                            ("IFLA_INFO_KIND", "veth"),
+                            (
+                                "IFLA_INFO_DATA",
+                                {
+                                    "attrs": [
+                                        (
+                                            "VETH_INFO_PEER",
+                                            {
+                                                "index": 5,
+                                                "attrs": [
+                                                    ("IFLA_NET_NS_FD", 9),
+                                                    ("IFLA_IFNAME", "eth0"),
+                                                    ("IFLA_ADDRESS", MAC),
+                                                    ("IFLA_TXQLEN", 0),
+                                                    ("IFLA_MTU", 1500),
+                                                ],
+                                            },
+                                        )
+                                    ]
+                                },
+                            ),
+                        ]
+                    },
+                ),
+            ],
+        ),
+    ),
     "up": (rtnetlink.set_link(Link(5, "eth0"), up=True), oracle(ifinfmsg, 19, CHANGE, {"index": 5, **up(True)}, [])),
-    "down": (rtnetlink.set_link(Link(5, "eth0"), up=False),
-             oracle(ifinfmsg, 19, CHANGE, {"index": 5, **up(False)}, [])),
-    "master": (rtnetlink.set_link(Link(5, "eth0"), master=Link(2, "minirun0")),
-               oracle(ifinfmsg, 19, CHANGE, {"index": 5}, [("IFLA_MASTER", 2)])),
+    "down": (
+        rtnetlink.set_link(Link(5, "eth0"), up=False),
+        oracle(ifinfmsg, 19, CHANGE, {"index": 5, **up(False)}, []),
+    ),
+    "master": (
+        rtnetlink.set_link(Link(5, "eth0"), master=Link(2, "minirun0")),
+        oracle(ifinfmsg, 19, CHANGE, {"index": 5}, [("IFLA_MASTER", 2)]),
+    ),
     "everything": (
         rtnetlink.set_link(Link(5, "x"), netns=NETNS, name="eth0", mac=MAC, mtu=1400, txqlen=10),
-        oracle(ifinfmsg, 19, CHANGE, {"index": 5}, [
-            ("IFLA_NET_NS_FD", 9), ("IFLA_IFNAME", "eth0"), ("IFLA_ADDRESS", MAC), ("IFLA_MTU", 1400),
-            ("IFLA_TXQLEN", 10)])),
+        oracle(
+            ifinfmsg,
+            19,
+            CHANGE,
+            {"index": 5},
+            [
+                ("IFLA_NET_NS_FD", 9),
+                ("IFLA_IFNAME", "eth0"),
+                ("IFLA_ADDRESS", MAC),
+                ("IFLA_MTU", 1400),
+                ("IFLA_TXQLEN", 10),
+            ],
+        ),
+    ),
     "delete": (rtnetlink.del_link(Link(5, "x")), oracle(ifinfmsg, 17, CHANGE, {"index": 5}, [])),
     "address": (
         rtnetlink.new_address(Link(5, "eth0"), "172.17.0.2", 16, "172.17.255.255"),
-        oracle(ifaddrmsg, 20, CREATE, {"family": 2, "prefixlen": 16, "index": 5}, [
-            ("IFA_ADDRESS", "172.17.0.2"), ("IFA_LOCAL", "172.17.0.2"), ("IFA_BROADCAST", "172.17.255.255")])),
+        oracle(
+            ifaddrmsg,
+            20,
+            CREATE,
+            {"family": 2, "prefixlen": 16, "index": 5},
+            [("IFA_ADDRESS", "172.17.0.2"), ("IFA_LOCAL", "172.17.0.2"), ("IFA_BROADCAST", "172.17.255.255")],
+        ),
+    ),
     "IPv6 address": (
         rtnetlink.new_address(Link(5, "eth0"), "2001:db8::2", 64, "", nodad=True),
-        oracle(ifaddrmsg, 20, CREATE, {"family": 10, "prefixlen": 64, "flags": 2, "index": 5}, [
-            ("IFA_ADDRESS", "2001:db8::2"), ("IFA_LOCAL", "2001:db8::2")])),
+        oracle(
+            ifaddrmsg,
+            20,
+            CREATE,
+            {"family": 10, "prefixlen": 64, "flags": 2, "index": 5},
+            [("IFA_ADDRESS", "2001:db8::2"), ("IFA_LOCAL", "2001:db8::2")],
+        ),
+    ),
     "address gone": (
         rtnetlink.del_address(Link(5, "eth0"), "172.17.0.2", 16),
-        oracle(ifaddrmsg, 21, CHANGE, {"family": 2, "prefixlen": 16, "index": 5}, [
-            ("IFA_ADDRESS", "172.17.0.2"), ("IFA_LOCAL", "172.17.0.2")])),
+        oracle(
+            ifaddrmsg,
+            21,
+            CHANGE,
+            {"family": 2, "prefixlen": 16, "index": 5},
+            [("IFA_ADDRESS", "172.17.0.2"), ("IFA_LOCAL", "172.17.0.2")],
+        ),
+    ),
     "IPv6 default route": (
         rtnetlink.new_default_route(Link(5, "eth0"), "2001:db8::1"),
-        oracle(rtmsg, 24, CREATE, {"family": 10, "table": 254, "proto": 3, "scope": 0, "type": 1}, [
-            ("RTA_GATEWAY", "2001:db8::1"), ("RTA_OIF", 5)])),
+        oracle(
+            rtmsg,
+            24,
+            CREATE,
+            {"family": 10, "table": 254, "proto": 3, "scope": 0, "type": 1},
+            [("RTA_GATEWAY", "2001:db8::1"), ("RTA_OIF", 5)],
+        ),
+    ),
     "default route gone": (
         rtnetlink.del_default_route(Link(5, "eth0"), "172.17.0.1"),
-        oracle(rtmsg, 25, CHANGE, {"family": 2, "table": 254, "proto": 3, "scope": 0, "type": 1}, [
-            ("RTA_GATEWAY", "172.17.0.1"), ("RTA_OIF", 5)])),
+        oracle(
+            rtmsg,
+            25,
+            CHANGE,
+            {"family": 2, "table": 254, "proto": 3, "scope": 0, "type": 1},
+            [("RTA_GATEWAY", "172.17.0.1"), ("RTA_OIF", 5)],
+        ),
+    ),
     "hairpin": (
         rtnetlink.set_hairpin(Link(6, "veth0123456")),
-        oracle(ifinfmsg, 16, CHANGE, {"index": 6}, [
-            ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"),
-                                         ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", 1)]})]})])),
+        oracle(
+            ifinfmsg,
+            16,
+            CHANGE,
+            {"index": 6},
+            [
+                (
+                    "IFLA_LINKINFO",
+                    {
+                        "attrs": [
+                            ("IFLA_INFO_SLAVE_KIND", "bridge"),
+                            ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", 1)]}),
+                        ]
+                    },
+                )
+            ],
+        ),
+    ),
     "default route": (
         rtnetlink.new_default_route(Link(5, "eth0"), "172.17.0.1"),
-        oracle(rtmsg, 24, CREATE, {"family": 2, "table": 254, "proto": 3, "scope": 0, "type": 1}, [
-            ("RTA_GATEWAY", "172.17.0.1"), ("RTA_OIF", 5)])),
+        oracle(
+            rtmsg,
+            24,
+            CREATE,
+            {"family": 2, "table": 254, "proto": 3, "scope": 0, "type": 1},
+            [("RTA_GATEWAY", "172.17.0.1"), ("RTA_OIF", 5)],
+        ),
+    ),
     "question by name": (rtnetlink.get_link("minirun0"), oracle(ifinfmsg, 18, 1, {}, [("IFLA_IFNAME", "minirun0")])),
     "question by number": (rtnetlink.get_link(index=5), oracle(ifinfmsg, 18, 1, {"index": 5}, [])),
     "all links": (rtnetlink.get_link(), oracle(ifinfmsg, 18, 0x301, {}, [])),
@@ -123,9 +242,11 @@ def test_bytes_are_those_of_pyroute2(name: str) -> None:
 def test_shell_lines() -> None:
     lines = {name: message.line() for name, (message, _) in CASES.items()}
     assert lines["bridge"] == "link add name minirun0 address 02:42:ac:11:00:02 txqueuelen 0 type bridge"
-    assert lines["veth"] == ("link add index 6 name veth0123456 txqueuelen 0 mtu 1500 master minirun0 up type veth "
-                             "peer index 5 netns /proc/123/ns/net name eth0 address 02:42:ac:11:00:02 "
-                             "txqueuelen 0 mtu 1500")
+    assert lines["veth"] == (
+        "link add index 6 name veth0123456 txqueuelen 0 mtu 1500 master minirun0 up type veth "
+        "peer index 5 netns /proc/123/ns/net name eth0 address 02:42:ac:11:00:02 "
+        "txqueuelen 0 mtu 1500"
+    )
     assert lines["down"] == "link set eth0 down"
     assert lines["address"] == "addr add 172.17.0.2/16 broadcast 172.17.255.255 dev eth0"
     assert lines["IPv6 address"] == "addr add 2001:db8::2/64 dev eth0 nodad"
@@ -157,8 +278,9 @@ def test_an_error_carries_the_kernels_own_words_and_our_hint(capped: bool) -> No
     message = CASES["default route"][0]
     error = netlink._failure(message, *answer(errno.ENETUNREACH, "Nexthop has invalid gateway", capped))
     assert str(error) == "RTM_NEWROUTE default via 172.17.0.1: network is unreachable"
-    assert error.hint == \
-        "the kernel says: Nexthop has invalid gateway; the gateway is in no subnet of a link that is up"
+    assert (
+        error.hint == "the kernel says: Nexthop has invalid gateway; the gateway is in no subnet of a link that is up"
+    )
 
 
 def test_error_zero_is_no_error() -> None:
@@ -209,8 +331,12 @@ def test_answers_of_others_and_of_the_past_are_not_taken_for_ours() -> None:
 
 
 def test_a_list_in_parts_and_asked_for_again_when_it_changed_meanwhile() -> None:
-    socket = talk(message(16, 1, b"old1", 0x12), message(3, 1, bytes(4), 0x2),
-                  message(16, 2, b"new1", 0x2) + message(16, 2, b"new2", 0x2), message(3, 2, bytes(4), 0x2))
+    socket = talk(
+        message(16, 1, b"old1", 0x12),
+        message(3, 1, bytes(4), 0x2),
+        message(16, 2, b"new1", 0x2) + message(16, 2, b"new2", 0x2),
+        message(3, 2, bytes(4), 0x2),
+    )
     assert socket.ask(rtnetlink.get_link()) == [b"new1", b"new2"]
 
 

@@ -14,7 +14,12 @@ from minirun.network.settings import KEYS, Settings
 def test_the_defaults_are_dockerds():
     settings = Settings.of({})
     assert (settings.mtu, settings.icc, settings.userland_proxy, settings.ip_masq, settings.iptables) == (
-        1500, True, True, True, True)
+        1500,
+        True,
+        True,
+        True,
+        True,
+    )
     assert (settings.bip, settings.ipv6, settings.ip, settings.given) == ("", False, "0.0.0.0", {})
 
 
@@ -30,17 +35,20 @@ def test_pools():
     assert settings.default_address_pools == [("10.50.0.0/16", 24)]
 
 
-@pytest.mark.parametrize(("data", "text"), [
-    ({"bipp": "x", "hosts": []}, "the following directives don't match any configuration option: bipp, hosts"),
-    ({"mtu": "1500"}, "mtu: expected a number"),
-    ({"mtu": True}, "mtu: expected a number"),
-    ({"max-image-size": "1TB"}, "max-image-size: expected a number"),
-    ({"max-image-size": -1}, "invalid max-image-size: -1"),
-    ({"max-image-files": 1.5}, "max-image-files: expected a number"),
-    ({"icc": 1}, "icc: expected true or false"),
-    ({"dns": ["192.0.2.1", 3]}, "dns: expected a list of strings"),
-    ({"default-address-pools": [{"base": "10.0.0.0/8"}]}, "default-address-pools: expected a list like "),
-])
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"bipp": "x", "hosts": []}, "the following directives don't match any configuration option: bipp, hosts"),
+        ({"mtu": "1500"}, "mtu: expected a number"),
+        ({"mtu": True}, "mtu: expected a number"),
+        ({"max-image-size": "1TB"}, "max-image-size: expected a number"),
+        ({"max-image-size": -1}, "invalid max-image-size: -1"),
+        ({"max-image-files": 1.5}, "max-image-files: expected a number"),
+        ({"icc": 1}, "icc: expected true or false"),
+        ({"dns": ["192.0.2.1", 3]}, "dns: expected a list of strings"),
+        ({"default-address-pools": [{"base": "10.0.0.0/8"}]}, "default-address-pools: expected a list like "),
+    ],
+)
 def test_what_makes_no_sense_is_refused(data, text):
     with pytest.raises(MinirunError) as caught:
         Settings.of(data)

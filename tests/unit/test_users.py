@@ -34,38 +34,44 @@ nobody:x:65534:
 ROOTS = [0, 0, 1, 2, 3, 4, 6, 10, 11, 20, 26, 27]
 
 
-@pytest.mark.parametrize(("wish", "uid", "gid", "groups", "home"), [
-    ("", 0, 0, ROOTS, "/root"),
-    ("root", 0, 0, ROOTS, "/root"),
-    ("0", 0, 0, ROOTS, "/root"),
-    ("1000", 1000, 1000, [1000], "/home/u1000"),
-    ("1000:1000", 1000, 1000, [1000], "/home/u1000"),
-    ("u1000", 1000, 1000, [1000], "/home/u1000"),
-    ("nobody", 65534, 65534, [65534], "/"),
-    ("daemon", 2, 2, [2, 1, 2, 4], "/sbin"),
-    (":5", 0, 5, [5], "/root"),
-    ("root:daemon", 0, 2, [2], "/root"),
-    ("0:0", 0, 0, [0], "/root"),
-    ("99999", 99999, 0, [0], "/"),
-    ("99999:tty", 99999, 5, [5], "/"),
-    ("1000:4711", 1000, 4711, [4711], "/home/u1000"),
-    ("1234", 1234, 0, [0], "/"),  # a number is a number, also where a user has it for a name
-    ("2147483647", 2147483647, 0, [0], "/"),
-])
+@pytest.mark.parametrize(
+    ("wish", "uid", "gid", "groups", "home"),
+    [
+        ("", 0, 0, ROOTS, "/root"),
+        ("root", 0, 0, ROOTS, "/root"),
+        ("0", 0, 0, ROOTS, "/root"),
+        ("1000", 1000, 1000, [1000], "/home/u1000"),
+        ("1000:1000", 1000, 1000, [1000], "/home/u1000"),
+        ("u1000", 1000, 1000, [1000], "/home/u1000"),
+        ("nobody", 65534, 65534, [65534], "/"),
+        ("daemon", 2, 2, [2, 1, 2, 4], "/sbin"),
+        (":5", 0, 5, [5], "/root"),
+        ("root:daemon", 0, 2, [2], "/root"),
+        ("0:0", 0, 0, [0], "/root"),
+        ("99999", 99999, 0, [0], "/"),
+        ("99999:tty", 99999, 5, [5], "/"),
+        ("1000:4711", 1000, 4711, [4711], "/home/u1000"),
+        ("1234", 1234, 0, [0], "/"),  # a number is a number, also where a user has it for a name
+        ("2147483647", 2147483647, 0, [0], "/"),
+    ],
+)
 def test_who_it_is(wish, uid, gid, groups, home):
     user = users.resolve(wish, PASSWD, GROUP)
     assert (user.uid, user.gid, user.groups, user.home) == (uid, gid, groups, home)
 
 
-@pytest.mark.parametrize(("wish", "text"), [
-    ("1000:nosuch", "unable to find group nosuch: no matching entries in group file"),
-    ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
-    ("-1", "uids and gids must be in range 0-2147483647"),
-    ("2147483648", "uids and gids must be in range 0-2147483647"),
-    ("0:-1", "uids and gids must be in range 0-2147483647"),
-    ("1_000", "unable to find user 1_000: no matching entries in passwd file"),  # Python would call it a number
-    ("١", "unable to find user ١: no matching entries in passwd file"),
-])
+@pytest.mark.parametrize(
+    ("wish", "text"),
+    [
+        ("1000:nosuch", "unable to find group nosuch: no matching entries in group file"),
+        ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
+        ("-1", "uids and gids must be in range 0-2147483647"),
+        ("2147483648", "uids and gids must be in range 0-2147483647"),
+        ("0:-1", "uids and gids must be in range 0-2147483647"),
+        ("1_000", "unable to find user 1_000: no matching entries in passwd file"),  # Python would call it a number
+        ("١", "unable to find user ١: no matching entries in passwd file"),
+    ],
+)
 def test_who_is_not_there(wish, text):
     with pytest.raises(EngineError) as caught:
         users.resolve(wish, PASSWD, GROUP)

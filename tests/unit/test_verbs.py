@@ -32,10 +32,19 @@ class Made:
     def __init__(self, name, state, command=("sleep", "1000"), created=3, image="alpine", **config):
         self.id = (name.encode().hex() * 64)[:64]
         self.name, self.state = name, state
-        self.record = {"ID": self.id, "Name": f"/{name}", "Created": moment(created), "Path": command[0],
-                       "Args": list(command[1:]), "ImageName": image, "Image": f"sha256:{'5' * 64}", "MountPoints": [],
-                       "Config": {"Labels": {}, **config}, "HostConfig": {"NetworkMode": "default"},
-                       "Networks": {"bridge": {"NetworkID": "e" * 64}}}
+        self.record = {
+            "ID": self.id,
+            "Name": f"/{name}",
+            "Created": moment(created),
+            "Path": command[0],
+            "Args": list(command[1:]),
+            "ImageName": image,
+            "Image": f"sha256:{'5' * 64}",
+            "MountPoints": [],
+            "Config": {"Labels": {}, **config},
+            "HostConfig": {"NetworkMode": "default"},
+            "Networks": {"bridge": {"NetworkID": "e" * 64}},
+        }
 
     def status(self):
         return self.state
@@ -73,17 +82,26 @@ def served(capsys, *words):
 
 # ---- ps ----
 
+
 def test_an_empty_ps(made, capsys):
     assert served(capsys, "ps") == (0, "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n", "")
 
 
 def fill(made):
-    made += [Made("pa", State("paused", started=2), created=3),
-             Made("cr", State("created"), ("echo", "a long command line"), created=3),
-             Made("ex3", State("exited", 3, 4, 3), ("sh", "-c", "exit 3"), created=4),
-             Made("re", State("restarting", 0, 4, 1), ("true",), created=4),
-             Made("run1", State("running", started=4), created=65, image="gone", Labels={"a": "b", "c": ""},
-                  ExposedPorts={"80/tcp": {}})]
+    made += [
+        Made("pa", State("paused", started=2), created=3),
+        Made("cr", State("created"), ("echo", "a long command line"), created=3),
+        Made("ex3", State("exited", 3, 4, 3), ("sh", "-c", "exit 3"), created=4),
+        Made("re", State("restarting", 0, 4, 1), ("true",), created=4),
+        Made(
+            "run1",
+            State("running", started=4),
+            created=65,
+            image="gone",
+            Labels={"a": "b", "c": ""},
+            ExposedPorts={"80/tcp": {}},
+        ),
+    ]
 
 
 def test_ps_of_all_states(made, capsys):
@@ -94,17 +112,19 @@ def test_ps_of_all_states(made, capsys):
     assert [line[:63].rstrip() for line in out.splitlines()] == [
         "CONTAINER ID   IMAGE          COMMAND                  CREATED",
         '706170617061   alpine         "sleep 1000"             3 second',
-        "637263726372   alpine         \"echo 'a long comman…\"   3 second",
+        '637263726372   alpine         "echo \'a long comman…"   3 second',
         "657833657833   alpine         \"sh -c 'exit 3'\"         4 second",
         '726572657265   alpine         "true"                   4 second',
-        '72756e317275   555555555555   "sleep 1000"             About a']
+        '72756e317275   555555555555   "sleep 1000"             About a',
+    ]
     assert [line[55:] for line in out.splitlines()] == [
         "CREATED              STATUS                        PORTS     NAMES",
         "3 seconds ago        Up 2 seconds (Paused)                   pa",
         "3 seconds ago        Created                                 cr",
         "4 seconds ago        Exited (3) 3 seconds ago                ex3",
         "4 seconds ago        Restarting (0) 1 second ago             re",
-        "About a minute ago   Up 4 seconds                  80/tcp    run1"]
+        "About a minute ago   Up 4 seconds                  80/tcp    run1",
+    ]
 
 
 def test_ps_shows_what_runs(made, capsys):
@@ -112,28 +132,48 @@ def test_ps_shows_what_runs(made, capsys):
     assert served(capsys, "ps", "--format", "{{.Names}}")[1].split() == ["pa", "re", "run1"]
 
 
-@pytest.mark.parametrize(("words", "names"), [
-    (["-n", "2"], "pa cr"), (["-l"], "pa"), (["-f", "status=exited"], "ex3"),
-    (["-f", "status=exited", "-f", "status=created"], "cr ex3"),
-    (["-a", "-f", "exited=3"], "ex3"), (["-a", "-f", "exited=0"], ""), (["-a", "-f", "name=r"], "cr re run1"),
-    (["-a", "-f", "name=^r"], "re run1"), (["-a", "-f", "name=r.n"], "run1"), (["-a", "-f", "name=/pa"], "pa"),
-    (["-a", "-f", "label=a=b"], "run1"), (["-a", "-f", "label=a=x"], ""), (["-a", "-f", "label=a"], "run1"),
-    (["-a", "-f", "before=ex3"], "run1"), (["-a", "-f", "since=ex3"], "pa cr"), (["-a", "-f", "id=7061"], "pa"),
-    (["-a", "-f", "network=host"], ""), (["-a", "-f", "name=r", "-f", "status=running"], "run1"),
-])
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["-n", "2"], "pa cr"),
+        (["-l"], "pa"),
+        (["-f", "status=exited"], "ex3"),
+        (["-f", "status=exited", "-f", "status=created"], "cr ex3"),
+        (["-a", "-f", "exited=3"], "ex3"),
+        (["-a", "-f", "exited=0"], ""),
+        (["-a", "-f", "name=r"], "cr re run1"),
+        (["-a", "-f", "name=^r"], "re run1"),
+        (["-a", "-f", "name=r.n"], "run1"),
+        (["-a", "-f", "name=/pa"], "pa"),
+        (["-a", "-f", "label=a=b"], "run1"),
+        (["-a", "-f", "label=a=x"], ""),
+        (["-a", "-f", "label=a"], "run1"),
+        (["-a", "-f", "before=ex3"], "run1"),
+        (["-a", "-f", "since=ex3"], "pa cr"),
+        (["-a", "-f", "id=7061"], "pa"),
+        (["-a", "-f", "network=host"], ""),
+        (["-a", "-f", "name=r", "-f", "status=running"], "run1"),
+    ],
+)
 def test_which_containers(made, capsys, words, names):
     fill(made)
     code, out, err = served(capsys, "ps", *words, "--format", "{{.Names}}")
     assert (code, out.split(), err) == (0, names.split(), "")
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["-f", "bogus=1"], "Error response from daemon: Invalid filter 'bogus'\n"),
-    (["-f", "status=bogus"], "Error response from daemon: Invalid filter 'status=bogus'\n"),
-    (["--format", "{{.Nope}}"], "failed to execute template: template: :1:2: executing \"\" at <.Nope>: can't evaluate "
-                                "field Nope in type *formatter.ContainerContext\n"),
-    (["--format", "{{"], "failed to parse template: template: :1: unclosed action\n"),
-])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["-f", "bogus=1"], "Error response from daemon: Invalid filter 'bogus'\n"),
+        (["-f", "status=bogus"], "Error response from daemon: Invalid filter 'status=bogus'\n"),
+        (
+            ["--format", "{{.Nope}}"],
+            'failed to execute template: template: :1:2: executing "" at <.Nope>: can\'t evaluate '
+            "field Nope in type *formatter.ContainerContext\n",
+        ),
+        (["--format", "{{"], "failed to parse template: template: :1: unclosed action\n"),
+    ],
+)
 def test_bad_questions(made, capsys, words, text):
     assert served(capsys, "ps", *words) == (1, "", text)
 
@@ -141,8 +181,9 @@ def test_bad_questions(made, capsys, words, text):
 def test_ps_as_json_has_all_fields_in_order(made, capsys):
     made.append(Made("pa", State("paused", started=2), created=4, Labels={"a": "b", "c": ""}))
     row = json.loads(served(capsys, "ps", "--format", "{{json .}}")[1])
-    assert " ".join(row) == ("Command CreatedAt ID Image Labels LocalVolumes Mounts Names Networks Ports RunningFor "
-                             "Size State Status")
+    assert " ".join(row) == (
+        "Command CreatedAt ID Image Labels LocalVolumes Mounts Names Networks Ports RunningFor Size State Status"
+    )
     assert row["Command"] == '"sleep 1000"'
     assert row["Labels"] == "a=b,c="
     assert row["Size"] == "0B (virtual 23.1MB)"
@@ -166,6 +207,7 @@ def test_quiet_and_full_ids(made, capsys):
 
 
 # ---- start stop kill rm wait ----
+
 
 @pytest.fixture
 def engine(monkeypatch, made):
@@ -242,7 +284,7 @@ def test_kill_words_its_failures(engine, capsys):
 def test_start_attached(engine, capsys):
     engine.answers["start"] = 3
     assert served(capsys, "start", "-ai", "a") == (3, "", "")
-    (name, container, attachment), = engine.asked
+    ((name, container, attachment),) = engine.asked
     assert (name, container) == ("start", "a")
     assert (attachment.stdin, attachment.stdout, attachment.detach_keys) == (True, True, b"")
     assert served(capsys, "start", "-a", "a", "b")[2] == "you cannot start and attach multiple containers at once\n"
@@ -250,6 +292,7 @@ def test_start_attached(engine, capsys):
 
 
 # ---- run and create: the client's half ----
+
 
 def options(*words):
     return read(main.load("run"), [*words, "alpine"])
@@ -259,29 +302,42 @@ def test_files_come_before_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HERE", "h")
     (tmp_path / "env").write_text('# no\n\nA=1\nB="q q"\nC= x \nHERE\n')
     (tmp_path / "labels").write_text("k=file\nl=file\n")
-    wishes = options("--env-file", str(tmp_path / "env"), "-e", "A=2",
-                     "--label-file", str(tmp_path / "labels"), "-l", "k=line")
+    wishes = options(
+        "--env-file", str(tmp_path / "env"), "-e", "A=2", "--label-file", str(tmp_path / "labels"), "-l", "k=line"
+    )
     run.complete(wishes)
     assert wishes.env == ["A=1", 'B="q q"', "C= x ", "HERE=h", "A=2"]
     assert wishes.label == ["k=line", "l=file"]
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["--env-file", "/nope"], "open /nope: no such file or directory"), (["--network", ""], "no name set for network"),
-    (["--network", "foo", "--network", "bridge"],
-     "conflicting options: cannot attach both user-defined and non-user-defined network-modes"),
-    (["--network", "foo", "--net", "foo"], 'network "foo" is specified multiple times'),
-    (["--network", "name=foo,alias=a", "--network-alias", "b"],
-     "conflicting options: cannot specify both --network-alias and per-network alias"),
-    (["--network", "bridge", "--network-alias", "q"],
-     "network-scoped aliases are only supported for user-defined networks"),
-    (["--network", "none", "--link", "c"], "links are only supported for user-defined networks"),
-    (["--mac-address", "bad"], "bad is not a valid mac address"),
-    (["--security-opt", "bogus"], 'Invalid --security-opt: "bogus"'),
-    (["--pull", "bogus"], "invalid pull option: 'bogus': must be one of \"always\", \"missing\" or \"never\""),
-    (["--cidfile", "/etc/passwd"],
-     "container ID file found, make sure the other container isn't running or delete /etc/passwd"),
-])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--env-file", "/nope"], "open /nope: no such file or directory"),
+        (["--network", ""], "no name set for network"),
+        (
+            ["--network", "foo", "--network", "bridge"],
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+        ),
+        (["--network", "foo", "--net", "foo"], 'network "foo" is specified multiple times'),
+        (
+            ["--network", "name=foo,alias=a", "--network-alias", "b"],
+            "conflicting options: cannot specify both --network-alias and per-network alias",
+        ),
+        (
+            ["--network", "bridge", "--network-alias", "q"],
+            "network-scoped aliases are only supported for user-defined networks",
+        ),
+        (["--network", "none", "--link", "c"], "links are only supported for user-defined networks"),
+        (["--mac-address", "bad"], "bad is not a valid mac address"),
+        (["--security-opt", "bogus"], 'Invalid --security-opt: "bogus"'),
+        (["--pull", "bogus"], 'invalid pull option: \'bogus\': must be one of "always", "missing" or "never"'),
+        (
+            ["--cidfile", "/etc/passwd"],
+            "container ID file found, make sure the other container isn't running or delete /etc/passwd",
+        ),
+    ],
+)
 def test_what_the_client_refuses(words, text):
     with pytest.raises(ClientError) as caught:
         run.complete(options(*words))
@@ -307,11 +363,16 @@ def test_what_is_asked_of_a_network():
 
     assert asked("--ip", "192.0.2.1", "--network-alias", "a") == ("default", None)  # without --network not looked at
     assert asked("--network", "bridge") == ("bridge", None)
-    assert asked("--network", "foo", "--network-alias", "a", "--net-alias", "b", "--ip6", "2001:db8::1", "--link",
-                 "c:d") == ("foo", {"Aliases": ["a", "b"], "IPAMConfig": {"IPv6Address": "2001:db8::1"},
-                                    "Links": ["c:d"], "DriverOpts": None})
+    assert asked(
+        "--network", "foo", "--network-alias", "a", "--net-alias", "b", "--ip6", "2001:db8::1", "--link", "c:d"
+    ) == (
+        "foo",
+        {"Aliases": ["a", "b"], "IPAMConfig": {"IPv6Address": "2001:db8::1"}, "Links": ["c:d"], "DriverOpts": None},
+    )
     assert asked("--network", "name=Foo,alias=A,driver-opt=x=y") == (
-        "foo", {"Aliases": ["a"], "IPAMConfig": None, "Links": None, "DriverOpts": {"x": "y"}})
+        "foo",
+        {"Aliases": ["a"], "IPAMConfig": None, "Links": None, "DriverOpts": {"x": "y"}},
+    )
 
 
 def test_several_networks_are_refused_by_the_daemon():
@@ -342,6 +403,7 @@ def test_an_image_that_is_not_here(capsys, monkeypatch):
 
 # ---- logs, version, info ----
 
+
 def test_logs_go_where_they_came_from(made, capfd, monkeypatch):
     made.append(Made("a", State("exited")))
     asked = {}
@@ -353,8 +415,15 @@ def test_logs_go_where_they_came_from(made, capfd, monkeypatch):
     monkeypatch.setattr(engine_logs, "read", records)
     assert main.serve(["logs", "-f", "-n", "5", "-t", "--since", "10m", "a"]) == 0
     assert capfd.readouterr() == ("out1\nout2\nout3", "err1\n")
-    assert asked == {"follow": True, "tail": "5", "since": "10m", "until": "", "timestamps": True, "details": False,
-                     "name": "a"}
+    assert asked == {
+        "follow": True,
+        "tail": "5",
+        "since": "10m",
+        "until": "",
+        "timestamps": True,
+        "details": False,
+        "name": "a",
+    }
     assert main.serve(["logs", "a"]) == 0
     assert capfd.readouterr() == ("out1\nout2\nout3", "err1\n")
 
@@ -362,25 +431,49 @@ def test_logs_go_where_they_came_from(made, capfd, monkeypatch):
 def test_version_through_a_template(capsys):
     assert served(capsys, "version", "-f", "{{.Client.APIVersion}} {{.Server.Os}}") == (0, "1.41 linux\n", "")
     assert served(capsys, "version", "-f", "{{") == (
-        64, "", "template parsing error: template: version:1: unclosed action\n")
+        64,
+        "",
+        "template parsing error: template: version:1: unclosed action\n",
+    )
     code, out, err = served(capsys, "version", "-f", "{{.Nope}}")
     assert (code, out) == (1, "\n")
-    assert err == ('template: version:1:2: executing "version" at <.Nope>: can\'t evaluate field Nope in type '
-                   "system.versionInfo\n")
+    assert err == (
+        'template: version:1:2: executing "version" at <.Nope>: can\'t evaluate field Nope in type system.versionInfo\n'
+    )
 
 
 def test_info_is_laid_out_as_dockers():
-    facts = {"Containers": 3, "ContainersRunning": 1, "ContainersPaused": 0, "ContainersStopped": 2, "Images": 1,
-             "ServerVersion": "1", "Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]],
-             "LoggingDriver": "json-file", "CgroupDriver": "cgroupfs", "CgroupVersion": "2",
-             "Plugins": {"Volume": [], "Network": ["bridge", "host"]}, "Runtimes": {"minirun": {}},
-             "DefaultRuntime": "minirun",
-             "SecurityOptions": ["name=seccomp,profile=default"], "KernelVersion": "6.1", "OperatingSystem": "Debian",
-             "OSType": "linux", "Architecture": "x86_64", "NCPU": 2, "MemTotal": 4 << 30, "Name": "vm", "ID": "A:B",
-             "DockerRootDir": "/d", "Debug": False, "LiveRestoreEnabled": True}
+    facts = {
+        "Containers": 3,
+        "ContainersRunning": 1,
+        "ContainersPaused": 0,
+        "ContainersStopped": 2,
+        "Images": 1,
+        "ServerVersion": "1",
+        "Driver": "overlay2",
+        "DriverStatus": [["Backing Filesystem", "extfs"]],
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": "2",
+        "Plugins": {"Volume": [], "Network": ["bridge", "host"]},
+        "Runtimes": {"minirun": {}},
+        "DefaultRuntime": "minirun",
+        "SecurityOptions": ["name=seccomp,profile=default"],
+        "KernelVersion": "6.1",
+        "OperatingSystem": "Debian",
+        "OSType": "linux",
+        "Architecture": "x86_64",
+        "NCPU": 2,
+        "MemTotal": 4 << 30,
+        "Name": "vm",
+        "ID": "A:B",
+        "DockerRootDir": "/d",
+        "Debug": False,
+        "LiveRestoreEnabled": True,
+    }
     lines = system.info_lines(facts)
     assert lines[4:9] == ["Server:", " Containers: 3", "  Running: 1", "  Paused: 0", "  Stopped: 2"]
-    assert lines[lines.index(" Security Options:"):][:3] == [" Security Options:", "  seccomp", "   Profile: default"]
+    assert lines[lines.index(" Security Options:") :][:3] == [" Security Options:", "  seccomp", "   Profile: default"]
     assert "  Network: bridge host" in lines
     assert " Total Memory: 4GiB" in lines
 
@@ -402,7 +495,10 @@ def test_system_check(capsys, monkeypatch):
     monkeypatch.setattr(minirun.engine, "check", check, raising=False)
     features = "ok       overlay        /proc/filesystems\nMISSING  namespace net  no such file\n"
     assert served(capsys, "system", "check", "--repair") == (
-        1, features + "\nLeft over:\n  a cgroup: busy\n  a name (cleared)\n", "")
+        1,
+        features + "\nLeft over:\n  a cgroup: busy\n  a name (cleared)\n",
+        "",
+    )
     assert served(capsys, "system", "check")[1].endswith("`minirun system check --repair` clears this away.\n")
     assert asked == [True, False]
     report = Report(good=True)

@@ -8,7 +8,9 @@ from verdict import Difference
 from scenarios.bridge import host_network
 
 SCENARIOS = (
-    Scenario("options of the network", """
+    Scenario(
+        "options of the network",
+        """
         run -d --mac-address bad alpine true
         run -d --add-host bad alpine true
         run -d --add-host x:notip alpine true
@@ -18,8 +20,11 @@ SCENARIOS = (
         run -d --name c3 --ip 300.1.1.1 alpine true
         run -d --name c4 --link nosuch:x alpine true
         ps -a --format '{{.Names}} {{.Status}}'
-        """),
-    Scenario("words of -p", """
+        """,
+    ),
+    Scenario(
+        "words of -p",
+        """
         run -d --name p1 -p 99999:80 alpine true
         run -d --name p2 -p abc:80 alpine true
         run -d --name p3 -p 80:80/foo alpine true
@@ -33,8 +38,11 @@ SCENARIOS = (
         run -d --name p11 --expose 80/foo alpine true
         run -d --name p12 --expose 99999 alpine true
         ps -a --format '{{.Names}}'
-        """),
-    Scenario("a port that is taken", """
+        """,
+    ),
+    Scenario(
+        "a port that is taken",
+        """
         run -d --name w1 -p 8080:80 alpine sleep 600
         run -d --name w2 -p 8080:80 alpine sleep 600
         run -d --name w3 -p 127.0.0.1:8080:80 alpine sleep 600
@@ -51,8 +59,11 @@ SCENARIOS = (
         rm -f w1
         start w2
         host $ kill $(cat /run/listen.7070)
-        """),
-    Scenario("addresses", """
+        """,
+    ),
+    Scenario(
+        "addresses",
+        """
         network create --subnet 10.6.0.0/24 na
         network create nb
         run -d --name c1 --network na --ip 10.6.0.5 alpine sleep 600
@@ -64,8 +75,11 @@ SCENARIOS = (
         run -d --name c6 --network tiny alpine sleep 600
         run -d --name c7 --network tiny alpine sleep 600
         ps -a --format '{{.Names}} {{.Status}}' --filter status=created
-        """),
-    Scenario("network create", """
+        """,
+    ),
+    Scenario(
+        "network create",
+        """
         network create na
         network create na
         network create --subnet 10.9.0.0 nb
@@ -86,8 +100,11 @@ SCENARIOS = (
         network create
         network create a b
         network ls --format '{{.Name}}'
-        """),
-    Scenario("network rm, connect, disconnect, inspect", """
+        """,
+    ),
+    Scenario(
+        "network rm, connect, disconnect, inspect",
+        """
         network create na
         run -d --name c1 --network na alpine sleep 600
         network rm nosuch
@@ -111,12 +128,20 @@ SCENARIOS = (
         network disconnect host c2
         network
         network nosuch
-        """, (
-        host_network("c2"),
-        Difference(r"\$ network( nosuch)?: (output|errors)$", "", r"  reload  .*",
-                   "`network reload` sets all anew, as dockerd does when it is started"),
-    )),
-    Scenario("--network container:", """
+        """,
+        (
+            host_network("c2"),
+            Difference(
+                r"\$ network( nosuch)?: (output|errors)$",
+                "",
+                r"  reload  .*",
+                "`network reload` sets all anew, as dockerd does when it is started",
+            ),
+        ),
+    ),
+    Scenario(
+        "--network container:",
+        """
         run -d --name base alpine sleep 600
         run --network container:base --hostname zz alpine true
         run --network container:base --dns 192.0.2.1 alpine true
@@ -130,5 +155,6 @@ SCENARIOS = (
         run -d --name dd --network container:base alpine sleep 600
         network create na
         ps -a --format '{{.Names}} {{.Status}}' --filter status=created
-        """),
+        """,
+    ),
 )

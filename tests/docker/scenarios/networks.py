@@ -5,11 +5,14 @@ from __future__ import annotations
 from court import Scenario
 from verdict import Difference
 
-ADDRESSES = ("'{{range $name, $one := .NetworkSettings.Networks}}"
-             "{{$name}} {{$one.IPAddress}} {{$one.MacAddress}}|{{end}}'")
+ADDRESSES = (
+    "'{{range $name, $one := .NetworkSettings.Networks}}{{$name}} {{$one.IPAddress}} {{$one.MacAddress}}|{{end}}'"
+)
 
 SCENARIOS = (
-    Scenario("create, ls, inspect, rm", """
+    Scenario(
+        "create, ls, inspect, rm",
+        """
         network create na
         look
         network create nb
@@ -19,13 +22,19 @@ SCENARIOS = (
         network rm na
         look
         network rm nb
-        """),
-    Scenario("bridge, host and none as they are shown", """
+        """,
+    ),
+    Scenario(
+        "bridge, host and none as they are shown",
+        """
         network ls --format '{{.Name}} {{.Driver}} {{.Scope}}'
         network inspect -f '{{json .IPAM}} {{json .Containers}} {{json .Labels}} {{.EnableIPv6}}' bridge
         network inspect host none
-        """),
-    Scenario("containers on two networks: who reaches whom", """
+        """,
+    ),
+    Scenario(
+        "containers on two networks: who reaches whom",
+        """
         network create --subnet 172.28.0.0/16 na
         network create --subnet 172.29.0.0/16 nb
         run -d --name c1 --network na alpine sleep 600
@@ -40,8 +49,11 @@ SCENARIOS = (
         c3 $ ping -q -c 1 -W 2 198.51.100.1 >/dev/null
         look
         rm -f c1
-        """),
-    Scenario("connect and disconnect: interfaces, hosts, the default route", f"""
+        """,
+    ),
+    Scenario(
+        "connect and disconnect: interfaces, hosts, the default route",
+        f"""
         network create mm
         network create zz
         network create aa
@@ -65,8 +77,11 @@ SCENARIOS = (
         inspect -f {ADDRESSES} c1
         look
         restart -t 0 c1
-        """),
-    Scenario("a container of the default bridge joins another network", """
+        """,
+    ),
+    Scenario(
+        "a container of the default bridge joins another network",
+        """
         network create na
         run -d --name c1 alpine sleep 600
         network connect na c1
@@ -76,8 +91,11 @@ SCENARIOS = (
         network connect na c1
         stop -t 0 c1
         start c1
-        """),
-    Scenario("a stopped container is connected", """
+        """,
+    ),
+    Scenario(
+        "a stopped container is connected",
+        """
         network create na
         run -d --name c1 alpine sleep 600
         stop -t 0 c1
@@ -87,15 +105,21 @@ SCENARIOS = (
         stop -t 0 c1
         network disconnect na c1
         start c1
-        """),
-    Scenario("custom subnet, gateway, ip-range", """
+        """,
+    ),
+    Scenario(
+        "custom subnet, gateway, ip-range",
+        """
         network create --subnet 10.5.0.0/16 --gateway 10.5.0.254 --ip-range 10.5.1.0/24 na
         network inspect -f '{{json .IPAM}}' na
         run -d --name c1 --network na alpine sleep 600
         run -d --name c2 --network na --ip 10.5.0.77 alpine sleep 600
         run -d --name c3 --network na alpine sleep 600
-        """),
-    Scenario("an address and a MAC of one's own", f"""
+        """,
+    ),
+    Scenario(
+        "an address and a MAC of one's own",
+        f"""
         network create --subnet 10.6.0.0/24 na
         run -d --name c1 --network na --ip 10.6.0.77 alpine sleep 600
         run -d --name c2 --network na --mac-address 02:11:22:33:44:55 alpine sleep 600
@@ -105,8 +129,11 @@ SCENARIOS = (
         stop -t 0 c1
         start c1
         network connect --ip 10.6.0.99 na c3
-        """),
-    Scenario("--internal", """
+        """,
+    ),
+    Scenario(
+        "--internal",
+        """
         network create --internal na
         run -d --name c1 --network na alpine sleep 600
         run -d --name c2 --network na alpine sleep 600
@@ -115,8 +142,11 @@ SCENARIOS = (
         look
         rm -f c1 c2
         network rm na
-        """),
-    Scenario("options of a bridge: name, icc, masquerade, MTU", """
+        """,
+    ),
+    Scenario(
+        "options of a bridge: name, icc, masquerade, MTU",
+        """
         network create -o com.docker.network.bridge.name=mybr0 na
         network create -o com.docker.network.bridge.enable_icc=false nb
         network create -o com.docker.network.bridge.enable_ip_masquerade=false nc
@@ -128,8 +158,11 @@ SCENARIOS = (
         run -d --name c2 --network ne -p 8080:80 alpine sleep 600
         look
         network rm na nb nc
-        """),
-    Scenario("IPv6", """
+        """,
+    ),
+    Scenario(
+        "IPv6",
+        """
         network create --ipv6 --subnet 2001:db8:1::/64 na
         network inspect -f '{{json .IPAM}} {{.EnableIPv6}}' na
         run -d --name c1 --network na alpine sleep 600
@@ -138,27 +171,41 @@ SCENARIOS = (
         look
         network connect bridge c1
         rm -f c2
-        """),
-    Scenario("pools: the next one, and none is used again at once", """
+        """,
+    ),
+    Scenario(
+        "pools: the next one, and none is used again at once",
+        """
         network create n1
         network rm n1
         network create n2
         network create --subnet 172.20.0.0/16 n3
         network create n4
         network inspect -f '{{(index .IPAM.Config 0).Subnet}}' n2 n3 n4
-        """),
-    Scenario("all pools are taken", """
-        """ + "".join(f"network create n{number}\n" for number in range(18, 49)) + """
+        """,
+    ),
+    Scenario(
+        "all pools are taken",
+        """
+        """
+        + "".join(f"network create n{number}\n" for number in range(18, 49))
+        + """
         network inspect -f '{{(index .IPAM.Config 0).Subnet}}' n30 n31 n32 n33 n47
-        """),
-    Scenario("prune", """
+        """,
+    ),
+    Scenario(
+        "prune",
+        """
         network create na
         network create nb
         run -d --name c1 --network nb alpine sleep 600
         network prune -f
         network ls --format '{{.Name}}'
-        """),
-    Scenario("a second start over networks, ports and rules of others", """
+        """,
+    ),
+    Scenario(
+        "a second start over networks, ports and rules of others",
+        """
         network create na
         network create --internal nb
         network create -o com.docker.network.bridge.enable_icc=false nc
@@ -172,10 +219,15 @@ SCENARIOS = (
         network rm nc
         rm -f c1 c2
         look at rules in any order
-        """, (
-        Difference(r"look 1[03], c[13]: (iptables -t nat -S|ss .*)$", r".*<dns port [34]>.*",
-                   r".*<dns port [12]>.*",
-                   "dockerd's name service ends with it and has other ports afterwards; ours is in each container's "
-                   "monitor, which goes on"),
-    )),
+        """,
+        (
+            Difference(
+                r"look 1[03], c[13]: (iptables -t nat -S|ss .*)$",
+                r".*<dns port [34]>.*",
+                r".*<dns port [12]>.*",
+                "dockerd's name service ends with it and has other ports afterwards; ours is in each container's "
+                "monitor, which goes on",
+            ),
+        ),
+    ),
 )
