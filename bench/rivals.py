@@ -70,8 +70,8 @@ class Minirun:
     """
 
     def __init__(self, program: str, scratch: Path, archive: str) -> None:
-        from minirun.image import archive as importer
-        from minirun.image.store import Images
+        from minirun.image.archive import import_tar as importer
+        from minirun.image.images import Images
 
         self.program, self.data, self.run = program, scratch / "minirun", Path("/run/minirun")
         self.environment = {"PATH": SYSTEM_PATH, "MINIRUN_ROOT": str(self.data), "MINIRUN_EXEC_ROOT": str(self.run)}
@@ -101,7 +101,7 @@ class Minirun:
         return [pss_of(pid) for pid in self.monitors()]
 
     def wait_for_rest(self, seconds: float = 20) -> None:
-        """Wait until all monitors are at rest (see minirun/engine/resting.py), which is some work for each."""
+        """Wait until all monitors are at rest (see minirun/engine/shim/reexec.py), which is some work for each."""
         left, end = self.monitors(), time.monotonic() + seconds
         while left and time.monotonic() < end:
             left = [pid for pid in left if b"resting" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -136,7 +136,7 @@ class Runc:
 
     def _take_config(self, minirun: Minirun) -> str:
         """Write the bundle's config.json. Returns: the directory of the image's layer."""
-        name = checked(minirun.start(), minirun.environment).strip()
+        name = checked(minirun.bootstrap(), minirun.environment).strip()
         spec = json.loads((minirun.run / "containers" / name / "config.json").read_text())
         overlay = spec["mounts"].pop(0)
         for mount in spec["mounts"]:

@@ -201,11 +201,11 @@ class Bench:
 
 def layer_archive(name: str) -> str:
     """The path of the tar that an image was imported from, in minirun's ordinary data root."""
-    from minirun.engine import places
-    from minirun.image.store import Images
+    from minirun.engine import paths
+    from minirun.image.images import Images
 
-    places.settle()
-    image = Images(f"{places.data}/images").find(name)
+    paths.settle()
+    image = Images(f"{paths.data}/images").find(name)
     if len(image.manifest["layers"]) != 1:
         raise RuntimeError(f"{name} has several layers; the bench wants an image with one")
     return image.layout.blob(image.manifest["layers"][0]["digest"])

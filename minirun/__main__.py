@@ -5,7 +5,7 @@ import sys
 if sys.flags.no_site:
     sys.path.append(__file__.rpartition("/minirun/")[0])
 
-from minirun.start import make_ready
+from minirun.bootstrap import make_ready
 
 make_ready()
 

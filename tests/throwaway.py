@@ -175,7 +175,7 @@ class Host:
                 become_host(self.name, self.outside)
                 os.write(tell, b"!")
                 signal.pause()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
                 print(f"no throw-away host: {error!r}", file=sys.stderr)
             finally:
                 os._exit(status)

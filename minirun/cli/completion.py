@@ -8,7 +8,7 @@ The script calls minirun itself, with `_MINIRUN_COMPLETE` in the environment, an
 
 from __future__ import annotations
 
-from minirun.cli.grammar import Options, Verb
+from minirun.cli.parser.grammar import Options, Verb
 from minirun.errors import ClientError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -18,9 +18,9 @@ def completion(options: Options) -> int:
     """Print the script for a shell."""
     if options.shell not in SHELLS:
         raise ClientError(f"minirun completes words in bash, zsh and fish, not in {options.shell}", exit_code=1)
-    from minirun.cli import click_reader
+    from minirun.cli.parser import click_adapter
 
-    print(click_reader.completion_script(options.shell))
+    print(click_adapter.completion_script(options.shell))
     return 0
 
 

@@ -9,44 +9,44 @@ from __future__ import annotations
 import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 import sys
 
-from minirun.cli import grammar
-from minirun.cli.grammar import Option, Options, Verb
-from minirun.cli.kinds import BOOL, STRING
+from minirun.cli.parser import grammar
+from minirun.cli.parser.grammar import Option, Options, Verb
+from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import MinirunError
 
 #: The module of each verb.
 VERBS = {
-    "run": "run",
-    "create": "run",
-    "exec": "execute",
-    "start": "lifecycle",
-    "stop": "lifecycle",
-    "restart": "lifecycle",
-    "kill": "lifecycle",
-    "wait": "lifecycle",
-    "rm": "lifecycle",
-    "ps": "ps",
-    "logs": "logs",
-    "inspect": "inspect",
-    "port": "port",
-    "diff": "changes",
-    "export": "changes",
-    "commit": "changes",
-    "images": "images",
-    "import": "images",
-    "rmi": "images",
-    "tag": "image_upkeep",
-    "history": "history",
-    "save": "archives",
-    "load": "archives",
-    "pull": "registry",
-    "push": "registry",
-    "login": "login",
-    "logout": "login",
+    "run": "run.run",
+    "create": "run.run",
+    "exec": "container.exec",
+    "start": "container.lifecycle",
+    "stop": "container.lifecycle",
+    "restart": "container.lifecycle",
+    "kill": "container.lifecycle",
+    "wait": "container.lifecycle",
+    "rm": "container.lifecycle",
+    "ps": "container.ps",
+    "logs": "container.logs",
+    "inspect": "container.inspect",
+    "port": "container.port",
+    "diff": "container.commit",
+    "export": "container.commit",
+    "commit": "container.commit",
+    "images": "image.images",
+    "import": "image.images",
+    "rmi": "image.images",
+    "tag": "image.tag_prune",
+    "history": "image.history",
+    "save": "image.save_load",
+    "load": "image.save_load",
+    "pull": "image.pull_push",
+    "push": "image.pull_push",
+    "login": "image.login",
+    "logout": "image.login",
     "version": "system",
     "info": "system",
     "completion": "completion",
-    "compare": "compare",
+    "compare": "compare.compare",
 }
 
 #: Docker's management commands: group → word → the verb that it stands for.
@@ -104,12 +104,12 @@ GROUPS = {
 
 #: The modules of the verbs that exist inside a group only.
 GROUP_VERBS = {
-    "container inspect": "inspect",
-    "image inspect": "inspect",
-    "image prune": "image_upkeep",
+    "container inspect": "container.inspect",
+    "image inspect": "container.inspect",
+    "image prune": "image.tag_prune",
     "system check": "system",
-    "system reset-network": "reset_network",
-    **dict.fromkeys(GROUPS["network"].values(), "network"),
+    "system reset-network": "network.reset",
+    **dict.fromkeys(GROUPS["network"].values(), "network.network"),
     **dict.fromkeys(GROUPS["volume"].values(), "volume"),
 }
 
@@ -180,13 +180,14 @@ def expect_a_start(settings: Options) -> None:
     """
     if settings.explain:
         return  # it would not tell what it does
-    from minirun.engine import places, starter
+    from minirun.engine import paths
+    from minirun.engine.shim import prefork
 
     try:
-        places.settle(settings.root, settings.exec_root, settings.config_file)
+        paths.settle(settings.root, settings.exec_root, settings.config_file)
     except MinirunError:
         return  # `act` comes to the same, when the words have proved right
-    starter.begin()
+    prefork.begin()
 
 
 def find(words: list[str]) -> tuple[Verb | None, list[str]]:
@@ -218,9 +219,9 @@ def load(name: str) -> Verb:
 
 def act(settings: Options, verb: Verb, options: Options) -> int:
     """Do it."""
-    from minirun.engine import places
+    from minirun.engine import paths
 
-    places.settle(settings.root, settings.exec_root, settings.config_file)
+    paths.settle(settings.root, settings.exec_root, settings.config_file)
     if settings.explain:
         from minirun.lecture import explain  # rarely asked for
 
@@ -241,7 +242,7 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
         raise MinirunError(
             f"{error.filename or verb.name}: {os.strerror(error.errno or 0).lower()}", hint=store.disk_hint(error)
         ) from None
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
         if settings.debug:
             _print_traceback()
         raise MinirunError(
@@ -251,13 +252,13 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
 
 def complain(error: MinirunError, verb: str) -> int:
     """Say what failed, and return the exit code."""
-    from minirun.cli import complaint
+    from minirun.cli import error_text
     from minirun.errors import ProgramError
 
     # Docker's `exec` prints why a program could not be started where the program's own output would have gone.
     to = sys.stdout if isinstance(error, ProgramError) and verb.endswith("exec") else sys.stderr
-    print(complaint.complaint(error, verb), file=to)
-    return complaint.exit_code(error, verb)
+    print(error_text.complaint(error, verb), file=to)
+    return error_text.exit_code(error, verb)
 
 
 def version_line() -> str:
@@ -268,9 +269,9 @@ def version_line() -> str:
 
 
 def _serve_slowly(words: list[str]) -> int:
-    from minirun.cli import click_reader  # click takes longer to load than a container takes to start
+    from minirun.cli.parser import click_adapter  # click takes longer to load than a container takes to start
 
-    return click_reader.serve(words)
+    return click_adapter.serve(words)
 
 
 def _print_traceback() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from minirun.cli.grammar import Option, Options, Verb
-from minirun.cli.kinds import BOOL, STRING
+from minirun.cli.parser.grammar import Option, Options, Verb
+from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.check import Report
+    from minirun.engine.check.check import Report
 
 FORMAT = Option("format", STRING, "Format the output using the given Go template", short="f")
 FIELDS = (("Version", "Version"), ("API version", "ApiVersion"), ("Python version", "GoVersion"), ("OS/Arch", "Os"))
@@ -18,9 +18,9 @@ FIELDS = (("Version", "Version"), ("API version", "ApiVersion"), ("Python versio
 
 def version(options: Options) -> int:
     """Print the version."""
-    from minirun.engine import about
+    from minirun.engine import info
 
-    facts = about.version()
+    facts = info.version()
     if options.format:
         return _print_through(options.format, "version", "system.versionInfo", facts)
     client, server = facts["Client"], facts["Server"]
@@ -45,9 +45,9 @@ def _version_lines(facts: dict, indent: str, width: int) -> list[str]:
 
 def info(options: Options) -> int:
     """Print what is here: containers, images, drivers, the machine."""
-    from minirun.engine import about
+    from minirun.engine import info
 
-    facts = about.info()
+    facts = info.info()
     if options.format:
         return _print_through(options.format, "", "system.info", facts)
     print("\n".join(info_lines(facts)))
@@ -56,7 +56,7 @@ def info(options: Options) -> int:
 
 def info_lines(facts: dict) -> list[str]:
     """`docker info`, in its order, without what minirun does not have."""
-    from minirun.cli.units import binary_size
+    from minirun.cli.format.units import binary_size
 
     lines = [
         "Client:",
@@ -102,9 +102,9 @@ def info_lines(facts: dict) -> list[str]:
 
 
 def _print_through(text: str, name: str, kind: str, facts: dict) -> int:
-    from minirun.cli.go_shape import shaped
-    from minirun.cli.template import Template
-    from minirun.cli.template_words import TemplateError
+    from minirun.cli.gotemplate.lex import TemplateError
+    from minirun.cli.gotemplate.parse import Template
+    from minirun.cli.gotemplate.shape import shaped
 
     try:
         template = Template(text, name)
@@ -124,7 +124,7 @@ def check(options: Options) -> int:
 
     With --repair that is cleared away. The exit code is 1 when something is missing or left over.
     """
-    from minirun.engine import check as host
+    from minirun.engine.check import check as host
 
     report = host.run(options.repair)
     print("\n".join(check_lines(report, options.repair)))

@@ -6,11 +6,11 @@ import os
 import re
 import sys
 
-from minirun.cli.filters import is_like
-from minirun.cli.grammar import Kind, Option, Options, Verb
-from minirun.cli.inspect import FORMAT
-from minirun.cli.kinds import BOOL, CONDITIONS, STRING
-from minirun.cli.run_kinds import LABELS
+from minirun.cli.container.inspect import FORMAT
+from minirun.cli.filters.filter import is_like
+from minirun.cli.parser.grammar import Kind, Option, Options, Verb
+from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
+from minirun.cli.run.types import LABELS
 from minirun.errors import ClientError, EngineError, MinirunError, NoSuchVolume
 
 TYPE_CHECKING = False
@@ -43,14 +43,14 @@ _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 def create(options: Options) -> int:
     """Make a volume and print its name."""
-    from minirun.engine import volume_words, volumes
+    from minirun.engine.volume import parse, volumes
 
     if options.name and options.volume:
         raise ClientError("conflicting options: either specify --name or provide positional arg, not both", exit_code=1)
     name = options.name or options.volume or os.urandom(32).hex()
     labels = {key: value for key, _, value in (entry.partition("=") for entry in options.label)}
-    volume_words.check_name(name)
-    volume_words.check_driver(name, options.driver, options.opt)
+    parse.check_name(name)
+    parse.check_driver(name, options.driver, options.opt)
     with volumes.lock():
         volumes.create(name, labels, {})
     print(name)
@@ -62,13 +62,13 @@ def create(options: Options) -> int:
 
 def ls(options: Options) -> int:
     """List volumes, by name."""
-    from minirun.cli import formats
-    from minirun.cli.table import table
+    from minirun.cli.format import format
+    from minirun.cli.format.tabwriter import table
 
     text = (RAW_NAMES if options.quiet else RAW) if options.format == "raw" else options.format
     template = None
     if text and not (text == "table" and options.quiet):
-        template = formats.Format(text, kind="*formatter.volumeContext", heads=HEADS, columns=COLUMNS)
+        template = format.Format(text, kind="*formatter.volumeContext", heads=HEADS, columns=COLUMNS)
     rows = [_row(volume) for volume in _listed(options.filter)]
     if template:
         template.print(rows)
@@ -97,7 +97,7 @@ def _row(volume: dict) -> dict[str, object]:
 
 def inspect(options: Options) -> int:
     """All that is known of volumes."""
-    from minirun.cli import inspect as inspecting
+    from minirun.cli.container import inspect as inspecting
 
     options.type = "volume"
     return inspecting.inspect(options)
@@ -123,9 +123,10 @@ def _unused(conditions: list[tuple[str, str]]) -> list[dict]:
 
 def _every() -> list[dict]:
     """All volumes in Docker's order, in which "v9" comes before "v10"."""
-    from minirun.engine import register, volumes
+    from minirun.engine.container import index
+    from minirun.engine.volume import volumes
 
-    register.every()  # what was left of half-made containers goes, and uses nothing any more
+    index.every()  # what was left of half-made containers goes, and uses nothing any more
     found = []
     for name in volumes.every():
         try:
@@ -151,7 +152,7 @@ def _tests(conditions: list[tuple[str, str]], known: tuple[str, ...]) -> list[Te
 
 def _dangling(values: list[str]) -> Test:
     """Volumes that no container uses; or all others."""
-    from minirun.engine import volumes
+    from minirun.engine.volume import volumes
 
     if any(value not in _TRUTHS for value in values):
         raise EngineError(f"Invalid filter 'dangling=[{' '.join(values)}]'", exit_code=1)
@@ -193,10 +194,11 @@ _TESTS: dict[str, Callable[[list[str]], Test]] = {
 
 def remove(options: Options) -> int:
     """Remove volumes that no container uses."""
-    from minirun.cli.complaint import complaint
-    from minirun.engine import register, volumes
+    from minirun.cli.error_text import complaint
+    from minirun.engine.container import index
+    from minirun.engine.volume import volumes
 
-    register.every()
+    index.every()
     failures = 0
     for word in options.volumes:
         try:
@@ -216,8 +218,8 @@ def remove(options: Options) -> int:
 
 def prune(options: Options) -> int:
     """Remove all volumes that no container uses."""
-    from minirun.cli.units import decimal_size
-    from minirun.engine import volumes
+    from minirun.cli.format.units import decimal_size
+    from minirun.engine.volume import volumes
 
     removed, freed = [], 0
     if not options.force:

@@ -10,7 +10,7 @@ import re
 from datetime import datetime
 
 from minirun.errors import EngineError
-from minirun.image.strangers import shown
+from minirun.image.sanitize import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from minirun import store
 from minirun.errors import EngineError, MinirunError
-from minirun.image import layout as oci
 from minirun.image import reference
-from minirun.image.strangers import shown
+from minirun.image.content import layout as oci
+from minirun.image.sanitize import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

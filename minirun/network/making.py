@@ -10,14 +10,16 @@ import os
 
 from minirun import store
 from minirun.errors import EngineError, MinirunError
-from minirun.network import default_network, definitions, foundation, ipam, pools
-from minirun.network import networks as door
-from minirun.network.networks import Network
+from minirun.network import controller as door
+from minirun.network import create_options, default_bridge
+from minirun.network.bridge import setup
+from minirun.network.controller import Network
+from minirun.network.ipam import address_pool, default_pools
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.network.settings import Settings
+    from minirun.network.daemon_config import Settings
 
 
 class Place:
@@ -36,16 +38,16 @@ def create(place: Place, wish: dict) -> Network:
         clear_orphans(place)
         present = in_order(place, default)
         others = [network.record for network in door.kept(place.data, place.run)] + [default.record]
-        record = definitions.of_wish(
-            wish, others, lambda ipv6: pools.hand_out(place.run, place.settings, others, ipv6=ipv6)
+        record = create_options.of_wish(
+            wish, others, lambda ipv6: default_pools.hand_out(place.run, place.settings, others, ipv6=ipv6)
         )
         network = Network(place.run, {**record, "Data": place.data}, place.settings)
         try:
-            foundation.lay([*present, network], place.settings, queue.fd, needed=[network])
+            setup.lay([*present, network], place.settings, queue.fd, needed=[network])
             store.write(f"{place.data}/networks/{network.id}.json", record, durable=True)
         except BaseException:
             if network.is_laid():  # and the disk below the data root takes no record of it
-                foundation.take_down(network, place.settings)
+                setup.take_down(network, place.settings)
             store.remove_tree(network.directory)
             raise
     return network
@@ -57,12 +59,12 @@ def remove(place: Place, network: Network) -> None:
         raise EngineError(f"{network.name} is a pre-defined network and cannot be removed")
     store.make_directory(f"{place.run}/networks")
     with step(f"remove the network {network.name}"), store.lock(f"{place.run}/networks/ifindex"):
-        if os.path.isdir(network.directory) and ipam.reservations(network.directory):
+        if os.path.isdir(network.directory) and address_pool.reservations(network.directory):
             raise EngineError(
                 f"error while removing network: network {network.name} id {network.id} has active endpoints"
             )
         store.discard(f"{place.data}/networks/{network.id}.json")
-        foundation.take_down(network, place.settings)
+        setup.take_down(network, place.settings)
         clear_orphans(place)
 
 
@@ -78,9 +80,7 @@ def lay_all(place: Place, *, needed: Network | None = None, afresh: bool = False
         clear_orphans(place)
         networks = in_order(place, default)
         must = [network for network in networks if network.id == (needed or default).id]
-        return foundation.lay(
-            networks, place.settings, queue.fd, needed=must, afresh=afresh or "Before" in default.record
-        )
+        return setup.lay(networks, place.settings, queue.fd, needed=must, afresh=afresh or "Before" in default.record)
 
 
 def in_order(place: Place, default: Network) -> list[Network]:
@@ -111,12 +111,12 @@ def laid(place: Place) -> list[Network]:
 
 def reload(place: Place) -> list[MinirunError]:
     """What dockerd does when it starts. Returns, errors: see `networks.reload`."""
-    pools.begin_anew(place.run)
+    default_pools.begin_anew(place.run)
     with step("lay all networks anew"):
         store.make_directory(f"{place.run}/networks/{door.DEFAULT}/cables")
         with store.lock(f"{place.run}/networks/ifindex"):
             others = [network.record for network in door.kept(place.data, place.run)]
-            default_network.plan(place.run, place.settings, others)
+            default_bridge.plan(place.run, place.settings, others)
         return lay_all(place, afresh=True)
 
 
@@ -132,4 +132,4 @@ def orphans(place: Place) -> list[Network]:
 def clear_orphans(place: Place) -> None:
     """Take them down. The caller holds the lock."""
     for network in orphans(place):
-        foundation.take_down(network, place.settings)
+        setup.take_down(network, place.settings)

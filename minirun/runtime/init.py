@@ -21,15 +21,16 @@ import os
 import sys
 
 from minirun.errors import KernelError, MinirunError, as_minirun_error
-from minirun.kernel import mounts, namespaces, process, procfs, syscalls, terminals
-from minirun.runtime import program, rootfs
+from minirun.kernel import mounts, namespaces, process, procfs, pty, syscalls
+from minirun.runtime import process as container_process
+from minirun.runtime import rootfs
 from minirun.runtime.spec import namespaces as namespaces_of
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.kernel.cgroups import Cgroup
-    from minirun.kernel.channel import Channel
+    from minirun.kernel.cgroup.cgroup import Cgroup
+    from minirun.kernel.socketpair import Channel
 
 
 class Hands:
@@ -52,9 +53,9 @@ def main(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> None:
     try:
         wire(hands, [fifo])
         become_container(spec, cgroup, hands)
-        file, environment = program.settle(spec["process"])
+        file, environment = container_process.settle(spec["process"])
         report(hands, "ready")
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
         hands.channel.send_error(as_minirun_error(error))
         return
     wait_for_start(fifo)
@@ -163,17 +164,17 @@ def take_terminal(wanted: dict, hands: Hands, *, console_node: bool) -> None:
 
     `console_node`: whether it shall also be /dev/console, as it is for the first process only.
     """
-    master, slave = terminals.open_pair("/dev/pts")
+    master, slave = pty.open_pair("/dev/pts")
     size = wanted.get("consoleSize")
     if size:
-        terminals.set_size(master, size.get("height", 0), size.get("width", 0))
+        pty.set_size(master, size.get("height", 0), size.get("width", 0))
     syscalls.fchownat(syscalls.AT_FDCWD, slave, wanted["user"].get("uid", 0), -1)
     if console_node:
         os.close(os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY, 0o666))
         syscalls.mount(slave, "/dev/console", "", syscalls.MS_BIND)
     _send_descriptor(hands.console, master)
     os.close(master)
-    terminals.become_controlled_by(slave)
+    pty.become_controlled_by(slave)
 
 
 def _send_descriptor(connection: int, fd: int) -> None:

@@ -12,8 +12,8 @@ import os
 from minirun import store
 from minirun.errors import MinirunError
 from minirun.kernel import namespaces, process, procfs, syscalls
-from minirun.kernel.cgroups import Cgroup, wait_until
-from minirun.kernel.channel import Channel
+from minirun.kernel.cgroup.cgroup import Cgroup, wait_until
+from minirun.kernel.socketpair import Channel
 from minirun.runtime import init
 from minirun.runtime import spec as specs
 from minirun.runtime import state as states

@@ -1,4 +1,4 @@
-"""A container's monitor, which stays with it: at work, and at rest (see `minirun.engine.resting`)."""
+"""A container's monitor, which stays with it: at work, and at rest (see `minirun.engine.shim.reexec`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def monitor_of(minirun, host, name: str) -> int:
 
 
 def is_at_rest(pid: int) -> bool:
-    return b"minirun.engine.resting" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"minirun.engine.shim.reexec" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_it_rests_and_nobody_notices(minirun, host):

@@ -392,8 +392,8 @@ IMPATIENT = """
 import sys
 from urllib3 import Timeout
 from minirun.cli import main
-from minirun.image import connection
-connection.PATIENCE = Timeout(connect=1, read=1)
+from minirun.image.registry import http
+http.PATIENCE = Timeout(connect=1, read=1)
 sys.exit(main.serve(sys.argv[1:]))
 """
 

@@ -21,23 +21,15 @@ from urllib3 import HTTPHeaderDict
 
 from minirun import store
 from minirun.errors import MinirunError
-from minirun.image import (
-    addresses,
-    answers,
-    challenge,
-    config,
-    connection,
-    layers,
-    load,
-    manifests,
-    platforms,
-    reference,
-)
-from minirun.image.bundle import Bundle
-from minirun.image.download import _Download
-from minirun.image.limits import Allowance, Limits
-from minirun.image.strangers import shown
-from minirun.image.stream import Stream
+from minirun.image import config, manifests, platforms, reference
+from minirun.image.archive import load
+from minirun.image.archive.index import Bundle
+from minirun.image.layer import apply
+from minirun.image.layer.tar_stream import Stream
+from minirun.image.quota import Allowance, Limits
+from minirun.image.registry import challenge, http, responses, urls
+from minirun.image.sanitize import shown
+from minirun.image.transfer.download import _Download
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 #: The same, without what catches a refusal.
@@ -92,7 +84,7 @@ def unpack(data: bytes) -> None:
         before = os.lstat(top / "outside"), os.lstat(top / "outside/secret")
         stream = Stream(io.BytesIO(tars.mended(data)))  # type: ignore[arg-type]
         try:
-            layers.unpack(stream.entries(), f"{top}/tree")
+            apply.unpack(stream.entries(), f"{top}/tree")
             stream.drain()
         finally:
             assert before == (os.lstat(top / "outside"), os.lstat(top / "outside/secret"))
@@ -174,20 +166,20 @@ def challenges(data: bytes) -> None:
     for one in challenge.parse(data.decode("latin-1")):
         assert one.scheme == one.scheme.lower()
         with one_line():
-            addresses.check_url(one.parameters.get("realm", ""), "https://a.example/")
+            urls.check_url(one.parameters.get("realm", ""), "https://a.example/")
 
 
 @target(b"Wed, 21 Oct 2015 07:28:00 GMT", b"120")
 def moments(data: bytes) -> None:
     """Retry-After and RateLimit-Reset."""
-    assert connection.seconds(data.decode("latin-1")) >= 0
+    assert http.seconds(data.decode("latin-1")) >= 0
 
 
 @target(b"https://cdn.example:8443/blobs/x?y=z#f", b"/v2/x", b"//[::1]:80/")
 def location(data: bytes) -> None:
     """Where a redirect leads."""
-    url = addresses.onward("https://a.example/v2/", data.decode("latin-1"))
-    assert addresses.origin(url)[0] == "https"
+    url = urls.onward("https://a.example/v2/", data.decode("latin-1"))
+    assert urls.origin(url)[0] == "https"
 
 
 @target(b'{"errors": [{"code": "NAME_UNKNOWN", "message": "no", "detail": {}}]}', b'{"details": "x"}')
@@ -196,15 +188,15 @@ def refusal(data: bytes) -> None:
     for status in (401, 404, 429):
         headers = HTTPHeaderDict({"Retry-After": "5", "WWW-Authenticate": data.decode("latin-1")})
         answer = SimpleNamespace(status=status, reason=data.decode("latin-1"), headers=headers)
-        assert str(answers.refusal(answer, data)).isprintable()  # type: ignore[arg-type]
+        assert str(responses.refusal(answer, data)).isprintable()  # type: ignore[arg-type]
 
 
 @target(b'</v2/x/tags/list?last=b>; rel="next"', b"<a>; rel=prev, <b>; rel=next")
 def link(data: bytes) -> None:
     """Where a list of tags goes on."""
-    target = answers.next_page(SimpleNamespace(headers={"Link": data.decode("latin-1")}))  # type: ignore[arg-type]
+    target = responses.next_page(SimpleNamespace(headers={"Link": data.decode("latin-1")}))  # type: ignore[arg-type]
     if target:
-        addresses.onward("https://a.example/v2/x/tags/list", target)
+        urls.onward("https://a.example/v2/x/tags/list", target)
 
 
 @target(b"bytes 5-9/10")

@@ -45,7 +45,7 @@ class NetworkHost(Host):
             syscalls.setns(spaces["uts"], syscalls.CLONE_NEWUTS)
             syscalls.setns(spaces["mnt"], syscalls.CLONE_NEWNS)
             answer = ("ok", function(*arguments))
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001  (it is raised again on the other side)
             traceback.print_exc()
             answer = ("error", (type(error).__name__, str(error), getattr(error, "hint", "")))
         finally:

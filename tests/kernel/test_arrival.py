@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from minirun.engine import about
+from minirun.engine import info
 from minirun.errors import EngineError
-from minirun.image.arrival import Arrival
-from minirun.image.names import PULLED
-from minirun.image.removal import remove
-from minirun.image.store import Images, parse_tag
-from minirun.image.sweeping import sweep
+from minirun.image.content.gc import sweep
+from minirun.image.content.image_writer import Arrival
+from minirun.image.content.remove import remove
+from minirun.image.images import Images, parse_tag
+from minirun.image.tags import PULLED
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 
@@ -139,5 +139,5 @@ def test_what_an_image_was_pulled_by(images, two):
         add(arrival, two[0])
         arrival.notes[PULLED] = index
         arrival.finish(config(digest(two[0])), [parse_tag("host:5000/a:1"), parse_tag("host:5000/a:2")])
-    shown = about.image(images.find("host:5000/a:1"))
+    shown = info.image(images.find("host:5000/a:1"))
     assert (shown["RepoTags"], shown["RepoDigests"]) == (["host:5000/a:1", "host:5000/a:2"], [f"host:5000/a@{index}"])

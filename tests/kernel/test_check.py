@@ -19,12 +19,13 @@ ROOT = os.path.dirname(os.path.dirname(minirun.__file__))  # what is tested, whi
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from minirun.engine import check, finding, places
-places.settle()
-finding.GRACE = float(sys.argv[2])
+from minirun.engine import paths
+from minirun.engine.check import check, problem
+paths.settle()
+problem.GRACE = float(sys.argv[2])
 report = check.run(repair=sys.argv[3] == "repair")
 print(json.dumps({"features": report.features, "good": report.good, "problems": [
-    [problem.kind, problem.what, problem.cleared, problem.why] for problem in report.problems]}))
+    [found.kind, found.what, found.cleared, found.why] for found in report.problems]}))
 """
 A, B = "a" * 64, "b" * 64
 DEAD_PID = 4194305  # above the highest pid there can be (PID_MAX_LIMIT, proc(5))

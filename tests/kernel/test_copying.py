@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from minirun.image.copying import copy_up
-from minirun.image.tree import Tree
+from minirun.image.snapshot.copy_up import copy_up
+from minirun.image.snapshot.merged_tree import Tree
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="device nodes and owners")
 LAYERS = r"""

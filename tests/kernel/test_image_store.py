@@ -17,10 +17,11 @@ import pytest
 
 import minirun
 from minirun.errors import ClientError, EngineError, KernelError, MinirunError, NoSuchImage
-from minirun.image import archive, overlay
-from minirun.image.removal import User, remove
-from minirun.image.store import Images
-from minirun.image.sweeping import sweep
+from minirun.image.archive import import_tar
+from minirun.image.content.gc import sweep
+from minirun.image.content.remove import User, remove
+from minirun.image.images import Images
+from minirun.image.snapshot import overlayfs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 
@@ -67,8 +68,8 @@ def minirun(script: str, *arguments: str, **options: object) -> subprocess.Popen
 
 
 IMPORT = (
-    "import sys; from minirun.image import archive; from minirun.image.store import Images\n"
-    "print(archive.import_tar(Images(sys.argv[1]), sys.argv[2], sys.argv[3]))"
+    "import sys; from minirun.image.archive import import_tar; from minirun.image.images import Images\n"
+    "print(import_tar.import_tar(Images(sys.argv[1]), sys.argv[2], sys.argv[3]))"
 )
 
 
@@ -76,7 +77,7 @@ IMPORT = (
 
 
 def test_an_import_is_an_oci_layout(images: Images, source: str) -> None:
-    image_id = archive.import_tar(images, source, "me/tool:1", "a remark", ["CMD sh", "ENV A=1"])
+    image_id = import_tar.import_tar(images, source, "me/tool:1", "a remark", ["CMD sh", "ENV A=1"])
     root = Path(images.layout.root)
     assert json.loads((root / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
     [entry] = json.loads((root / "index.json").read_text())["manifests"]
@@ -98,7 +99,7 @@ def test_an_import_is_an_oci_layout(images: Images, source: str) -> None:
 
 
 def test_an_image_knows_its_layers_and_size(images: Images, source: str) -> None:
-    image_id = archive.import_tar(images, source, "a")
+    image_id = import_tar.import_tar(images, source, "a")
     image = images.find("a")
     assert (image.id, image.names, image.size, image.defaults) == (image_id, ["a:latest"], 2, {})
     assert image.config["history"][0]["comment"] == "Imported from -"
@@ -110,7 +111,7 @@ def test_an_image_knows_its_layers_and_size(images: Images, source: str) -> None
 
 def test_a_compressed_tar_is_stored_as_it_came(images: Images, tmp_path: Path) -> None:
     packed = make_tar(tmp_path / "a.tgz", "x", mode="w:gz")
-    archive.import_tar(images, packed, "a")
+    import_tar.import_tar(images, packed, "a")
     image = images.find("a")
     plain = subprocess.run(["gzip", "-dc", packed], check=True, capture_output=True).stdout
     assert image.manifest["layers"][0]["mediaType"] == "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -120,7 +121,7 @@ def test_a_compressed_tar_is_stored_as_it_came(images: Images, tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["xz", "bz2"])
 def test_compressions_without_a_media_type_are_stored_plain(images: Images, tmp_path: Path, kind: str) -> None:
-    archive.import_tar(images, make_tar(tmp_path / "a", "x", mode=f"w:{kind}"), "a")
+    import_tar.import_tar(images, make_tar(tmp_path / "a", "x", mode=f"w:{kind}"), "a")
     image = images.find("a")
     assert image.manifest["layers"][0] == {
         "mediaType": "application/vnd.oci.image.layer.v1.tar",
@@ -139,7 +140,7 @@ def test_the_source_may_be_a_pipe(images: Images, source: str) -> None:
 @pytest.mark.parametrize(("path", "message"), [("/no/such", "open /no/such: no such file or directory")])
 def test_a_missing_source(images: Images, path: str, message: str) -> None:
     with pytest.raises(ClientError) as caught:
-        archive.import_tar(images, path, "a")
+        import_tar.import_tar(images, path, "a")
     assert str(caught.value) == message
     assert not os.path.exists(images.layout.root)
 
@@ -148,22 +149,22 @@ def test_a_missing_source(images: Images, path: str, message: str) -> None:
 def test_a_bad_source_leaves_nothing(images: Images, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "bad").write_bytes(data)
     with pytest.raises(MinirunError):
-        archive.import_tar(images, str(tmp_path / "bad"), "a")
+        import_tar.import_tar(images, str(tmp_path / "bad"), "a")
     assert on_disk(images) == {"blobs/sha256": [], "layers": [], "tmp": []}
     assert images.every() == []
 
 
 def test_a_directory_is_no_source(images: Images, tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="is a directory"):
-        archive.import_tar(images, str(tmp_path), "a")
+        import_tar.import_tar(images, str(tmp_path), "a")
     assert images.every() == []
 
 
 def test_a_bad_change_or_name_is_refused_before_anything_is_read(images: Images, source: str) -> None:
     with pytest.raises(EngineError, match="bogus is not a valid change command"):
-        archive.import_tar(images, source, "a", "", ["BOGUS x"])
+        import_tar.import_tar(images, source, "a", "", ["BOGUS x"])
     with pytest.raises(ClientError, match="must be lowercase"):
-        archive.import_tar(images, source, "Bad:Name")
+        import_tar.import_tar(images, source, "Bad:Name")
     assert not os.path.exists(images.layout.root)
 
 
@@ -184,8 +185,8 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_finding_by_name_and_by_id(images: Images, source: str) -> None:
-    first = archive.import_tar(images, source, "alpine:3")
-    second = archive.import_tar(images, source, "host:5000/x")
+    first = import_tar.import_tar(images, source, "alpine:3")
+    second = import_tar.import_tar(images, source, "host:5000/x")
     for word in (
         "alpine:3",
         "docker.io/library/alpine:3",
@@ -223,8 +224,8 @@ def test_finding_in_no_store_at_all(images: Images) -> None:
 
 
 def test_a_name_moves_to_the_newer_image(images: Images, source: str) -> None:
-    old = archive.import_tar(images, source, "a")
-    new = archive.import_tar(images, source, "a")
+    old = import_tar.import_tar(images, source, "a")
+    new = import_tar.import_tar(images, source, "a")
     assert images.find("a").id == new
     assert [(image.id, image.names) for image in images.every()] == [(new, ["a:latest"]), (old, [])]
     images.tag(old[7:], "a")
@@ -234,7 +235,7 @@ def test_a_name_moves_to_the_newer_image(images: Images, source: str) -> None:
 
 
 def test_tagging_what_is_not_there(images: Images, source: str) -> None:
-    archive.import_tar(images, source, "a")
+    import_tar.import_tar(images, source, "a")
     with pytest.raises(NoSuchImage, match="No such image: nosuch:latest"):
         images.tag("nosuch", "b")
     with pytest.raises(ClientError, match="must be lowercase"):
@@ -244,9 +245,9 @@ def test_tagging_what_is_not_there(images: Images, source: str) -> None:
 
 
 def test_equal_layers_are_unpacked_once(images: Images, source: str) -> None:
-    archive.import_tar(images, source, "a")
+    import_tar.import_tar(images, source, "a")
     before = os.stat(images.find("a").layers[0]).st_ino
-    archive.import_tar(images, source, "b")
+    import_tar.import_tar(images, source, "b")
     assert os.stat(images.find("b").layers[0]).st_ino == before
     assert len([name for name in on_disk(images)["layers"] if len(name) == 64]) == 1
 
@@ -255,7 +256,7 @@ def test_equal_layers_are_unpacked_once(images: Images, source: str) -> None:
 
 
 def test_removing_the_last_name_removes_the_image(images: Images, source: str) -> None:
-    image_id = archive.import_tar(images, source, "imp:1")
+    image_id = import_tar.import_tar(images, source, "imp:1")
     images.tag("imp:1", "other:t")
     layer = "sha256:" + digest_of(Path(source))
     assert remove(images, "other:t") == ["Untagged: other:t"]
@@ -267,7 +268,7 @@ def test_removing_the_last_name_removes_the_image(images: Images, source: str) -
 
 
 def test_removing_by_id(images: Images, source: str) -> None:
-    image_id = archive.import_tar(images, source, "a")
+    image_id = import_tar.import_tar(images, source, "a")
     images.tag("a", "b")
     with pytest.raises(EngineError) as caught:
         remove(images, image_id[7:19])
@@ -281,7 +282,7 @@ def test_removing_by_id(images: Images, source: str) -> None:
 
 def test_a_name_that_the_id_begins_with_counts_as_the_id(images, tmp_path):
     """As in Docker, where it was found by chance: one in sixteen images cannot be untagged by the name "b"."""
-    image_id = archive.import_tar(images, make_tar(tmp_path / "a", "x"), "one:1")
+    image_id = import_tar.import_tar(images, make_tar(tmp_path / "a", "x"), "one:1")
     letter = image_id[7]
     images.tag("one:1", letter)
     with pytest.raises(EngineError, match="must be forced"):
@@ -292,20 +293,20 @@ def test_a_name_that_the_id_begins_with_counts_as_the_id(images, tmp_path):
 
 
 def test_removing_by_digest_is_like_by_id(images: Images, source: str) -> None:
-    image_id = archive.import_tar(images, source, "a")
+    image_id = import_tar.import_tar(images, source, "a")
     digest = images.find("a").digest
     assert remove(images, f"a@{digest}")[:2] == ["Untagged: a:latest", f"Deleted: {image_id}"]
     assert images.every() == []
 
 
 def test_removing_by_id_takes_the_only_name_along(images: Images, source: str) -> None:
-    image_id = archive.import_tar(images, source, "a")
+    image_id = import_tar.import_tar(images, source, "a")
     assert remove(images, image_id)[:2] == ["Untagged: a:latest", f"Deleted: {image_id}"]
 
 
 def test_shared_layers_stay(images: Images, source: str) -> None:
-    archive.import_tar(images, source, "a")
-    other = archive.import_tar(images, source, "b")
+    import_tar.import_tar(images, source, "a")
+    other = import_tar.import_tar(images, source, "b")
     assert len(remove(images, "a")) == 2
     assert os.path.exists(f"{images.find('b').layers[0]}/bin/sh")
     assert images.find("b").id == other
@@ -315,7 +316,7 @@ CONTAINER = "0cc10783a800" + "0" * 52
 
 
 def test_the_image_of_a_stopped_container(images: Images, source: str) -> None:
-    image_id = archive.import_tar(images, source, "alpine")
+    image_id = import_tar.import_tar(images, source, "alpine")
     layer = images.find("alpine").layers[0]
     users = [User(CONTAINER, image_id, False)]
     with pytest.raises(EngineError) as caught:
@@ -338,7 +339,7 @@ def test_the_image_of_a_stopped_container(images: Images, source: str) -> None:
 
 
 def test_the_image_of_a_running_container(images: Images, source: str) -> None:
-    image_id = archive.import_tar(images, source, "alpine")
+    image_id = import_tar.import_tar(images, source, "alpine")
     users = [User(CONTAINER, image_id, True)]
     with pytest.raises(
         EngineError, match=f"{image_id[7:19]} \\(cannot be forced\\) - image is being used by running container 0cc"
@@ -351,13 +352,13 @@ def test_the_image_of_a_running_container(images: Images, source: str) -> None:
 
 
 def test_one_of_two_names_goes_although_a_container_runs(images: Images, source: str) -> None:
-    image_id = archive.import_tar(images, source, "a")
+    image_id = import_tar.import_tar(images, source, "a")
     images.tag("a", "b")
     assert remove(images, "a", users=[User(CONTAINER, image_id, True)]) == ["Untagged: a:latest"]
 
 
 def test_a_layer_stays_for_a_container_of_another_image(images: Images, source: str) -> None:
-    archive.import_tar(images, source, "a")
+    import_tar.import_tar(images, source, "a")
     chain = images.find("a").chain_ids
     assert len(remove(images, "a", users=[User(CONTAINER, "sha256:" + "0" * 64, False, chain)])) == 2
 
@@ -379,16 +380,16 @@ def test_an_import_that_is_killed_leaves_nothing_that_is_listed(images: Images, 
     process.stdin.close()
     assert images.every() == []
     assert len(on_disk(images)["tmp"]) == 1
-    archive.import_tar(images, source, "b")  # the next one clears it
+    import_tar.import_tar(images, source, "b")  # the next one clears it
     assert on_disk(images)["tmp"] == []
     assert [image.names for image in images.every()] == [["b:latest"]]
 
 
 def test_a_commit_that_was_cut_short_is_not_listed_and_can_be_repeated(images: Images, source: str) -> None:
-    archive.import_tar(images, source, "a")
+    import_tar.import_tar(images, source, "a")
     images.layout.replace_index([])  # as if the last step had not been reached
     assert images.every() == []
-    archive.import_tar(images, source, "a")
+    import_tar.import_tar(images, source, "a")
     assert images.find("a").layers
 
 
@@ -412,7 +413,7 @@ def test_many_imports_at_once(images: Images, source: str) -> None:
 
 
 def test_a_fresh_blob_of_another_tool_is_left_alone(images: Images, source: str) -> None:
-    archive.import_tar(images, source, "a")
+    import_tar.import_tar(images, source, "a")
     stranger = Path(images.layout.root, "blobs/sha256", "f" * 64)
     stranger.write_bytes(b"in the making")
     assert sweep(images.layout) == []
@@ -469,7 +470,7 @@ def test_an_image_of_another_tool_is_found_and_unpacked(images: Images, tmp_path
     assert sorted(os.listdir(f"{two}/etc")) == ["a", "c"]
     assert on_disk(images)["tmp"] == []
     assert image.size == 4  # the whiteout's byte counts, as with Docker
-    overlay.ensure_init_layer(image.layers)
+    overlayfs.ensure_init_layer(image.layers)
     assert len(remove(images, "tool:1")) == 4
     assert on_disk(images)["layers"] == []
 
@@ -523,9 +524,9 @@ def told(images: Images) -> list[tuple]:
 
 
 def test_a_list_reads_the_index_alone(images: Images, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive.import_tar(images, source, "a")
+    import_tar.import_tar(images, source, "a")
     images.tag("a", "b")
-    other = archive.import_tar(images, make_tar(Path(source).with_name("b.tar"), "c", content=b"more"), "me/c:2")
+    other = import_tar.import_tar(images, make_tar(Path(source).with_name("b.tar"), "c", content=b"more"), "me/c:2")
     listed = told(images)
     assert listed[0] == (other, ["me/c:2"], images.find("me/c:2").config["created"], 4)
     # the same as of an index that another tool has written, which tells no more than the digests
@@ -547,7 +548,7 @@ def test_a_list_reads_the_index_alone(images: Images, source: str, monkeypatch: 
 
 @pytest.mark.parametrize("size", ["", "many", "1.5"])
 def test_a_size_that_is_none_is_counted(images: Images, source: str, size: str) -> None:
-    archive.import_tar(images, source, "a")
+    import_tar.import_tar(images, source, "a")
     path = Path(images.layout.root, "index.json")
     index = json.loads(path.read_text())
     index["manifests"][0]["annotations"]["minirun.image.size"] = size
@@ -559,10 +560,10 @@ def test_a_size_that_is_none_is_counted(images: Images, source: str, size: str) 
 
 
 def test_finding_costs_four_looks_at_the_disk(images: Images, source: str) -> None:
-    archive.import_tar(images, source, "a")
+    import_tar.import_tar(images, source, "a")
     script = (
         f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
-        "from minirun.image.store import Images; from minirun.image import overlay\n"
+        "from minirun.image.images import Images; from minirun.image.snapshot import overlayfs\n"
         f"Images({images.layout.root!r}).find('a').layers; print(*sorted(sys.modules))"
     )
     run = subprocess.run(
@@ -587,7 +588,7 @@ def test_finding_costs_four_looks_at_the_disk(images: Images, source: str) -> No
         "functools",
         "tempfile",
         "socket",
-        "minirun.image.layers",
-        "minirun.image.archive",
+        "minirun.image.layer.apply",
+        "minirun.image.archive.import_tar",
     }
     assert not heavy & set(run.stdout.split())

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 import minirun
 from minirun.errors import MinirunError
-from minirun.image import layers
-from minirun.image.stream import Stream
+from minirun.image.layer import apply
+from minirun.image.layer.tar_stream import Stream
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and device nodes take root")
 
@@ -84,7 +84,7 @@ def unpack(house: Path) -> Callable[..., Path]:
         os.close(write)
         try:
             stream = Stream(read)
-            layers.unpack(stream.entries(), str(house / "layer"), below)
+            apply.unpack(stream.entries(), str(house / "layer"), below)
             stream.drain()
         finally:
             os.close(read)
@@ -610,7 +610,7 @@ def test_any_damage_ends_in_one_line(house: Path, corpus: bytes, damage: list[tu
     with open(house / "layer/data", "rb") as file:
         (house / "layer/tree").mkdir()
         try:
-            layers.unpack(Stream(file.fileno()).entries(), str(house / "layer/tree"))
+            apply.unpack(Stream(file.fileno()).entries(), str(house / "layer/tree"))
         except MinirunError as error:
             assert "\n" not in str(error)
             assert str(error).isprintable()
@@ -620,7 +620,7 @@ def test_nothing_is_kept_in_memory() -> None:
     """A reader that remembers its entries would need gigabytes for a million of them."""
     block = tar(entry("x", data=b"y" * 512))[:1024]
     script = (
-        "from minirun.image.stream import Stream\n"
+        "from minirun.image.layer.tar_stream import Stream\n"
         "for _ in Stream(0).entries(): pass\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from hostile import archives, tars
 
-from minirun.engine import places
+from minirun.engine import paths
 from minirun.errors import EngineError, MinirunError
-from minirun.image import limits
-from minirun.image.arrival import Arrival
-from minirun.image.limits import Allowance, Limits
-from minirun.image.load import load
-from minirun.image.store import Images
-from minirun.image.xz import Xz
+from minirun.image import quota
+from minirun.image.archive.load import load
+from minirun.image.content.image_writer import Arrival
+from minirun.image.images import Images
+from minirun.image.layer.xz import Xz
+from minirun.image.quota import Allowance, Limits
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 MB = 1_000_000
@@ -86,7 +86,7 @@ def small_disk(monkeypatch: pytest.MonkeyPatch, space: Callable[[], int], files:
     def statvfs(_: object) -> os.statvfs_result:
         return os.statvfs_result((4096, 1, 1 << 40, 1 << 40, space(), 1 << 30, files(), files(), 0, 255))
 
-    monkeypatch.setattr(limits.os, "statvfs", statvfs)
+    monkeypatch.setattr(quota.os, "statvfs", statvfs)
 
 
 def test_the_last_twentieth_of_the_disk_is_spared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,14 +124,14 @@ def test_a_disk_without_a_number_of_inodes(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_config_file_says_how_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "config.json"
-    monkeypatch.setattr(places, "_settings", None)
-    monkeypatch.setattr(places, "_config", lambda: str(config))
+    monkeypatch.setattr(paths, "_settings", None)
+    monkeypatch.setattr(paths, "_config", lambda: str(config))
     config.write_text('{"max-image-size": 5000, "max-image-files": 0}')
-    found = places.image_limits()
+    found = paths.image_limits()
     assert (found.size, found.files) == (5000, 0)
     config.write_text("{}")
-    found = places.image_limits()
-    assert (found.size, found.files) == (limits.SIZE, limits.FILES)
+    found = paths.image_limits()
+    assert (found.size, found.files) == (quota.SIZE, quota.FILES)
 
 
 def test_xz_that_wants_all_memory(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from hostile.archives import LAYER, UPPER, blob, config, descriptor, docker, oci
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minirun.engine import about
+from minirun.engine import info
 from minirun.errors import MinirunError
-from minirun.image import bundle, load
-from minirun.image.store import Images
+from minirun.image.archive import index, load
+from minirun.image.images import Images
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 
@@ -180,7 +180,7 @@ def test_of_many_platforms_this_one_is_taken(images: Images, take_in: Callable[[
 
 
 def test_a_crowd_of_members(take_in: Callable[[bytes], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "MEMBERS_MAX", 10)
+    monkeypatch.setattr(index, "MEMBERS_MAX", 10)
     with pytest.raises(MinirunError, match="more than 10 members"):
         take_in(tarred(*((str(number), b"") for number in range(11))))
 
@@ -204,7 +204,7 @@ def test_a_member_in_a_file_that_shrinks(images: Images, tmp_path: Path) -> None
     path = tmp_path / "archive"
     path.write_bytes(tarred(("a", b"x" * 10_000)))
     with path.open("rb") as file:
-        table = bundle.Bundle(file.fileno(), str(tmp_path), images.layout.allowance())
+        table = index.Bundle(file.fileno(), str(tmp_path), images.layout.allowance())
         os.truncate(path, 1000)
         with pytest.raises(MinirunError, match="unexpected EOF"):
             io.BufferedReader(table.part("a")).read()
@@ -261,5 +261,5 @@ def listed_or_refused(images: Images, take_in: Callable, archive: bytes) -> None
     except MinirunError as error:
         assert "\n" not in str(error)
     for image in images.every():
-        about.image(image)
+        info.image(image)
     assert on_disk(images)["tmp"] == []

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from minirun.errors import MinirunError
-from minirun.image.lookup import read_file
+from minirun.image.snapshot.read_file import read_file
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts are device nodes: only root can make them")
 

@@ -14,8 +14,9 @@ from network_host import DATA, RUN, Failed, NetworkHost
 import minirun
 from minirun import trace
 from minirun.errors import KernelError
-from minirun.kernel import netlink, process
-from minirun.network import networks
+from minirun.kernel import process
+from minirun.kernel.netlink import socket
+from minirun.network import controller
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and iptables need root")
 
@@ -60,7 +61,7 @@ def host():
 
 def ensure() -> tuple[str, str]:
     """(subnet, id) of the default network."""
-    network = networks.ensure_default(RUN, DATA)
+    network = controller.ensure_default(RUN, DATA)
     return str(network.bridge.subnet), network.id
 
 
@@ -196,9 +197,9 @@ def test_a_start_that_was_killed_after_it_turned_forwarding_on_leaves_the_debt_t
         def die(*_: object, **__: object) -> None:
             os._exit(0)
 
-        from minirun.network import firewall
+        from minirun.network.iptables import apply
 
-        firewall.ensure = die
+        apply.ensure = die
         ensure()
 
     pid, file = host.start(be_killed)
@@ -263,8 +264,8 @@ def test_another_namespace_is_noticed(host):
     other = host.namespace()
     tested = os.path.dirname(os.path.dirname(minirun.__file__))
     script = (
-        f"import sys; sys.path.insert(0, {tested!r}); from minirun.network import networks; "
-        f"networks.ensure_default({RUN!r}, {DATA!r})"
+        f"import sys; sys.path.insert(0, {tested!r}); from minirun.network import controller; "
+        f"controller.ensure_default({RUN!r}, {DATA!r})"
     )
     host.within(other, sys.executable, "-c", script)
     assert host.within(other, "iptables", "-S") == FILTER
@@ -292,17 +293,17 @@ def test_a_kernel_without_bridges_is_one_clear_error_and_nothing_is_left(host):
     before = state(host)
 
     def without_bridges():
-        ask = netlink.Socket.do
+        ask = socket.Socket.do
 
         def do(self, *messages):
             for message in messages:
                 if message.call == "RTM_NEWLINK" and b"bridge" in message.body:
                     raise KernelError(
-                        "RTM_NEWLINK minirun0", errno.EOPNOTSUPP, hint=netlink.HINTS["RTM_NEWLINK", errno.EOPNOTSUPP]
+                        "RTM_NEWLINK minirun0", errno.EOPNOTSUPP, hint=socket.HINTS["RTM_NEWLINK", errno.EOPNOTSUPP]
                     )
             return ask(self, *messages)
 
-        netlink.Socket.do = do
+        socket.Socket.do = do
         ensure()
 
     with pytest.raises(Failed, match="RTM_NEWLINK minirun0: operation not supported") as caught:

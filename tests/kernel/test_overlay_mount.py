@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minirun.image import overlay
+from minirun.image.snapshot import overlayfs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 
@@ -40,7 +40,7 @@ def test_the_kernel_understands_the_options(tmp_path: Path, place: str) -> None:
     (root / "layers/two").mkdir()
     (root / "c").mkdir()
     layers = [str(root / "layers" / name) for name in ("one", "two")]
-    options = overlay.mount(layers, str(root / "c"))["options"]
+    options = overlayfs.mount(layers, str(root / "c"))["options"]
     shown = mounted(options, "cat etc/motd; echo changed > etc/motd; rm -r proc; find . | sort")
     assert shown.split() == [
         "hello",
@@ -68,8 +68,10 @@ def test_a_volatile_one_can_be_mounted_again(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     for _ in range(2):
         assert (
-            mounted(overlay.mount([str(tmp_path / "layer")], str(tmp_path / "c"), volatile=True)["options"], "echo ok")
+            mounted(
+                overlayfs.mount([str(tmp_path / "layer")], str(tmp_path / "c"), volatile=True)["options"], "echo ok"
+            )
             == "ok\n"
         )
-    overlay.remove(str(tmp_path / "c"))
+    overlayfs.remove(str(tmp_path / "c"))
     assert os.listdir(tmp_path / "c") == []

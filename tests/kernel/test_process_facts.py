@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from minirun.lecture import process_facts
+from minirun.lecture.compare import snapshot_process
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def test_links_lead_nowhere_but_into_the_process_own_root(root: Path) -> None:
     (root / "etc/real").write_text("one\ntwo\n")
     (root / "etc/resolv.conf").symlink_to("/etc/real")
     with process_with_root(root) as pid:
-        found = process_facts.files(pid)
+        found = snapshot_process.files(pid)
     assert found["/etc/hosts"] == found["/etc/hostname"] == ["(no such file or directory)"]
     assert found["/etc/resolv.conf"] == ["one", "two"]
 
@@ -59,17 +59,19 @@ def test_what_is_no_file_is_not_opened(root: Path) -> None:
     os.mknod(root / "etc/hostname", 0o600 | 0o020000, os.makedev(5, 0))
     (root / "etc/resolv.conf").mkdir()
     with process_with_root(root) as pid:
-        found = process_facts.files(pid)
-    assert {name: found[name] for name in process_facts.ETC} == {name: ["(no file)"] for name in process_facts.ETC}
+        found = snapshot_process.files(pid)
+    assert {name: found[name] for name in snapshot_process.ETC} == {
+        name: ["(no file)"] for name in snapshot_process.ETC
+    }
     assert found["/etc/hosts itself"] == {"mode": "prw-r--r--", "owner": "0", "group": "0"}
 
 
 def test_a_large_file_is_read_to_a_limit_and_any_bytes_are_text(root: Path) -> None:
-    (root / "etc/hosts").write_bytes(b"x" * (process_facts.LARGEST + 5))
+    (root / "etc/hosts").write_bytes(b"x" * (snapshot_process.LARGEST + 5))
     (root / "etc/hostname").write_bytes(b"\xff\n")
     with process_with_root(root) as pid:
-        found = process_facts.files(pid)
-    assert [len(line) for line in found["/etc/hosts"]] == [process_facts.LARGEST]
+        found = snapshot_process.files(pid)
+    assert [len(line) for line in found["/etc/hosts"]] == [snapshot_process.LARGEST]
     assert found["/etc/hostname"] == ["\\xff"]
 
 
@@ -77,4 +79,4 @@ def test_a_magic_link_is_not_followed(root: Path) -> None:
     (root / "proc").mkdir()
     (root / "etc/hosts").symlink_to("/proc/1/root/etc/hosts")
     with process_with_root(root) as pid:
-        assert process_facts.files(pid)["/etc/hosts"] == ["(no such file or directory)"]
+        assert snapshot_process.files(pid)["/etc/hosts"] == ["(no such file or directory)"]

@@ -20,9 +20,9 @@ from name_server import SO_RCVBUFFORCE, Answer, query, received
 from network_host import RUN, NetworkHost
 
 from minirun import store
-from minirun.engine import nameservice
+from minirun.engine.network import dns_service
 from minirun.kernel import namespaces, syscalls
-from minirun.network import redirect
+from minirun.network.dns import listen_in_netns
 
 NETWORK = "7" * 64
 U1 = "1" * 64
@@ -49,12 +49,12 @@ def write_names(servers, ndots):
 def serve(pid, servers, ndots):
     """What a monitor does: serve, and once start afresh from what a service says it needs."""
     write_names(servers, ndots)
-    sockets = redirect.open_sockets(f"/proc/{pid}/ns/net")
-    service = nameservice.NameService(sockets, PLACE, pid)
+    sockets = listen_in_netns.open_sockets(f"/proc/{pid}/ns/net")
+    service = dns_service.NameService(sockets, PLACE, pid)
     copies = [os.dup(fd) for fd in service.descriptors()]
     words = [*map(str, copies), *service.words()[2:]]
     service.stop()
-    service = nameservice.taken_over(words)
+    service = dns_service.taken_over(words)
     assert service.idle()
     store.write_text("/run/serving", "")
     for turn in itertools.count():

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from test_image_store import make_tar
 
-from minirun.image import archive, spreading
-from minirun.image.store import Images
+from minirun.image.archive import import_tar
+from minirun.image.content import spreading
+from minirun.image.images import Images
 
 
 def attributes(directory: Path) -> str:
@@ -28,7 +29,7 @@ def test_drafts_lie_apart(tmp_path: Path) -> None:
         pytest.skip("not a file system that knows the attribute")
     images = Images(str(tmp_path / "images"))
     for name in ("a", "b"):
-        archive.import_tar(images, make_tar(tmp_path / f"{name}.tar", name), name)
+        import_tar.import_tar(images, make_tar(tmp_path / f"{name}.tar", name), name)
         assert "T" in attributes(tmp_path / "images/tmp")
     before = attributes(tmp_path / "images/tmp")
     assert before.replace("T", "-") == attributes(tmp_path / "images/blobs")

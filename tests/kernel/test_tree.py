@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from minirun.errors import EngineError
-from minirun.image import writer
-from minirun.image.overlay import is_whiteout
-from minirun.image.tree import Tree
+from minirun.image.layer import tar_writer
+from minirun.image.snapshot.merged_tree import Tree
+from minirun.image.snapshot.overlayfs import is_whiteout
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts are device nodes")
 DEEP = 10_000
@@ -65,7 +65,7 @@ def test_the_walk_is_what_overlayfs_shows(pile, tmp_path):
 
 def test_an_archive_has_the_content_of_the_highest_layer(pile):
     read, write = os.pipe()
-    writer.write_tree(pile, write)
+    tar_writer.write_tree(pile, write)
     os.close(write)
     with os.fdopen(read, "rb") as pipe, tarfile.open(fileobj=io.BytesIO(pipe.read())) as tar:
         assert tar.extractfile("file").read() == b"2\n"
@@ -94,7 +94,7 @@ def test_a_fifo_in_a_files_place_is_not_opened(tmp_path):
     upper.mkdir()
     (upper / "x").write_text("x")
     with Tree([str(upper)]) as tree, (tmp_path / "tar").open("wb") as file:
-        tar = writer._Tar(file.fileno())
+        tar = tar_writer._Tar(file.fileno())
         found = next(tree.walk())
         (upper / "x").unlink()
         os.mkfifo(upper / "x")
@@ -112,8 +112,8 @@ def test_a_socket_has_no_place_in_a_tar_and_a_name_may_not_be_a_whiteouts(tmp_pa
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(upper / "s"))
     with (tmp_path / "tar").open("wb") as file:
-        writer.write_layer(str(upper), file.fileno())
+        tar_writer.write_layer(str(upper), file.fileno())
         assert (tmp_path / "tar").stat().st_size == 1024
         (upper / ".wh.x").touch()
         with pytest.raises(EngineError, match=r"\.wh\.x: a file whose name begins with \.wh\. cannot be in a layer"):
-            writer.write_layer(str(upper), file.fileno())
+            tar_writer.write_layer(str(upper), file.fileno())

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from test_image_store import make_tar
 
-from minirun.image import archive, reference, unchanged
-from minirun.image.store import Images
+from minirun.image import reference
+from minirun.image.archive import import_tar
+from minirun.image.images import Images
+from minirun.image.transfer import up_to_date
 
 OTHER = "sha256:" + "0" * 64
 
@@ -52,12 +54,12 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def images(tmp_path: Path, server: Server) -> Images:
     images = Images(str(tmp_path / "images"))
-    archive.import_tar(images, make_tar(tmp_path / "a.tar", "a"), f"127.0.0.1:{server.port}/some/x:1")
+    import_tar.import_tar(images, make_tar(tmp_path / "a.tar", "a"), f"127.0.0.1:{server.port}/some/x:1")
     return images
 
 
 def ask(images: Images, server: Server, name: str = "some/x:1") -> str:
-    return unchanged.digest_of(images, reference.parse(f"127.0.0.1:{server.port}/{name}"), [])
+    return up_to_date.digest_of(images, reference.parse(f"127.0.0.1:{server.port}/{name}"), [])
 
 
 def test_it_has_not_changed(images: Images, server: Server) -> None:
@@ -132,7 +134,7 @@ def test_an_answer_that_drips(images: Images, server: Server, monkeypatch: pytes
             time.sleep(0.01)
 
     server.says = say
-    monkeypatch.setattr(unchanged, "PATIENCE", 0.2)
+    monkeypatch.setattr(up_to_date, "PATIENCE", 0.2)
     begun = time.monotonic()
     assert ask(images, server) == ""
     assert time.monotonic() - begun < 5
@@ -140,7 +142,7 @@ def test_an_answer_that_drips(images: Images, server: Server, monkeypatch: pytes
 
 def test_who_says_nothing(images: Images, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.says = lambda to: time.sleep(2)
-    monkeypatch.setattr(unchanged, "PATIENCE", 0.1)
+    monkeypatch.setattr(up_to_date, "PATIENCE", 0.1)
     assert ask(images, server) == ""
 
 
@@ -189,6 +191,6 @@ def test_to_whom_one_speaks_in_plain_text(
         "all_proxy",
     ):
         monkeypatch.delenv(name, raising=False)
-    assert unchanged._address(domain, insecure) == address
+    assert up_to_date._address(domain, insecure) == address
     monkeypatch.setenv("Http_Proxy", "http://proxy.lan:3128")
-    assert unchanged._address(domain, insecure) == (None if insecure else address)
+    assert up_to_date._address(domain, insecure) == (None if insecure else address)

@@ -12,8 +12,9 @@ from network_host import DATA, RUN, Failed, NetworkHost
 
 from minirun.errors import MinirunError
 from minirun.kernel import process
-from minirun.network import foundation, networks
-from minirun.network.settings import Settings
+from minirun.network import controller
+from minirun.network.bridge import setup
+from minirun.network.daemon_config import Settings
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and iptables need root")
 OPTION = "com.docker.network.bridge."
@@ -29,11 +30,11 @@ def create(name: str, link: str = "", settings: dict | None = None, **wish) -> d
     """Make a network; its record."""
     options = {**({f"{OPTION}name": link} if link else {}), **wish.pop("Options", {})}
     wish = {"Name": name, "Options": options, **wish}
-    return networks.create(DATA, RUN, wish, Settings(settings)).record
+    return controller.create(DATA, RUN, wish, Settings(settings)).record
 
 
 def remove(name: str) -> None:
-    networks.remove(DATA, RUN, networks.find(DATA, RUN, name))
+    controller.remove(DATA, RUN, controller.find(DATA, RUN, name))
 
 
 def subnets(*configs: dict) -> dict:
@@ -41,9 +42,9 @@ def subnets(*configs: dict) -> dict:
 
 
 def connect(name: str, pid: int, owner: str = "a", **wish) -> dict:
-    network = networks.find(DATA, RUN, name)
-    networks.ensure(network, None, DATA)
-    return networks.connect(network, (owner * 64)[:64], pid, wish)
+    network = controller.find(DATA, RUN, name)
+    controller.ensure(network, None, DATA)
+    return controller.connect(network, (owner * 64)[:64], pid, wish)
 
 
 # ---- what is made ----------------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ def make_four() -> None:
 
 
 def test_the_rules_of_several_networks_are_dockers_and_go_with_them(host):
-    host.call(networks.ensure_default, RUN, DATA)
+    host.call(controller.ensure_default, RUN, DATA)
     before = rules_of(host)
     host.call(make_four)
     assert rules_of(host) == FILTER + NAT
@@ -121,7 +122,7 @@ def test_the_rules_of_several_networks_are_dockers_and_go_with_them(host):
 
 
 def test_the_record_is_what_docker_shows(host):
-    record = host.call(lambda: networks.find(DATA, RUN, create("foo", Labels={"x": "y"})["Id"][:5]).shown())
+    record = host.call(lambda: controller.find(DATA, RUN, create("foo", Labels={"x": "y"})["Id"][:5]).shown())
     assert re.fullmatch("[0-9a-f]{64}", record.pop("Id"))
     assert record.pop("Created").endswith("Z")
     assert record == {
@@ -139,7 +140,7 @@ def test_the_record_is_what_docker_shows(host):
         "Options": {},
         "Labels": {"x": "y"},
     }
-    names = host.call(lambda: [network.name for network in networks.every(DATA, RUN)])
+    names = host.call(lambda: [network.name for network in controller.every(DATA, RUN)])
     assert names == ["bridge", "foo", "host", "none"]
 
 
@@ -170,9 +171,9 @@ def test_subnet_gateway_range_and_aux(host):
         create("one", "one", IPAM=subnets({"Subnet": "10.5.0.0/16", "Gateway": "10.5.0.254", "IPRange": "10.5.1.0/24"}))
         create("two", "two", IPAM=subnets({"Subnet": "10.1.2.3/16", "IPRange": "10.1.4.5/24"}))
         create("aux", "aux", IPAM=subnets({"Subnet": "10.3.0.0/24", "AuxiliaryAddresses": {"a": "10.3.0.2"}}))
-        found = [networks.find(DATA, RUN, name) for name in ("one", "two", "aux")]
+        found = [controller.find(DATA, RUN, name) for name in ("one", "two", "aux")]
         return [
-            (network.record["IPAM"]["Config"], networks.reserve(network, "a" * 64)["IPAddress"]) for network in found
+            (network.record["IPAM"]["Config"], controller.reserve(network, "a" * 64)["IPAddress"]) for network in found
         ]
 
     one, two, aux = host.call(several)
@@ -229,10 +230,10 @@ def test_a_second_cable_and_the_default_route_that_moves(host):
     def start():
         create("aa", "aa")
         create("bb", "bb")
-        one = networks.reserve(networks.find(DATA, RUN, "bb"), "a" * 64)
-        networks.plug(networks.find(DATA, RUN, "bb"), one, pid)
-        two = networks.reserve(networks.find(DATA, RUN, "aa"), "a" * 64, interface="eth1")
-        networks.plug(networks.find(DATA, RUN, "aa"), two, pid, default_route=False)
+        one = controller.reserve(controller.find(DATA, RUN, "bb"), "a" * 64)
+        controller.plug(controller.find(DATA, RUN, "bb"), one, pid)
+        two = controller.reserve(controller.find(DATA, RUN, "aa"), "a" * 64, interface="eth1")
+        controller.plug(controller.find(DATA, RUN, "aa"), two, pid, default_route=False)
         return one, two
 
     one, two = host.call(start)
@@ -242,14 +243,14 @@ def test_a_second_cable_and_the_default_route_that_moves(host):
         return host.within(pid, "ip", "route", "show", "default").strip()
 
     assert default() == "default via 172.19.0.1 dev eth0"
-    host.call(networks.set_default_route, pid, two)
+    host.call(controller.set_default_route, pid, two)
     assert default() == "default via 172.18.0.1 dev eth1"
-    host.call(lambda: networks.disconnect(RUN, two, unplug=True))
+    host.call(lambda: controller.disconnect(RUN, two, unplug=True))
     assert default() == ""
     assert list(host.links(pid)) == ["lo", "eth0"]
-    host.call(networks.set_default_route, pid, one)
+    host.call(controller.set_default_route, pid, one)
     assert default() == "default via 172.19.0.1 dev eth0"
-    host.call(networks.set_default_route, pid, None)
+    host.call(controller.set_default_route, pid, None)
     assert default() == ""
 
 
@@ -348,7 +349,7 @@ def test_dockers_errors_and_nothing_is_left_of_any(host):
         said = []
         for wish, _ in ERRORS:
             try:
-                networks.create(DATA, RUN, {"Name": "new", "Options": {}, **wish})
+                controller.create(DATA, RUN, {"Name": "new", "Options": {}, **wish})
                 said.append("no error")
             except MinirunError as error:
                 said.append(re.sub("[0-9a-f]{64}|(?<=br-)[0-9a-f]{12}", "ID", str(error)))
@@ -389,8 +390,8 @@ def test_addresses_that_cannot_be(host, name, wish, text):
     def start():
         create("auto")
         create("mine", IPAM=subnets({"Subnet": "10.6.0.0/24"}))
-        networks.reserve(networks.find(DATA, RUN, "mine"), "b" * 64, {"IPv4Address": "10.6.0.3"})
-        networks.reserve(networks.find(DATA, RUN, name), "a" * 64, wish)
+        controller.reserve(controller.find(DATA, RUN, "mine"), "b" * 64, {"IPv4Address": "10.6.0.3"})
+        controller.reserve(controller.find(DATA, RUN, name), "a" * 64, wish)
 
     with pytest.raises(Failed, match=f"^{re.escape(text)}$"):
         host.call(start)
@@ -399,15 +400,15 @@ def test_addresses_that_cannot_be(host, name, wish, text):
 
 def test_removing(host):
     record = host.call(create, "foo")
-    endpoint = host.call(lambda: networks.reserve(networks.find(DATA, RUN, "foo"), "a" * 64))
+    endpoint = host.call(lambda: controller.reserve(controller.find(DATA, RUN, "foo"), "a" * 64))
     words = f"^error while removing network: network foo id {record['Id']} has active endpoints$"
     with pytest.raises(Failed, match=words):
         host.call(remove, "foo")
-    host.call(networks.disconnect, RUN, endpoint)
+    host.call(controller.disconnect, RUN, endpoint)
     host.call(remove, "foo")
     for word in ("foo", "", "nosuch"):
         with pytest.raises(Failed, match=f"^network {word} not found$"):
-            host.call(networks.find, DATA, RUN, word)
+            host.call(controller.find, DATA, RUN, word)
     for name in ("bridge", "host", "none"):
         with pytest.raises(Failed, match=f"^{name} is a pre-defined network and cannot be removed$"):
             host.call(remove, name)
@@ -427,25 +428,25 @@ def test_a_bridge_of_the_users_own_is_used_and_stays(host):
 
 @pytest.mark.parametrize("where", ["_make_bridge", "_plug_ports_in", "_ensure_rules"])
 def test_a_create_that_was_killed_is_cleared_by_the_next(host, where):
-    host.call(networks.ensure_default, RUN, DATA)
+    host.call(controller.ensure_default, RUN, DATA)
     before = rules_of(host)
 
     def be_killed():
-        whole = getattr(foundation, where)
+        whole = getattr(setup, where)
 
         def die(*words, **named):
             whole(*words, **named)
             if where == "_ensure_rules" or words[1].name == "foo":
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        setattr(foundation, where, die)
+        setattr(setup, where, die)
         create("foo", "foo0")
 
     pid, file = host.start(be_killed)
     os.waitpid(pid, 0)
     file.close()
     assert "foo0" in host.links()
-    assert host.call(lambda: [network.name for network in networks.orphans(DATA, RUN)]) == ["foo"]
+    assert host.call(lambda: [network.name for network in controller.orphans(DATA, RUN)]) == ["foo"]
     host.call(create, "foo", "foo1")
     assert "foo0" not in host.links() and "foo0" not in host.rules()
     host.call(remove, "foo")
@@ -456,14 +457,14 @@ def test_a_remove_that_was_killed_is_finished_by_the_next(host):
     host.call(create, "foo", "foo0")
 
     def be_killed():
-        foundation.bridges.remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        setup.bridges.remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         remove("foo")
 
     pid, file = host.start(be_killed)
     os.waitpid(pid, 0)
     file.close()
     assert "foo0" in host.links()
-    host.call(networks.clear_orphans, DATA, RUN)
+    host.call(controller.clear_orphans, DATA, RUN)
     assert "foo0" not in host.links() and "foo0" not in host.rules()
 
 
@@ -477,7 +478,7 @@ def test_forty_at_once_on_three_networks(host):
     def come_and_go(number: int) -> dict:
         endpoint = connect(names[number % 3], pids[number], f"{number:02}")
         if number % 2:
-            networks.disconnect(RUN, endpoint, unplug=True)
+            controller.disconnect(RUN, endpoint, unplug=True)
         return endpoint
 
     for begun in [host.start(create, name) for name in names[1:]]:
@@ -493,7 +494,7 @@ def test_forty_at_once_on_three_networks(host):
     held = json.loads(
         host.call(
             lambda: json.dumps(
-                sorted(leftover.address for leftover in networks.leftovers(RUN, set()) if leftover.address)
+                sorted(leftover.address for leftover in controller.leftovers(RUN, set()) if leftover.address)
             )
         )
     )

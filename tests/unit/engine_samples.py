@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from minirun.engine import record, users
+from minirun.engine.container import config
+from minirun.engine.spec import users
 
 ID = "0123456789ab" + "c" * 52
 
@@ -110,7 +111,7 @@ class Places:
 
 def make(image: Image | None = None, **wishes: object) -> dict:
     """The record of a container called w1."""
-    return record.make(Options(**wishes), image or Image(), ID, "w1", Host())
+    return config.make(Options(**wishes), image or Image(), ID, "w1", Host())
 
 
 def root() -> users.User:

@@ -9,7 +9,7 @@ import time
 import pytest
 from throwaway import wait_for
 
-from minirun.image.ahead import BUFFERS, SIZE, Ahead
+from minirun.image.layer.readahead import BUFFERS, SIZE, Ahead
 
 
 class Source(io.RawIOBase):

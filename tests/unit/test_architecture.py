@@ -16,7 +16,7 @@ FLOORS = {"kernel": 3, "runtime": 4, "network": 4, "image": 4, "engine": 5, "lec
 #: Floors of the same height do not know each other.
 APART = {"runtime", "network", "image"}
 #: How minirun is begun; above all floors, or before there is any.
-BEGINNINGS = {"__main__", "start", "__init__"}
+BEGINNINGS = {"__main__", "bootstrap", "__init__"}
 
 #: What a door has to do with the kernel may be done there only.
 DOORS = {
@@ -44,10 +44,10 @@ CHANGING = {
     "setsid",
 }
 WITH_A_REASON = {
-    "image/layers.py",
-    "image/overlay.py",
-    "image/beneath.py",
-    "image/copying.py",  # the files of an image's own tree
+    "image/layer/apply.py",
+    "image/snapshot/overlayfs.py",
+    "image/layer/beneath_fs.py",
+    "image/snapshot/copy_up.py",  # the files of an image's own tree
     "kernel/process.py",  # the door for programs: posix_spawn
 }
 

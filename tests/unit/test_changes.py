@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirun.errors import EngineError
-from minirun.image import changes
+from minirun.image.dockerfile import change
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ from minirun.image import changes
     ],
 )
 def test_an_instruction_changes_its_part(lines: list[str], expected: dict) -> None:
-    assert changes.apply({}, lines) == expected
+    assert change.apply({}, lines) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,20 +77,20 @@ def test_an_instruction_changes_its_part(lines: list[str], expected: dict) -> No
 )
 def test_what_is_no_change_is_refused_in_docker_s_words(line: str, message: str) -> None:
     with pytest.raises(EngineError) as caught:
-        changes.apply({}, [line])
+        change.apply({}, [line])
     assert str(caught.value) == message
 
 
 def test_a_new_entrypoint_forgets_the_old_command_but_not_one_said_beside_it() -> None:
     before = {"Cmd": ["old"], "Env": ["A=1"]}
-    assert changes.apply(before, ["ENTRYPOINT e"]) == {"Entrypoint": ["/bin/sh", "-c", "e"], "Env": ["A=1"]}
-    assert changes.apply(before, ["CMD c", "ENTRYPOINT e"])["Cmd"] == ["/bin/sh", "-c", "c"]
+    assert change.apply(before, ["ENTRYPOINT e"]) == {"Entrypoint": ["/bin/sh", "-c", "e"], "Env": ["A=1"]}
+    assert change.apply(before, ["CMD c", "ENTRYPOINT e"])["Cmd"] == ["/bin/sh", "-c", "c"]
     assert before == {"Cmd": ["old"], "Env": ["A=1"]}
 
 
-@given(st.sampled_from(sorted(changes.INSTRUCTIONS)), st.text(max_size=40))
+@given(st.sampled_from(sorted(change.INSTRUCTIONS)), st.text(max_size=40))
 def test_any_text_is_taken_or_refused(word: str, rest: str) -> None:
     try:
-        changes.apply({}, [f"{word} {rest}"])
+        change.apply({}, [f"{word} {rest}"])
     except EngineError as error:
         assert str(error)

@@ -6,10 +6,10 @@ import copy
 
 import pytest
 
-from minirun.cli import compare as verb
-from minirun.cli import comparison_page, comparison_table
-from minirun.lecture import compare, concern, observe, process_facts, reasons
-from minirun.lecture.normalise import Vocabulary, link_local
+from minirun.cli.compare import compare as verb
+from minirun.cli.compare import table, text
+from minirun.lecture.compare import diff, explanations, relevant_rules, snapshot, snapshot_process
+from minirun.lecture.compare.normalise import Vocabulary, link_local
 
 ID_A, ID_B = "a1" * 32, "b2" * 32
 
@@ -178,8 +178,8 @@ COMMIT
 
 
 def test_rules_that_concern_a_container() -> None:
-    container = concern.Container(["docker0", "veth0a1b2c3"], ["172.17.0.2/16"], ["172.17.0.1/16"])
-    found = concern.telling(concern.concerning(concern.parse(SAVED), container))
+    container = relevant_rules.Container(["docker0", "veth0a1b2c3"], ["172.17.0.2/16"], ["172.17.0.1/16"])
+    found = relevant_rules.telling(relevant_rules.concerning(relevant_rules.parse(SAVED), container))
     assert found == {
         ("filter", "FORWARD"): [
             "-P FORWARD DROP",
@@ -201,12 +201,12 @@ def observation(facts: dict, **topics: dict) -> dict:
 
 
 def verdicts(a: dict, b: dict) -> list[tuple]:
-    found = compare.compare(observation(DOCKER, **a), observation(MINIRUN, **b))
+    found = diff.compare(observation(DOCKER, **a), observation(MINIRUN, **b))
     return [
         (finding.topic, finding.name, finding.aspect, finding.verdict, finding.a, finding.b)
         for findings in found.values()
         for finding in findings
-        if finding.verdict != compare.SAME
+        if finding.verdict != diff.SAME
     ]
 
 
@@ -234,7 +234,7 @@ def test_lines_have_an_order() -> None:
     a = ["-N X", "-A X -s 192.0.2.1 -j DROP", "-A X -j RETURN"]
     b = ["-N X", "-A X -j RETURN", "-A X -s 192.0.2.1 -j DROP"]
     found = verdicts({"rules": {"filter X": a}}, {"rules": {"filter X": b}})
-    assert [finding[2:4] for finding in found] == [(reasons.PLACE, "different")]
+    assert [finding[2:4] for finding in found] == [(explanations.PLACE, "different")]
     assert verdicts({"rules": {"filter X": a}}, {"rules": {"filter X": a[:-1]}}) == [
         ("rules", "filter X", "", "only A", "-A X -j RETURN", "")
     ]
@@ -268,12 +268,12 @@ def test_what_must_differ_is_the_same() -> None:
 
 
 def test_every_difference_has_a_reason() -> None:
-    assert set(verb.TOPICS) == set(observe.TOPICS) == {topic for topic, word in reasons.MEANINGS if word == "*"}
-    finding = compare.Finding("rights", "seccomp", "is", compare.DIFFERENT, ("filter", "off"))
-    assert "differences.md" in reasons.reason(finding, ("docker", "minirun"))
-    assert "differences.md" not in reasons.reason(finding, ("minirun", "minirun"))  # it would not explain this one
-    forwarding = compare.Finding("sysctls", "net.ipv4.ip_forward", "=", compare.DIFFERENT, ("0", "1"))
-    assert reasons.reason(forwarding, ("", "")) == "whether the kernel passes packets on from link to link"
+    assert set(verb.TOPICS) == set(snapshot.TOPICS) == {topic for topic, word in explanations.MEANINGS if word == "*"}
+    finding = diff.Finding("rights", "seccomp", "is", diff.DIFFERENT, ("filter", "off"))
+    assert "differences.md" in explanations.reason(finding, ("docker", "minirun"))
+    assert "differences.md" not in explanations.reason(finding, ("minirun", "minirun"))  # it would not explain this one
+    forwarding = diff.Finding("sysctls", "net.ipv4.ip_forward", "=", diff.DIFFERENT, ("0", "1"))
+    assert explanations.reason(forwarding, ("", "")) == "whether the kernel passes packets on from link to link"
 
 
 @pytest.mark.parametrize(
@@ -294,20 +294,20 @@ def test_every_difference_has_a_reason() -> None:
     ],
 )
 def test_both_versions_of_cgroups_speak_one_language(name: str, version: int, text: str, expected: str) -> None:
-    assert process_facts.one_vocabulary(name, version, text) == expected
+    assert snapshot_process.one_vocabulary(name, version, text) == expected
 
 
 @pytest.mark.parametrize("shares", [2, 512, 1024, 2048, 262144])
 def test_shares_come_back_from_the_weight_that_they_became(shares: int) -> None:
-    from minirun.kernel.limits import v2_value
+    from minirun.kernel.cgroup.limits import v2_value
 
     weight = v2_value("cpu.shares", {"cpu": {"shares": shares}})
-    again = process_facts.one_vocabulary("cpu.shares", 2, str(weight))
+    again = snapshot_process.one_vocabulary("cpu.shares", 2, str(weight))
     assert v2_value("cpu.shares", {"cpu": {"shares": int(again)}}) == weight  # v2 is coarser: 26 shares are one weight
 
 
 def found_between(a: dict, b: dict) -> dict:
-    return compare.compare(observation(DOCKER, **a), observation(MINIRUN, **b))
+    return diff.compare(observation(DOCKER, **a), observation(MINIRUN, **b))
 
 
 def test_the_page_has_a_line_for_each_finding_and_one_at_the_end() -> None:
@@ -315,29 +315,29 @@ def test_the_page_has_a_line_for_each_finding_and_one_at_the_end() -> None:
         {"links": {"eth0": {"mtu": "1500", "qdisc": "noqueue"}}, "routes": {}},
         {"links": {"eth0": {"mtu": "1400", "qdisc": "noqueue"}}, "routes": {}},
     )
-    page = comparison_page.lines(("docker:a", "minirun:b"), found, everything=False)
+    page = text.lines(("docker:a", "minirun:b"), found, everything=False)
     assert page == [
         "A = docker:a",
         "B = minirun:b",
         "links: 1 the same, 1 different",
-        f"  | eth0 mtu  1500  1400  # {reasons.MEANINGS['links', 'mtu']}",
+        f"  | eth0 mtu  1500  1400  # {explanations.MEANINGS['links', 'mtu']}",
         "routes: nothing",
         "not equal: 1 the same, 1 different",
     ]
-    assert "  = eth0 qdisc  noqueue  noqueue" in comparison_page.lines(("a", "b"), found, everything=True)
+    assert "  = eth0 qdisc  noqueue  noqueue" in text.lines(("a", "b"), found, everything=True)
 
 
 def test_json_has_the_same_findings() -> None:
     things = {"links": {"eth0": {"mtu": "1500"}}}
     other = copy.deepcopy(things)
-    assert comparison_page.as_data(("a", "b"), found_between(things, other), everything=False) == {
+    assert text.as_data(("a", "b"), found_between(things, other), everything=False) == {
         "A": "a",
         "B": "b",
         "equal": True,
         "topics": {"links": {"same": 1, "findings": []}},
     }
     other["links"]["eth0"]["mtu"] = "9000"
-    data = comparison_page.as_data(("a", "b"), found_between(things, other), everything=False)
+    data = text.as_data(("a", "b"), found_between(things, other), everything=False)
     assert (data["equal"], data["topics"]["links"]["findings"][0]["B"]) == (False, "9000")
 
 
@@ -348,6 +348,6 @@ def test_what_a_container_wrote_is_text_on_the_terminal_too() -> None:
 
     out = StringIO()
     found = found_between({"files": {"/etc/hosts": ["[bold]192.0.2.1[/bold] [/] x"]}}, {"files": {"/etc/hosts": []}})
-    comparison_table.show(("[red]a", "b"), found, everything=False, console=Console(file=out, width=200))
+    table.show(("[red]a", "b"), found, everything=False, console=Console(file=out, width=200))
     assert "[bold]192.0.2.1[/bold] [/] x" in out.getvalue()
     assert "[red]a" in out.getvalue()

@@ -3,7 +3,7 @@
 import pytest
 
 from minirun.cli import main
-from minirun.cli.complaint import complaint, exit_code
+from minirun.cli.error_text import complaint, exit_code
 from minirun.errors import (
     BadParameter,
     ClientError,

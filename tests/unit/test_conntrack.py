@@ -8,7 +8,8 @@ import pytest
 
 from minirun.errors import KernelError
 from minirun.kernel import procfs
-from minirun.network import conntrack, veth
+from minirun.network.bridge import veth
+from minirun.network.iptables import conntrack
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from minirun.network import dns_message
-from minirun.network.dns_message import A
+from minirun.network.dns import message as dns_message
+from minirun.network.dns.message import A
 
 U2 = b"\x02u2\0"
 QUESTION = U2 + b"\0\x01\0\x01"

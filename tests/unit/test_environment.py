@@ -2,7 +2,7 @@
 
 import pytest
 
-from minirun.engine import environment
+from minirun.engine.spec import env
 from minirun.errors import ClientError, UsageError
 
 CALLER = {"HERE": "caller's", "EMPTY": ""}
@@ -18,11 +18,11 @@ CALLER = {"HERE": "caller's", "EMPTY": ""}
     ],
 )
 def test_env_file(text, expected):
-    assert environment.variables([], [text], CALLER) == expected
+    assert env.variables([], [text], CALLER) == expected
 
 
 def test_dash_e_comes_after_the_files():
-    assert environment.variables(["HERE", "NOT_HERE", "EMPTY=", "A=2"], ["A=1\n"], CALLER) == [
+    assert env.variables(["HERE", "NOT_HERE", "EMPTY=", "A=2"], ["A=1\n"], CALLER) == [
         "A=1",
         "HERE=caller's",
         "NOT_HERE",
@@ -42,20 +42,20 @@ def test_dash_e_comes_after_the_files():
 )
 def test_env_files_that_are_refused(text, message):
     with pytest.raises(ClientError) as caught:
-        environment.variables([], [text], CALLER)
+        env.variables([], [text], CALLER)
     assert caught.value.message == message
 
 
 def test_a_variable_without_a_name():
     with pytest.raises(UsageError) as caught:
-        environment.variables(["=x"], [], CALLER)
+        env.variables(["=x"], [], CALLER)
     assert caught.value.message == 'invalid argument "=x" for "-e, --env" flag: invalid environment variable: =x'
 
 
 def test_reading_the_files(tmp_path):
     good = tmp_path / "good"
     good.write_bytes("\ufeffA=ä\n".encode())
-    assert environment.contents([str(good), str(good)]) == ["A=ä\n", "A=ä\n"]
+    assert env.contents([str(good), str(good)]) == ["A=ä\n", "A=ä\n"]
     bad = tmp_path / "bad"
     bad.write_bytes(b"A=1\nB=\xff\n")
     for path, message in (
@@ -64,9 +64,9 @@ def test_reading_the_files(tmp_path):
         (tmp_path, f"read {tmp_path}: is a directory"),
     ):
         with pytest.raises(ClientError) as caught:
-            environment.contents([str(path)])
+            env.contents([str(path)])
         assert caught.value.message == message
 
 
 def test_labels():
-    assert environment.labels(["a=b", "c", "f=2"], ["# x\nf=1\ng\n"]) == {"f": "2", "g": "", "a": "b", "c": ""}
+    assert env.labels(["a=b", "c", "f=2"], ["# x\nf=1\ng\n"]) == {"f": "2", "g": "", "a": "b", "c": ""}

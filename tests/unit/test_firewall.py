@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from minirun.network import firewall, rules
-from minirun.network.bridge import Bridge
-from minirun.network.firewall import Plan, Rule
-from minirun.network.ipam import Pool, Subnet
+from minirun.network.bridge.device import Bridge
+from minirun.network.ipam.address_pool import Pool, Subnet
+from minirun.network.iptables import apply, chains
+from minirun.network.iptables.apply import Plan, Rule
 
 
 def bridge(**words):
@@ -76,7 +76,7 @@ def test_all_commands_come_from_one_value():
     ids=str,
 )
 def test_the_rules_of_a_bridge_in_dockers_order(words, expected):
-    calls = [rule.argv("-I" if action == "top" else action) for action, rule in rules.of_bridge(bridge(**words))]
+    calls = [rule.argv("-I" if action == "top" else action) for action, rule in chains.of_bridge(bridge(**words))]
     assert [" ".join(call[2:]) for call in calls] == expected
 
 
@@ -101,8 +101,8 @@ def forward_of(plan):
 
 def on_top(*forward):
     plan = Plan(listing(*forward))
-    for target in (rules.STAGE_1, rules.USER):
-        rules.ensure_on_top(plan, Rule("filter", "FORWARD", f"-j {target}"))
+    for target in (chains.STAGE_1, chains.USER):
+        chains.ensure_on_top(plan, Rule("filter", "FORWARD", f"-j {target}"))
     return plan
 
 
@@ -123,21 +123,21 @@ def test_jumps_are_made_where_there_are_none():
 
 def test_what_is_there_already_is_not_made_again():
     plan = Plan("")
-    rules.ensure_chains(plan)
-    rules.ensure_bridge(plan, bridge())
+    chains.ensure_chains(plan)
+    chains.ensure_bridge(plan, bridge())
     made = len(plan.changes)
     plan.changes.clear()
-    rules.ensure_chains(plan)
-    rules.ensure_bridge(plan, bridge())
+    chains.ensure_chains(plan)
+    chains.ensure_bridge(plan, bridge())
     assert (made, plan.changes) == (20, [])
 
 
 def test_removed_is_what_was_made_for_the_bridge_in_dockers_order():
     plan = Plan("")
-    rules.ensure_chains(plan)
-    rules.ensure_bridge(plan, bridge())
+    chains.ensure_chains(plan)
+    chains.ensure_bridge(plan, bridge())
     plan.changes.clear()
-    rules.remove_bridge(plan, bridge())
+    chains.remove_bridge(plan, bridge())
     assert [" ".join(rule.argv(action)[2:]) for action, rule in plan.changes] == [
         line.replace(" -I ", " -D ") for line in PLAIN if " -I " in line and not line.endswith("STAGE-1")
     ]
@@ -146,9 +146,9 @@ def test_removed_is_what_was_made_for_the_bridge_in_dockers_order():
 
 def test_undo_goes_backwards_and_leaves_a_moved_rule_where_it_is(monkeypatch):
     calls = []
-    monkeypatch.setattr(firewall.process, "run", lambda argv, check: calls.append(" ".join(argv[2:])))
+    monkeypatch.setattr(apply.process, "run", lambda argv, check: calls.append(" ".join(argv[2:])))
     moved, new = Rule("filter", "FORWARD", "-j MINIRUN-USER"), Rule("nat", "POSTROUTING", "-j MASQUERADE")
-    firewall.undo(
+    apply.undo(
         [
             ("-N", Rule("nat", "MINIRUN", "")),
             ("-P", Rule("filter", "FORWARD", "DROP")),

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minirun.cli import click_commands, main, not_yet
-from minirun.cli.grammar import Kind, Option, Verb, read
+from minirun.cli import main
+from minirun.cli.parser import click_commands, unsupported
+from minirun.cli.parser.grammar import Kind, Option, Verb, read
 from minirun.errors import MinirunError, UsageError
 
 VERBS = [main.load(name) for name in (*main.VERBS, *main.GROUP_VERBS)] + [main.ROOT]
@@ -329,7 +330,7 @@ def test_nothing_that_docker_has_is_unknown(name):
     }
     theirs.pop("help", None)
     ours = {option.long: option.short for option in main.load(name).options}
-    ours |= {flag.long: flag.short for flag in not_yet.flags(name)}
+    ours |= {flag.long: flag.short for flag in unsupported.flags(name)}
     assert theirs.items() <= ours.items()
 
 

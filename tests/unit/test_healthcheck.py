@@ -3,7 +3,7 @@
 import pytest
 
 from minirun.errors import EngineError
-from minirun.image.changes import apply
+from minirun.image.dockerfile.change import apply
 
 
 @pytest.mark.parametrize(

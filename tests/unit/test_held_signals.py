@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from minirun.engine import signals
+from minirun.engine.shim import signals
 
 
 def test_they_wait_until_they_are_released():

@@ -5,9 +5,10 @@ import subprocess
 
 import pytest
 
-from minirun.cli import click_reader, completions, help_page, main
-from minirun.cli.grammar import Option, Verb
-from minirun.cli.kinds import BOOL, INT, STRING
+from minirun.cli import main
+from minirun.cli.parser import click_adapter, complete, help
+from minirun.cli.parser.grammar import Option, Verb
+from minirun.cli.parser.types import BOOL, INT, STRING
 
 LOGS = """
 Usage:  minirun logs [OPTIONS] CONTAINER
@@ -30,7 +31,7 @@ Options:
 
 
 def test_a_page_is_laid_out_as_dockers():
-    assert help_page.verb_page(main.load("logs"), 80) == LOGS
+    assert help.verb_page(main.load("logs"), 80) == LOGS
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_a_page_is_laid_out_as_dockers():
     ],
 )
 def test_lines_fit_the_terminal(width, line):
-    assert line in help_page.verb_page(main.load("logs"), width)
+    assert line in help.verb_page(main.load("logs"), width)
 
 
 def test_a_narrow_terminal_gets_a_block_below_the_flag():
@@ -62,7 +63,7 @@ def test_a_narrow_terminal_gets_a_block_below_the_flag():
             Option("a-rather-long-flag", STRING, "One sentence about it that is long enough to be broken", short="a"),
         ),
     )
-    assert help_page.verb_page(verb, 48).endswith(
+    assert help.verb_page(verb, 48).endswith(
         "  -a, --a-rather-long-flag string   \n                One sentence about it\n"
         "                that is long enough to be\n                broken\n"
     )
@@ -80,7 +81,7 @@ def test_flags_are_sorted_and_hidden_ones_are_not_shown():
             Option("secret", BOOL, hidden=True),
         ),
     )
-    assert help_page.verb_page(verb, 80) == (
+    assert help.verb_page(verb, 80) == (
         "\nUsage:  minirun x [OPTIONS]\n\nS\n\nOptions:\n  -a, --alpha int   A (default 10)\n      --zeta        Z\n"
     )
 
@@ -99,7 +100,7 @@ def test_our_options_read_like_those_of_docker_itself(name):
     if not os.path.exists(docker) or "version 20." not in output(docker, "--version"):
         pytest.skip("no Docker 20.10 client to compare with")
     theirs = output(docker, *name.split(), "--help").replace("docker", "minirun")
-    ours = help_page.verb_page(main.load(name), 80)
+    ours = help.verb_page(main.load(name), 80)
     assert ours.rstrip().partition("\n\nDocker's flags that")[0] == theirs.rstrip()
 
 
@@ -108,7 +109,7 @@ def output(*words):
 
 
 def test_what_only_docker_has_is_named():
-    page = help_page.verb_page(main.load("run"), 80)
+    page = help.verb_page(main.load("run"), 80)
     missing = page.partition("Docker's flags that minirun does not have yet:\n")[2]
     assert "--gpus" in missing
     assert "--memory " not in missing
@@ -116,7 +117,7 @@ def test_what_only_docker_has_is_named():
 
 
 def text_of(capsys, words):
-    code = click_reader.serve(words)
+    code = click_adapter.serve(words)
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -189,16 +190,16 @@ def completed(monkeypatch, capsys, line):
     monkeypatch.setenv("_MINIRUN_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", line)
     monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
-    click_reader.serve([])
+    click_adapter.serve([])
     return capsys.readouterr().out.split()
 
 
 @pytest.fixture
 def names(monkeypatch):
-    monkeypatch.setattr(completions, "_containers", lambda states: [(state, "") for state in states or ("all",)])
-    monkeypatch.setattr(completions, "_compared", lambda: [("minirun:web", "alpine"), ("docker:web", "alpine")])
-    monkeypatch.setattr(completions, "_networks", lambda: [(name, "") for name in ("bridge", "foo", "host")])
-    monkeypatch.setattr(completions, "_images", lambda: [("alpine", ""), ("busybox:1", "")])
+    monkeypatch.setattr(complete, "_containers", lambda states: [(state, "") for state in states or ("all",)])
+    monkeypatch.setattr(complete, "_compared", lambda: [("minirun:web", "alpine"), ("docker:web", "alpine")])
+    monkeypatch.setattr(complete, "_networks", lambda: [(name, "") for name in ("bridge", "foo", "host")])
+    monkeypatch.setattr(complete, "_images", lambda: [("alpine", ""), ("busybox:1", "")])
 
 
 @pytest.mark.parametrize(
@@ -240,4 +241,4 @@ def test_words_that_a_shell_offers(monkeypatch, capsys, names, line, words):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_for_a_shell_asks_minirun(capsys, shell):
-    assert "_MINIRUN_COMPLETE" in click_reader.completion_script(shell)
+    assert "_MINIRUN_COMPLETE" in click_adapter.completion_script(shell)

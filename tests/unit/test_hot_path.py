@@ -34,25 +34,25 @@ sys.stderr.write("\\n" + " ".join(sys.modules))
 #: For the verbs that need root rights and an image: the modules on their way, which they import inside functions.
 WAYS = {
     "run": [
-        "cli.run",
-        "engine.containers",
-        "engine.record",
-        "engine.monitor",
-        "engine.running",
-        "engine.relay",
-        "engine.attach",
-        "engine.signals",
-        "image.store",
-        "image.overlay",
-        "image.lookup",
+        "cli.run.run",
+        "engine.start",
+        "engine.container.config",
+        "engine.shim.shim",
+        "engine.shim.task",
+        "engine.shim.relay",
+        "engine.shim.attach",
+        "engine.shim.signals",
+        "image.images",
+        "image.snapshot.overlayfs",
+        "image.snapshot.read_file",
         "runtime.lifecycle",
         "runtime.init",
-        "network.networks",
+        "network.controller",
     ],
-    "exec": ["cli.execute", "engine.containers", "engine.execution"],
-    "start": ["cli.lifecycle", "engine.containers", "engine.monitor"],
-    "run --network mine": ["engine.nameservice", "network.resolver", "network.redirect"],
-    "stop": ["cli.lifecycle", "engine.containers", "engine.attach", "engine.signals"],
+    "exec": ["cli.container.exec", "engine.start", "engine.exec"],
+    "start": ["cli.container.lifecycle", "engine.start", "engine.shim.shim"],
+    "run --network mine": ["engine.network.dns_service", "network.dns.server", "network.dns.listen_in_netns"],
+    "stop": ["cli.container.lifecycle", "engine.start", "engine.shim.attach", "engine.shim.signals"],
 }
 #: These do their whole work on an empty data root.
 ERRANDS = [
@@ -116,7 +116,7 @@ def culprits(modules):
 @pytest.mark.parametrize("words", ERRANDS, ids=" ".join)
 def test_a_verb_loads_nothing_heavy(tmp_path, words):
     modules = loaded_by(words, tmp_path)
-    assert "minirun.engine.places" in modules, "the verb has not been reached"
+    assert "minirun.engine.paths" in modules, "the verb has not been reached"
     assert culprits(modules) == set()
 
 
@@ -131,8 +131,23 @@ def test_the_way_of_a_verb_is_light(verb):
 @pytest.mark.parametrize(
     ("words", "others"),
     [
-        (["stop", "x"], {"run", "ps", "logs", "images", "execute", "template"}),
-        (["ps"], {"run", "lifecycle", "images", "template", "formats", "filters", "click_reader", "complaint"}),
+        (
+            ["stop", "x"],
+            {"run.run", "container.ps", "container.logs", "image.images", "container.exec", "gotemplate.parse"},
+        ),
+        (
+            ["ps"],
+            {
+                "run.run",
+                "container.lifecycle",
+                "image.images",
+                "gotemplate.parse",
+                "format.format",
+                "filters.filter",
+                "parser.click_adapter",
+                "error_text",
+            },
+        ),
     ],
 )
 def test_a_verb_loads_its_own_group_only(tmp_path, words, others):
@@ -142,19 +157,22 @@ def test_a_verb_loads_its_own_group_only(tmp_path, words, others):
 
 def test_who_has_no_volumes_does_not_load_them():
     modules = loaded(
-        "from minirun.engine import bundle, containers, monitor, record, mountpoints\nmountpoints.points(['/a:/b'], [])"
+        "from minirun.engine import start\nfrom minirun.engine.container import config\nfrom minirun.engine.shim import shim\nfrom minirun.engine.spec import bundle\nfrom minirun.engine.volume import mountpoints\nmountpoints.points(['/a:/b'], [])"
     )
-    parts = {f"minirun.{name}" for name in ("engine.volumes", "engine.volume_words", "engine.filling", "image.copying")}
-    assert "minirun.engine.bundle" in modules and not parts & modules
-    assert "minirun.engine.volume_words" in loaded(
-        "from minirun.engine import mountpoints\nmountpoints.points(['ab:/b'], [])"
+    parts = {
+        f"minirun.{name}"
+        for name in ("engine.volume.volumes", "engine.volume.parse", "engine.volume.populate", "image.snapshot.copy_up")
+    }
+    assert "minirun.engine.spec.bundle" in modules and not parts & modules
+    assert "minirun.engine.volume.parse" in loaded(
+        "from minirun.engine.volume import mountpoints\nmountpoints.points(['ab:/b'], [])"
     )
 
 
 def test_ps_does_without_os(tmp_path):
     """Its Python half: posix, in C, is there anyway."""
     modules = loaded_by(["ps"], tmp_path)
-    assert "minirun.engine.register" in modules
+    assert "minirun.engine.container.index" in modules
     assert modules & {"os", "posixpath", "_collections_abc"} == set()
 
 

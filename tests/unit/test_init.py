@@ -5,7 +5,7 @@ import os
 import pytest
 
 from minirun.errors import MinirunError
-from minirun.kernel.channel import Channel
+from minirun.kernel.socketpair import Channel
 from minirun.runtime import init
 
 

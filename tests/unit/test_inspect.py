@@ -3,7 +3,8 @@
 import pytest
 from engine_samples import ID, Places, make
 
-from minirun.engine import inspect, times
+from minirun.engine import timestamps
+from minirun.engine.container import inspect
 
 ORDER = {
     "": "Id Created Path Args State Image ResolvConfPath HostnamePath HostsPath LogPath Name RestartCount Driver "
@@ -51,7 +52,12 @@ class Status:
     """As the engine computes it."""
 
     def __init__(
-        self, word="running", exit_code=0, pid=3347, started_at="2026-11-23T03:18:38.875237885Z", finished_at=times.ZERO
+        self,
+        word="running",
+        exit_code=0,
+        pid=3347,
+        started_at="2026-11-23T03:18:38.875237885Z",
+        finished_at=timestamps.ZERO,
     ):
         self.word, self.exit_code, self.pid = word, exit_code, pid
         self.started_at, self.finished_at = started_at, finished_at
@@ -208,7 +214,7 @@ def test_state(status, state):
 
 
 def test_a_container_that_was_never_started_has_no_files_yet():
-    shown = described(Status("created", 0, 0, times.ZERO), NOTHING)
+    shown = described(Status("created", 0, 0, timestamps.ZERO), NOTHING)
     assert [shown[key] for key in ("ResolvConfPath", "HostnamePath", "HostsPath", "LogPath")] == [""] * 4
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirun.errors import EngineError
-from minirun.network import ipam, pools
-from minirun.network.ipam import Pool, Subnet
+from minirun.network.ipam import address_pool, default_pools
+from minirun.network.ipam.address_pool import Pool, Subnet
 
 SUBNET = Subnet("172.17.0.0/16")
 
@@ -18,7 +18,7 @@ SUBNET = Subnet("172.17.0.0/16")
 @pytest.fixture
 def take(tmp_path):
     def reserve(owner="c" * 64, subnet=SUBNET, gateway="172.17.0.1", **words):
-        return ipam.reserve(str(tmp_path), Pool(subnet, gateway, **words), owner, "veth0000000")
+        return address_pool.reserve(str(tmp_path), Pool(subnet, gateway, **words), owner, "veth0000000")
 
     reserve.directory = str(tmp_path)
     os.mkdir(f"{tmp_path}/cables")
@@ -26,7 +26,7 @@ def take(tmp_path):
 
 
 def give_back(take, address, owner="c" * 64):
-    return ipam.release(take.directory, address, owner, f"{take.directory}/cables/veth0000000")
+    return address_pool.release(take.directory, address, owner, f"{take.directory}/cables/veth0000000")
 
 
 def test_the_lowest_free_one_and_immediate_reuse(take):
@@ -42,13 +42,13 @@ def test_the_file_says_who_has_it(take):
     take("a" * 64)
     with open(f"{take.directory}/172.17.0.2") as file:
         assert file.read() == "a" * 64 + " veth0000000\n"
-    assert ipam.reservations(take.directory) == [("172.17.0.2", "a" * 64, "veth0000000")]
+    assert address_pool.reservations(take.directory) == [("172.17.0.2", "a" * 64, "veth0000000")]
 
 
 def test_what_another_has_is_not_released(take):
     take("a" * 64)
     assert not give_back(take, "172.17.0.2", "b" * 64)
-    assert ipam.owner_of(take.directory, "172.17.0.2")[0] == "a" * 64
+    assert address_pool.owner_of(take.directory, "172.17.0.2")[0] == "a" * 64
     assert give_back(take, "172.17.0.2", "a" * 64)
     assert not give_back(take, "172.17.0.2", "a" * 64)
 
@@ -56,7 +56,7 @@ def test_what_another_has_is_not_released(take):
 def test_an_address_whose_taker_died_before_he_signed_is_not_given_out_but_seen(take):
     open(f"{take.directory}/172.17.0.2", "w").close()
     assert take() == "172.17.0.3"
-    assert ipam.reservations(take.directory)[0] == ("172.17.0.2", "", "")
+    assert address_pool.reservations(take.directory)[0] == ("172.17.0.2", "", "")
 
 
 def test_a_small_network_runs_full(take):
@@ -80,7 +80,7 @@ def test_a_gateway_in_the_middle_is_left_out(take):
 def test_reservations_are_listed_by_number_not_by_letter(take):
     for _ in range(12):
         take()
-    assert [address for address, _, _ in ipam.reservations(take.directory)][-3:] == [
+    assert [address for address, _, _ in address_pool.reservations(take.directory)][-3:] == [
         "172.17.0.11",
         "172.17.0.12",
         "172.17.0.13",
@@ -99,7 +99,7 @@ def test_overlap_is_that_of_the_standard_library(one, one_prefix, other, other_p
 
     pairs = (one, one_prefix), (other, other_prefix)
     theirs = [ipaddress.ip_network(pair, strict=False) for pair in pairs]
-    ours = [Subnet(f"{ipam.address_of(number)}/{prefix}") for number, prefix in pairs]
+    ours = [Subnet(f"{address_pool.address_of(number)}/{prefix}") for number, prefix in pairs]
     assert [str(subnet) for subnet in ours] == [str(subnet) for subnet in theirs]
     assert ours[0].overlaps(ours[1]) == theirs[0].overlaps(theirs[1])
 
@@ -131,27 +131,27 @@ def test_ranges_and_taken_addresses(take, subnet, gateway, range_, aux, expected
 
 def test_an_address_of_ones_choice(take):
     pool = Pool(SUBNET, "172.17.0.1", aux=["172.17.0.9"])
-    assert ipam.take(take.directory, pool, "172.17.0.5", "a" * 64, "veth1") == "172.17.0.5"
+    assert address_pool.take(take.directory, pool, "172.17.0.5", "a" * 64, "veth1") == "172.17.0.5"
     for taken in ("172.17.0.5", "172.17.0.1", "172.17.0.0", "172.17.255.255", "172.17.0.9"):
         with pytest.raises(EngineError, match="^Address already in use$"):
-            ipam.take(take.directory, pool, taken, "b" * 64, "veth2")
+            address_pool.take(take.directory, pool, taken, "b" * 64, "veth2")
     for outside in ("10.7.0.1", "2001:db8::1"):
         with pytest.raises(
             EngineError, match=f"^Invalid address {outside}: It does not belong to any of this network's subnets$"
         ):
-            ipam.take(take.directory, pool, outside, "b" * 64, "veth2")
+            address_pool.take(take.directory, pool, outside, "b" * 64, "veth2")
     six = Pool(Subnet("2001:db8::/64"), "2001:db8::1")
-    assert ipam.take(take.directory, six, "2001:0db8:0::00ff", "a" * 64, "veth1") == "2001:db8::ff"
-    assert [address for address, _, _ in ipam.reservations(take.directory)] == ["172.17.0.5", "2001:db8::ff"]
+    assert address_pool.take(take.directory, six, "2001:0db8:0::00ff", "a" * 64, "veth1") == "2001:db8::ff"
+    assert [address for address, _, _ in address_pool.reservations(take.directory)] == ["172.17.0.5", "2001:db8::ff"]
 
 
 # ---- pools ------------------------------------------------------------------------------------------------------
 
-POOLS = pools.split(pools.DEFAULT_POOLS)
+POOLS = default_pools.split(default_pools.DEFAULT_POOLS)
 
 
 def free(start, *taken, **words):
-    return str(POOLS[pools.free_one(POOLS, start, map(Subnet, taken), **words)])
+    return str(POOLS[default_pools.free_one(POOLS, start, map(Subnet, taken), **words)])
 
 
 def test_dockers_pools_in_dockers_order():
@@ -162,14 +162,14 @@ def test_dockers_pools_in_dockers_order():
 
 
 def test_pools_of_ones_own():
-    assert [str(pool) for pool in pools.split([("10.50.0.0/23", 24), ("10.60.0.0/16", 16)])] == [
+    assert [str(pool) for pool in default_pools.split([("10.50.0.0/23", 24), ("10.60.0.0/16", 16)])] == [
         "10.50.0.0/24",
         "10.50.1.0/24",
         "10.60.0.0/16",
     ]
     for size in (8, 33):
         with pytest.raises(EngineError, match=f"^invalid pools size: {size}$"):
-            pools.split([("10.50.0.0/16", size)])
+            default_pools.split([("10.50.0.0/16", size)])
 
 
 @pytest.mark.parametrize(

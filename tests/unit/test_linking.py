@@ -1,6 +1,6 @@
 """The variables that tell of a linked container: texts and order as a real Docker printed them."""
 
-from minirun.engine.linking import variables
+from minirun.engine.network.legacy_links import variables
 
 CONFIG = {"ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "Env": ["FOO=bar", "PATH=/bin", "HOME=/root"]}
 

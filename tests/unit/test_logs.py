@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minirun.engine import loglines, logs, logwriter, times
+from minirun.engine import timestamps
+from minirun.engine.shim import json_file, loglines, logs
 from minirun.errors import ClientError, EngineError, NoSuchContainer
 
 MOMENT = "2026-11-23T03:17:15.687791142Z"
 
 
 def write(path, *parts):
-    writer = logwriter.LogWriter(str(path))
+    writer = json_file.LogWriter(str(path))
     for stream, data in parts:
         writer.feed(stream, data)
     writer.close()
@@ -43,7 +44,7 @@ def plant(path, *moments):
 
 def test_the_bytes_of_a_record(tmp_path):
     path = tmp_path / "x.log"
-    writer = logwriter.LogWriter(str(path))
+    writer = json_file.LogWriter(str(path))
     writer.feed("stdout", b"out1\n")
     writer.feed("stderr", b"err1\nnonl")
     writer.close()
@@ -62,12 +63,12 @@ def test_the_bytes_of_a_record(tmp_path):
 def test_the_time_is_now(tmp_path):
     before = time.time_ns()
     record = write(tmp_path / "x.log", ("stdout", b"x\n"))[0]
-    assert before <= times.read(record["time"]) <= time.time_ns()
+    assert before <= timestamps.read(record["time"]) <= time.time_ns()
 
 
 def test_a_line_is_kept_until_its_end_has_come(tmp_path):
     path = tmp_path / "x.log"
-    writer = logwriter.LogWriter(str(path))
+    writer = json_file.LogWriter(str(path))
     writer.feed("stdout", b"be")
     writer.feed("stderr", b"other\n")
     assert [json.loads(line)["log"] for line in path.read_text().splitlines()] == ["other\n"]
@@ -162,8 +163,8 @@ def test_any_bytes_make_json_that_says_the_same(data):
 
 
 def test_one_write_for_a_batch(tmp_path, monkeypatch):
-    writer, calls = logwriter.LogWriter(str(tmp_path / "x.log")), []
-    monkeypatch.setattr(logwriter.os, "write", lambda fd, data: calls.append(data) or len(data))
+    writer, calls = json_file.LogWriter(str(tmp_path / "x.log")), []
+    monkeypatch.setattr(json_file.os, "write", lambda fd, data: calls.append(data) or len(data))
     writer.feed("stdout", b"a\nb\nc\n")
     assert len(calls) == 1
     assert calls[0].count(b"\n") == 3
@@ -173,10 +174,10 @@ def test_one_write_for_a_batch(tmp_path, monkeypatch):
 
 def test_a_full_disk_leaves_whole_records_only(tmp_path, monkeypatch):
     path = tmp_path / "x.log"
-    writer = logwriter.LogWriter(str(path))
+    writer = json_file.LogWriter(str(path))
     writer.feed("stdout", b"kept\n")
     real = os.write
-    monkeypatch.setattr(logwriter.os, "write", lambda fd, data: real(fd, data[:20]))  # as a disk that gets full
+    monkeypatch.setattr(json_file.os, "write", lambda fd, data: real(fd, data[:20]))  # as a disk that gets full
     writer.feed("stdout", b"lost\nlost too\n")
     assert (writer.lost, writer.error) == (2, "the disk is full")
     monkeypatch.undo()
@@ -187,7 +188,7 @@ def test_a_full_disk_leaves_whole_records_only(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_takes_nothing():
-    writer = logwriter.LogWriter("/dev/full")
+    writer = json_file.LogWriter("/dev/full")
     writer.feed("stdout", b"x\n")
     assert (writer.lost, writer.error) == (1, "no space left on device")
     writer.close()
@@ -255,7 +256,11 @@ def test_since_and_until(tmp_path):
 
 def test_durations_count_from_now(tmp_path):
     now = time.time_ns()
-    path = plant(tmp_path / "x.log", times.write(now - 7200 * times.SECOND), times.write(now - 60 * times.SECOND))
+    path = plant(
+        tmp_path / "x.log",
+        timestamps.write(now - 7200 * timestamps.SECOND),
+        timestamps.write(now - 60 * timestamps.SECOND),
+    )
     assert read(path, since="1h") == [b"1\n"]
     assert read(path, until="1h") == [b"0\n"]
 
@@ -298,7 +303,7 @@ def test_follow_to_the_containers_end(tmp_path):
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
     wait_for(1)
-    writer = logwriter.LogWriter(str(path))
+    writer = json_file.LogWriter(str(path))
     for number in range(3):
         writer.feed("stdout", b"new%d\n" % number)
         wait_for(number + 2)
@@ -343,7 +348,7 @@ def test_following_costs_next_to_no_cpu(tmp_path):
 
 
 def test_following_ends_at_until(tmp_path):
-    path = plant(tmp_path / "x.log", times.write(time.time_ns() - 7200 * times.SECOND))
+    path = plant(tmp_path / "x.log", timestamps.write(time.time_ns() - 7200 * timestamps.SECOND))
     assert len(list(logs.records(str(path), logs.Wanted(until="1h"), lambda: False))) == 1
 
 
@@ -364,7 +369,7 @@ class Container:
 
 
 def test_read_knows_where_the_log_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(logs.places, "data", str(tmp_path))
+    monkeypatch.setattr(logs.paths, "data", str(tmp_path))
     directory = tmp_path / "containers" / Container.id
     directory.mkdir(parents=True)
     plant(directory / f"{Container.id}-json.log", MOMENT, MOMENT)
@@ -376,7 +381,7 @@ def test_read_knows_where_the_log_is(tmp_path, monkeypatch):
 
 
 def test_following_a_container_that_is_removed_at_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(logs.places, "data", str(tmp_path))
+    monkeypatch.setattr(logs.paths, "data", str(tmp_path))
     directory = tmp_path / "containers" / Container.id
     directory.mkdir(parents=True)
     log = plant(directory / f"{Container.id}-json.log", MOMENT)

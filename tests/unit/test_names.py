@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirun.engine import names
+from minirun.engine.container import names
 from minirun.errors import BadParameter
 
 A, B = "a" * 64, "b" * 64

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from minirun.network import dns_message, nameserver
-from minirun.network.dns_message import AAAA, MX, PTR, A
+from minirun.network.dns import lookup, message
+from minirun.network.dns.message import AAAA, MX, PTR, A
 
 
 class Network:
@@ -71,30 +71,28 @@ ALL = [DOTS, BAR, FOO, SIXES]
     ],
 )
 def test_addresses(name, found):
-    assert nameserver.addresses(name, ALL, A) == found
+    assert lookup.addresses(name, ALL, A) == found
 
 
 def test_all_who_have_a_name_are_in_the_answer_in_no_order():
-    orders = {tuple(nameserver.addresses("db", ALL, A)) for _ in range(100)}
+    orders = {tuple(lookup.addresses("db", ALL, A)) for _ in range(100)}
     assert orders == {(v4(2), v4(3)), (v4(3), v4(2))}
 
 
 def test_ipv6():
-    assert nameserver.addresses("s2", ALL, AAAA) == [SIX]
-    assert nameserver.addresses("s2", ALL, A) == [v4(60)]
-    assert nameserver.addresses("u2", ALL, AAAA) == []  # known, but not with such an address
-    assert nameserver.addresses("nosuch", ALL, AAAA) is None
+    assert lookup.addresses("s2", ALL, AAAA) == [SIX]
+    assert lookup.addresses("s2", ALL, A) == [v4(60)]
+    assert lookup.addresses("u2", ALL, AAAA) == []  # known, but not with such an address
+    assert lookup.addresses("nosuch", ALL, AAAA) is None
 
 
 def answer(name, kind, networks=ALL):
-    query = dns_message.read(
-        struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + dns_message.name(name) + struct.pack(">2H", kind, 1)
-    )
-    return nameserver.answer(query, networks, 512)
+    query = message.read(struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + message.name(name) + struct.pack(">2H", kind, 1))
+    return lookup.answer(query, networks, 512)
 
 
 def test_an_answer_has_dockers_time_to_live():
-    assert answer("u2", A).endswith(dns_message.name("u2") + struct.pack(">2HIH", A, 1, 600, 4) + v4(3))
+    assert answer("u2", A).endswith(message.name("u2") + struct.pack(">2HIH", A, 1, 600, 4) + v4(3))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_types(kind, known):
     ],
 )
 def test_pointers(question, name):
-    assert answer(question, PTR).endswith(struct.pack(">2HIH", PTR, 1, 600, len(name) + 2) + dns_message.name(name))
+    assert answer(question, PTR).endswith(struct.pack(">2HIH", PTR, 1, 600, len(name) + 2) + message.name(name))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +140,7 @@ def test_pointers_that_somebody_else_may_know(question):
 @pytest.mark.parametrize("network", ["foo", "n" * 64])
 def test_no_answer_has_room_for_the_name_of_an_address(name, network):
     networks = [Network(network, {}, pointers={v4(3): name})]
-    assert answer("3.0.18.172.in-addr.arpa", PTR, networks) == nameserver.SILENCE
+    assert answer("3.0.18.172.in-addr.arpa", PTR, networks) == lookup.SILENCE
 
 
 def test_a_network_may_be_called_anything():
@@ -151,4 +149,4 @@ def test_a_network_may_be_called_anything():
 
 @pytest.mark.parametrize("question", ["u2", "in-addr.arpa", "ip6.arpa"])
 def test_a_pointer_for_what_is_no_address_gets_no_answer(question):
-    assert answer(question, PTR) == nameserver.SILENCE
+    assert answer(question, PTR) == lookup.SILENCE

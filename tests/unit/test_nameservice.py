@@ -9,10 +9,10 @@ import time
 import pytest
 
 from minirun import store
-from minirun.engine import nameservice
-from minirun.network import dns
-from minirun.network.dns import Wishes
-from minirun.network.dns_message import AAAA, A
+from minirun.engine.network import dns_service
+from minirun.network.dns import resolv_conf
+from minirun.network.dns.message import AAAA, A
+from minirun.network.dns.resolv_conf import Wishes
 
 NETWORK = "7" * 64
 
@@ -50,7 +50,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def foo(run):
-    names = nameservice.Names(run.path, {"NetworkID": NETWORK, "Network": "foo", "Links": ["u2:lnk", "u1"]})
+    names = dns_service.Names(run.path, {"NetworkID": NETWORK, "Network": "foo", "Links": ["u2:lnk", "u1"]})
 
     def ask(name, family=A):
         names.refresh()
@@ -89,7 +89,7 @@ def test_a_name_comes_and_goes(run, foo):
 def test_an_address_comes_before_its_name(run, foo):
     run.plug("1" * 64, ["u1"], "172.18.0.2")
     run.reserve("2" * 64, "172.18.0.3")
-    time.sleep(2 * nameservice.JIFFY / 1e9)
+    time.sleep(2 * dns_service.JIFFY / 1e9)
     assert (foo("u1"), foo("u2")) == (["172.18.0.2"], None)
     run.note("2" * 64, ["u2"], network="another")
     assert foo("u2") is None
@@ -99,7 +99,7 @@ def test_an_address_comes_before_its_name(run, foo):
 
 def test_a_quiet_network_is_not_read_again(run, foo, monkeypatch):
     run.plug("1" * 64, ["u1"], "172.18.0.2")
-    time.sleep(2 * nameservice.JIFFY / 1e9)
+    time.sleep(2 * dns_service.JIFFY / 1e9)
     foo("u1")
     monkeypatch.setattr(foo.names, "_read", lambda: pytest.fail("read again"))
     assert foo("u1") == ["172.18.0.2"]
@@ -141,9 +141,9 @@ def test_without_a_descriptor_left_what_was_known_will_do(run, foo):
     ],
 )
 def test_forwarders(host, wishes, servers):
-    assert dns.forwarders(host, wishes) == servers
+    assert resolv_conf.forwarders(host, wishes) == servers
 
 
 def test_ndots():
-    assert dns.has_ndots("options edns0 ndots:2\n")
-    assert not dns.has_ndots("options edns0\nsearch ndots.example\n")
+    assert resolv_conf.has_ndots("options edns0 ndots:2\n")
+    assert not resolv_conf.has_ndots("options edns0\nsearch ndots.example\n")

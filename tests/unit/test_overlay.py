@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minirun.errors import MinirunError
-from minirun.image import overlay
+from minirun.image.snapshot import overlayfs
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def entries(directory: str) -> set[str]:
 
 def test_the_mount_is_an_oci_mount_with_the_top_layer_first(image: list[str], container: str) -> None:
     one, two = image
-    assert overlay.mount(image, container) == {
+    assert overlayfs.mount(image, container) == {
         "destination": "/",
         "type": "overlay",
         "source": "overlay",
@@ -52,23 +52,23 @@ def test_the_mount_is_an_oci_mount_with_the_top_layer_first(image: list[str], co
 
 
 def test_only_what_will_be_removed_anyway_is_volatile(image: list[str], container: str) -> None:
-    assert "volatile" not in overlay.mount(image, container)["options"]
+    assert "volatile" not in overlayfs.mount(image, container)["options"]
     (Path(container) / "work/work/incompat/volatile").mkdir(parents=True)
-    assert overlay.mount(image, container, volatile=True)["options"][-1] == "volatile"
+    assert overlayfs.mount(image, container, volatile=True)["options"][-1] == "volatile"
     assert not (Path(container) / "work/work/incompat").exists()
 
 
 def test_the_root_of_the_container_looks_like_the_image_s(image: list[str], container: str) -> None:
     os.chmod(image[1], 0o1751)
-    overlay.mount(image, container)
+    overlayfs.mount(image, container)
     assert stat.S_IMODE(os.stat(f"{container}/upper").st_mode) == 0o1751
     os.chmod(f"{container}/upper", 0o700)  # the container's own chmod of its root
-    overlay.mount(image, container)
+    overlayfs.mount(image, container)
     assert stat.S_IMODE(os.stat(f"{container}/upper").st_mode) == 0o700
 
 
 def test_placeholders_are_what_the_image_does_not_have(image: list[str]) -> None:
-    made = overlay.ensure_init_layer(image)
+    made = overlayfs.ensure_init_layer(image)
     assert entries(made) == {
         ".dockerenv",
         "dev",
@@ -90,14 +90,14 @@ def test_placeholders_are_what_the_image_does_not_have(image: list[str]) -> None
 
 def test_an_image_of_nothing_gets_all_of_them(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    made = overlay.ensure_init_layer([str(tmp_path / "empty")])
+    made = overlayfs.ensure_init_layer([str(tmp_path / "empty")])
     assert {"proc", "sys", "dev", "etc"} <= entries(made)
 
 
 def test_directories_keep_the_looks_that_the_image_gave_them(image: list[str]) -> None:
     os.chmod(f"{image[0]}/etc", 0o2710)
     os.utime(f"{image[0]}/etc", (1_000_000, 1_000_000))
-    made = overlay.ensure_init_layer(image)
+    made = overlayfs.ensure_init_layer(image)
     status = os.stat(f"{made}/etc")
     assert (stat.S_IMODE(status.st_mode), status.st_mtime) == (0o2710, 1_000_000)
 
@@ -110,7 +110,7 @@ def test_links_in_the_image_lead_no_mount_astray(tmp_path: Path) -> None:
     for name in ("etc", "proc", "dev/shm"):
         (layer / name).symlink_to(outside)
     (layer / "sys").write_text("a file")
-    made = Path(overlay.ensure_init_layer([str(layer)]))
+    made = Path(overlayfs.ensure_init_layer([str(layer)]))
     for name in ("etc", "proc", "dev/shm", "sys"):
         assert stat.S_ISDIR(os.lstat(made / name).st_mode)
     assert entries(str(outside)) == set()
@@ -118,15 +118,15 @@ def test_links_in_the_image_lead_no_mount_astray(tmp_path: Path) -> None:
 
 def test_a_directory_in_place_of_a_file_stays(tmp_path: Path) -> None:
     (tmp_path / "layer/etc/hosts").mkdir(parents=True)
-    made = overlay.ensure_init_layer([str(tmp_path / "layer")])
+    made = overlayfs.ensure_init_layer([str(tmp_path / "layer")])
     assert "etc/hosts" not in entries(made)
     assert "etc/hostname" in entries(made)
 
 
 def test_the_placeholders_are_made_once(image: list[str], container: str) -> None:
-    made = overlay.ensure_init_layer(image)
+    made = overlayfs.ensure_init_layer(image)
     before = os.stat(made).st_ino
-    overlay.mount(image, container)
+    overlayfs.mount(image, container)
     assert os.stat(made).st_ino == before
     assert sorted(os.listdir(os.path.dirname(made))) == ["one", "two", "two-init"]
 
@@ -134,10 +134,10 @@ def test_the_placeholders_are_made_once(image: list[str], container: str) -> Non
 def test_the_upper_layer_hides_the_lower_ones(image: list[str]) -> None:
     pile = list(reversed(image))
     Path(image[1], "etc").write_text("now a file")
-    assert stat.S_ISREG(overlay.status(pile, (b"etc",)).st_mode)
-    assert overlay.status(pile, (b"etc", b"hosts")) is None
-    assert overlay.status(pile, (b"nothing",)) is None
-    assert stat.S_ISDIR(overlay.status(pile, (b"proc",)).st_mode)
+    assert stat.S_ISREG(overlayfs.status(pile, (b"etc",)).st_mode)
+    assert overlayfs.status(pile, (b"etc", b"hosts")) is None
+    assert overlayfs.status(pile, (b"nothing",)) is None
+    assert stat.S_ISDIR(overlayfs.status(pile, (b"proc",)).st_mode)
 
 
 @pytest.mark.parametrize(
@@ -151,29 +151,29 @@ def test_the_upper_layer_hides_the_lower_ones(image: list[str]) -> None:
     ],
 )
 def test_what_parts_options_is_escaped(path: str, expected: str) -> None:
-    assert overlay.escaped(path) == expected
+    assert overlayfs.escaped(path) == expected
 
 
 def test_more_layers_than_one_mount_takes_are_refused_in_words(container: str) -> None:
     with pytest.raises(MinirunError, match="127 layers"):
-        overlay.options([f"/var/lib/minirun/images/layers/{number:064x}" for number in range(127)], container)
+        overlayfs.options([f"/var/lib/minirun/images/layers/{number:064x}" for number in range(127)], container)
 
 
 def test_an_image_without_layers_is_refused(container: str) -> None:
     with pytest.raises(MinirunError, match="no layers"):
-        overlay.mount([], container)
+        overlayfs.mount([], container)
 
 
 def test_a_start_that_was_cut_short_is_completed(image: list[str], container: str) -> None:
     os.mkdir(f"{container}/upper")
-    overlay.mount(image, container)
+    overlayfs.mount(image, container)
     assert os.path.isdir(f"{container}/work")
 
 
 def test_removing_twice_is_fine(image: list[str], container: str) -> None:
-    overlay.mount(image, container)
+    overlayfs.mount(image, container)
     Path(container, "upper/file").write_text("x")
-    overlay.remove(container)
-    overlay.remove(container)
+    overlayfs.remove(container)
+    overlayfs.remove(container)
     assert os.listdir(container) == []
     assert os.path.exists(f"{image[0]}/etc/hosts")

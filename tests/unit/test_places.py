@@ -4,22 +4,22 @@ import posix
 
 import pytest
 
-from minirun.engine import places
+from minirun.engine import paths
 from minirun.errors import MinirunError
 
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch):
-    monkeypatch.setattr(places, "data", places.data)
-    monkeypatch.setattr(places, "run", places.run)
+    monkeypatch.setattr(paths, "data", paths.data)
+    monkeypatch.setattr(paths, "run", paths.run)
     monkeypatch.setitem(posix.environ, b"MINIRUN_CONFIG", b"")
     monkeypatch.delitem(posix.environ, b"MINIRUN_ROOT", raising=False)  # what Python began with, not os.environ
     monkeypatch.delitem(posix.environ, b"MINIRUN_EXEC_ROOT", raising=False)
 
 
 def settled(*flags, **named):
-    places.settle(*flags, **named)
-    return places.data, places.run
+    paths.settle(*flags, **named)
+    return paths.data, paths.run
 
 
 def test_the_defaults(tmp_path):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 from engine_samples import Options
 
-from minirun.cli import port, port_words
+from minirun.cli.container import port
+from minirun.cli.run import publish as publish_flags
 from minirun.errors import ClientError
 
 
 def read(*publish, expose=()):
     options = Options()
     options.publish, options.expose = list(publish), list(expose)
-    port_words.read(options)
+    publish_flags.read(options)
     return options.port_bindings, list(options.exposed_ports)
 
 

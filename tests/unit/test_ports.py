@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from engine_samples import make
 
-from minirun.engine import published
+from minirun.engine.network import port_bindings
 from minirun.errors import EngineError
-from minirun.network import allocator, describe, ports
+from minirun.network import inspect
+from minirun.network.ports import portallocator, portmapper
 
 
 def record(*bindings, exposed=(), everything=False):
@@ -21,7 +22,7 @@ def record(*bindings, exposed=(), everything=False):
 
 
 def order(*bindings, **more):
-    return [f"{wish.first}:{wish.port}/{wish.proto}" for wish in published.wishes(record(*bindings, **more))]
+    return [f"{wish.first}:{wish.port}/{wish.proto}" for wish in port_bindings.wishes(record(*bindings, **more))]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_all_exposed_ports():
 
 
 def test_a_range_of_the_host_is_one_wish():
-    (wish,) = published.wishes(record("9000-9005:80"))
+    (wish,) = port_bindings.wishes(record("9000-9005:80"))
     assert (wish.first, wish.last) == (9000, 9005)
 
 
@@ -56,7 +57,7 @@ def test_a_range_of_the_host_is_one_wish():
     ("word", "address"), [("", ""), ("127.0.0.1", "127.0.0.1"), ("0:0::1", "::1"), ("::ffff:192.0.2.1", "192.0.2.1")]
 )
 def test_an_address_is_written_as_go_writes_it(word, address):
-    assert ports.canonical(word) == address
+    assert portmapper.canonical(word) == address
 
 
 # ---- the allocator ---------------------------------------------------------------------------------------------
@@ -64,17 +65,17 @@ def test_an_address_is_written_as_go_writes_it(word, address):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    monkeypatch.setattr(allocator, "ephemeral_ports", lambda: (32768, 32770))
-    return allocator.place(str(tmp_path), "0.0.0.0", "tcp")
+    monkeypatch.setattr(portallocator, "ephemeral_ports", lambda: (32768, 32770))
+    return portallocator.place(str(tmp_path), "0.0.0.0", "tcp")
 
 
 def take(place, wanted=(0, 0), owner="one"):
-    return allocator.take(place, "0.0.0.0", wanted, f"{owner} note")
+    return portallocator.take(place, "0.0.0.0", wanted, f"{owner} note")
 
 
 def test_a_port_is_not_used_again_at_once(place):
     assert take(place) == 32768
-    allocator.release(place, 32768, "one")
+    portallocator.release(place, 32768, "one")
     assert [take(place), take(place), take(place)] == [32769, 32770, 32768]
     with pytest.raises(EngineError, match="^all ports are allocated$"):
         take(place)
@@ -83,7 +84,7 @@ def test_a_port_is_not_used_again_at_once(place):
 def test_a_range_goes_round_by_itself(place):
     first = [take(place, (9000, 9002)) for _ in range(2)]
     for port in first:
-        allocator.release(place, port, "one")
+        portallocator.release(place, port, "one")
     assert (first, take(place, (9000, 9002)), take(place, (9000, 9002))) == ([9000, 9001], 9002, 9000)
     assert take(place, (9001, 9005)) == 9001
     assert take(place) == 32768
@@ -94,11 +95,11 @@ def test_a_port_has_one_owner(place, tmp_path):
     with pytest.raises(EngineError) as caught:
         take(place, (80, 80), "two")
     assert caught.value.message == "Bind for 0.0.0.0:80 failed: port is already allocated"
-    allocator.release(place, 80, "two")
-    assert allocator.owner_of(place, 80) == ("one", "note")
-    assert list(allocator.reservations(str(tmp_path))) == [("0.0.0.0", "tcp", 80, "one", "note")]
-    allocator.release(place, 80, "one")
-    assert list(allocator.reservations(str(tmp_path))) == []
+    portallocator.release(place, 80, "two")
+    assert portallocator.owner_of(place, 80) == ("one", "note")
+    assert list(portallocator.reservations(str(tmp_path))) == [("0.0.0.0", "tcp", 80, "one", "note")]
+    portallocator.release(place, 80, "one")
+    assert list(portallocator.reservations(str(tmp_path))) == []
 
 
 # ---- the rules -------------------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ MAPPING = {
 
 
 def lines(*mappings):
-    return [f"{rule.table} {rule.chain} {' '.join(rule.words)}" for rule in ports.rules(mappings)]
+    return [f"{rule.table} {rule.chain} {' '.join(rule.words)}" for rule in portmapper.rules(mappings)]
 
 
 def test_three_rules():
@@ -138,7 +139,7 @@ def test_what_differs():
 
 def test_what_inspect_shows():
     both = [{**MAPPING, "HostIP": address} for address in ("0.0.0.0", "::")]
-    assert describe.ports(["80/tcp", "443/tcp", "80/foo"], both) == {
+    assert inspect.ports(["80/tcp", "443/tcp", "80/foo"], both) == {
         "443/tcp": None,
         "80/0": None,
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from minirun.errors import EngineError
-from minirun.network import datagrams, proxy, sockets
+from minirun.network.ports import proxy, proxy_udp, sockets
 
 MANY = 1000
 MEGABYTE = 1 << 20
@@ -368,7 +368,7 @@ def test_the_longest_datagram(started, udp_echo):
 
 
 def test_a_silent_client_is_forgotten(started, udp_echo, monkeypatch):
-    monkeypatch.setattr(datagrams, "PATIENCE", 0.3)
+    monkeypatch.setattr(proxy_udp, "PATIENCE", 0.3)
     one = started(udp_echo, "udp")
     with udp_client(one) as client:
         client.send(b"hello")

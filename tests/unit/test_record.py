@@ -3,7 +3,9 @@
 import pytest
 from engine_samples import ID, Image, Options, make
 
-from minirun.engine import checks, mountpoints, signals
+from minirun.engine.container import validate
+from minirun.engine.shim import signals
+from minirun.engine.volume import mountpoints
 from minirun.errors import BadParameter, EngineError
 
 MiB = 1 << 20
@@ -230,8 +232,8 @@ def test_values_at_the_border_are_taken():
 def test_the_count_of_cpus_is_that_of_the_machine():
     import os
 
-    assert checks.Host().cpus == len(os.sched_getaffinity(0))
-    assert checks.cpuset(checks.Host().available("cpu")) >= os.sched_getaffinity(0)
+    assert validate.Host().cpus == len(os.sched_getaffinity(0))
+    assert validate.cpuset(validate.Host().available("cpu")) >= os.sched_getaffinity(0)
 
 
 def test_config_of_a_plain_container():
@@ -518,7 +520,7 @@ def test_no_signals(word):
 
 def test_the_options_here_are_those_of_the_command_line():
     """Else these tests would prove something about options that nobody can give."""
-    from minirun.cli.run_options import RUN
+    from minirun.cli.run.options import RUN
 
     # What `cli.run_network` and `cli.port_words` make of the flags is not what they are.
     made = ("image", "command", "network", "endpoint", "port_bindings", "exposed_ports")

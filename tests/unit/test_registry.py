@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirun.errors import EngineError, MinirunError
-from minirun.image import addresses, challenge, connection, credentials, failures, manifests, platforms, trust
-from minirun.image.entrance import Credentials
+from minirun.image import manifests, platforms
+from minirun.image.registry import challenge, credentials, http, http_errors, tls, urls
+from minirun.image.registry.auth import Credentials
 
 OCI, LIST = manifests.oci.MANIFEST, manifests.INDEXES[1]
 DIGEST = f"sha256:{'a' * 64}"
@@ -250,7 +251,7 @@ def test_what_there_is_to_say_about_an_image(has, wanted, text, monkeypatch):
     ],
 )
 def test_who_may_be_spoken_to_in_plain_text(host, insecure, answer):
-    assert trust.is_insecure(host, insecure) is answer
+    assert tls.is_insecure(host, insecure) is answer
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_who_may_be_spoken_to_in_plain_text(host, insecure, answer):
 )
 def test_where_nobody_is_sent(url, before):
     with pytest.raises(EngineError, match="refusing to go on"):
-        addresses.check_url(url, before)
+        urls.check_url(url, before)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,7 @@ def test_who_is_asked_through_a_proxy(monkeypatch, url, found):
         ("NO_PROXY", ".example.org, 10.0.0.0/8,near.lan:5000"),
     ):
         monkeypatch.setenv(name, value)
-    assert addresses.proxy(url) == found
+    assert urls.proxy(url) == found
 
 
 @pytest.mark.parametrize(
@@ -306,12 +307,12 @@ def test_who_is_asked_through_a_proxy(monkeypatch, url, found):
     ],
 )
 def test_when_to_come_again(word, least, most):
-    assert least <= connection.seconds(word) <= most
+    assert least <= http.seconds(word) <= most
 
 
 def test_failures_have_gos_words():
     def text(reason: Exception) -> str:
-        return failures.unreachable("GET", "https://x.example/v2/", reason).message.partition(": ")[2]
+        return http_errors.unreachable("GET", "https://x.example/v2/", reason).message.partition(": ")[2]
 
     refused = urllib3.exceptions.ProtocolError("Connection broken", ConnectionResetError(104, "reset"))
     assert text(refused) == "dial tcp x.example:443: connect: connection reset by peer"
@@ -340,11 +341,11 @@ def test_failures_have_gos_words():
 
 def test_a_request_is_told_without_what_is_secret():
     assert (
-        connection.as_curl("GET", "http://h/v2/?a=b", {"Authorization": "Bearer abc", "Range": "bytes=3-"})
+        http.as_curl("GET", "http://h/v2/?a=b", {"Authorization": "Bearer abc", "Range": "bytes=3-"})
         == """curl -s -H "Authorization: Bearer $TOKEN" -H 'Range: bytes=3-' 'http://h/v2/?a=b'"""
     )
     assert (
-        connection.as_curl("PUT", "http://h/x", {"Content-Length": "3"}, has_body=True)
+        http.as_curl("PUT", "http://h/x", {"Content-Length": "3"}, has_body=True)
         == "curl -s -X PUT --data-binary @- http://h/x"
     )
 
@@ -355,11 +356,11 @@ def answered(status: int, **headers: str) -> urllib3.HTTPResponse:
 
 
 def passing() -> urllib3.HTTPResponse:
-    raise failures.Unreachable("EOF", passing=True)
+    raise http_errors.Unreachable("EOF", passing=True)
 
 
 def lasting() -> urllib3.HTTPResponse:
-    raise failures.Unreachable("no such host", passing=False)
+    raise http_errors.Unreachable("no such host", passing=False)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +378,7 @@ def lasting() -> urllib3.HTTPResponse:
 )
 def test_what_fails_for_a_moment_is_tried_again(answers, pauses, status):
     made, waited = iter(answers), []
-    again = connection.Connection([], pause=waited.append)
+    again = http.Connection([], pause=waited.append)
 
     def act():
         answer = next(made)
@@ -389,8 +390,8 @@ def test_what_fails_for_a_moment_is_tried_again(answers, pauses, status):
 @pytest.mark.parametrize(("act", "pauses"), [(passing, [0.25, 0.5, 1, 2]), (lasting, [])])
 def test_nobody_asks_for_ever(act, pauses):
     waited = []
-    with pytest.raises(failures.Unreachable):
-        connection.Connection([], pause=waited.append).persist(act)
+    with pytest.raises(http_errors.Unreachable):
+        http.Connection([], pause=waited.append).persist(act)
     assert waited == pauses
 
 
@@ -516,14 +517,14 @@ class Endless(io.RawIOBase):
 
     def readinto(self, buffer):
         self.taken += len(buffer)
-        assert self.taken < 10 * connection.DRAINED
+        assert self.taken < 10 * http.DRAINED
         return len(buffer)
 
 
 def test_a_body_that_nobody_wants_is_not_read_to_its_end():
     body = Endless()
     answer = urllib3.HTTPResponse(body, preload_content=False)
-    connection.done(answer)
+    http.done(answer)
     assert body.closed
 
 
@@ -541,5 +542,5 @@ def test_a_body_that_nobody_wants_is_not_read_to_its_end():
 )
 def test_where_a_registry_sends_nobody(location):
     with pytest.raises(EngineError, match="refusing to go on to ") as caught:
-        addresses.onward("https://registry.example/v2/", location)
+        urls.onward("https://registry.example/v2/", location)
     assert str(caught.value).isprintable()

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from minirun.engine import resting, watch
-from minirun.engine.ends import Ends
-from minirun.engine.relay import Relay
+from minirun.engine.shim import reexec, run_state
+from minirun.engine.shim.relay import Relay
+from minirun.engine.shim.stdio import Ends
 
 
 class Bell:
@@ -108,14 +108,14 @@ def test_a_service_goes_through_an_exec(bell, monkeypatch):
         assert os.get_inheritable(bell.bell)
         raise OSError  # then this process waits as it is
 
-    monkeypatch.setattr(resting.os, "execv", execv)
+    monkeypatch.setattr(reexec.os, "execv", execv)
     relay = relay_of(bell)
     relay.pid = 4711
-    resting.rest("0" * 64, relay)
+    reexec.rest("0" * 64, relay)
     assert not os.get_inheritable(bell.bell)
     module, _, words = passed[-1].partition("=")
-    monkeypatch.setitem(resting.sys.modules, module, resting.sys.modules[__name__])
-    again = resting._service(module, words.split(","))
+    monkeypatch.setitem(reexec.sys.modules, module, reexec.sys.modules[__name__])
+    again = reexec._service(module, words.split(","))
     assert again.bell == bell.bell
     assert again is not bell
 
@@ -140,7 +140,7 @@ def test_a_service_that_fails_is_taken_out_and_the_rest_goes_on(bell, tmp_path):
 
     broken = Broken()
     relay = relay_of(broken, bell)
-    relay.failed = lambda service, error: watch.note_failure(str(tmp_path), service, error)
+    relay.failed = lambda service, error: run_state.note_failure(str(tmp_path), service, error)
 
     def ring() -> None:
         time.sleep(0.3)
@@ -150,5 +150,5 @@ def test_a_service_that_fails_is_taken_out_and_the_rest_goes_on(bell, tmp_path):
 
     assert relay.run(child(ring)) == 7
     assert (relay.services, broken.stopped, bell.rung) == ([bell], True, 1)
-    (line,) = watch.failures_of(str(tmp_path))
+    (line,) = run_state.failures_of(str(tmp_path))
     assert line.startswith("Broken: KeyError: 'what a stranger sent' (test_relay.py:")

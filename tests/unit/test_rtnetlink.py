@@ -10,8 +10,9 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from minirun.kernel import netlink, rtnetlink
-from minirun.kernel.rtnetlink import Link
+from minirun.kernel.netlink import links
+from minirun.kernel.netlink import socket as netlink_socket
+from minirun.kernel.netlink.links import Link
 
 MAC = "02:42:ac:11:00:02"
 NUMBER = 77
@@ -39,8 +40,10 @@ def oracle(kind: type, type_: int, flags: int, fields: dict, attrs: list) -> byt
     return bytes(message.data)
 
 
-CREATE = netlink.NLM_F_REQUEST | netlink.NLM_F_ACK | netlink.NLM_F_CREATE | netlink.NLM_F_EXCL
-CHANGE = netlink.NLM_F_REQUEST | netlink.NLM_F_ACK
+CREATE = (
+    netlink_socket.NLM_F_REQUEST | netlink_socket.NLM_F_ACK | netlink_socket.NLM_F_CREATE | netlink_socket.NLM_F_EXCL
+)
+CHANGE = netlink_socket.NLM_F_REQUEST | netlink_socket.NLM_F_ACK
 
 
 def up(flag: bool) -> dict:
@@ -49,7 +52,7 @@ def up(flag: bool) -> dict:
 
 CASES = {
     "bridge": (
-        rtnetlink.new_bridge(name="minirun0", mac=MAC, txqlen=0),
+        links.new_bridge(name="minirun0", mac=MAC, txqlen=0),
         oracle(
             ifinfmsg,
             16,
@@ -64,7 +67,7 @@ CASES = {
         ),
     ),
     "bridge with a number": (
-        rtnetlink.new_bridge(12, name="br-0123456789ab"),
+        links.new_bridge(12, name="br-0123456789ab"),
         oracle(
             ifinfmsg,
             16,
@@ -74,7 +77,7 @@ CASES = {
         ),
     ),
     "veth": (
-        rtnetlink.new_veth(
+        links.new_veth(
             {"name": "veth0123456", "txqlen": 0, "mtu": 1500, "master": Link(2, "minirun0")},
             {"netns": NETNS, "name": "eth0", "mac": MAC, "txqlen": 0, "mtu": 1500},
             index=5,
@@ -121,17 +124,17 @@ CASES = {
             ],
         ),
     ),
-    "up": (rtnetlink.set_link(Link(5, "eth0"), up=True), oracle(ifinfmsg, 19, CHANGE, {"index": 5, **up(True)}, [])),
+    "up": (links.set_link(Link(5, "eth0"), up=True), oracle(ifinfmsg, 19, CHANGE, {"index": 5, **up(True)}, [])),
     "down": (
-        rtnetlink.set_link(Link(5, "eth0"), up=False),
+        links.set_link(Link(5, "eth0"), up=False),
         oracle(ifinfmsg, 19, CHANGE, {"index": 5, **up(False)}, []),
     ),
     "master": (
-        rtnetlink.set_link(Link(5, "eth0"), master=Link(2, "minirun0")),
+        links.set_link(Link(5, "eth0"), master=Link(2, "minirun0")),
         oracle(ifinfmsg, 19, CHANGE, {"index": 5}, [("IFLA_MASTER", 2)]),
     ),
     "everything": (
-        rtnetlink.set_link(Link(5, "x"), netns=NETNS, name="eth0", mac=MAC, mtu=1400, txqlen=10),
+        links.set_link(Link(5, "x"), netns=NETNS, name="eth0", mac=MAC, mtu=1400, txqlen=10),
         oracle(
             ifinfmsg,
             19,
@@ -146,9 +149,9 @@ CASES = {
             ],
         ),
     ),
-    "delete": (rtnetlink.del_link(Link(5, "x")), oracle(ifinfmsg, 17, CHANGE, {"index": 5}, [])),
+    "delete": (links.del_link(Link(5, "x")), oracle(ifinfmsg, 17, CHANGE, {"index": 5}, [])),
     "address": (
-        rtnetlink.new_address(Link(5, "eth0"), "172.17.0.2", 16, "172.17.255.255"),
+        links.new_address(Link(5, "eth0"), "172.17.0.2", 16, "172.17.255.255"),
         oracle(
             ifaddrmsg,
             20,
@@ -158,7 +161,7 @@ CASES = {
         ),
     ),
     "IPv6 address": (
-        rtnetlink.new_address(Link(5, "eth0"), "2001:db8::2", 64, "", nodad=True),
+        links.new_address(Link(5, "eth0"), "2001:db8::2", 64, "", nodad=True),
         oracle(
             ifaddrmsg,
             20,
@@ -168,7 +171,7 @@ CASES = {
         ),
     ),
     "address gone": (
-        rtnetlink.del_address(Link(5, "eth0"), "172.17.0.2", 16),
+        links.del_address(Link(5, "eth0"), "172.17.0.2", 16),
         oracle(
             ifaddrmsg,
             21,
@@ -178,7 +181,7 @@ CASES = {
         ),
     ),
     "IPv6 default route": (
-        rtnetlink.new_default_route(Link(5, "eth0"), "2001:db8::1"),
+        links.new_default_route(Link(5, "eth0"), "2001:db8::1"),
         oracle(
             rtmsg,
             24,
@@ -188,7 +191,7 @@ CASES = {
         ),
     ),
     "default route gone": (
-        rtnetlink.del_default_route(Link(5, "eth0"), "172.17.0.1"),
+        links.del_default_route(Link(5, "eth0"), "172.17.0.1"),
         oracle(
             rtmsg,
             25,
@@ -198,7 +201,7 @@ CASES = {
         ),
     ),
     "hairpin": (
-        rtnetlink.set_hairpin(Link(6, "veth0123456")),
+        links.set_hairpin(Link(6, "veth0123456")),
         oracle(
             ifinfmsg,
             16,
@@ -218,7 +221,7 @@ CASES = {
         ),
     ),
     "default route": (
-        rtnetlink.new_default_route(Link(5, "eth0"), "172.17.0.1"),
+        links.new_default_route(Link(5, "eth0"), "172.17.0.1"),
         oracle(
             rtmsg,
             24,
@@ -227,9 +230,9 @@ CASES = {
             [("RTA_GATEWAY", "172.17.0.1"), ("RTA_OIF", 5)],
         ),
     ),
-    "question by name": (rtnetlink.get_link("minirun0"), oracle(ifinfmsg, 18, 1, {}, [("IFLA_IFNAME", "minirun0")])),
-    "question by number": (rtnetlink.get_link(index=5), oracle(ifinfmsg, 18, 1, {"index": 5}, [])),
-    "all links": (rtnetlink.get_link(), oracle(ifinfmsg, 18, 0x301, {}, [])),
+    "question by name": (links.get_link("minirun0"), oracle(ifinfmsg, 18, 1, {}, [("IFLA_IFNAME", "minirun0")])),
+    "question by number": (links.get_link(index=5), oracle(ifinfmsg, 18, 1, {"index": 5}, [])),
+    "all links": (links.get_link(), oracle(ifinfmsg, 18, 0x301, {}, [])),
 }
 
 
@@ -259,7 +262,7 @@ def test_shell_lines() -> None:
 
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(OSError):
-        rtnetlink.new_address(Link(5, "eth0"), "172.17.0", 16, "172.17.255.255")
+        links.new_address(Link(5, "eth0"), "172.17.0", 16, "172.17.255.255")
 
 
 def answer(code: int, words: str = "", capped: bool = True) -> tuple[int, bytes]:
@@ -268,7 +271,7 @@ def answer(code: int, words: str = "", capped: bool = True) -> tuple[int, bytes]
     body = struct.pack("=i", -code) + (request[:16] if capped else request)
     flags = 0x100 if capped else 0
     if words:
-        body += netlink.attribute(1, words.encode() + b"\0")
+        body += netlink_socket.attribute(1, words.encode() + b"\0")
         flags |= 0x200
     return flags, body
 
@@ -276,7 +279,7 @@ def answer(code: int, words: str = "", capped: bool = True) -> tuple[int, bytes]
 @pytest.mark.parametrize("capped", [True, False])
 def test_an_error_carries_the_kernels_own_words_and_our_hint(capped: bool) -> None:
     message = CASES["default route"][0]
-    error = netlink._failure(message, *answer(errno.ENETUNREACH, "Nexthop has invalid gateway", capped))
+    error = netlink_socket._failure(message, *answer(errno.ENETUNREACH, "Nexthop has invalid gateway", capped))
     assert str(error) == "RTM_NEWROUTE default via 172.17.0.1: network is unreachable"
     assert (
         error.hint == "the kernel says: Nexthop has invalid gateway; the gateway is in no subnet of a link that is up"
@@ -284,7 +287,7 @@ def test_an_error_carries_the_kernels_own_words_and_our_hint(capped: bool) -> No
 
 
 def test_error_zero_is_no_error() -> None:
-    assert netlink._failure(CASES["up"][0], *answer(0)) is None
+    assert netlink_socket._failure(CASES["up"][0], *answer(0)) is None
 
 
 class Recorded:
@@ -303,8 +306,8 @@ class Recorded:
         return data, [], 0, (port, 0)
 
 
-def talk(*datagrams: bytes | tuple[bytes, int]) -> netlink.Socket:
-    socket = netlink.Socket.__new__(netlink.Socket)
+def talk(*datagrams: bytes | tuple[bytes, int]) -> netlink_socket.Socket:
+    socket = netlink_socket.Socket.__new__(netlink_socket.Socket)
     socket.program, socket.number, socket.socket = "ip", 0, Recorded(*datagrams)
     return socket
 
@@ -319,7 +322,7 @@ def ack(number: int, code: int = 0) -> bytes:
 
 def test_several_requests_in_one_datagram_the_first_failure_is_told() -> None:
     socket = talk(ack(1) + ack(2, errno.EEXIST), ack(3, errno.EPERM))
-    with pytest.raises(rtnetlink.KernelError, match="^RTM_NEWADDR .*: file exists$"):
+    with pytest.raises(links.KernelError, match="^RTM_NEWADDR .*: file exists$"):
         socket.do(CASES["up"][0], CASES["address"][0], CASES["default route"][0])
     assert len(socket.socket.sent) == 1
     assert socket.socket.datagrams == []  # all answers were taken, none is left for the next request
@@ -337,9 +340,9 @@ def test_a_list_in_parts_and_asked_for_again_when_it_changed_meanwhile() -> None
         message(16, 2, b"new1", 0x2) + message(16, 2, b"new2", 0x2),
         message(3, 2, bytes(4), 0x2),
     )
-    assert socket.ask(rtnetlink.get_link()) == [b"new1", b"new2"]
+    assert socket.ask(links.get_link()) == [b"new1", b"new2"]
 
 
 def test_a_broken_length_is_an_error_and_not_an_endless_loop() -> None:
-    with pytest.raises(rtnetlink.KernelError):
+    with pytest.raises(links.KernelError):
         talk(struct.pack("=IHHII", 0, 2, 0, 1, 0)).do(CASES["up"][0])

@@ -6,9 +6,9 @@ import posix
 
 import pytest
 
-from minirun.engine import places
+from minirun.engine import paths
 from minirun.errors import MinirunError
-from minirun.network.settings import KEYS, Settings
+from minirun.network.daemon_config import KEYS, Settings
 
 
 def test_the_defaults_are_dockerds():
@@ -59,6 +59,6 @@ def test_the_file_is_named_in_the_error(tmp_path, monkeypatch):
     config = tmp_path / "config.json"
     config.write_text('{"mtu": "x"}')
     monkeypatch.setitem(posix.environ, b"MINIRUN_CONFIG", str(config).encode())
-    monkeypatch.setattr(places, "_settings", None)
+    monkeypatch.setattr(paths, "_settings", None)
     with pytest.raises(MinirunError, match=f"^{config}: mtu: expected a number$"):
-        places.settings()
+        paths.settings()

@@ -3,7 +3,7 @@
 import pytest
 from engine_samples import ID, Image, Places, make, root
 
-from minirun.engine import specgen, users
+from minirun.engine.spec import specgen, users
 from minirun.kernel import capabilities
 from minirun.runtime import spec as oci
 

@@ -1,7 +1,7 @@
 """Docker's tables: column widths, and JSON as inspect prints it."""
 
-from minirun.cli.json_text import pretty
-from minirun.cli.table import from_text, table
+from minirun.cli.format.json import pretty
+from minirun.cli.format.tabwriter import from_text, table
 
 HEADS = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from minirun.cli.formats import Format
-from minirun.cli.go_shape import shaped
-from minirun.cli.template import Template
-from minirun.cli.template_words import TemplateError
+from minirun.cli.format.format import Format
+from minirun.cli.gotemplate.lex import TemplateError
+from minirun.cli.gotemplate.parse import Template
+from minirun.cli.gotemplate.shape import shaped
 from minirun.errors import ClientError
 
 DATA = shaped(

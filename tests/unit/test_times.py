@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirun.engine import times
+from minirun.engine import timestamps
 
-S = times.SECOND
+S = timestamps.SECOND
 
 
 @pytest.mark.parametrize(
@@ -23,16 +23,16 @@ S = times.SECOND
     ],
 )
 def test_zeros_at_the_end_are_dropped(moment, text):
-    assert times.write(moment) == text
-    assert times.read(text) == moment
+    assert timestamps.write(moment) == text
+    assert timestamps.read(text) == moment
 
 
 def test_nine_digits():
-    assert times.write_fixed(S // 2) == "1970-01-01T00:00:00.500000000Z"
+    assert timestamps.write_fixed(S // 2) == "1970-01-01T00:00:00.500000000Z"
 
 
 def test_never():
-    assert times.read(times.ZERO) == -62135596800 * S
+    assert timestamps.read(timestamps.ZERO) == -62135596800 * S
 
 
 @given(st.datetimes(min_value=datetime.datetime(1800, 1, 1), max_value=datetime.datetime(2300, 1, 1)))
@@ -40,8 +40,8 @@ def test_as_datetime_has_it(moment):
     moment = moment.replace(tzinfo=datetime.UTC)
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     number = (moment - epoch) // datetime.timedelta(microseconds=1) * 1000
-    assert times.read(moment.isoformat()) == number
-    assert times.read(times.write(number)) == number
+    assert timestamps.read(moment.isoformat()) == number
+    assert timestamps.read(timestamps.write(number)) == number
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_as_datetime_has_it(moment):
 )
 def test_no_moment(text):
     with pytest.raises(ValueError):
-        times.read(text)
+        timestamps.read(text)
 
 
 NOW = 1_800_000_000 * S + 123
@@ -94,16 +94,16 @@ NOW = 1_800_000_000 * S + 123
     ],
 )
 def test_what_since_takes(text, moment):
-    assert times.wished(text, NOW) == moment
+    assert timestamps.wished(text, NOW) == moment
 
 
 def test_without_a_zone_it_is_local_time(monkeypatch):
     monkeypatch.setenv("TZ", "EST5")
     time.tzset()
     try:
-        assert times.wished("2026-11-23T03:18:38", NOW) == (1795403918 + 5 * 3600) * S
-        assert times.wished("2026-11-23", NOW) == (1795392000 + 5 * 3600) * S
-        assert times.wished("2026-11-23T03:18:38Z", NOW) == 1795403918 * S
+        assert timestamps.wished("2026-11-23T03:18:38", NOW) == (1795403918 + 5 * 3600) * S
+        assert timestamps.wished("2026-11-23", NOW) == (1795392000 + 5 * 3600) * S
+        assert timestamps.wished("2026-11-23T03:18:38Z", NOW) == 1795403918 * S
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -112,4 +112,4 @@ def test_without_a_zone_it_is_local_time(monkeypatch):
 @pytest.mark.parametrize("text", ["bad", "", "10x", "s", "1..5s", "5 s", "-", "+", "1h bad", "1.x", "²"])
 def test_what_it_does_not_take(text):
     with pytest.raises(ValueError, match='^failed to parse value as time or duration: "'):
-        times.wished(text, NOW)
+        timestamps.wished(text, NOW)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minirun.cli.units import binary_size, decimal_size, duration
+from minirun.cli.format.units import binary_size, decimal_size, duration
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minirun.engine import users
+from minirun.engine.spec import users
 from minirun.errors import EngineError
 
 PASSWD = b"""\

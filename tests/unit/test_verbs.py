@@ -6,18 +6,22 @@ from types import SimpleNamespace
 
 import pytest
 
-import minirun.engine
-from minirun.cli import main, ps, registry, run, system
-from minirun.cli.grammar import read
-from minirun.engine import about, containers, register, times
-from minirun.engine import logs as engine_logs
+import minirun.engine.check
+from minirun.cli import main, system
+from minirun.cli.container import ps
+from minirun.cli.image import pull_push
+from minirun.cli.parser.grammar import read
+from minirun.cli.run import run
+from minirun.engine import info, start, timestamps
+from minirun.engine.container import index
+from minirun.engine.shim import logs as engine_logs
 from minirun.errors import BadParameter, ClientError, EngineError, NoSuchContainer, NoSuchImage
 
 NOW = time.time_ns()
 
 
 def moment(seconds_ago):
-    return times.write(NOW - seconds_ago * 10**9)
+    return timestamps.write(NOW - seconds_ago * 10**9)
 
 
 class State:
@@ -64,13 +68,13 @@ def made(monkeypatch):
                 return container
         raise NoSuchContainer(word)
 
-    for module in (containers, register):
+    for module in (start, index):
         monkeypatch.setattr(module, "every", lambda: list(known))
         monkeypatch.setattr(module, "find", find)
     monkeypatch.setattr(ps, "_meanings", {"alpine": f"sha256:{'5' * 64}", "gone": ""})
     monkeypatch.setattr(ps, "_changed", [2**63])  # an image was made or removed after all of them
     monkeypatch.setattr(ps.time, "time_ns", lambda: NOW)
-    monkeypatch.setattr(about, "sizes", lambda container: (0, 23_100_000))
+    monkeypatch.setattr(info, "sizes", lambda container: (0, 23_100_000))
     return known
 
 
@@ -194,7 +198,7 @@ def test_ps_as_json_has_all_fields_in_order(made, capsys):
 
 def test_sizes_are_measured_only_when_asked_for(made, capsys, monkeypatch):
     fill(made)
-    monkeypatch.setattr(about, "sizes", lambda container: pytest.fail("this walks through all files"))
+    monkeypatch.setattr(info, "sizes", lambda container: pytest.fail("this walks through all files"))
     assert served(capsys, "ps", "-a")[0] == 0
     assert served(capsys, "ps", "-a", "--format", "{{.ID}}")[0] == 0
 
@@ -228,14 +232,14 @@ def engine(monkeypatch, made):
         return do
 
     for name in ("start", "stop", "kill", "restart", "remove", "wait"):
-        monkeypatch.setattr(containers, name, doing(name))
+        monkeypatch.setattr(start, name, doing(name))
     Engine.asked = []
     Engine.answers = {"wait": 137}
     return Engine
 
 
 def test_success_prints_the_name_as_it_was_typed(engine, capsys):
-    short = containers.find("a").id[:5]
+    short = start.find("a").id[:5]
     assert served(capsys, "kill", "a", short) == (0, f"a\n{short}\n", "")
     assert engine.asked == [("kill", "a", "KILL"), ("kill", "a", "KILL")]
     assert served(capsys, "wait", "a", "b") == (0, "137\n137\n", "")
@@ -266,7 +270,7 @@ def test_rm_refuses_what_runs(engine, capsys):
 
 
 def test_several_are_removed_at_the_same_time(engine, capsys, monkeypatch):
-    monkeypatch.setattr(containers, "remove", lambda container, **_: time.sleep(0.4))
+    monkeypatch.setattr(start, "remove", lambda container, **_: time.sleep(0.4))
     before = time.monotonic()
     assert served(capsys, "rm", "a", "b", "a", "b") == (0, "a\nb\na\nb\n", "")
     assert time.monotonic() - before < 1.5
@@ -391,8 +395,8 @@ def test_an_image_that_is_not_here(capsys, monkeypatch):
         raise NoSuchImage("x:latest")
 
     asked: list[tuple] = []
-    monkeypatch.setattr(containers, "run", none)
-    monkeypatch.setattr(registry, "pull_missing", lambda *what: asked.append(what))
+    monkeypatch.setattr(start, "run", none)
+    monkeypatch.setattr(pull_push, "pull_missing", lambda *what: asked.append(what))
     code, out, err = served(capsys, "run", "x")
     assert (code, out) == (125, "")
     text = "minirun: Error response from daemon: No such image: x:latest.\nSee 'minirun run --help'.\n"
@@ -492,7 +496,7 @@ class Problem:
 def test_system_check(capsys, monkeypatch):
     report, asked = Report(Problem("a cgroup", why="busy"), Problem("a name", cleared=True)), []
     check = SimpleNamespace(run=lambda repair: asked.append(repair) or report)
-    monkeypatch.setattr(minirun.engine, "check", check, raising=False)
+    monkeypatch.setattr(minirun.engine.check, "check", check, raising=False)
     features = "ok       overlay        /proc/filesystems\nMISSING  namespace net  no such file\n"
     assert served(capsys, "system", "check", "--repair") == (
         1,
@@ -507,7 +511,7 @@ def test_system_check(capsys, monkeypatch):
 
 
 def test_a_failed_helper_is_not_taken_for_success(engine, capsys, monkeypatch):
-    monkeypatch.setattr(containers, "remove", lambda container, **_: 1 // 0)
+    monkeypatch.setattr(start, "remove", lambda container, **_: 1 // 0)
     code, out, err = served(capsys, "rm", "a", "b")
     assert (code, out) == (1, "")
     assert err.count("minirun: ZeroDivisionError") == 2

@@ -1,0 +1,117 @@
+"""`compare`: two containers side by side, as the kernel sees them."""
+
+from __future__ import annotations
+
+import sys
+
+from minirun.cli.parser.grammar import Kind, Option, Options, Verb
+from minirun.cli.parser.types import BOOL
+from minirun.errors import UsageError
+
+#: In the order of `minirun.lecture.compare.snapshot.TOPICS`, which takes long to load.
+TOPICS = (
+    "links",
+    "addresses",
+    "routes",
+    "neighbours",
+    "ports",
+    "rules",
+    "sysctls",
+    "files",
+    "namespaces",
+    "mounts",
+    "rights",
+    "limits",
+)
+
+
+def topics(text: str) -> list[str]:
+    """ "links,rules" as a list."""
+    words = text.split(",")
+    for word in words:
+        if word not in TOPICS:
+            raise ValueError(f"no such topic: expected some of {', '.join(TOPICS)}")
+    return words
+
+
+def compare(options: Options) -> int:
+    """Look at two subjects and print the comparison. Returns: 0 when all is equal, 1 when something is different."""
+    chosen = options.only or list(TOPICS)
+    if options.run:
+        a, b = _twins(options.words, chosen)
+    else:
+        if len(options.words) != 2:
+            raise UsageError(f'"minirun compare" requires two things to compare, not {len(options.words)}')
+        from minirun.lecture.compare import target
+        from minirun.lecture.compare.snapshot import observe
+
+        subjects = [target.find(word) for word in options.words]
+        a, b = (observe(one, chosen) for one in subjects)
+    return show(a, b, options)
+
+
+def show(a: dict, b: dict, options: Options) -> int:
+    """Compare two observations and print the result in the way that was asked for."""
+    from minirun.lecture.compare import diff as lecture
+
+    found = lecture.compare(a, b)
+    equal = lecture.are_equal(found)
+    words = (a["about"]["word"], b["about"]["word"])
+    if options.json:
+        from minirun.cli.compare import text as page
+        from minirun.cli.format.json import pretty
+
+        print(pretty(page.as_data(words, found, everything=options.all)))
+    elif sys.stdout.isatty():
+        from minirun.cli.compare import table
+
+        table.show(words, found, everything=options.all)
+    else:
+        from minirun.cli.compare import text as page
+
+        print("\n".join(page.lines(words, found, everything=options.all)))
+    return 0 if equal else 1
+
+
+def _twins(words: list[str], chosen: list[str]) -> tuple[dict, dict]:
+    from minirun.cli import main
+    from minirun.cli.parser import click_commands, grammar
+    from minirun.cli.run import run
+    from minirun.lecture.compare import run_both
+
+    verb = main.load("run")
+    options = grammar.read(verb, words) or click_commands.read(verb, words)  # which finds words for what is wrong
+    run.complete(options)
+    return run_both.observe_both(words, options, chosen)
+
+
+HELP = """\
+Show what is different in two containers, as the kernel has them, and why
+
+A and B are minirun:NAME, docker:NAME, pid:N or host. Names that must differ
+are taken for equal: ids, the cable, docker0 and minirun0, the subnet.
+
+With --run the same container is started with Docker and with minirun, one
+after the other, and removed again. The words after it are those of `run`.
+
+The exit code is 0 when nothing is different, 1 when something is, and 125
+when one of the two could not be looked at."""
+TOPIC_LIST = Kind("list", topics, empty=list, gather=list.extend)
+#: A switch that ends compare's own options: what follows belongs to `run`.
+RUN = Kind("", BOOL.read, empty=bool, ends_options=True)
+VERBS = {
+    "compare": Verb(
+        "compare",
+        "Show what is different in two containers, and why",
+        "[OPTIONS] A B\n        minirun compare [OPTIONS] --run [RUN OPTIONS] IMAGE [COMMAND] [ARG...]",
+        compare,
+        takes=("words*",),
+        help=HELP,
+        options=(
+            Option("all", BOOL, "Show what is the same too", short="a"),
+            Option("json", BOOL, "Print the result as JSON"),
+            Option("only", TOPIC_LIST, f"Compare some topics only, with commas between: {', '.join(TOPICS)}"),
+            Option("run", RUN, "Start the same container with Docker and with minirun"),
+        ),
+    ),
+}

@@ -1,0 +1,87 @@
+"""`diff export commit`: what a container has written, shown, taken along, or made into an image."""
+
+from __future__ import annotations
+
+import sys
+
+from minirun.cli.parser.grammar import Option, Options, Verb
+from minirun.cli.parser.types import BOOL, LIST, STRING
+from minirun.errors import ClientError, EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.container.index import Container
+
+
+def diff(options: Options) -> int:
+    """List what a container has added (A), changed (C) and deleted (D)."""
+    from minirun.engine import commit
+    from minirun.engine.container import index
+
+    if not options.container.strip("/"):
+        raise ClientError("Container name cannot be empty", exit_code=1)
+    for kind, path in commit.diff(index.find(options.container)):
+        sys.stdout.buffer.write(b"%s %s\n" % (kind.encode(), path))  # a name need not be UTF-8
+    return 0
+
+
+def export(options: Options) -> int:
+    """Write a container's files as a tar, to standard output or to a file that is there when it is whole."""
+    from minirun.cli.image import tar_output
+    from minirun.engine import commit
+
+    tar_output.check(options.output, "failed to export container")
+    container = _find(options.container)
+    tar_output.write(options.output, lambda fd: commit.export(container, fd))
+    return 0
+
+
+def commit(options: Options) -> int:
+    """Make an image of a container's changes, and print its id."""
+    from minirun.engine import commit
+    from minirun.image.images import parse_tag
+
+    name = parse_tag(options.reference) if options.reference else None
+    wish = commit.Commit(name, options.author, options.message, options.change, options.pause)
+    print(commit.commit(_find(options.container), wish))
+    return 0
+
+
+def _find(word: str) -> Container:
+    from minirun.engine.container import index
+
+    if not word:
+        raise EngineError('invalid name or ID supplied: ""')
+    return index.find(word)
+
+
+VERBS = {
+    "diff": Verb(
+        "diff",
+        "Inspect changes to files or directories on a container's filesystem",
+        "CONTAINER",
+        diff,
+        takes=("container",),
+    ),
+    "export": Verb(
+        "export",
+        "Export a container's filesystem as a tar archive",
+        "[OPTIONS] CONTAINER",
+        export,
+        takes=("container",),
+        options=(Option("output", STRING, "Write to a file, instead of STDOUT", short="o"),),
+    ),
+    "commit": Verb(
+        "commit",
+        "Create a new image from a container's changes",
+        "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+        commit,
+        takes=("container", "reference?"),
+        options=(
+            Option("author", STRING, 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")', short="a"),
+            Option("change", LIST, "Apply Dockerfile instruction to the created image", short="c"),
+            Option("message", STRING, "Commit message", short="m"),
+            Option("pause", BOOL, "Pause container during commit", short="p", default=True, shown="true"),
+        ),
+    ),
+}

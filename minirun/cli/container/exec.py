@@ -1,0 +1,51 @@
+"""`exec`: one more process in a running container."""
+
+from __future__ import annotations
+
+import os
+
+from minirun.cli.parser.grammar import Option, Options, Verb
+from minirun.cli.parser.types import BOOL, LIST, STRING, VARIABLES
+from minirun.errors import ClientError, EngineError, ProgramError
+
+
+def execute(options: Options) -> int:
+    """Run a command in a running container; the exit code is the command's."""
+    from minirun.engine import start
+
+    if options.env_file:
+        from minirun.engine.spec import env  # few command lines name such files
+
+        options.env = env.variables(options.env, env.contents(options.env_file), os.environ)
+        options.env_file = []
+    container = start.find(options.container)
+    if options.tty and options.interactive and not options.detach and not os.isatty(0):
+        raise ClientError("the input device is not a TTY", exit_code=1)
+    try:
+        return start.execute(container, options)
+    except EngineError as error:
+        if error.message.startswith("unable to find "):  # no such user: Docker finds out while it starts the program
+            raise ProgramError(error.message, exit_code=126) from None
+        raise
+
+
+VERBS = {
+    "exec": Verb(
+        "exec",
+        "Run a command in a running container",
+        "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        execute,
+        takes=("container", "command+"),
+        interspersed=False,
+        options=(
+            Option("detach", BOOL, "Detached mode: run command in the background", short="d"),
+            Option("detach-keys", STRING, "Override the key sequence for detaching a container"),
+            Option("env", VARIABLES, "Set environment variables", short="e"),
+            Option("env-file", LIST, "Read in a file of environment variables"),
+            Option("interactive", BOOL, "Keep STDIN open even if not attached", short="i"),
+            Option("tty", BOOL, "Allocate a pseudo-TTY", short="t"),
+            Option("user", STRING, "Username or UID (format: <name|uid>[:<group|gid>])", short="u"),
+            Option("workdir", STRING, "Working directory inside the container", short="w"),
+        ),
+    ),
+}

@@ -1,0 +1,183 @@
+"""`inspect`: all that is known of containers and images, as JSON or through a template."""
+
+from __future__ import annotations
+
+import sys
+
+from minirun.cli.parser.grammar import Option, Options, Verb
+from minirun.cli.parser.types import BOOL, STRING
+from minirun.errors import ClientError, MinirunError, NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minirun.cli.gotemplate.parse import Template
+
+#: What Docker's --type knows; minirun has containers, images, networks and volumes.
+TYPES = ("container", "image", "config", "network", "node", "plugin", "secret", "service", "task", "volume")
+
+
+def inspect(options: Options) -> int:
+    """Whatever has this name: a container first, then an image, a network, a volume."""
+    if options.type and options.type not in TYPES:
+        raise ClientError(f'"{options.type}" is not a valid value for --type', exit_code=1)
+    return _inspect(options, options.type, options.type or "object")
+
+
+def inspect_container(options: Options) -> int:
+    """Containers only."""
+    return _inspect(options, "container", "container")
+
+
+def inspect_image(options: Options) -> int:
+    """Images only."""
+    return _inspect(options, "image", "image")
+
+
+def _inspect(options: Options, kind: str, noun: str) -> int:
+    template = _template(options.format) if options.format else None
+    found: list[dict] = []
+    failures: list[str] = []
+    for word in options.objects:
+        try:
+            found.append(describe(word, kind, size=getattr(options, "size", False)))
+        except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume) as error:
+            failures.append(f"Error: No such {noun}: {word}")
+            if kind == "image" and isinstance(error.__cause__, ClientError):
+                failures[-1] = f"Error response from daemon: no such image: {word}: {error.__cause__.message}"
+        except MinirunError as error:
+            failures.append(f"Error response from daemon: {error.message}")
+    if template:
+        _print_through(template, found, failures)
+    else:
+        from minirun.cli.format.json import pretty
+
+        sys.stdout.write(pretty(found) + "\n")
+    if failures:
+        print("\n".join(failures), file=sys.stderr)
+    return 1 if failures else 0
+
+
+def describe(word: str, kind: str = "", *, size: bool = False) -> dict:
+    """One object as Docker's API shows it.
+
+    Arguments: kind (str), "container", "image", "network", "volume" or "" for the first of this name; size, add
+    SizeRw and SizeRootFs.
+    Errors: NoSuchContainer, NoSuchImage.
+    """
+    for name, read in _READERS.items():
+        if kind in ("", name):
+            try:
+                return read(word, size)
+            except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume):
+                if kind:
+                    raise
+    raise NoSuchContainer(word)
+
+
+def _container(word: str, size: bool) -> dict:
+    from minirun.engine import paths
+    from minirun.engine.container import index
+    from minirun.engine.container import inspect as engine
+
+    container = index.find(word)
+    status = container.status()
+    ports = container.ports() if status.word in ("running", "paused", "restarting") else {}
+    result = engine.describe(container.record, status, container.cable(), paths, ports)
+    if size:
+        from minirun.engine import info
+
+        result["SizeRw"], result["SizeRootFs"] = info.sizes(container)
+    return result
+
+
+def _image(word: str, _size: bool) -> dict:
+    from minirun.engine import info, paths
+    from minirun.image.images import Images
+
+    try:
+        return info.image(Images(f"{paths.data}/images").find(word))
+    except ClientError as error:  # a word that cannot be the name of an image is not the name of one
+        raise NoSuchImage(word) from error
+
+
+def _network(word: str, _size: bool) -> dict:
+    from minirun import store
+    from minirun.engine import paths
+    from minirun.engine.network import endpoints
+
+    if not store.exists(f"{paths.data}/networks"):
+        raise NoSuchNetwork(word)  # nobody has asked for one yet, and a look must not make the first
+    return endpoints.described(endpoints.find(word))
+
+
+def _volume(word: str, _size: bool) -> dict:
+    from minirun.engine.volume import volumes
+
+    return volumes.describe(word)
+
+
+_READERS: dict[str, Callable[[str, bool], dict]] = {
+    "container": _container,
+    "image": _image,
+    "network": _network,
+    "volume": _volume,
+}
+
+
+def _template(text: str) -> Template:
+    """The template after -f. Errors: ClientError with Docker's exit code 64."""
+    from minirun.cli.gotemplate.lex import TemplateError
+    from minirun.cli.gotemplate.parse import Template
+
+    try:
+        return Template(text)
+    except TemplateError as error:
+        raise ClientError(f"template parsing error: {error}", exit_code=64) from None
+
+
+def _print_through(template: Template, found: list[dict], failures: list[str]) -> None:
+    from minirun.cli.gotemplate.lex import TemplateError
+    from minirun.cli.gotemplate.shape import shaped
+
+    lines = []
+    for description in found:
+        try:
+            lines.append(template.execute(shaped(description)) + "\n")
+        except TemplateError as error:
+            failures.append(f"template parsing error: {error}")
+    sys.stdout.write("".join(lines) or "\n")  # when there is nothing to print Docker prints an empty line
+
+
+FORMAT = Option("format", STRING, "Format the output using the given Go template", short="f")
+VERBS = {
+    "inspect": Verb(
+        "inspect",
+        "Return low-level information on Docker objects",
+        "[OPTIONS] NAME|ID [NAME|ID...]",
+        inspect,
+        takes=("objects+",),
+        options=(
+            FORMAT,
+            Option("size", BOOL, "Display total file sizes if the type is container", short="s"),
+            Option("type", STRING, "Return JSON for specified type"),
+        ),
+    ),
+    "container inspect": Verb(
+        "container inspect",
+        "Display detailed information on one or more containers",
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        inspect_container,
+        takes=("objects+",),
+        options=(FORMAT, Option("size", BOOL, "Display total file sizes", short="s")),
+    ),
+    "image inspect": Verb(
+        "image inspect",
+        "Display detailed information on one or more images",
+        "[OPTIONS] IMAGE [IMAGE...]",
+        inspect_image,
+        takes=("objects+",),
+        options=(FORMAT,),
+    ),
+}

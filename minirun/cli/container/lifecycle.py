@@ -1,0 +1,198 @@
+"""`start stop restart kill wait rm`: what moves an existing container from one state to another.
+
+Each takes several containers, goes on after a failure and prints the name, as it was typed, of each success.
+The engine is imported when a verb acts, because help and completion read the tables below without it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from minirun.cli.parser.grammar import Option, Options, Verb
+from minirun.cli.parser.types import BOOL, INT, STRING
+from minirun.errors import BadParameter, ClientError, EngineError, MinirunError, NoSuchContainer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def start(options: Options) -> int:
+    """Start stopped containers; with -a or -i just one, whose exit code is ours."""
+    from minirun.engine import start
+
+    if options.attach or options.interactive:
+        if len(options.containers) > 1:
+            raise ClientError("you cannot start and attach multiple containers at once", exit_code=1)
+        try:
+            container = start.find(options.containers[0])
+        except NoSuchContainer as error:  # with -a Docker's client looks for itself, and words it differently
+            raise ClientError(f"Error: {error.message}", exit_code=1) from None
+        attachment = start.Attachment(stdin=options.interactive, detach_keys=options.detach_keys)
+        return start.start(container, attachment) or 0
+    failed = []
+    for word in options.containers:
+        try:
+            start.start(start.find(word))
+            print(word)
+        except MinirunError as error:
+            _complain(error, "start")
+            failed.append(word)
+    if failed:
+        print("Error: failed to start containers: " + ", ".join(failed), file=sys.stderr)
+    return 1 if failed else 0
+
+
+def stop(options: Options) -> int:
+    """Ask containers to end, and kill those that have not after some seconds."""
+    from minirun.engine import start
+
+    return _for_each(options.containers, "stop", lambda word: start.stop(start.find(word), options.time))
+
+
+def restart(options: Options) -> int:
+    """Stop and start."""
+    from minirun.engine import start
+
+    return _for_each(options.containers, "restart", lambda word: start.restart(start.find(word), options.time))
+
+
+def kill(options: Options) -> int:
+    """Send a signal to the first process of running containers."""
+    from minirun.engine import start
+
+    def signal_one(word: str) -> None:
+        try:
+            start.kill(start.find(word), options.signal)
+        except BadParameter:
+            raise
+        except EngineError as error:
+            if not error.message.startswith("Cannot kill container"):
+                raise EngineError(f"Cannot kill container: {word}: {error.message}") from None
+            raise
+
+    return _for_each(options.containers, "kill", signal_one)
+
+
+def wait(options: Options) -> int:
+    """Block until containers have ended; prints the exit code of each."""
+    from minirun.engine import start
+
+    return _for_each(options.containers, "wait", lambda word: start.wait(start.find(word)))
+
+
+def remove(options: Options) -> int:
+    """Remove containers. With -f it is no failure that one is not there, though it is said (as Docker does)."""
+    from minirun.engine import start
+
+    def remove_one(word: str) -> None:
+        word = word.strip("/")
+        if not word:
+            raise ClientError("Container name cannot be empty")
+        start.remove(start.find(word), force=options.force, volumes=options.volumes)
+
+    return _for_each(options.containers, "rm", remove_one, absent_is_fine=options.force)
+
+
+def _for_each(words: list[str], verb: str, act: Callable[[str], object], *, absent_is_fine: bool = False) -> int:
+    """Do one thing to each container: at once when there are several, since `stop` may take ten seconds for each."""
+    if len(words) > 1 and verb in ("stop", "rm"):
+        from minirun.cli.container.parallel import together  # only a command line with several containers pays for it
+
+        outcomes = together(act, words)
+    else:
+        outcomes = (_outcome(act, word) for word in words)
+    failures = 0
+    for word, outcome in zip(words, outcomes):
+        if isinstance(outcome, MinirunError):
+            _complain(outcome, verb)
+            failures += not (absent_is_fine and outcome.message.startswith("No such container"))
+        else:
+            print(outcome if verb == "wait" else word, flush=True)
+    return 1 if failures else 0
+
+
+def _outcome(act: Callable[[str], object], word: str) -> object:
+    try:
+        return act(word)
+    except MinirunError as error:
+        return error
+
+
+def _complain(error: MinirunError, verb: str) -> None:
+    from minirun.cli.error_text import complaint
+
+    print(complaint(error, verb), file=sys.stderr)
+
+
+USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
+SOME = ("containers+",)
+VERBS = {
+    "start": Verb(
+        "start",
+        "Start one or more stopped containers",
+        USAGE,
+        start,
+        takes=SOME,
+        options=(
+            Option("attach", BOOL, "Attach STDOUT/STDERR and forward signals", short="a"),
+            Option("detach-keys", STRING, "Override the key sequence for detaching a container"),
+            Option("interactive", BOOL, "Attach container's STDIN", short="i"),
+        ),
+    ),
+    "stop": Verb(
+        "stop",
+        "Stop one or more running containers",
+        USAGE,
+        stop,
+        takes=SOME,
+        options=(
+            Option("time", INT, "Seconds to wait for stop before killing it", short="t", default=None, shown="10"),
+        ),
+    ),
+    "restart": Verb(
+        "restart",
+        "Restart one or more containers",
+        USAGE,
+        restart,
+        takes=SOME,
+        options=(
+            Option(
+                "time",
+                INT,
+                "Seconds to wait for stop before killing the container",
+                short="t",
+                default=None,
+                shown="10",
+            ),
+        ),
+    ),
+    "kill": Verb(
+        "kill",
+        "Kill one or more running containers",
+        USAGE,
+        kill,
+        takes=SOME,
+        options=(
+            Option("signal", STRING, "Signal to send to the container", short="s", default="KILL", shown='"KILL"'),
+        ),
+    ),
+    "wait": Verb(
+        "wait",
+        "Block until one or more containers stop, then print their exit codes",
+        "CONTAINER [CONTAINER...]",
+        wait,
+        takes=SOME,
+    ),
+    "rm": Verb(
+        "rm",
+        "Remove one or more containers",
+        USAGE,
+        remove,
+        takes=SOME,
+        options=(
+            Option("force", BOOL, "Force the removal of a running container (uses SIGKILL)", short="f"),
+            Option("volumes", BOOL, "Remove anonymous volumes associated with the container", short="v"),
+        ),
+    ),
+}

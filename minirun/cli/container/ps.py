@@ -1,0 +1,237 @@
+"""`ps`: the containers as a table, or through a template."""
+
+from __future__ import annotations
+
+import posix as os  # os without its Python half, which alone takes a tenth of `ps`
+import sys
+import time
+
+from minirun.cli.format.strconv_quote import quote
+from minirun.cli.format.units import duration
+from minirun.cli.parser.grammar import Option, Options, Verb
+from minirun.cli.parser.types import BOOL, CONDITIONS, INT, STRING
+from minirun.engine import timestamps
+from minirun.errors import MinirunError, NoSuchContainer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.container.index import Container, Status
+
+#: Field of a template → head of its column, in Docker's words.
+HEADS = {
+    "ID": "CONTAINER ID",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "RunningFor": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Status": "STATUS",
+    "State": "STATE",
+    "Ports": "PORTS",
+    "Names": "NAMES",
+    "Size": "SIZE",
+    "Labels": "LABELS",
+    "Mounts": "MOUNTS",
+    "LocalVolumes": "LOCAL VOLUMES",
+    "Networks": "NETWORKS",
+}
+COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
+#: COMMAND is cut to this many characters, the last of them an ellipsis.
+COMMAND_WIDTH = 20
+ALIVE = ("running", "paused", "restarting")
+
+
+def ps(options: Options) -> int:
+    """List containers."""
+    template = None
+    if options.format:
+        from minirun.cli.format import format  # only a command line with --format needs a template
+
+        template = format.Format(
+            options.format,
+            kind="*formatter.ContainerContext",
+            heads=HEADS,
+            columns=COLUMNS,
+            prefixes=("failed to parse template", "failed to execute template"),
+        )
+        template.try_out()
+    now = time.time_ns()
+    rows = [Row(container, status, now, full=options.no_trunc) for container, status in chosen(options)]
+    if template and not (template.is_default and options.quiet):
+        template.print([row.fields() for row in rows])
+    elif options.quiet:
+        sys.stdout.write("".join(f"{row.ID()}\n" for row in rows))
+    else:
+        from minirun.cli.format.tabwriter import table
+
+        columns = COLUMNS + (("Size",) if options.size else ())
+        cells = [[HEADS[column] for column in columns]] + [[row.field(column) for column in columns] for row in rows]
+        sys.stdout.write(table(cells))
+    return 0
+
+
+def chosen(options: Options) -> list[tuple[Container, Status]]:
+    """The containers to show, the newest first, with what they do now."""
+    from minirun.engine.container import index
+
+    last = 1 if options.latest else options.last
+    everything = options.all or last > 0 or any(name == "status" for name, _ in options.filter)
+    fits = None
+    if options.filter:
+        from minirun.cli.filters import filter  # regular expressions, for those who ask for them
+
+        fits = filter.containers(options.filter)
+    found: list[tuple[Container, Status]] = []
+    for container in index.every():
+        try:
+            status = container.status()
+        except NoSuchContainer:  # removed in this moment, or it was found dead and had --rm
+            continue
+        if (everything or status.word in ALIVE) and (fits is None or fits(container, status)):
+            found.append((container, status))
+            if len(found) == last:
+                break
+    for text in index.unreadable:
+        print(f"WARNING: {text}", file=sys.stderr)
+    return found
+
+
+class Row:
+    """The cells of one container; each method named like the field of Docker's templates gives that field."""
+
+    def __init__(self, container: Container, status: Status, now: int, *, full: bool = False) -> None:
+        self.container = container
+        self.record = container.record
+        self.status = status
+        self.now = now
+        self.created = timestamps.read_own(self.record["Created"])
+        self.full = full
+
+    def field(self, name: str) -> str:
+        return getattr(self, name)()
+
+    def fields(self) -> dict[str, object]:
+        """All fields, as a template asks for them."""
+        from minirun.cli.gotemplate.values import Lazy  # only templates ask for fields by name
+
+        result: dict[str, object] = {name: Lazy(getattr(self, name)) for name in sorted(HEADS)}
+        labels = self.record["Config"].get("Labels") or {}
+        result["Label"] = lambda name: labels.get(name, "")
+        return result
+
+    def ID(self) -> str:  # noqa: N802 (Docker's name)
+        return self.container.id if self.full else self.container.id[:12]
+
+    def Names(self) -> str:  # noqa: N802
+        return self.record["Name"].removeprefix("/")
+
+    def Image(self) -> str:  # noqa: N802
+        """The image as the user named it; its id once that name means another image, or none."""
+        name, image = self.record["ImageName"], self.record["Image"]
+        if self.created > _images_changed():
+            return name  # no name has changed its meaning since
+        return name if _meaning(name) == image else image if self.full else image.removeprefix("sha256:")[:12]
+
+    def Command(self) -> str:  # noqa: N802
+        words = [f"'{word}'" if " " in word else word for word in self.record["Args"]]
+        command = " ".join([self.record["Path"], *words])
+        if not self.full and len(command) > COMMAND_WIDTH:
+            command = command[: COMMAND_WIDTH - 1] + "…"
+        return quote(command)
+
+    def CreatedAt(self) -> str:  # noqa: N802
+        return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(self.created // 10**9))
+
+    def RunningFor(self) -> str:  # noqa: N802
+        return duration((self.now - self.created) // 10**9) + " ago"
+
+    def State(self) -> str:  # noqa: N802
+        return self.status.word
+
+    def Status(self) -> str:  # noqa: N802
+        word, code = self.status.word, self.status.exit_code
+        if word in ("running", "paused"):
+            return f"Up {self.since(self.status.started_at)}" + (" (Paused)" if word == "paused" else "")
+        if word in ("restarting", "exited"):
+            return f"{word.capitalize()} ({code}) {self.since(self.status.finished_at)} ago"
+        return word.capitalize()
+
+    def since(self, moment: str) -> str:
+        return duration((self.now - timestamps.read_own(moment)) / 1e9)
+
+    def Ports(self) -> str:  # noqa: N802
+        if self.status.word not in ALIVE or not self.record["Config"].get("ExposedPorts"):
+            return ""
+        from minirun.cli.container import port  # few containers have any
+
+        return port.listed(self.container.ports())
+
+    def Labels(self) -> str:  # noqa: N802
+        return ",".join(f"{name}={value}" for name, value in (self.record["Config"].get("Labels") or {}).items())
+
+    def Mounts(self) -> str:  # noqa: N802
+        names = [point.get("Name") or point.get("Source") or "" for point in self.record.get("MountPoints") or []]
+        return ",".join(name if self.full or len(name) <= 15 else name[:14] + "…" for name in names)
+
+    def LocalVolumes(self) -> str:  # noqa: N802
+        return str(sum(point["Type"] == "volume" for point in self.record.get("MountPoints") or []))
+
+    def Networks(self) -> str:  # noqa: N802
+        return ",".join(sorted(self.record["Networks"]))
+
+    def Size(self) -> str:  # noqa: N802
+        from minirun.cli.format.units import decimal_size
+        from minirun.engine import info  # walks through all files: only with -s, or when a template asks
+
+        own, whole = info.sizes(self.container)
+        return f"{decimal_size(own)} (virtual {decimal_size(whole)})"
+
+
+_meanings: dict[str, str] = {}
+_changed: list[int] = []
+
+
+def _images_changed() -> int:
+    """When an image was last made, named or removed (ns since 1970). Asked once."""
+    if not _changed:
+        from minirun.engine import paths
+
+        try:
+            _changed.append(os.stat(f"{paths.data}/images/index.json").st_mtime_ns)
+        except OSError:  # there are none
+            _changed.append(sys.maxsize)
+    return _changed[0]
+
+
+def _meaning(name: str) -> str:
+    """The id of the image that has this name now, "" when none has. Asked once for each name."""
+    if name not in _meanings:
+        from minirun.engine import paths
+        from minirun.image.images import Images
+
+        try:
+            _meanings[name] = Images(f"{paths.data}/images").find(name).id
+        except MinirunError:
+            _meanings[name] = ""
+    return _meanings[name]
+
+
+VERBS = {
+    "ps": Verb(
+        "ps",
+        "List containers",
+        "[OPTIONS]",
+        ps,
+        options=(
+            Option("all", BOOL, "Show all containers (default shows just running)", short="a"),
+            Option("filter", CONDITIONS, "Filter output based on conditions provided", short="f"),
+            Option("format", STRING, "Pretty-print containers using a Go template"),
+            Option(
+                "last", INT, "Show n last created containers (includes all states)", short="n", default=-1, shown="-1"
+            ),
+            Option("latest", BOOL, "Show the latest created container (includes all states)", short="l"),
+            Option("no-trunc", BOOL, "Don't truncate output"),
+            Option("quiet", BOOL, "Only display container IDs", short="q"),
+            Option("size", BOOL, "Display total file sizes", short="s"),
+        ),
+    ),
+}

@@ -1,0 +1,1 @@
+"""--filter: one parser and matcher, and what each list adds to it."""

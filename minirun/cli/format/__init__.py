@@ -1,0 +1,1 @@
+"""--format, tables, units, JSON: how results become text."""

@@ -1,0 +1,175 @@
+"""A Go template at work: walks the tree over the data and writes down what comes out (Go's text/template/exec.go)."""
+
+from __future__ import annotations
+
+from minirun.cli.format.strconv_quote import quote
+from minirun.cli.gotemplate.lex import TemplateError
+from minirun.cli.gotemplate.values import FUNCTIONS, NO_VALUE, Lazy, Map, Null, Reason, Struct, shown, type_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minirun.cli.gotemplate.parse import Template
+
+
+class Evaluation:
+    """One run of a template over data; see `Template.execute`."""
+
+    def __init__(self, template: Template, data: object, missing: Callable[[str], str] | None) -> None:
+        self.template = template
+        self.missing = missing or (lambda name: f'map has no entry for key "{name}"')
+        self.variables: list[tuple[str, object]] = [("$", data)]
+        self.data = data
+        self.out: list[str] = []
+
+    def text(self) -> str:
+        try:
+            self.body(self.template.tree, self.data)
+        except TemplateError as error:
+            error.partial = "".join(self.out)
+            raise
+        return "".join(self.out)
+
+    def fail(self, reason: object, position: int, source: str) -> TemplateError:
+        name = self.template.name
+        return TemplateError(
+            f'template: {name}:{self.template.place(position)}: executing "{name}" at <{source}>: {reason}'
+        )
+
+    def body(self, nodes: list[tuple], dot: object) -> None:
+        for node in nodes:
+            if node[0] == "text":
+                self.out.append(node[1])
+            elif node[0] == "print":
+                value = self.pipe(node[1], dot)
+                if not node[1][1]:  # {{$x := .A}} prints nothing
+                    self.out.append(shown(value))
+            else:
+                known = len(self.variables)
+                self.block(node, dot)
+                del self.variables[known:]
+
+    def block(self, node: tuple, dot: object) -> None:
+        keyword, pipe, body, otherwise = node
+        value = self.pipe(pipe, dot, ranges=keyword == "range")
+        if not value:
+            self.body(otherwise, dot)
+        elif keyword == "if":
+            self.body(body, dot)
+        elif keyword == "with":
+            self.body(body, value)
+        else:
+            self.loop(pipe, body, value)
+
+    def loop(self, pipe: tuple, body: list[tuple], value: object) -> None:
+        if isinstance(value, dict):
+            pairs = [(key, value[key]) for key in (sorted(value) if isinstance(value, Map) else value)]
+        elif isinstance(value, (list, tuple)):
+            pairs = list(enumerate(value))
+        else:
+            first = pipe[3][0]
+            raise self.fail(f"range can't iterate over {shown(value)}", first[2], _source(first))
+        known = len(self.variables)
+        for key, item in pairs:
+            names = pipe[1]
+            if len(names) == 2:
+                self.variables.append((names[0], key))
+            if names:
+                self.variables.append((names[-1], item))
+            self.body(body, item)
+            del self.variables[known:]
+
+    def pipe(self, pipe: tuple, dot: object, ranges: bool = False) -> object:
+        _, names, declares, commands = pipe
+        value: object = None
+        for place, command in enumerate(commands):
+            value = self.command(command, dot, [value] if place else [])
+        if names and not ranges:
+            if not declares:
+                self.assign(names[0], value)
+            else:
+                self.variables.append((names[0], value))
+        return value
+
+    def assign(self, name: str, value: object) -> None:
+        for place in reversed(range(len(self.variables))):
+            if self.variables[place][0] == name:
+                self.variables[place] = (name, value)
+                return
+
+    def command(self, command: tuple, dot: object, piped: list[object]) -> object:
+        _, operands, position = command
+        first = operands[0]
+        arguments = [self.operand(operand, dot) for operand in operands[1:]] + piped
+        if first[0] == "function":
+            return self.call(FUNCTIONS[first[1]], first[1], arguments, position, _source(command))
+        value = self.operand(first, dot)
+        if first == ("value", None):
+            raise self.fail("nil is not a command", position, "nil")
+        if callable(value):
+            return self.call(value, first[2][-1], arguments, position, _source(command))
+        if arguments:
+            raise self.fail(f"can't give argument to non-function {_source(first)}", position, _source(first))
+        return value
+
+    def call(self, function: Callable, name: str, arguments: list[object], position: int, source: str) -> object:
+        code = function.__code__
+        at_least = bool(code.co_flags & 0x04)  # CO_VARARGS: the function takes any number more
+        if len(arguments) < code.co_argcount or len(arguments) > code.co_argcount and not at_least:
+            wanted = f"at least {code.co_argcount}" if at_least else f"{code.co_argcount}"
+            raise self.fail(f"wrong number of args for {name}: want {wanted} got {len(arguments)}", position, name)
+        try:
+            return function(*arguments)
+        except Reason as reason:
+            raise self.fail(reason, position, source) from None
+        except (TypeError, AttributeError, ValueError):  # a function of strings got something else, or the like
+            wrong = next((value for value in arguments if not isinstance(value, str)), arguments[0])
+            raise self.fail(f"expected string; found {shown(wrong)}", position, source) from None
+
+    def operand(self, operand: tuple, dot: object) -> object:
+        kind = operand[0]
+        if kind == "dot":
+            return dot
+        if kind == "value":
+            return operand[1]
+        if kind == "variable":
+            return next(value for name, value in reversed(self.variables) if name == operand[1])
+        if kind == "pipe":
+            return self.pipe(operand, dot)
+        if kind == "function":
+            return self.call(FUNCTIONS[operand[1]], operand[1], [], operand[2], operand[1])
+        _, base, names, position, source = operand
+        value = dot if base is None else self.operand(base, dot)
+        for name in names:
+            value = self.field(value, name, position, source)
+        return value
+
+    def field(self, value: object, name: str, position: int, source: str) -> object:
+        if isinstance(value, Map):
+            return value.get(name, NO_VALUE)
+        if isinstance(value, dict):
+            # Go's names and those of its JSON differ in the case of abbreviations: .ID and .Id are one field
+            key = name if name in value else next((key for key in value if key.upper() == name.upper() != key), "")
+            if key and name[0].isupper():
+                return value[key].get() if isinstance(value[key], Lazy) else value[key]
+            if isinstance(value, Struct) and name in value.left_out:
+                return value.left_out[name]
+            raise self.fail(self.missing(name), position, source)
+        if value is None or isinstance(value, Null):
+            raise self.fail(f"nil pointer evaluating interface {{}}.{name}", position, source)
+        raise self.fail(f"can't evaluate field {name} in type {type_name(value)}", position, source)
+
+
+def _source(node: tuple) -> str:
+    """A node as the template's author wrote it, for an error."""
+    kind = node[0]
+    if kind == "command":
+        return " ".join(_source(operand) for operand in node[1])
+    if kind == "pipe":
+        return "(" + " | ".join(_source(command) for command in node[3]) + ")"
+    if kind == "field":
+        return node[4]
+    if kind == "value":
+        return quote(node[1]) if isinstance(node[1], str) else shown(node[1])
+    return "." if kind == "dot" else str(node[1])

@@ -1,0 +1,57 @@
+"""`save load`: images that travel as files."""
+
+from __future__ import annotations
+
+import os
+
+from minirun.cli.image.images import store
+from minirun.cli.parser.grammar import Option, Options, Verb
+from minirun.cli.parser.types import BOOL, STRING
+from minirun.errors import ClientError, EngineError
+
+
+def save(options: Options) -> int:
+    """Write images as a tar, to standard output or to a file that is there when it is whole."""
+    from minirun.cli.image import tar_output
+    from minirun.image.archive import save as image
+
+    tar_output.check(options.output, "failed to save image")
+    images = store()
+    chosen = image.choose(images, options.images)
+    tar_output.write(options.output, lambda fd: image.save(images, chosen, fd))
+    return 0
+
+
+def load(options: Options) -> int:
+    """Take in the images of an archive, and say what they are called."""
+    from minirun.image.archive import load as image
+
+    if not options.input and os.isatty(0):
+        raise ClientError("requested load from stdin, but stdin is empty", exit_code=1)
+    try:
+        image.load(store(), options.input or "-", lambda line: print(line, flush=True), quiet=options.quiet)
+    except EngineError as error:  # Docker's daemon says these in the middle of its answer, and without its usual words
+        raise ClientError(error.message, hint=error.hint, exit_code=1) from None
+    return 0
+
+
+VERBS = {
+    "save": Verb(
+        "save",
+        "Save one or more images to a tar archive (streamed to STDOUT by default)",
+        "[OPTIONS] IMAGE [IMAGE...]",
+        save,
+        takes=("images+",),
+        options=(Option("output", STRING, "Write to a file, instead of STDOUT", short="o"),),
+    ),
+    "load": Verb(
+        "load",
+        "Load an image from a tar archive or STDIN",
+        "[OPTIONS]",
+        load,
+        options=(
+            Option("input", STRING, "Read from tar archive file, instead of STDIN", short="i"),
+            Option("quiet", BOOL, "Suppress the load output", short="q"),
+        ),
+    ),
+}

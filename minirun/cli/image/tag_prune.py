@@ -1,0 +1,128 @@
+"""`tag`, `image prune`: images get one more name, and those that nobody needs go."""
+
+from __future__ import annotations
+
+import sys
+
+from minirun.cli.image.images import store, users
+from minirun.cli.parser.grammar import Option, Options, Verb
+from minirun.cli.parser.types import BOOL, CONDITIONS
+from minirun.errors import ClientError, EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minirun.image.images import Image
+    from minirun.image.reference import Reference
+
+QUESTION = "WARNING! This will remove all {}.\nAre you sure you want to continue? [y/N] "
+DANGLING, UNUSED = "dangling images", "images without at least one container associated to them"
+
+
+def tag(options: Options) -> int:
+    """Point one more name at an image."""
+    from minirun.image import reference
+
+    if not reference.is_id(options.source.removeprefix("sha256:")):
+        _reference(options.source)
+    if _reference(options.target).digest:
+        raise ClientError("refusing to create a tag with a digest reference", exit_code=1)
+    store().tag(options.source, options.target)
+    return 0
+
+
+def _reference(word: str) -> Reference:
+    from minirun.image import reference
+
+    try:
+        return reference.parse(word)
+    except ClientError as error:
+        raise ClientError(
+            f'Error parsing reference: "{word}" is not a valid repository/tag: {error.message}', exit_code=1
+        ) from None
+
+
+def prune(options: Options) -> int:
+    """Remove the images that nobody needs."""
+    from minirun.cli.format.units import decimal_size
+    from minirun.image.content import prune as image
+
+    everything, wanted = _wishes(options.filter, options.all)
+    if not options.force:
+        print(QUESTION.format(UNUSED if everything else DANGLING), end="", flush=True)
+        if sys.stdin.readline().strip().lower() != "y":
+            print("Total reclaimed space: 0B")
+            return 0
+    lines, freed = image.prune(store(), users, everything=everything, wanted=wanted)
+    if lines:
+        print("Deleted Images:\n" + "\n".join(lines) + "\n")
+    print(f"Total reclaimed space: {decimal_size(freed, 4)}")
+    return 0
+
+
+def _wishes(conditions: list[tuple[str, str]], everything: bool) -> tuple[bool, Callable[[Image], bool]]:
+    """Whether images with a name go too, and a test for images. Errors: EngineError for an unknown name or value."""
+    tests: list[Callable[[Image], bool]] = []
+    for name, value in conditions:
+        if name == "dangling":
+            everything = everything or value in ("false", "0")
+        elif name == "label":
+            tests.append(_has_label(value))
+        elif name == "label!":
+            tests.append(_lacks_label(value))
+        elif name == "until":
+            tests.append(_older_than(value))
+        else:
+            raise EngineError(f"Invalid filter '{name}'", exit_code=1)
+    return everything, lambda image: all(test(image) for test in tests)
+
+
+def _has_label(value: str) -> Callable[[Image], bool]:
+    name, equals, text = value.partition("=")
+
+    def has(image: Image) -> bool:
+        labels = image.defaults.get("Labels") or {}
+        return name in labels and (not equals or labels[name] == text)
+
+    return has
+
+
+def _lacks_label(value: str) -> Callable[[Image], bool]:
+    has = _has_label(value)
+    return lambda image: not has(image)
+
+
+def _older_than(value: str) -> Callable[[Image], bool]:
+    import time
+
+    from minirun.engine import timestamps
+
+    try:
+        limit = timestamps.wished(value, time.time_ns())
+    except ValueError:
+        raise EngineError(f'failed to parse value as time or duration: "{value}"', exit_code=1) from None
+    return lambda image: timestamps.read(image.created) <= limit
+
+
+VERBS = {
+    "tag": Verb(
+        "tag",
+        "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+        "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+        tag,
+        takes=("source", "target"),
+        interspersed=False,
+    ),
+    "image prune": Verb(
+        "image prune",
+        "Remove unused images",
+        "[OPTIONS]",
+        prune,
+        options=(
+            Option("all", BOOL, "Remove all unused images, not just dangling ones", short="a"),
+            Option("filter", CONDITIONS, "Provide filter values (e.g. 'until=<timestamp>')"),
+            Option("force", BOOL, "Do not prompt for confirmation", short="f"),
+        ),
+    ),
+}

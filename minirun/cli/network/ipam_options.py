@@ -1,0 +1,74 @@
+"""The address flags of `network create`: which gateway, range and spare addresses belong to which subnet.
+
+Docker's client sorts that out by itself, and what cannot be sorted out it refuses in words of its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from minirun.errors import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.cli.parser.grammar import Options
+
+    Net = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def configs(options: Options) -> list[dict]:
+    """IPAM's Config, an entry for each subnet. Errors: ClientError in the words of Docker's client."""
+    if len(options.subnet) < len(options.ip_range) or len(options.subnet) < len(options.gateway):
+        raise ClientError("every ip-range or gateway must have a corresponding subnet", exit_code=1)
+    found: dict[str, dict] = {}
+    for subnet in options.subnet:
+        net = _network(subnet)
+        if net and any(
+            other and net.version == other.version and net.overlaps(other) for other in map(_network, found)
+        ):
+            raise ClientError("multiple overlapping subnet configuration is not supported", exit_code=1)
+        found[subnet] = {"Subnet": subnet}
+    for text in options.ip_range:
+        _settle(found, text, "IPRange", ("range", "ip-range"))
+    for text in options.gateway:
+        _settle(found, text, "Gateway", ("gateway", "gateway"))
+    for name, address in options.aux_address.items():
+        subnet = _subnet_of(found, address)
+        if subnet is None:
+            raise ClientError(f"no matching subnet for aux-address {address}", exit_code=1)
+        found[subnet].setdefault("AuxiliaryAddresses", {})[name] = address
+    return [found[subnet] for subnet in sorted(found)]
+
+
+def _settle(found: dict[str, dict], text: str, key: str, words: tuple[str, str]) -> None:
+    """Give the subnet that an address or range belongs to this key. Arguments: words, how errors call it."""
+    subnet = _subnet_of(found, text)
+    if subnet is None:
+        raise ClientError(f"no matching subnet for {words[0]} {text}", exit_code=1)
+    if key in found[subnet]:
+        raise ClientError(
+            f"cannot configure multiple {words[1]}s ({text}, {found[subnet][key]}) on the same subnet ({subnet})",
+            exit_code=1,
+        )
+    found[subnet][key] = text
+
+
+def _subnet_of(found: dict[str, dict], text: str) -> str | None:
+    """The subnet in which an address lies, or the first address of a range."""
+    try:
+        address = ipaddress.ip_address(text.partition("/")[0])
+    except ValueError:
+        return None
+    for subnet in found:
+        net = _network(subnet)
+        if net is not None and address in net:
+            return subnet
+    return None
+
+
+def _network(text: str) -> Net | None:
+    """The subnet that a text stands for; None for what is none, which the engine will refuse."""
+    try:
+        return ipaddress.ip_network(text, strict=False) if "/" in text else None
+    except ValueError:
+        return None

@@ -1,0 +1,41 @@
+"""`system reset-network`: the host's network without us, and the proof of it."""
+
+from __future__ import annotations
+
+from minirun.cli.parser.grammar import Options, Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.network.reset import Proof
+
+
+def reset(options: Options) -> int:
+    """Take away what is ours, and say what was taken and what is left. The exit code is 1 when something is left."""
+    from minirun.engine.network import reset
+
+    proof = reset.reset()
+    print("\n".join(proof_lines(proof)))
+    return 1 if proof.left or proof.why or proof.foreign else 0
+
+
+def proof_lines(proof: Proof) -> list[str]:
+    """What `system reset-network` prints."""
+    lines = [f"gone     {line}" for line in proof.gone]
+    lines += [f"set back {old}, now {new.rpartition(' ')[2]}" for old, new in proof.changed]
+    lines += ["", "Left of what was ours: " + ("" if proof.left or proof.why else "nothing")]
+    lines += [f"  {line}" for line in (*proof.left, *proof.why)]
+    lines.append("Changed of what is others': " + ("" if proof.foreign else "nothing"))
+    return [line.rstrip() for line in [*lines, *(f"  {line}" for line in proof.foreign)]]
+
+
+VERBS = {
+    "system reset-network": Verb(
+        "system reset-network",
+        "Take minirun's links, firewall rules and names away",
+        "",
+        reset,
+        help="Take minirun's links, firewall rules and names away, and prove it.\n\n"
+        "No container may run. The networks that you have made stay on record: they are "
+        "laid anew\nwhen a container is started on them.",
+    ),
+}

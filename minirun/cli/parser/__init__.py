@@ -1,0 +1,1 @@
+"""pflag's grammar, help, completion, and what minirun does not support."""

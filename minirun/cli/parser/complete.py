@@ -1,0 +1,163 @@
+"""What a shell may complete: containers by what they do now, images, the values of a few options."""
+
+from __future__ import annotations
+
+from minirun.cli.parser.grammar import Option, Verb
+from minirun.errors import MinirunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: The states a container must be in for a verb to make sense of it.
+STATES = {
+    "start": ("created", "exited"),
+    "stop": ("running", "paused", "restarting"),
+    "kill": ("running", "paused"),
+    "exec": ("running",),
+    "wait": ("running", "paused", "restarting"),
+    "restart": (),
+    "rm": (),
+    "logs": (),
+    "inspect": (),
+}
+FILES = ("input", "output", "env-file", "label-file", "cidfile", "volume")
+CHOICES = {
+    "pull": ("missing", "never"),
+    "attach": ("stdin", "stdout", "stderr"),
+    "type": ("container", "image", "network", "volume"),
+    "driver": ("bridge",),
+    "signal": ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH"),
+}
+
+
+def values(option: Option, incomplete: str, settings: dict) -> list[tuple[str, str]]:
+    """Words for an option's value, as pairs of word and click's kind of completion ("plain", "file", "dir").
+
+    Arguments: settings, click's values of the options before the verb.
+    """
+    if option.long == "only":
+        from minirun.cli.compare.compare import TOPICS
+
+        begun, comma, last = incomplete.rpartition(",")
+        return [(f"{begun}{comma}{topic}", "plain") for topic in TOPICS if topic.startswith(last)]
+    if option.long in FILES:
+        return [(incomplete, "file")]
+    if option.long in ("root", "exec-root"):
+        return [(incomplete, "dir")]
+    words = list(CHOICES.get(option.long, ()))
+    if option.long in ("network", "net"):
+        words = _silently(lambda: [name for name, _ in _networks()], settings)
+    return [(word, "plain") for word in words if word.startswith(incomplete)]
+
+
+def arguments(verb: Verb, given: list[str], incomplete: str, settings: dict) -> list[tuple[str, str, str]]:
+    """Words for the next argument, as (word, kind of completion, what it is).
+
+    Arguments: given, the arguments before it; settings, click's values of the options before the verb.
+    """
+    name = verb.name.rpartition(" ")[2]
+    if name == "completion":
+        return [(shell, "plain", "") for shell in ("bash", "zsh", "fish") if shell.startswith(incomplete)]
+    if name == "import" and not given:
+        return [(incomplete, "file", "")]
+    glued = ""
+    if name == "compare":
+        given, incomplete, glued = _unbroken(given, incomplete)
+    found = _silently(lambda: _names(verb, name, given), settings)
+    found = [(word.removeprefix(glued), told) for word, told in found if word.startswith(glued)]
+    return [(word, "plain", told) for word, told in found if word.startswith(incomplete) and word not in given]
+
+
+def _unbroken(given: list[str], incomplete: str) -> tuple[list[str], str, str]:
+    """The words as they were typed: for bash "minirun:web" is three, and what is offered must begin after the colon.
+
+    Returns: the words before, what the word begins with after its colon, and what stands before that.
+    """
+    if incomplete == ":" and given:
+        return given[:-1], "", f"{given[-1]}:"
+    if given[-1:] == [":"]:
+        return given[:-2], incomplete, f"{given[-2]}:"
+    return given, incomplete, ""
+
+
+def _silently(look: Callable[[], list], settings: dict) -> list:
+    """What is found in our directories."""
+    from minirun.engine import paths
+
+    paths.settle(*((settings.get(word) or ("",))[-1] for word in ("root", "exec_root", "config_file")))
+    try:
+        return look()
+    except (MinirunError, OSError):  # no rights, or nothing there: a shell that asks for words wants no error
+        return []
+
+
+def _names(verb: Verb, name: str, given: list[str]) -> list[tuple[str, str]]:
+    if verb.name.startswith("network "):
+        return _of_network_verb(name, given)
+    if verb.name.startswith("volume "):
+        return _volumes() if name in ("inspect", "rm") else []
+    if name == "compare":
+        return [("host", "this machine"), ("pid:", "any process"), *_compared()]
+    if name in ("run", "create", "exec") and given:
+        return []  # from here on the words are the container's
+    if name in ("run", "create", "rmi", "images", "tag", "history", "save") or verb.name == "image rm":
+        return _images()
+    found = _containers(STATES[name]) if name in STATES and not verb.name.startswith("image") else []
+    if verb.name in ("inspect", "image inspect"):
+        found += _images()
+    return found
+
+
+def _of_network_verb(name: str, given: list[str]) -> list[tuple[str, str]]:
+    """Networks; and for the second word of `connect` and `disconnect` containers."""
+    if name in ("connect", "disconnect") and given:
+        return _containers(()) if len(given) == 1 else []
+    found = _networks() if name in ("connect", "disconnect", "inspect", "rm") else []
+    return [pair for pair in found if name != "rm" or pair[0] not in ("bridge", "host", "none")]
+
+
+def _networks() -> list[tuple[str, str]]:
+    from minirun.engine.network import endpoints
+
+    return [(network.name, network.driver) for network in endpoints.every()]
+
+
+def _volumes() -> list[tuple[str, str]]:
+    from minirun.engine.volume import volumes
+
+    return [(name, "") for name in volumes.every()]
+
+
+def _containers(states: tuple[str, ...]) -> list[tuple[str, str]]:
+    from minirun.engine.container import index
+
+    return [
+        (container.name, container.record["ImageName"])
+        for container in index.every()
+        if not states or container.status().word in states
+    ]
+
+
+def _compared() -> list[tuple[str, str]]:
+    """The running containers of both engines, as `compare` wants them."""
+    from minirun.lecture.compare import target
+
+    docker = target.ask_docker("ps", "--format", "{{.Names}} {{.Image}}")
+    theirs = [line.split(" ", 1) for line in docker.out.splitlines()] if docker.code == 0 else []
+    return [
+        *((f"minirun:{name}", image) for name, image in _containers(("running",))),
+        *((f"docker:{name}", image) for name, image in theirs),
+    ]
+
+
+def _images() -> list[tuple[str, str]]:
+    from minirun.engine import paths
+    from minirun.image.images import Images
+
+    return [(name, "") for image in Images(f"{paths.data}/images").every() for name in _spellings(image.names)]
+
+
+def _spellings(names: list[str]) -> list[str]:
+    """Each name, and without ":latest" where it may be left out."""
+    return [spelling for name in names for spelling in dict.fromkeys((name.removesuffix(":latest"), name))]

@@ -1,0 +1,1 @@
+"""`system check`: what the kernel offers, and stale state that a killed process has left."""

@@ -1,0 +1,95 @@
+"""What `system check` finds, and how it looks: directories, ages, locks, writers.
+
+Whoever works on something holds a lock or leaves his pid in a name, so a look can tell what is being made from what
+was left behind, and nothing is cleared under anybody's hands.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from minirun import store
+from minirun.engine import paths
+from minirun.engine.container.index import QUEUE, Container
+from minirun.errors import MinirunError
+from minirun.kernel import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HEX = frozenset("0123456789abcdef")
+#: Seconds for which a directory may be without its record, or a name without its owner: its maker is between two calls.
+GRACE = 10
+
+
+class Problem:
+    """Something of ours that does not belong.
+
+    `.kind` (one word, see the looks in `strays` and `litter`); `.what` (one line); `.cleared` (bool), it is gone now;
+    `.why` (str), why it cannot be, or could not be.
+    """
+
+    __slots__ = ("arguments", "cleared", "clearer", "kind", "what", "why")
+
+    def __init__(
+        self, kind: str, what: str, clearer: Callable[..., object] | None, *arguments: object, why: str = ""
+    ) -> None:
+        self.kind, self.what, self.clearer, self.arguments, self.why = kind, what, clearer, arguments, why
+        self.cleared = False
+
+    def __str__(self) -> str:
+        return self.what
+
+    def clear(self) -> None:
+        """Clear it away; what has gone meanwhile counts as cleared. One without a clearer is left alone."""
+        if self.clearer is None:
+            return
+        try:
+            self.clearer(*self.arguments)
+            self.cleared = True
+        except (MinirunError, OSError) as error:
+            self.why = str(error)
+
+
+def containers() -> list[Container]:
+    """All containers of our data root, also those without a record."""
+    return [Container(name) for name in ids(f"{paths.data}/containers")]
+
+
+def ids(directory: str) -> list[str]:
+    """The names in a directory that can be IDs of containers."""
+    return [name for name in names(directory) if len(name) == 64 and HEX.issuperset(name)]
+
+
+def names(directory: str) -> list[str]:
+    """The names in a directory; none when it is not there."""
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def is_new(path: str, seconds: float = 0) -> bool:
+    """Whether something has been made or changed in the last seconds (GRACE if not given); so has what is gone."""
+    try:
+        return time.time() - os.stat(path).st_ctime < (seconds or GRACE)
+    except FileNotFoundError:
+        return True
+
+
+def is_busy(container: Container) -> bool:
+    """Whether somebody is starting, stopping or removing it: he holds the lock of `Container.queue`."""
+    return not store.nobody_holds(f"{container.directory}/{QUEUE}")
+
+
+def writer(name: str) -> int:
+    """The pid in "state.json.new4711", an unfinished write (see `store.write`); 0 when it is no such name."""
+    _, dot_new, pid = name.rpartition(".new")
+    return int(pid) if dot_new and pid.isdigit() else 0
+
+
+def is_being_written(name: str) -> bool:
+    """Whether the writer of an unfinished write is alive."""
+    return bool(writer(name)) and procfs.start_time(writer(name)) is not None

@@ -1,0 +1,221 @@
+"""What a crash leaves of containers: dead monitors, run directories, states, cgroups, addresses and cables.
+
+What is not provably ours is not seen here. Two minirun may share a host, and then also the cgroup `minirun`, the
+bridge, or all of an exec root. Ours is: a run directory whose container is in our data root, or whose config.json has
+its writable layer there; a cgroup whose name is the ID of a container of ours; a cable whose name is written in the
+address files of our exec root. An empty cgroup with an unknown ID may be another one's next container.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.engine import paths
+from minirun.engine.check.problem import Problem, containers, ids, is_busy, is_new
+from minirun.engine.container.index import Container, exists
+from minirun.engine.pause import freezer_of
+from minirun.engine.shim import run_state as watches
+from minirun.engine.shim import task
+from minirun.errors import KernelError, MinirunError
+from minirun.kernel import procfs
+from minirun.kernel.cgroup import cgroup
+from minirun.network import controller
+from minirun.network.ports import portmapper
+from minirun.runtime import lifecycle
+from minirun.runtime import state as states
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def dead_containers() -> Iterator[Problem]:
+    """Kind "monitor": containers whose monitor was killed. Their programs may run on, unwatched."""
+    for container in containers():
+        watch = container.watch()
+        if watch is not None and not watch.alive() and exists(container.id):
+            what = f"container {container.id[:12]} ({container.name}): its monitor is dead"
+            yield Problem("monitor", what, _clear_dead, container)
+
+
+def failed_services() -> Iterator[Problem]:
+    """Kind "service": what a monitor does not do any more for a container that runs (names, published ports)."""
+    for container in containers():
+        for line in watches.failures_of(container.run_directory):
+            yield Problem(
+                "service",
+                f"container {container.id[:12]}: its monitor had to give up {line}",
+                None,
+                why="a mistake in minirun itself; the container runs on: restart it to have that again",
+            )
+
+
+def _clear_dead(container: Container) -> None:
+    with container.queue():
+        task.clear_dead(container)
+
+
+def frozen_containers() -> Iterator[Problem]:
+    """Kind "frozen": containers that stand still though nobody works on them: `commit` was killed (see `pausing`)."""
+    for container in containers():
+        if container.watch() is None:
+            continue
+        try:
+            freezer = freezer_of(container)
+        except MinirunError:  # a machine without one
+            return
+        if freezer.is_frozen() and not is_busy(container):
+            yield Problem("frozen", f"container {container.id[:12]} ({container.name}) is frozen", _thaw, container)
+
+
+def _thaw(container: Container) -> None:
+    with container.queue():
+        freezer_of(container).thaw()
+
+
+def run_directories() -> Iterator[Problem]:
+    """Kind "run": volatile directories of containers that do not run or are not there any more."""
+    for name in ids(f"{paths.run}/containers"):
+        container = Container(name)
+        if exists(container.id):
+            if container.watch() is None and not (is_new(container.run_directory) or is_busy(container)):
+                yield Problem(
+                    "run",
+                    f"{container.run_directory}: was left when the container was started or stopped",
+                    _take_down_unwatched,
+                    container,
+                )
+        elif _data_root_of(container.run_directory) == paths.data:
+            watch = container.watch()
+            if watch is None or not watch.alive():
+                yield Problem(
+                    "run", f"{container.run_directory}: the container has been removed", task.take_down, container
+                )
+            else:
+                yield Problem(
+                    "run",
+                    f"container {name[:12]} runs, and its record has been removed",
+                    None,
+                    why=f"it would be killed: end it yourself, its first process is {watch.init}",
+                )
+
+
+def _take_down_unwatched(container: Container) -> None:
+    with container.queue():
+        if container.watch() is None and not is_new(container.run_directory):
+            task.take_down(container)
+
+
+def _data_root_of(run_directory: str) -> str:
+    """The data root of a container, by where its config.json has the upper directory; "" when it has none.
+
+    An exec root may serve several data roots (`minirun --root DIR` alone leaves it where it is).
+    """
+    try:
+        options = store.read(f"{run_directory}/config.json")["mounts"][0]["options"]
+    except (FileNotFoundError, NotADirectoryError, MinirunError, LookupError):
+        return ""
+    upper = next((word[9:] for word in options if word.startswith("upperdir=")), "")
+    return upper.replace("\\", "").rpartition("/containers/")[0]
+
+
+def runtime_states() -> Iterator[Problem]:
+    """Kind "state": states of the runtime whose container's run directory is gone; that one is always removed last."""
+    for name in ids(f"{paths.run}/runtime"):
+        directory, bundle = f"{paths.run}/runtime/{name}", f"{paths.run}/containers/{name}"
+        if os.path.isdir(bundle) or not os.path.isdir(directory):  # in this order: the state goes first
+            continue
+        try:
+            state = states.load(directory)
+        except MinirunError:
+            yield Problem("state", f"{directory}: holds no state", store.remove_tree, directory)
+            continue
+        if state.bundle == bundle:  # else another engine uses the runtime, with a bundle of its own
+            yield Problem("state", f"{directory}: nobody watches this container", _delete, state)
+
+
+def _delete(state: states.State) -> None:
+    lifecycle.delete(state, force=True)
+
+
+def cgroups_of_nobody() -> Iterator[Problem]:
+    """Kind "cgroup": cgroups, in any tree, of containers of ours that are at rest."""
+    found: dict[str, list[str]] = {}
+    for tree in cgroup.hierarchies():
+        for name in ids(f"{tree.mountpoint}/minirun"):
+            found.setdefault(name, []).append(f"{tree.mountpoint}/minirun/{name}")
+    for name, directories in found.items():
+        container = Container(name)
+        if not _rests(container):
+            continue
+        more = f" (and in {len(directories) - 1} more trees)" if directories[1:] else ""
+        what = f"{directories[0]}{more}: the container does not run"
+        pids = sorted({pid for directory in directories for pid in _pids(directory)})
+        if pids:
+            why = f"started from another exec root, or its run directory is lost: processes {' '.join(pids)} are in it"
+            yield Problem("cgroup", what, None, why=why)
+        else:
+            yield Problem("cgroup", what, _remove_cgroup, container)
+
+
+def _pids(directory: str) -> list[str]:
+    try:
+        return procfs.read(f"{directory}/cgroup.procs").split()
+    except KernelError:  # gone meanwhile
+        return []
+
+
+def _rests(container: Container) -> bool:
+    """Whether a container is ours, and neither runs nor is being started or taken down."""
+    return (
+        os.path.isdir(container.directory)
+        and not os.path.isdir(container.run_directory)
+        and not os.path.isdir(task.state_directory(container))
+        and not is_busy(container)
+    )
+
+
+def _remove_cgroup(container: Container) -> None:
+    with container.queue():
+        if not os.path.isdir(container.run_directory):
+            cgroup.Cgroup(f"/minirun/{container.id}").remove()  # the kernel refuses while a process is in it
+
+
+class _WithRunDirectory:
+    """The IDs that have a run directory: whatever else these have is cleared together with that."""
+
+    def __contains__(self, name: object) -> bool:
+        return bool(name) and os.path.isdir(f"{paths.run}/containers/{name}")
+
+
+def network_leftovers() -> Iterator[Problem]:
+    """What the network holds for containers that are gone: kinds "rules", "address" and "cable"."""
+    for leftover in controller.leftovers(paths.run, _WithRunDirectory()):
+        kind = leftover.kind
+        # The kernel pulls the cable of an ended container out by itself, a moment later.
+        if kind != "cable" or not is_new(leftover.path, controller.PATIENCE):
+            yield Problem(kind, str(leftover), controller.clear, paths.run, [leftover])
+
+
+def half_networks() -> Iterator[Problem]:
+    """Kind "network": networks over whose making or removing somebody was killed."""
+    for network in controller.orphans(paths.data, paths.run, paths.settings()):
+        yield Problem(
+            "network",
+            f"network {network.name}: was left when it was made or removed",
+            controller.clear_orphans,
+            paths.data,
+            paths.run,
+            paths.settings(),
+        )
+
+
+def ports_of_nobody() -> Iterator[Problem]:
+    """Kind "port": published ports of containers that are gone."""
+    for mapping in portmapper.leftovers(paths.run, _WithRunDirectory()):
+        what = (
+            f"port {mapping['HostIP']}:{mapping['HostPort']}/{mapping['Proto']} is held for container "
+            f"{mapping['Owner'][:12]}, which is gone"
+        )
+        yield Problem("port", what, portmapper.clear, paths.run, mapping)

@@ -1,0 +1,123 @@
+"""What a crash leaves on the disk: half-made containers, names of nobody, layers of no image, unfinished writes."""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.engine import paths
+from minirun.engine.check.problem import Problem, containers, is_being_written, is_busy, is_new, names, writer
+from minirun.engine.container.index import MAKING, REMOVED, Container, clear, discard, exists
+from minirun.engine.shim import task
+from minirun.engine.volume import populate, volumes
+from minirun.errors import MinirunError
+from minirun.image.content import gc
+from minirun.image.content.layout import Layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def half_made() -> Iterator[Problem]:
+    """Kind "container": directories of containers without a record: `create` or `rm` was killed."""
+    for name in names(f"{paths.data}/containers"):
+        path = f"{paths.data}/containers/{name}"
+        if name.startswith((REMOVED, MAKING)) and not is_new(path):  # see `register.retire` and `register.reserve`
+            yield Problem("container", f"{path}: remains of a container", clear, path)
+    for container in containers():
+        if _is_half_made(container):
+            yield Problem("container", f"{container.directory}: holds no container", _discard, container)
+
+
+def _discard(container: Container) -> None:
+    discard(container, with_volumes=True)
+
+
+def _is_half_made(container: Container) -> bool:
+    return not (
+        exists(container.id)
+        or os.path.isdir(container.run_directory)
+        or is_new(container.directory)
+        or is_busy(container)
+    )
+
+
+def names_of_nobody() -> Iterator[Problem]:
+    """Kind "name": names whose container is gone."""
+    for file in names(f"{paths.data}/names"):
+        path = f"{paths.data}/names/{file}"
+        if _has_no_owner(path):
+            yield Problem("name", f'the name "{file}" belongs to a container that is gone', _free_name, path)
+
+
+def _has_no_owner(path: str) -> bool:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            owner = file.read()
+    except FileNotFoundError:
+        return False
+    if not owner:
+        return not is_new(path)  # its taker died before he could sign
+    container = Container(owner)
+    return not os.path.isdir(container.directory) or _is_half_made(container)
+
+
+def _free_name(path: str) -> None:
+    with store.lock(f"{paths.data}/names.lock"):  # as whoever takes a dead name does
+        if _has_no_owner(path):
+            store.discard(path)
+
+
+def volume_leftovers() -> Iterator[Problem]:
+    """Kind "volume": volumes over whose making, filling or removing somebody was killed (see `volumes`, `filling`)."""
+    if not os.path.isdir(volumes.directory()):
+        return
+    for path in volumes.remains():
+        if not is_new(path):
+            yield Problem("volume", f"{path}: remains of a volume", store.remove_tree, path)
+    for name in populate.unfinished():
+        yield Problem("volume", f"volume {name}: was left while it was filled", populate.finish, name)
+
+
+def image_leftovers() -> Iterator[Problem]:
+    """Kind "image": layers, blobs and drafts that no image needs (see `sweeping.orphans`)."""
+    layout = Layout(f"{paths.data}/images")
+    if not os.path.isdir(f"{layout.root}/tmp"):
+        return
+    try:
+        with layout.lock():
+            orphans = _orphans(layout)
+    except MinirunError as error:
+        yield Problem("image", f"{layout.root} cannot be checked", None, why=str(error))
+        return
+    for path in orphans:
+        yield Problem("image", f"{path}: no image needs it", _remove_orphan, layout, path)
+
+
+def _orphans(layout: Layout) -> list[str]:
+    kept = [chain for container in containers() if exists(container.id) for chain in container.record["LayerIDs"]]
+    return [path for path in gc.orphans(layout, kept) if not is_being_written(path)]
+
+
+def _remove_orphan(layout: Layout, path: str) -> None:
+    with layout.lock():
+        if path in _orphans(layout):
+            store.remove_tree(path)
+
+
+def unfinished_writes() -> Iterator[Problem]:
+    """Kind "write": new versions of files (see `store.write`) whose writer is gone."""
+    directories = [f"{paths.data}/images", f"{paths.data}/networks"]
+    directories += [container.directory for container in containers()]
+    directories += [
+        directory
+        for container in containers()
+        for directory in (container.run_directory, task.state_directory(container))
+    ]
+    directories += [path for path, _, _ in os.walk(f"{paths.run}/networks")]
+    for directory in directories:
+        for name in names(directory):
+            path = f"{directory}/{name}"
+            if writer(name) and not is_being_written(name) and os.path.isfile(path):
+                yield Problem("write", f"{path}: its writer was killed", store.discard, path)

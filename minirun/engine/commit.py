@@ -1,0 +1,184 @@
+"""What a container has written: shown (`diff`), taken along (`export`), made into an image (`commit`).
+
+An image is a pile of layers and a config, and a container is one more layer and a few wishes on top of it. So `commit`
+is little work: the upper directory becomes a tar, the tar a layer, and the container's Config, which was the image's
+with the wishes of `run` laid over it, becomes the new image's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from minirun import store
+from minirun.engine import paths
+from minirun.engine.container import index
+from minirun.engine.spec import bundle
+from minirun.errors import KernelError, NoSuchContainer, NoSuchImage
+from minirun.image.content import layout as oci
+from minirun.image.content.image_writer import Arrival
+from minirun.image.dockerfile import change as instructions
+from minirun.image.images import Images
+from minirun.image.layer import diff as layer_diff
+from minirun.image.layer import tar_writer
+from minirun.image.snapshot import overlayfs
+from minirun.trace import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from minirun.engine.container.index import Container
+    from minirun.image.images import Image
+    from minirun.image.reference import Reference
+
+
+class Commit:
+    """What `commit` was asked for: `.name` (None for none), `.author`, `.message`, `.changes` (Dockerfile
+    instructions), `.pause`, whether the container stands still meanwhile."""
+
+    __slots__ = ("author", "changes", "message", "name", "pause")
+
+    def __init__(self, name: Reference | None, author: str, message: str, changes: Sequence[str], pause: bool) -> None:
+        self.name, self.author, self.message, self.changes, self.pause = name, author, message, changes, pause
+
+
+def diff(container: Container) -> Iterator[tuple[str, bytes]]:
+    """What the container has changed of its image's files (see `difference.differences`).
+
+    Errors: NoSuchContainer when it is removed meanwhile.
+    """
+    upper, *below = _pile(container)
+    yield from layer_diff.differences(upper, below)
+    _still_there(container)
+
+
+def export(container: Container, fd: int) -> None:
+    """Write the container's whole root as a tar, as it is now; what is mounted in it is not part of it.
+
+    Arguments: fd (int), where to. Errors: NoSuchContainer when it is removed meanwhile; KernelError for a full disk.
+    """
+    with step("write the files of the container"), _writing("the archive"):
+        tar_writer.write_tree(_pile(container), fd)
+    _still_there(container)
+
+
+def commit(container: Container, wish: Commit) -> str:
+    """Make an image of a container. Returns: its id.
+
+    Errors: NoSuchImage when the container's own image is gone; EngineError for a bad change; KernelError for a full
+    disk. Nothing is left behind then, and the container runs.
+    """
+    settings = _settings(container, wish.changes)
+    images = Images(f"{paths.data}/images", paths.image_limits)
+    image = _image_of(images, container)
+    with Arrival(images.layout) as arrival:
+        with step("find the layers of the container's image"):
+            for diff_id, descriptor in zip(image.diff_ids, image.manifest["layers"], strict=True):
+                if not arrival.has(diff_id, descriptor):
+                    raise NoSuchImage(image.id)
+        with step("make a layer of what the container has written"):
+            written = _add_layer(arrival, container, wish.pause)
+        config = _config(image, container, settings, arrival.diff_ids)
+        config["history"] += [_history(container, wish, config["created"], empty=not written)]
+        config |= {"author": wish.author} if wish.author else {}
+        return arrival.finish(store.dumps(config).encode("utf-8", "replace"), [wish.name])
+
+
+def _add_layer(arrival: Arrival, container: Container, pause: bool) -> bool:
+    """Write the container's layer and take it in. Returns: whether there is anything in it."""
+    archive = f"{arrival.draft}/layer.tar"
+    with _writing(archive):
+        fd = os.open(archive, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        if not _write_layer(container, pause, fd):
+            return False
+        size = os.lseek(fd, 0, os.SEEK_END)
+        os.lseek(fd, 0, os.SEEK_SET)
+        arrival.add(fd, keep_blob=False)
+        digest = arrival.diff_ids[-1]  # of a plain tar, which is its own blob
+        arrival.adopt(archive, digest)
+        arrival.descriptors.append({"mediaType": oci.LAYER, "digest": digest, "size": size})
+    finally:
+        os.close(fd)
+    return True
+
+
+def _write_layer(container: Container, pause: bool, fd: int) -> bool:
+    """Write the container's layer to a file. Returns: whether there is anything in it."""
+    with container.queue():  # nobody starts, ends or removes it meanwhile
+        still: contextlib.AbstractContextManager = contextlib.nullcontext()
+        if pause and container.status(queued=True).word == "running":
+            from minirun.engine.pause import paused
+
+            still = paused(container)
+        with still, _writing("the layer"):
+            return tar_writer.write_layer(_pile(container)[0], fd)
+
+
+def _pile(container: Container) -> list[str]:
+    return overlayfs.pile(bundle.layers_of(container), container.directory)
+
+
+def _still_there(container: Container) -> None:
+    """Who is removed while he is read seems to have fewer files, and must not pass for whole."""
+    if not index.exists(container.id):
+        raise NoSuchContainer(container.id)
+
+
+def _settings(container: Container, changes: Sequence[str]) -> dict:
+    """The container's Config after some instructions; what these have emptied is as before (Docker's `merge`)."""
+    config = container.record["Config"]
+    # None is Go's way to have nothing; the instructions add to what is there.
+    settings = instructions.apply({key: value for key, value in config.items() if value is not None}, changes)
+    if not settings.get("Entrypoint"):
+        settings["Cmd"] = settings.get("Cmd") or config["Cmd"]
+        settings["Entrypoint"] = config["Entrypoint"]
+    return settings
+
+
+def _image_of(images: Images, container: Container) -> Image:
+    image = next((image for image in images.every() if image.id == container.record["Image"]), None)
+    if image is None:
+        raise NoSuchImage(container.record["Image"])
+    return image
+
+
+def _config(image: Image, container: Container, settings: dict, diff_ids: list[str]) -> dict:
+    """The OCI image config (OCI image-spec, config.md)."""
+    seconds, ns = divmod(time.time_ns(), 1_000_000_000)
+    machine = {key: image.config[key] for key in ("architecture", "os", "variant", "os.version") if key in image.config}
+    return {
+        "created": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z",
+        **machine,
+        "config": settings,
+        "container": container.id,
+        "container_config": container.record["Config"],
+        "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+        "history": list(image.config.get("history") or []),
+    }
+
+
+def _history(container: Container, wish: Commit, created: str, *, empty: bool) -> dict:
+    entry = {
+        "created": created,
+        "author": wish.author,
+        "comment": wish.message,
+        "created_by": " ".join(container.record["Config"]["Cmd"] or []),
+    }
+    return {key: value for key, value in entry.items() if value} | ({"empty_layer": True} if empty else {})
+
+
+class _writing:
+    """What the disk refuses, as one line: `with _writing("the archive"): ...`. A closed pipe stays what it is."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise KernelError(f"write {self.target}", error.errno or 0, hint=store.disk_hint(error)) from None

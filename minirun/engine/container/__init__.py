@@ -1,0 +1,1 @@
+"""The container object: config, names, the index on disk, status, inspect."""

@@ -1,0 +1,87 @@
+"""`exec`: one more process in a running container, with a relay of its own (see `relay`)."""
+
+from __future__ import annotations
+
+import _socket
+
+from minirun.engine.shim import task
+from minirun.engine.shim.attach import DETACH_KEYS, Detached, Watcher, parse_keys, window_size
+from minirun.engine.shim.protocol import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
+from minirun.engine.shim.relay import Relay
+from minirun.engine.shim.shim import leave_the_terminal
+from minirun.engine.shim.stdio import Ends
+from minirun.engine.spec import bundle, specgen
+from minirun.errors import EngineError, MinirunError, as_minirun_error
+from minirun.kernel import process
+from minirun.kernel.socketpair import Channel
+from minirun.runtime import exec as runtime
+from minirun.runtime import state as states
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.cli.parser.grammar import Options
+    from minirun.engine.container.index import Container
+
+
+def execute(container: Container, options: Options) -> int:
+    """Run one more process in a running container, and stay with it unless `-d` is given.
+
+    Returns: its exit code; 0 with -d. Errors: EngineError when the container does not run or there is no such user;
+    ProgramError (126) when the program cannot be executed.
+    """
+    if container.status().word != "running":
+        raise EngineError(f"Container {container.id} is not running", exit_code=1)
+    wanted = process_of(container, options)
+    ours, theirs = Channel.pair()
+    sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    stdin = options.interactive and not options.detach
+    process.spawn("minirun:relay", "monitor", lambda: _stay(container, wanted, theirs, client, stdin))
+    theirs.close()
+    client.close()
+    if ours.receive() is None:
+        raise MinirunError("the process that was to start the command was killed")
+    ours.close()
+    if options.detach:
+        sock.close()
+        return 0
+    keys = parse_keys(options.detach_keys) if options.detach_keys else DETACH_KEYS
+    try:
+        # Docker's exec passes no signals on: ctrl-C ends the client and leaves the process alone.
+        return Watcher(sock, stdin=stdin, terminal=options.tty, detach_keys=keys, signals=False).watch()
+    except Detached:
+        return 0
+
+
+def process_of(container: Container, options: Options) -> dict:
+    """The OCI process object: the container's own user, environment and rights, with the options laid over them."""
+    record = container.record
+    user = bundle.user_of(container, options.user or record["Config"]["User"])
+    wanted = specgen.exec_process(record, user, list(options.command), options.tty, list(options.env))
+    if record.get("Links"):
+        from minirun.engine.network import legacy_links  # few containers are linked
+
+        wanted["env"] = legacy_links.Links(container).environment_of_process(options.tty, list(options.env))
+    if options.workdir:
+        wanted["cwd"] = options.workdir
+    size = window_size() if options.tty else None
+    if size:
+        wanted["consoleSize"] = {"height": size[0], "width": size[1]}
+    return wanted
+
+
+def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.socket, stdin: bool) -> None:
+    """The relay's process: parent of the new one, which goes on when the command that asked for it is gone."""
+    leave_the_terminal([ready.fd, client.fileno()])
+    terminal = bool(wanted.get("terminal"))
+    ends = Ends(terminal=terminal, stdin=stdin)
+    try:
+        state = states.load(task.state_directory(container))
+        pid = runtime.execute(state, wanted, stdio=ends.given, console=ends.console)
+        ends.settle(stdin=stdin or terminal)
+    except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
+        ready.send_error(as_minirun_error(error))
+        return
+    relay = Relay(ends, None)
+    relay.add(client.detach(), WANTS_STDIN * stdin | WANTS_STDOUT | WANTS_STDERR)
+    ready.send({"started": pid})
+    relay.farewell(relay.run(pid))

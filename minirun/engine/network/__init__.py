@@ -1,0 +1,1 @@
+"""A container's network sandbox: endpoints, links, names, port bindings."""

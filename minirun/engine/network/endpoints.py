@@ -1,0 +1,61 @@
+"""Who is on a network: asked of what each running container has plugged in, since nobody keeps a list."""
+
+from __future__ import annotations
+
+from minirun.engine import paths
+from minirun.engine.check import problem
+from minirun.engine.container import index
+from minirun.engine.shim import run_state
+from minirun.errors import MinirunError
+from minirun.network import controller, inspect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minirun.network.controller import Network
+
+
+def find(word: str) -> Network:
+    """The network with this name, id or beginning of an id. Errors: NoSuchNetwork."""
+    return controller.find(paths.data, paths.run, word, paths.settings())
+
+
+def every() -> list[Network]:
+    """All networks, by name."""
+    return controller.every(paths.data, paths.run, paths.settings())
+
+
+def endpoints() -> Iterator[tuple[str, dict]]:
+    """(container's id, endpoint) of all that is plugged in on this host."""
+    for container_id in problem.ids(f"{paths.run}/containers"):
+        for endpoint in run_state.endpoints_of(f"{paths.run}/containers/{container_id}").values():
+            yield container_id, endpoint
+
+
+def endpoints_on(network: Network) -> list[tuple[str, dict]]:
+    """(container's id, endpoint) of all that are on a network."""
+    return [(owner, endpoint) for owner, endpoint in endpoints() if endpoint["NetworkID"] == network.id]
+
+
+def used() -> set[str]:
+    """The ids of the networks that somebody is on."""
+    return {endpoint["NetworkID"] for _, endpoint in endpoints()}
+
+
+def service_names(network: Network) -> set[str]:
+    """The names of all that are on a network."""
+    return {name for _, endpoint in endpoints_on(network) for name in endpoint["DNSNames"]}
+
+
+def described(network: Network) -> dict:
+    """A network as `docker network inspect` shows it."""
+    return inspect.network(network, [(_name_of(owner), endpoint) for owner, endpoint in endpoints_on(network)])
+
+
+def _name_of(container_id: str) -> str:
+    """A container's name; "" when it cannot be told, which hides no other."""
+    try:
+        return index.Container(container_id).name
+    except MinirunError:
+        return ""

@@ -1,0 +1,100 @@
+"""`system reset-network`: take all that is ours out of the kernel's network, and prove it.
+
+The proof is a comparison: what links, firewall rules, switches and names there were before, and what there are after.
+Whatever has our name on it must be gone, and of all else not a line may have changed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun.engine import paths
+from minirun.engine.check import problem
+from minirun.engine.container import index
+from minirun.engine.network import endpoints
+from minirun.errors import EngineError
+from minirun.kernel import process, procfs
+from minirun.network import controller
+from minirun.network.bridge import netns
+
+#: What may have been switched on for us: forwarding, and that bridged packets are filtered.
+SWITCHES = (
+    "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
+    "net/ipv6/conf/default/forwarding",
+    "net/bridge/bridge-nf-call-iptables",
+)
+
+
+class Proof:
+    """What a reset has done: lines that are `.gone`; `.left`, of ours and still there; `.changed`, switches and
+    policies that were set back, as (before, after); `.foreign`, lines of others that came or went; `.why`, what had to
+    be left, and why."""
+
+    __slots__ = ("changed", "foreign", "gone", "left", "why")
+
+    def __init__(self, before: list[str], after: list[str], marks: set[str], why: list[str]) -> None:
+        self.why = why
+        gone = [line for line in before if line not in after]
+        came = [line for line in after if line not in before]
+        settings = [line for line in came if line.startswith(("switch", "policy"))]
+        self.changed = [(old, new) for new in settings for old in gone if _subject(old) == _subject(new)]
+        self.gone = [line for line in gone if _is_ours(line, marks)]
+        self.left = [line for line in after if _is_ours(line, marks)]
+        known = {*self.gone, *(line for pair in self.changed for line in pair)}
+        self.foreign = [line for line in (*gone, *came) if line not in known]
+
+
+def _subject(line: str) -> str:
+    return line.rpartition(" ")[0]
+
+
+def _is_ours(line: str, marks: set[str]) -> bool:
+    return "MINIRUN" in line or any(word in marks for word in line.split())
+
+
+def reset() -> Proof:
+    """Take our links, rules and names away, and set back what was switched on for us.
+
+    Errors: EngineError while a container runs: it would lose its network.
+    """
+    running = [container.name for container in index.every() if container.status().word == "running"]
+    if running:
+        raise EngineError(f"cannot reset the network while containers run: {' '.join(running)}")
+    marks = {network.bridge.name for network in endpoints.every() if network.has_bridge}
+    marks |= {
+        cable
+        for name in problem.names(f"{paths.run}/networks")
+        for cable in problem.names(f"{paths.run}/networks/{name}/cables")
+    }
+    before = snapshot()
+    why = controller.reset(paths.data, paths.run, paths.settings())
+    return Proof(before, snapshot(), marks, why)
+
+
+def snapshot() -> list[str]:
+    """What there is: a line for each link, firewall rule, policy and switch, and for each name of a namespace."""
+    lines = [f"link {name}" for name in sorted(os.listdir("/sys/class/net"))]
+    for program in ("iptables-save", "ip6tables-save"):
+        lines += _rules(program)
+    for path in SWITCHES:
+        if os.path.exists(f"/proc/sys/{path}"):
+            lines.append(f"switch {path.replace('/', '.')} {procfs.read(f'/proc/sys/{path}').strip()}")
+    return lines + [f"name {netns.DIRECTORY}/{name}" for name in problem.names(netns.DIRECTORY)]
+
+
+def _rules(program: str) -> list[str]:
+    """The rules and chains that a program lists, each with its table, and the policies, without the counters."""
+    lines, table = [], ""
+    family = program.removesuffix("-save")
+    for line in process.run([program]).out.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":"):
+            chain, policy = line[1:].split()[:2]
+            lines.append(
+                f"chain {family} {table} {chain}" if policy == "-" else f"policy {family} {table} {chain} {policy}"
+            )
+        elif line.startswith("-"):
+            lines.append(f"rule {family} {table} {line}")
+    return lines

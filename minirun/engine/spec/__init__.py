@@ -1,0 +1,1 @@
+"""From a container's config to an OCI runtime bundle."""

@@ -1,0 +1,80 @@
+"""From a container's record to its bundle: config.json, and what that speaks of (OCI runtime-spec, bundle.md).
+
+The bundle is made anew at each start, in the container's volatile directory. It is all that the runtime will know of
+the container: who can read config.json can say what will happen.
+"""
+
+from __future__ import annotations
+
+from minirun import store
+from minirun.engine import paths
+from minirun.engine.spec import etc_files, specgen, users
+from minirun.engine.volume import mountpoints
+from minirun.image.content.layout import Layout
+from minirun.image.snapshot import overlayfs, read_file
+from minirun.trace import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.container.index import Container
+
+
+def write(container: Container, size: tuple[int, int] | None = None) -> None:
+    """Write the bundle: config.json, the empty directory on which the root will be mounted, the three /etc files.
+
+    Arguments: size, rows and columns of the terminal, if there is one. Errors: EngineError for a user that the image
+    does not have; KernelError for a full disk.
+    """
+    with step("write config.json"):
+        record = container.record
+        root = overlayfs.mount(layers_of(container), container.directory, volatile=record["HostConfig"]["AutoRemove"])
+        joined = links = None
+        if record["HostConfig"]["NetworkMode"].startswith("container:"):
+            from minirun.engine.network import shared_netns  # few containers share another one's network
+
+            joined = shared_netns.join(container)
+        spec = specgen.generate(record, user_of(container, record["Config"]["User"]), root, paths, joined)
+        if record.get("Links"):
+            from minirun.engine.network import legacy_links  # nor are many linked
+
+            links = legacy_links.Links(container)
+            spec["process"]["env"] = links.environment_of_process(record["Config"]["Tty"])
+        if size:
+            spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
+        for source in mountpoints.sources_to_make(record):
+            store.make_directory(source, 0o755)
+        for point in record["MountPoints"]:
+            if point["Type"] == "volume":
+                _settle(point)
+            if point["Propagation"] not in ("", "rprivate"):
+                with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mountinfo:
+                    mountpoints.check_propagation(point, mountinfo.read())
+        store.make_directory(spec["root"]["path"])
+        if not joined:
+            etc_files.write(container, links.hosts if links else ())
+        store.write(f"{container.run_directory}/config.json", spec)
+
+
+def _settle(point: dict) -> None:
+    """Finish the filling of a volume, if somebody was killed over it."""
+    if store.exists(f"{point['Source'].removesuffix('_data')}.filled"):
+        from minirun.engine.volume import populate
+
+        populate.settle(point["Name"])
+
+
+def layers_of(container: Container) -> list[str]:
+    """The directories of the image's layers, lowest first, by the record: the image's name may mean another by now."""
+    layout = Layout(f"{paths.data}/images")
+    return [layout.layer(chain) for chain in container.record["LayerIDs"]]
+
+
+def user_of(container: Container, wish: str) -> users.User:
+    """Who "USER[:GROUP]" is, by the image's and the container's own /etc/passwd and /etc/group."""
+    pile = overlayfs.pile(layers_of(container), container.directory)
+    return users.resolve(
+        wish,
+        read_file.read_file(pile, "etc/passwd"),
+        read_file.read_file(pile, "etc/group"),
+        container.record["HostConfig"]["GroupAdd"],
+    )

@@ -1,0 +1,106 @@
+"""The three files in /etc that depend on the network, and so are the container's: hosts, hostname, resolv.conf.
+
+They are written anew at each start. While the container runs they are changed in place, as they are now: what somebody
+in there has written into them stays.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.engine import paths
+from minirun.engine.network import endpoint_config
+from minirun.errors import KernelError
+from minirun.network.dns import resolv_conf as dns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from minirun.engine.container.index import Container
+
+
+def write(container: Container, links: Iterable[tuple[str, str]] = ()) -> None:
+    """Write the three files that Docker mounts over the image's: hostname, resolv.conf, and hosts as far as is known.
+
+    The container's own lines in hosts have its addresses, which it gets when it is plugged in (`cable`).
+    Arguments: links, (address, names) of the containers that it is linked to.
+    """
+    config, mode = container.record["Config"], container.record["HostConfig"]["NetworkMode"]
+    resolv_conf = dns.resolv_conf_of_host_network if mode == "host" else dns.resolv_conf
+    text = resolv_conf(dns.host_resolv_conf(), resolver_wishes(container))
+    if any(endpoint_config.is_user_defined(name) for name in container.record["Networks"]):
+        text = dns.resolv_conf_of_user_network(text)
+    write_in_place(f"{container.directory}/resolv.conf", text)
+    write_in_place(f"{container.directory}/hostname", dns.hostname(config["Hostname"]))
+    write_in_place(f"{container.directory}/hosts", _hosts(container, links))
+
+
+def _hosts(container: Container, links: Iterable[tuple[str, str]]) -> str:
+    """/etc/hosts without the container's own lines."""
+    host_config = container.record["HostConfig"]
+    extra = host_config["ExtraHosts"] or ()
+    gateway = _host_gateway() if any(entry.endswith(":host-gateway") for entry in extra) else ""
+    if host_config["NetworkMode"] == "host":
+        return dns.hosts_of_host_network(dns.read("/etc/hosts"), extra, gateway=gateway)
+    return dns.hosts((), extra, gateway=gateway, links=links)
+
+
+def _host_gateway() -> str:
+    """The address that --add-host NAME:host-gateway stands for: the host's own on the default bridge."""
+    from minirun.network import controller  # seldom asked for
+
+    return controller.ensure_default(paths.run, paths.data, paths.settings()).bridge.gateway
+
+
+def resolver_wishes(container: Container) -> dns.Wishes:
+    """What --dns, --dns-search and --dns-option have said, or else the config file, each by itself."""
+    host_config, settings = container.record["HostConfig"], paths.settings()
+    return dns.Wishes(
+        host_config["Dns"] or settings.dns,
+        host_config["DnsSearch"] or settings.dns_search,
+        host_config["DnsOptions"] or settings.dns_opts,
+    )
+
+
+def use_name_service(container: Container) -> None:
+    """Let a running container ask the name service from now on."""
+    path = f"{container.directory}/resolv.conf"
+    text = dns.read(path)
+    if dns.NAME_SERVICE not in dns.nameservers(text):
+        write_in_place(path, dns.resolv_conf_of_user_network(text))
+
+
+def add_own_lines(container: Container, endpoint: dict) -> None:
+    """Add to /etc/hosts who the container is on a network."""
+    config = container.record["Config"]
+    addresses = [endpoint["IPAddress"], endpoint.get("GlobalIPv6Address", "")]
+    lines = [dns.own_line(address, config["Hostname"], config["Domainname"]) for address in addresses if address]
+    path = f"{container.directory}/hosts"
+    text = dns.read(path)
+    write_in_place(path, "".join([text, "\n" if text and not text.endswith("\n") else "", *lines]))
+
+
+def remove_lines(container: Container, names: Iterable[str]) -> None:
+    """Take the lines that end with one of these names out of /etc/hosts."""
+    path = f"{container.directory}/hosts"
+    write_in_place(path, dns.hosts_without(dns.read(path), names))
+
+
+def renew_line(container: Container, name: str, address: str) -> None:
+    """Give the line that begins with this name another address."""
+    path = f"{container.directory}/hosts"
+    write_in_place(path, dns.hosts_renewed(dns.read(path), address, name))
+
+
+def write_in_place(path: str, text: str) -> None:
+    """Write a file that a container has mounted: one that is renamed over it would be another file."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, text.encode("utf-8", "surrogateescape"))
+        finally:
+            os.close(fd)
+    except OSError as reason:
+        raise KernelError(f"write {path}", reason.errno or 0, hint=store.disk_hint(reason)) from None

@@ -1,0 +1,126 @@
+"""A container's volumes: made with it, filled from its image, and gone with it if that is wished.
+
+What is copied from the image comes into a volume in two steps: a copy beside it (`.filling`), which becomes whole by a
+rename (`.filled`), and then the moving of its entries into `_data`, which is done to the end by whoever comes next if
+its beginner was killed. `_data` itself is never replaced: a running container may have it mounted.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.engine import paths
+from minirun.engine.container.index import VOLUMES
+from minirun.engine.spec import bundle
+from minirun.engine.volume import volumes
+from minirun.errors import BadParameter
+from minirun.image.snapshot import copy_up, overlayfs
+from minirun.trace import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.container.index import Container
+
+
+def attach(container: Container) -> None:
+    """Give a container that is being made its volumes; the caller has its queue, and writes its record after this.
+
+    The mount points learn their names and sources. Errors: BadParameter for a place that is a file in the image;
+    KernelError for a full disk. Volumes that were made by this are removed then.
+    """
+    points = [point for point in container.record["MountPoints"] if point["Type"] == "volume"]
+    anonymous = []
+    for point in points:
+        inherited = point.pop("Anonymous", False)  # with --volumes-from
+        if inherited or not point["Name"]:
+            point["Name"] = point["Name"] or os.urandom(32).hex()
+            anonymous.append(point["Name"])
+        point["Source"] = f"{volumes.path_of(point['Name'])}/_data"
+    new = []
+    try:
+        with step("make the container's volumes"), volumes.lock():
+            store.write(
+                f"{container.directory}/{VOLUMES}", {"All": [point["Name"] for point in points], "Anonymous": anonymous}
+            )
+            for point in points:
+                if volumes.create(point["Name"], point.pop("Labels", None)):
+                    new.append(point["Name"])
+        with step("fill empty volumes with what the image has there"):
+            for point in points:
+                if not point.pop("NoCopy", False):
+                    _fill(container, point)
+    except BaseException:
+        store.discard(f"{container.directory}/{VOLUMES}")
+        volumes.retire_unused(new)
+        volumes.sweep()
+        raise
+
+
+def _fill(container: Container, point: dict) -> None:
+    """Copy what the image has at the volume's place into the volume, if that is empty."""
+    path = volumes.path_of(point["Name"])
+    pile = overlayfs.pile(bundle.layers_of(container), container.directory)
+    with store.lock(f"{path}/.lock"):
+        _settle(path)
+        if os.listdir(f"{path}/_data"):
+            return
+        filling = f"{path}/.filling"
+        store.remove_tree(filling)  # its maker was killed
+        store.make_directory(filling)
+        try:
+            if not copy_up.copy_up(pile, point["Destination"], filling):
+                return
+            os.rename(filling, f"{path}/.filled")
+        except NotADirectoryError:
+            raise BadParameter(_not_a_directory(container, point)) from None
+        finally:
+            store.remove_tree(filling)
+        _settle(path)
+
+
+def _not_a_directory(container: Container, point: dict) -> str:
+    path = f"{paths.run}/containers/{container.id}/rootfs{point['Destination']}"
+    if point["Mode"]:
+        return f"source {path} is not directory"
+    return f"cannot mount volume over existing file, file exists {path}"
+
+
+def settle(name: str) -> None:
+    """Finish what a killed `create` has begun in a volume."""
+    path = volumes.path_of(name)
+    with store.lock(f"{path}/.lock"):
+        _settle(path)
+
+
+def _settle(path: str) -> None:
+    """Move a whole copy into place; the caller has the volume's lock. Safe to do twice."""
+    filled, data = f"{path}/.filled", f"{path}/_data"
+    if not store.exists(filled):
+        return
+    looks = os.stat(filled)
+    for entry in os.listdir(filled):
+        if not os.path.lexists(f"{data}/{entry}"):
+            os.rename(f"{filled}/{entry}", f"{data}/{entry}")
+    copy_up.copy_looks(filled, data, looks)
+    os.utime(data, ns=(looks.st_mtime_ns,) * 2)
+    store.remove_tree(filled)
+
+
+def unfinished() -> list[str]:
+    """The names of volumes in which a killed `create` has left something."""
+    found = []
+    for name in volumes.every():
+        path = volumes.path_of(name)
+        begun = store.exists(f"{path}/.filling") or store.exists(f"{path}/.filled")
+        if begun and store.nobody_holds(f"{path}/.lock"):
+            found.append(name)
+    return found
+
+
+def finish(name: str) -> None:
+    """Settle a volume, and remove a copy that is not whole."""
+    path = volumes.path_of(name)
+    with store.lock(f"{path}/.lock"):
+        store.remove_tree(f"{path}/.filling")
+        _settle(path)

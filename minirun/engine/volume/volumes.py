@@ -1,0 +1,167 @@
+"""Volumes: directories that outlive the containers they are mounted in, as Docker's `local` driver keeps them.
+
+    DATA/volumes/NAME/_data/         what containers see there
+    DATA/volumes/NAME/volume.json    what `inspect` shows
+    DATA/volumes/.making-...         not a volume yet; no name of one begins with a dot
+    DATA/volumes/.removed-...        not a volume any more
+    DATA/volumes/.lock               whoever makes, begins to use or removes one queues up here
+    DATA/containers/ID/volumes.json  those that a container uses: {"All": [names], "Anonymous": [names]}
+
+A volume is made out of sight and comes by one rename, and it goes by one, so it is never there by half. Who uses it is
+written with each container, nowhere else: a container that is gone uses nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from minirun import store
+from minirun.engine import paths, timestamps
+from minirun.engine.container.index import VOLUMES
+from minirun.errors import EngineError, KernelError, NoSuchVolume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAKING, REMOVED = ".making-", ".removed-"
+
+
+def directory() -> str:
+    """Where the volumes are."""
+    return f"{paths.data}/volumes"
+
+
+def path_of(name: str) -> str:
+    """The directory of a volume. Errors: NoSuchVolume for a word that cannot be the name of one."""
+    if not name or "/" in name or "\0" in name or name[0] == "." or len(os.fsencode(name)) > 255:
+        raise NoSuchVolume(name)
+    return f"{directory()}/{name}"
+
+
+def lock() -> store.lock:
+    """Queue up to make, use or remove a volume: `with volumes.lock(): ...`."""
+    store.make_directory(directory())
+    return store.lock(f"{directory()}/.lock")
+
+
+def every() -> list[str]:
+    """The names of all volumes, sorted."""
+    return [name for name in store.names(directory()) if name[0] != "."]
+
+
+def describe(name: str) -> dict:
+    """A volume as `docker inspect` shows it. Errors: NoSuchVolume."""
+    path = path_of(name)
+    try:
+        record = store.read(f"{path}/volume.json")
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoSuchVolume(name) from None
+    return dict(sorted({**record, "Mountpoint": f"{path}/_data"}.items()))
+
+
+def create(name: str, labels: dict[str, str] | None = None, options: dict[str, str] | None = None) -> bool:
+    """Make a volume; fine when there is one of this name. The caller has the lock. Returns: whether it is new.
+
+    Arguments: name, checked (see `volume_words`); labels, options: Docker shows null for those of a volume that only
+    `run` has asked for.
+    """
+    path, making = path_of(name), f"{directory()}/{MAKING}{os.urandom(8).hex()}"
+    if store.exists(path):
+        return False
+    store.make_directory(f"{making}/_data", 0o755)
+    os.chmod(f"{making}/_data", 0o755)  # whatever our umask is
+    created = timestamps.write(time.time_ns() // timestamps.SECOND * timestamps.SECOND)
+    store.write(
+        f"{making}/volume.json",
+        {"CreatedAt": created, "Driver": "local", "Labels": labels, "Name": name, "Options": options, "Scope": "local"},
+        durable=True,
+    )
+    os.rename(making, path)
+    return True
+
+
+def users() -> dict[str, list[str]]:
+    """Which containers use which volumes: name → ids."""
+    found: dict[str, list[str]] = {}
+    for container_id in store.names(f"{paths.data}/containers"):
+        if len(container_id) == 64:
+            for name in used_by(f"{paths.data}/containers/{container_id}"):
+                found.setdefault(name, []).append(container_id)
+    return found
+
+
+def used_by(container: str, which: str = "All") -> list[str]:
+    """The volumes of a container, or its "Anonymous" ones. Arguments: container (str), its directory."""
+    try:
+        return store.read(f"{container}/{VOLUMES}")[which]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def remove(name: str) -> None:
+    """Remove a volume that no container uses. Errors: NoSuchVolume, EngineError."""
+    if not store.exists(path_of(name)):
+        raise NoSuchVolume(name)
+    with lock():
+        ids = users().get(name)
+        if ids:
+            raise EngineError(f"remove {name}: volume is in use - [{', '.join(ids)}]", exit_code=1)
+        if not _retire(name):
+            raise NoSuchVolume(name)
+    sweep()
+
+
+def retire_unused(names: Iterable[str]) -> None:
+    """Let those of some volumes be gone that no container uses (any more); `sweep` removes what is left of them."""
+    with lock():
+        used = users()
+        for name in names:
+            if name not in used:
+                _retire(name)
+
+
+def leave(container: str) -> None:
+    """A container is gone, and its volumes without a name with it, unless another one uses them (`--volumes-from`).
+
+    Safe to do twice. Arguments: container (str), what is left of its directory.
+    """
+    names = used_by(container, "Anonymous")
+    if names:
+        retire_unused(names)
+
+
+def _retire(name: str) -> bool:
+    try:
+        os.rename(path_of(name), f"{directory()}/{REMOVED}{os.urandom(8).hex()}")
+    except FileNotFoundError:  # another process was quicker
+        return False
+    except OSError as reason:
+        raise KernelError(f"rename {path_of(name)}", reason.errno or 0, hint=store.disk_hint(reason)) from None
+    return True
+
+
+def remains() -> list[str]:
+    """The paths of volumes that were not finished, or not removed to the end."""
+    with lock():  # whoever makes one has it
+        return [f"{directory()}/{name}" for name in store.names(directory()) if name.startswith((MAKING, REMOVED))]
+
+
+def sweep() -> None:
+    """Remove all remains."""
+    for path in remains():
+        store.remove_tree(path)
+
+
+def size(name: str) -> int:
+    """What a volume takes, in bytes: the sizes of its files, each counted once, as Docker counts."""
+    from minirun.image.snapshot.merged_tree import Tree
+
+    sizes = {}
+    with Tree([f"{path_of(name)}/_data"]) as tree:
+        for found in tree.walk():
+            if not stat.S_ISDIR(found.status.st_mode):
+                sizes[found.status.st_dev, found.status.st_ino] = found.status.st_size
+    return sum(sizes.values())

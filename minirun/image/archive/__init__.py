@@ -1,0 +1,1 @@
+"""save, load and import: images as tar files."""

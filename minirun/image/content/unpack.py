@@ -1,0 +1,48 @@
+"""An image that another tool put into the layout: `skopeo copy docker://alpine oci:DIR:alpine` brings blobs only.
+
+Its layers are unpacked when somebody first wants to stand on them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun.errors import EngineError
+from minirun.image.content import layout as oci
+from minirun.image.content.image_writer import Arrival
+from minirun.image.progress import progress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def unpack_blobs(layout: oci.Layout, manifest: dict, diff_ids: Sequence[str]) -> None:
+    """Unpack the layers of an image that another tool put into the layout; those that are unpacked stay.
+
+    Arguments: manifest (dict), the image's; diff_ids, from its config, lowest first.
+    Errors: EngineError when a blob is not what its digest or the config says.
+    """
+    if len(diff_ids) != len(manifest["layers"]):
+        raise EngineError("invalid image: its config and its manifest do not have the same number of layers")
+    with Arrival(layout) as arrival:
+        for diff_id, descriptor in zip(diff_ids, manifest["layers"], strict=True):
+            with arrival.turn(diff_id):
+                if not arrival.has(diff_id):
+                    _unpack(arrival, diff_id, descriptor)
+
+
+def _unpack(arrival: Arrival, diff_id: str, descriptor: dict) -> None:
+    fd = _open(arrival.layout, descriptor["digest"])
+    try:
+        with progress("Unpacking", fd) as passed:
+            arrival.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False, passed=passed)
+    finally:
+        os.close(fd)
+
+
+def _open(layout: oci.Layout, digest: str) -> int:
+    try:
+        return os.open(layout.blob(digest), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as reason:
+        raise EngineError(f"blob {digest}: {os.strerror(reason.errno or 0).lower()}") from None

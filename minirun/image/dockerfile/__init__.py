@@ -1,0 +1,1 @@
+"""commit --change and import --change: Dockerfile instructions without a build."""

@@ -1,0 +1,217 @@
+"""Unpack a layer the way overlayfs wants it (OCI image-spec, layer.md; overlayfs in the kernel's documentation).
+
+A layer is a tar of what changed. What it *deleted* is in there as an empty file with a telling name, a whiteout, and
+overlayfs has its own way to say the same:
+
+    etc/.wh.motd          character device 0:0 named etc/motd        etc/motd of the layers below is gone
+    etc/.wh..wh..opq      trusted.overlay.opaque=y on etc            nothing of etc in the layers below is seen
+
+The tar comes from strangers and we are root, so no name in it is ever handed to the kernel as a path that could lead
+anywhere: its directory is opened by `beneath_fs`, and the last part, which has no slash, is made in that open directory by a
+call that does not follow links. Confined is what Docker confines too (an absolute name means the layer's root, a link on
+the way is followed inside the layer); refused is what would have to lead out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from minirun import store
+from minirun.errors import EngineError, KernelError
+from minirun.image.layer import metadata
+from minirun.image.layer.beneath_fs import Beneath, Parts, by_descriptor, split
+from minirun.image.sanitize import shown
+from minirun.image.snapshot import overlayfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import tarfile
+    from collections.abc import Callable, Sequence
+
+    from minirun.image.layer.tar_stream import Entries
+
+WHITEOUT = b".wh."
+OPAQUE = b".wh..wh..opq"
+AUFS_LEFTOVER = b".wh..wh."  # .wh..wh.plnk and its like mean something to AUFS only
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def unpack(entries: Entries, directory: str, below: Sequence[str] = ()) -> int:
+    """Unpack a layer.
+
+    Arguments: entries, the tar; directory (str), an empty directory nobody else writes to; below, the directories of
+    the layers under this one, top first: a directory that the tar takes for granted gets its owner and mode there.
+    Returns: the bytes of its files, as Docker counts the size of a layer.
+    Errors: EngineError (a refused or damaged entry) and KernelError (the disk), with the entry's name; what was
+    unpacked until then is the caller's to remove. Nothing outside `directory` is touched in any case.
+    """
+    layer = _Layer(directory, below)
+    size = 0
+    try:
+        for entry in entries:
+            try:
+                layer.add(entry, entries)
+            except OSError as reason:
+                raise KernelError(
+                    f"unpack {shown(entry.name)}", reason.errno or errno.EIO, hint=store.disk_hint(reason)
+                ) from None
+            except KernelError as error:
+                raise KernelError(f"unpack {shown(entry.name)}", error.errno, hint=error.hint) from None
+            except EngineError as error:
+                raise EngineError(f"unpack {shown(entry.name)}: {error}") from None
+            except (ValueError, OverflowError):
+                raise EngineError(f"unpack {shown(entry.name)}: a number is out of range") from None
+            size += _size(entry)
+    finally:
+        layer.ways.close()
+    return size
+
+
+def _size(entry: tarfile.TarInfo) -> int:
+    """What an entry counts for: st_size of a file, and of a link, which is as long as the name it leads to."""
+    if entry.issym():
+        return len(entry.linkname.encode("utf-8", "surrogateescape"))
+    return entry.size if entry.isreg() else 0
+
+
+class _Layer:
+    """The layer that grows."""
+
+    def __init__(self, directory: str, below: Sequence[str]) -> None:
+        self.ways = Beneath(directory, below)
+
+    def add(self, entry: tarfile.TarInfo, entries: Entries) -> None:
+        """Make one entry."""
+        parts = split(entry.name)
+        if not parts:
+            if not entry.isdir():
+                raise EngineError("the layer's root can only be a directory")
+            return  # `/` is root's and 0755, as with Docker: what was archived may be somebody's home directory
+        parent, name = self.ways.parent_of(parts), parts[-1]
+        if name.startswith(WHITEOUT):
+            self._whiteout(parent, name)
+        elif entry.isdir():
+            self._directory(parent, name, entry)
+        elif entry.isreg():
+            self._file(parent, name, entry, entries)
+        elif entry.islnk():
+            self._hard_link(parent, parts, entry)
+        else:
+            self._special(parent, name, entry)
+        return
+
+    # ---- one method for each kind of entry ---------------------------------------------------------------------
+
+    def _directory(self, parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
+        opaque = False
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                opaque = overlayfs.is_whiteout(status)  # deleted and made anew: nothing below may shine through
+                _clear(parent, name)
+                os.mkdir(name, 0o700, dir_fd=parent)
+        self._fill_directory(parent, name, entry)
+        if opaque:
+            _make_opaque(parent, name)
+
+    def _fill_directory(self, parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
+        fd = os.open(name, _OPEN, dir_fd=parent)
+        try:
+            metadata.apply_to_open(fd, entry)
+            self.ways.set_time(fd, metadata.mtime_ns(entry))
+        finally:
+            os.close(fd)
+
+    def _file(self, parent: int, name: bytes, entry: tarfile.TarInfo, entries: Entries) -> None:
+        fd = _make(
+            parent,
+            name,
+            lambda: os.open(
+                name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent
+            ),
+        )
+        try:
+            for offset, data in entries.data(entry):
+                while data:
+                    written = os.pwrite(fd, data, offset)
+                    offset, data = offset + written, data[written:]
+            if entry.issparse():
+                os.ftruncate(fd, entry.size)  # a hole at the end has no bytes of its own
+            metadata.apply_to_open(fd, entry)
+        finally:
+            os.close(fd)
+
+    def _hard_link(self, parent: int, parts: Parts, entry: tarfile.TarInfo) -> None:
+        source = split(entry.linkname)
+        if source == parts:
+            return  # "tar c a a" writes the second `a` as a link to itself
+        if not source:
+            raise EngineError("a hard link to a directory")
+        directory = self.ways.open(source[:-1])
+        try:
+            if stat.S_ISDIR(os.stat(source[-1], dir_fd=directory, follow_symlinks=False).st_mode):
+                raise EngineError("a hard link to a directory")
+            _make(
+                parent,
+                parts[-1],
+                lambda: os.link(source[-1], parts[-1], src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False),
+            )
+        finally:
+            os.close(directory)
+        # Owner, mode and attributes are the file's already; to set them again would clear its capabilities.
+
+    def _special(self, parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
+        if entry.issym():
+            target = entry.linkname.encode("utf-8", "surrogateescape")
+            _make(parent, name, lambda: os.symlink(target, name, dir_fd=parent))
+        elif entry.isdev():  # device nodes and fifos
+            kind = stat.S_IFIFO if entry.isfifo() else stat.S_IFCHR if entry.ischr() else stat.S_IFBLK
+            device = 0 if entry.isfifo() else os.makedev(entry.devmajor, entry.devminor)
+            _make(parent, name, lambda: os.mknod(name, kind | 0o600, device, dir_fd=parent))
+        else:
+            raise EngineError(f"an entry of unknown type {entry.type!r}")
+        metadata.apply_to_name(parent, name, entry)
+
+    def _whiteout(self, parent: int, name: bytes) -> None:
+        if name == OPAQUE:
+            return _make_opaque(parent, b".")
+        hidden = name[len(WHITEOUT) :]
+        if name.startswith(AUFS_LEFTOVER):
+            return None
+        if hidden in (b"", b".", b".."):
+            raise EngineError("a whiteout for no name")
+        try:
+            os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
+        except FileExistsError:  # this layer has a new one of that name; a directory would let the old shine through
+            if stat.S_ISDIR(os.stat(hidden, dir_fd=parent, follow_symlinks=False).st_mode):
+                _make_opaque(parent, hidden)
+        return None
+
+
+def _make(parent: int, name: bytes, make: Callable[[], object]) -> int:
+    """Make something; what an earlier entry of the same name left gives way."""
+    try:
+        return make()  # type: ignore[return-value]
+    except FileExistsError:
+        _clear(parent, name)
+        return make()  # type: ignore[return-value]
+
+
+def _clear(parent: int, name: bytes) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except IsADirectoryError:
+        store.remove_tree(f"{by_descriptor(parent)}/{os.fsdecode(name)}")
+
+
+def _make_opaque(parent: int, name: bytes) -> None:
+    fd = os.open(name, _OPEN, dir_fd=parent)
+    try:
+        os.setxattr(fd, overlayfs.OPAQUE, b"y")
+    finally:
+        os.close(fd)

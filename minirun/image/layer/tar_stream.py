@@ -1,0 +1,190 @@
+"""A layer on its way in: one pass over the bytes digests, stores, decompresses and reads them.
+
+A layer has two digests. The *blob* digest is of the bytes as they travel and lie on disk (perhaps compressed), the
+*diff id* is of the plain tar. Both are needed at the end, the source may be a pipe, and a layer may be larger than
+memory; so the bytes run once through a row of taps:
+
+    source ──> tap ──> decompressor ──> tap ──> (ahead) ──> tar entries ──> minirun.image.layer.apply
+                │ blob digest, blob file  │ diff id
+
+`tarfile` serves as the parser of headers (ustar, GNU, PAX, sparse maps) and as nothing else: it never sees a file
+system. Its own loop takes a damaged header for the end of the archive; ours says so.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+from minirun.errors import EngineError
+from minirun.image.content import layout as oci
+from minirun.image.layer.compression import TRUNCATED, decompression, decompressor, recognise
+from minirun.image.layer.readahead import Ahead
+from minirun.image.layer.tee_reader import CHUNK, Tap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from minirun.image.quota import Allowance
+
+#: The bytes of headers that one entry may have, as in Go: they are taken apart in memory, where they become many
+#: times larger.
+HEADER_MAX = 1024 * 1024
+
+#: The compressions that the OCI has a media type for.
+MEDIA_TYPES = {"gzip": oci.LAYER_GZIP, "zstd": oci.LAYER_ZSTD}
+
+INVALID = "archive/tar: invalid tar header"
+
+
+class Stream:
+    """A layer archive that is being read.
+
+    Arguments: source, a descriptor open for reading, or an object with `readinto`; blob (int), descriptor of the file
+    that becomes the blob, or -1 for none; passed, called with the number of source bytes that were read; allowance,
+    how much may come out of it (see `limits`).
+    Attributes once `drain` has returned: diff_id, digest (of the blob), size (of the blob), media_type.
+    Errors: EngineError for a compression that is not known.
+    """
+
+    def __init__(
+        self,
+        source: int | io.RawIOBase,
+        blob: int = -1,
+        passed: Callable[[int], None] | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
+        raw = io.FileIO(source, closefd=False) if isinstance(source, int) else source
+        head, compression = recognise(raw)
+        arriving = Tap(raw, head, passed)
+        self._plain = Tap(decompressor(compression, arriving)) if compression else arriving
+        # The blob is kept as it came if the OCI has a media type for it, so that it keeps its digest on the way
+        # through us; xz and bzip2 have none, their layers are kept as the plain tar.
+        self._stored = arriving if compression in MEDIA_TYPES else self._plain
+        self._stored.copy = blob
+        self.media_type = MEDIA_TYPES.get(compression, oci.LAYER)
+        self._plain.allowance = allowance
+        self._reader: io.BufferedReader[Any] = io.BufferedReader(self._plain, CHUNK)
+        self._allowance = allowance
+
+    def read_ahead(self) -> None:
+        """Have a thread at the work from now on; before the first entry."""
+        self._reader = io.BufferedReader(Ahead(self._plain), CHUNK)
+
+    def close(self) -> None:
+        """Leave the source alone."""
+        self._reader.close()
+
+    def entries(self) -> Entries:
+        """The tar's entries; to be gone through once."""
+        return Entries(self._reader, self._allowance)
+
+    def drain(self) -> None:
+        """Read what follows the last entry (padding): the digests are of everything.
+
+        Errors: EngineError when the compressed stream is damaged or cut short.
+        """
+        with decompression():
+            while self._reader.read(CHUNK):
+                pass
+
+    @property
+    def diff_id(self) -> str:
+        return self._plain.digest
+
+    @property
+    def digest(self) -> str:
+        return self._stored.digest
+
+    @property
+    def size(self) -> int:
+        return self._stored.size
+
+
+class Entries:
+    """The entries of a tar, read forwards only.
+
+    It is also what `tarfile.TarInfo.fromtarfile` takes for its archive: the attributes below are the ones it uses.
+    """
+
+    encoding = "utf-8"
+    errors = "surrogateescape"
+
+    def __init__(self, reader: io.BufferedReader[Any], allowance: Allowance | None = None) -> None:
+        self._reader = reader
+        self._allowance = allowance
+        self._position = 0
+        self._header_bytes = 0
+        self.offset = 0  # where the next header begins; set by tarfile
+        self.fileobj = self
+
+    @property
+    def pax_headers(self) -> dict[str, str]:
+        """What global PAX headers say of all entries to come: nothing. `git archive` puts its commit there, and Docker
+        passes over them; whoever may write one could give every file another name or size."""
+        return {}
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        """The next bytes of a header (tarfile calls this)."""
+        self._header_bytes += size
+        if not 0 <= size or self._header_bytes > HEADER_MAX:
+            raise EngineError(f"{INVALID}: larger than {HEADER_MAX >> 20} MiB")
+        return self._take(size)
+
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        while (entry := self._next()) is not None:
+            if self._allowance:
+                self._allowance.entry()
+            yield entry
+
+    def _next(self) -> tarfile.TarInfo | None:
+        self._skip_to(self.offset)
+        self._header_bytes = 0
+        try:
+            entry = tarfile.TarInfo.fromtarfile(self)  # type: ignore[arg-type]
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            return None
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            if self._position:
+                return None  # no end mark, but nothing is cut: GNU tar and Docker read this too
+            raise EngineError(f"the archive is empty: {TRUNCATED}") from None
+        except tarfile.TruncatedHeaderError:  # type: ignore[attr-defined]
+            raise EngineError(TRUNCATED) from None
+        except tarfile.SubsequentHeaderError as reason:  # type: ignore[attr-defined]
+            raise EngineError(TRUNCATED if "truncated" in str(reason) or "empty" in str(reason) else INVALID) from None
+        except (tarfile.TarError, ValueError, LookupError, ArithmeticError, RecursionError):
+            raise EngineError(INVALID) from None
+        if entry.size < 0:
+            raise EngineError(INVALID)
+        return entry
+
+    def data(self, entry: tarfile.TarInfo) -> Iterator[tuple[int, bytes]]:
+        """The content of a regular file as (offset in the file, bytes); the gaps of a sparse file are left out."""
+        self._skip_to(entry.offset_data)
+        pieces: Any = entry.sparse if entry.issparse() else [(0, entry.size)]
+        for offset, length in pieces:
+            while length > 0:
+                chunk = self._take(min(length, CHUNK))
+                if not chunk:
+                    raise EngineError(TRUNCATED)
+                yield offset, chunk
+                offset += len(chunk)
+                length -= len(chunk)
+
+    def _take(self, size: int) -> bytes:
+        with decompression():
+            data = self._reader.read(size)
+        self._position += len(data)
+        return data
+
+    def _skip_to(self, position: int) -> None:
+        if position < self._position:  # a size that lies: below zero, or smaller than its own sparse map
+            raise EngineError(INVALID)
+        while self._position < position:
+            if not self._take(min(position - self._position, CHUNK)):
+                raise EngineError(TRUNCATED)

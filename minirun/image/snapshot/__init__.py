@@ -1,0 +1,1 @@
+"""Snapshots, overlayfs over layers: mount them, read through them, copy up."""

@@ -1,0 +1,323 @@
+"""Links, addresses and routes: what `ip` says to the kernel (rtnetlink(7)). The third of the four doors.
+
+Each function makes one request as a value (`netlink.Message`) and knows the `ip` line that would make the same; a
+`Socket` sends it. The few requests that a container start needs are packed here by hand, because the libraries that
+can pack all of them take longer to import than a container takes to start.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _struct as struct  # without its Python half, which is looked for in five places
+import errno
+
+from minirun.errors import KernelError
+from minirun.kernel.namespaces import Opened as Netns
+from minirun.kernel.namespaces import inside
+from minirun.kernel.netlink.socket import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    NLM_F_REQUEST,
+    Message,
+    Socket,
+    attribute,
+    attributes,
+)
+from minirun.kernel.syscalls import CLONE_NEWNET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# linux/rtnetlink.h, if_link.h, if_addr.h, veth.h
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 19, 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+IFF_UP = 1
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN, IFLA_LINKINFO = 1, 3, 4, 5, 10, 13, 18
+IFLA_NET_NS_FD, IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 28, 1, 2, 1
+IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_MODE = 4, 5, 4
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_F_NODAD = 1, 2, 4, 2
+RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
+RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 3, 0, 253, 1
+AF_INET, AF_INET6 = _socket.AF_INET, _socket.AF_INET6
+
+_CHANGE = NLM_F_REQUEST | NLM_F_ACK
+_CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
+
+_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, which flags
+_ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
+_ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst and src length, tos, table, protocol, scope, type, flags
+_U32 = struct.Struct("=I")
+
+
+class Link:
+    """A network device: `.index` and `.name`; when read from the kernel also `.kind`, `.mac`, `.mtu`, `.txqlen`,
+    `.up`, `.master` (index of its bridge, 0 for none), `.peer` (index of a veth's other end)."""
+
+    __slots__ = ("index", "kind", "mac", "master", "mtu", "name", "peer", "txqlen", "up")
+
+    def __init__(self, index: int, name: str) -> None:
+        self.index, self.name = index, name
+        self.kind, self.mac, self.mtu, self.txqlen, self.up, self.master, self.peer = "", "", 0, 0, False, 0, 0
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def open_in(netns: Netns, *, first: Callable[[], None] | None = None) -> Socket:
+    """A socket in another network namespace.
+
+    Arguments: first, called while there. The caller is back in its own namespace afterwards, whatever happens.
+    """
+    with inside(netns, CLONE_NEWNET):
+        if first is not None:
+            first()
+        return Socket(f"nsenter --net={netns} ip")
+
+
+# ---- requests that change something ----------------------------------------------------------------------------
+
+
+def packed_mac(mac: str) -> bytes:
+    """The six bytes that "02:42:ac:11:00:02" stands for."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def packed_address(address: str) -> bytes:
+    """The four bytes that "172.17.0.2" stands for, the sixteen of "fe80::1". Errors: OSError for what is no address."""
+    return _socket.inet_pton(_family(address), address)
+
+
+def _family(address: str) -> int:
+    return AF_INET6 if ":" in address else AF_INET
+
+
+def _text(value: str) -> bytes:
+    return value.encode() + b"\0"
+
+
+#: What can be said about a link: our word → (attribute, how it is packed, how `ip link` puts it).
+_WORDS = {
+    "name": (IFLA_IFNAME, _text, "name {}"),
+    "mac": (IFLA_ADDRESS, packed_mac, "address {}"),
+    "mtu": (IFLA_MTU, _U32.pack, "mtu {}"),
+    "txqlen": (IFLA_TXQLEN, _U32.pack, "txqueuelen {}"),
+    "master": (IFLA_MASTER, lambda link: _U32.pack(link.index), "master {}"),
+    "netns": (IFLA_NET_NS_FD, lambda netns: _U32.pack(netns.fd), "netns {}"),
+}
+
+
+def _end(index: int, up: bool | None, words: dict[str, object]) -> bytes:
+    """A link as the kernel reads it: ifinfomsg, then an attribute for each word."""
+    parts = [_LINK.pack(0, 0, index, IFF_UP if up else 0, 0 if up is None else IFF_UP)]
+    for word, value in words.items():
+        kind, pack, _ = _WORDS[word]
+        parts.append(attribute(kind, pack(value)))
+    return b"".join(parts)
+
+
+def _spoken(index: int, up: bool | None, words: dict[str, object]) -> str:
+    """The same as `ip link` reads it."""
+    parts = [f"index {index}"] if index else []
+    parts += [_WORDS[word][2].format(value) for word, value in words.items()]
+    return " ".join(parts if up is None else [*parts, "up" if up else "down"])
+
+
+def new_bridge(index: int = 0, **words: object) -> Message:
+    """RTM_NEWLINK: make a bridge.
+
+    Arguments: index (int), its number, 0 for the next one; words, what it is to be: name (str), mac (str), mtu (int),
+    txqlen (int).
+    """
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, _text("bridge")))
+    return Message("RTM_NEWLINK", RTM_NEWLINK, _CREATE, _end(index, None, words) + info).about(
+        str(words["name"]), lambda: f"link add {_spoken(index, None, words)} type bridge"
+    )
+
+
+def new_veth(near: dict[str, object], far: dict[str, object], *, index: int = 0, up: bool | None = None) -> Message:
+    """RTM_NEWLINK: make a cable, both ends in one request.
+
+    Arguments: near, far (dict), what each end is to be: name (str), mac (str), mtu (int), txqlen (int), master (Link),
+    netns (Netns); index (int), the far end's number, the near end's is one more, 0 for the next ones; up (bool), start
+    the near end. An end with a `netns` is made right there: moving it later costs two RCU grace periods, some 25 ms.
+    """
+    number = index + 1 if index else 0
+    peer = attribute(VETH_INFO_PEER, _end(index, None, far))
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, _text("veth")) + attribute(IFLA_INFO_DATA, peer))
+    return Message("RTM_NEWLINK", RTM_NEWLINK, _CREATE, _end(number, up, near) + info).about(
+        str(near["name"]), lambda: f"link add {_spoken(number, up, near)} type veth peer {_spoken(index, None, far)}"
+    )
+
+
+def set_link(link: Link, *, up: bool | None = None, **words: object) -> Message:
+    """RTM_SETLINK: change a link. Arguments: up (bool), start or stop it; words as for `new_veth`."""
+    return Message("RTM_SETLINK", RTM_SETLINK, _CHANGE, _end(link.index, up, words)).about(
+        link.name, lambda: f"link set {link} {_spoken(0, up, words)}"
+    )
+
+
+def del_link(link: Link) -> Message:
+    """RTM_DELLINK: delete a link; a veth goes with its other end. Waits for RCU, some 20 ms."""
+    return Message("RTM_DELLINK", RTM_DELLINK, _CHANGE, _end(link.index, None, {})).about(
+        link.name, lambda: f"link del {link}"
+    )
+
+
+def set_hairpin(link: Link) -> Message:
+    """RTM_NEWLINK: let a port of a bridge send a packet back to where it came from."""
+    mode = attribute(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\1"))
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_SLAVE_KIND, _text("bridge")) + mode)
+    return Message("RTM_NEWLINK", RTM_NEWLINK, _CHANGE, _end(link.index, None, {}) + info).about(
+        link.name, lambda: f"link set {link} type bridge_slave hairpin on"
+    )
+
+
+def new_address(link: Link, address: str, prefix: int, broadcast: str, *, nodad: bool = False) -> Message:
+    """RTM_NEWADDR: give a link an address with its prefix length (int) and, for IPv4, its broadcast address (str).
+
+    Arguments: nodad (bool), use an IPv6 address at once, without asking the neighbours whether one has it (RFC 4862).
+    """
+    body, words = _address(link, address, prefix, nodad), ""
+    if broadcast:
+        body, words = body + attribute(IFA_BROADCAST, packed_address(broadcast)), f"broadcast {broadcast} "
+    return Message("RTM_NEWADDR", RTM_NEWADDR, _CREATE, body).about(
+        f"{address}/{prefix} on {link}",
+        lambda: f"addr add {address}/{prefix} {words}dev {link}{' nodad' if nodad else ''}",
+    )
+
+
+def del_address(link: Link, address: str, prefix: int) -> Message:
+    """RTM_DELADDR: take an address from a link."""
+    return Message("RTM_DELADDR", RTM_DELADDR, _CHANGE, _address(link, address, prefix)).about(
+        f"{address}/{prefix} on {link}", lambda: f"addr del {address}/{prefix} dev {link}"
+    )
+
+
+def _address(link: Link, address: str, prefix: int, nodad: bool = False) -> bytes:
+    local = packed_address(address)
+    return (
+        _ADDRESS.pack(_family(address), prefix, IFA_F_NODAD if nodad else 0, RT_SCOPE_UNIVERSE, link.index)
+        + attribute(IFA_ADDRESS, local)
+        + attribute(IFA_LOCAL, local)
+    )
+
+
+def new_default_route(link: Link, gateway: str) -> Message:
+    """RTM_NEWROUTE: send what no other route knows to `gateway` (str), out of `link`."""
+    return Message("RTM_NEWROUTE", RTM_NEWROUTE, _CREATE, _default_route(link, gateway)).about(
+        f"default via {gateway}", lambda: f"{_dash_6(gateway)}route add default via {gateway} dev {link}"
+    )
+
+
+def del_default_route(link: Link, gateway: str) -> Message:
+    """RTM_DELROUTE: take such a route away."""
+    return Message("RTM_DELROUTE", RTM_DELROUTE, _CHANGE, _default_route(link, gateway)).about(
+        f"default via {gateway}", lambda: f"{_dash_6(gateway)}route del default via {gateway} dev {link}"
+    )
+
+
+def _default_route(link: Link, gateway: str) -> bytes:
+    return (
+        _ROUTE.pack(_family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+        + attribute(RTA_GATEWAY, packed_address(gateway))
+        + attribute(RTA_OIF, _U32.pack(link.index))
+    )
+
+
+def _dash_6(address: str) -> str:
+    return "-6 " if ":" in address else ""
+
+
+# ---- questions -------------------------------------------------------------------------------------------------
+
+
+def get_link(name: str = "", index: int = 0) -> Message:
+    """RTM_GETLINK: ask about one link, by name or by index; about all of them when neither is given."""
+    words: dict[str, object] = {"name": name} if name else {}
+    flags = NLM_F_REQUEST if name or index else NLM_F_REQUEST | NLM_F_DUMP
+    return Message("RTM_GETLINK", RTM_GETLINK, flags, _end(index, None, words)).about(name, lambda: "link show")
+
+
+def named(name: str) -> Link:
+    """The link of this name in the present namespace, with its number only. Errors: KernelError when there is none."""
+    try:
+        return Link(_socket.if_nametoindex(name), name)
+    except OSError:
+        raise KernelError(f"if_nametoindex {name}", errno.ENODEV) from None
+
+
+def find_link(netlink: Socket, name: str) -> Link | None:
+    """The link of this name, or None."""
+    try:
+        return _link_of(netlink.ask(get_link(name))[0])
+    except KernelError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+
+
+def links(netlink: Socket) -> list[Link]:
+    """All links of the namespace."""
+    return [_link_of(body) for body in netlink.ask(get_link())]
+
+
+def _link_of(body: bytes) -> Link:
+    _family, _type, index, flags, _change = _LINK.unpack_from(body)
+    found = attributes(body, _LINK.size)
+    link = Link(index, found[IFLA_IFNAME].rstrip(b"\0").decode())
+    link.kind = attributes(found.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+    link.mac = found.get(IFLA_ADDRESS, b"").hex(":")
+    link.up = bool(flags & IFF_UP)
+    link.mtu, link.txqlen, link.master, link.peer = (
+        _U32.unpack(found.get(kind, bytes(4)))[0] for kind in (IFLA_MTU, IFLA_TXQLEN, IFLA_MASTER, IFLA_LINK)
+    )
+    return link
+
+
+def addresses(netlink: Socket) -> list[tuple[int, str, int]]:
+    """All IPv4 addresses of the namespace: (index of the link, address, prefix length)."""
+    return _addresses(netlink, AF_INET, IFA_LOCAL)
+
+
+def addresses6(netlink: Socket) -> list[tuple[int, str, int]]:
+    """The same for IPv6."""
+    return _addresses(netlink, AF_INET6, IFA_ADDRESS)
+
+
+def _addresses(netlink: Socket, family: int, kind: int) -> list[tuple[int, str, int]]:
+    question = Message("RTM_GETADDR", RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, _ADDRESS.pack(family, 0, 0, 0, 0))
+    result = []
+    for body in netlink.ask(question):
+        _family, prefix, _flags, _scope, index = _ADDRESS.unpack_from(body)
+        address = attributes(body, _ADDRESS.size).get(kind)
+        if address:
+            result.append((index, _socket.inet_ntop(family, address), prefix))
+    return result
+
+
+def default_routes(netlink: Socket) -> list[tuple[int, str]]:
+    """The default routes of the namespace's main table: (index of the link, gateway); IPv4, then IPv6."""
+    result = []
+    for family in (AF_INET, AF_INET6):
+        question = Message("RTM_GETROUTE", RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, _ROUTE.pack(family, *[0] * 8))
+        for body in netlink.ask(question):
+            found = attributes(body, _ROUTE.size)
+            if _ROUTE.unpack_from(body)[1:5:3] == (0, RT_TABLE_MAIN) and RTA_GATEWAY in found and RTA_OIF in found:
+                gateway = _socket.inet_ntop(family, found[RTA_GATEWAY])
+                result.append((_U32.unpack(found[RTA_OIF])[0], gateway))
+    return result
+
+
+def connected_subnets(netlink: Socket) -> list[tuple[str, int]]:
+    """The IPv4 subnets that are reached without a gateway (scope link, table main): (address, prefix length)."""
+    question = Message("RTM_GETROUTE", RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, _ROUTE.pack(AF_INET, *[0] * 8))
+    result = []
+    for body in netlink.ask(question):
+        _, prefix, _, _, table, _, scope, _, _ = _ROUTE.unpack_from(body)
+        target = attributes(body, _ROUTE.size).get(RTA_DST)
+        if (table, scope) == (RT_TABLE_MAIN, RT_SCOPE_LINK) and target:
+            result.append((_socket.inet_ntop(AF_INET, target), prefix))
+    return result

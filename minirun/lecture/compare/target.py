@@ -1,0 +1,115 @@
+"""Who is looked at: the words `minirun:NAME`, `docker:NAME`, `pid:N` and `host`, and the process that each stands for.
+
+A container is its first process. Whoever made it, everything that makes it a container hangs on that process, and the
+kernel shows it in /proc/PID; so all that has to be asked of an engine is a pid. Docker is asked through its client,
+which knows where the daemon is (DOCKER_HOST, contexts, certificates).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun.errors import KernelError, MinirunError, NoSuchContainer
+from minirun.kernel import procfs
+
+KINDS = "minirun:NAME, docker:NAME, pid:N or host"
+HEX = frozenset("0123456789abcdef")
+#: What Docker's client prints for a container: id, pid (0 when it does not run), status.
+TEMPLATE = "{{.Id}} {{.State.Pid}} {{.State.Status}}"
+
+
+class Subject:
+    """One side of a comparison: `.word` as typed, `.engine` ("minirun", "docker" or ""), `.id` of the container (""
+    when it is none), `.pid`; `.start_time` tells the process from a later one with the same pid."""
+
+    __slots__ = ("engine", "id", "pid", "start_time", "word")
+
+    def __init__(self, word: str, engine: str, container_id: str, pid: int) -> None:
+        self.word, self.engine, self.id, self.pid = word, engine, container_id, pid
+        self.start_time = procfs.start_time(pid)
+        if self.start_time is None:
+            raise MinirunError(f"{word}: no such process")
+
+    def still_there(self) -> bool:
+        """Whether it is still the same process."""
+        return procfs.start_time(self.pid) == self.start_time
+
+
+def find(word: str) -> Subject:
+    """The process behind a word.
+
+    Errors: MinirunError, one line, for an unknown prefix, for nobody of that name, for one that does not run, and when
+    Docker cannot be asked.
+    """
+    prefix, colon, name = word.partition(":")
+    if word == "host":
+        return Subject(word, "", "", os.getpid())
+    if not colon or prefix not in _FINDERS:
+        raise MinirunError(f"{word}: cannot be looked at: expected {KINDS}")
+    return _FINDERS[prefix](word, name)
+
+
+def _minirun(word: str, name: str) -> Subject:
+    from minirun.engine.container import index
+
+    try:
+        container = index.find(name)
+        status = container.status()
+    except NoSuchContainer:
+        raise MinirunError(f"{word}: no such container") from None
+    if not status.pid:
+        raise MinirunError(f"{word}: is not running ({status.word})")
+    return Subject(word, "minirun", container.id, status.pid)
+
+
+def _docker(word: str, name: str) -> Subject:
+    result = ask_docker("inspect", "--type", "container", "--format", TEMPLATE, name)
+    if result.code:
+        complaint = first_line(result.err)
+        raise MinirunError(f"{word}: " + ("no such container" if "o such container" in complaint else complaint))
+    container_id, pid, status = result.out.split()
+    if pid == "0":
+        raise MinirunError(f"{word}: is not running ({status})")
+    return Subject(word, "docker", container_id, int(pid))
+
+
+def _pid(word: str, name: str) -> Subject:
+    if not (name.isascii() and name.isdigit() and int(name)):
+        raise MinirunError(f"{word}: expected a number after pid:")
+    engine, container_id = _owner(int(name))
+    return Subject(word, engine, container_id, int(name))
+
+
+_FINDERS = {"minirun": _minirun, "docker": _docker, "pid": _pid}
+
+
+def _owner(pid: int) -> tuple[str, str]:
+    """The engine and the container that a process belongs to, by the names of its cgroups: ".../docker/ID"."""
+    try:
+        places = [line.split(":", 2)[2] for line in procfs.read(f"/proc/{pid}/cgroup").splitlines()]
+    except KernelError:
+        return "", ""
+    for engine in ("docker", "minirun"):
+        for place in places:
+            for part in place.split("/"):
+                name = part.removeprefix("docker-").removesuffix(".scope")
+                if len(name) == 64 and HEX.issuperset(name) and engine in place:
+                    return engine, name
+    return "", ""
+
+
+def ask_docker(*words: str) -> process.Result:
+    """Run Docker's client, in this command's environment. Errors: MinirunError when there is none."""
+    from minirun.kernel import process
+
+    return process.run(("docker", *words), check=False, environment=dict(os.environ))
+
+
+def first_line(complaint: str) -> str:
+    """What a program complained about, without its name in front."""
+    return (complaint.strip() or "no answer").splitlines()[0].removeprefix("Error: ").removeprefix("docker: ")
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.kernel import process

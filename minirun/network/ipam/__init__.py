@@ -1,0 +1,1 @@
+"""IP address management: subnets, address pools, and which endpoint has which address."""

@@ -1,0 +1,102 @@
+"""Which subnet a network gets: Docker's pools in Docker's order, or what the user says.
+
+Networks without --subnet take, one after the other, 172.17.0.0/16 ... 172.31.0.0/16, then 192.168.0.0/20,
+192.168.16.0/20 ...; the search continues behind the last one that was handed out and begins anew at the end, so what
+was just given back is not used again at once. A pool that the host reaches by a route without a gateway is passed
+over, and one in which its nameserver is. Source: libnetwork's ipam/allocator.go, network.go, netutils.
+"""
+
+from __future__ import annotations
+
+import _socket
+
+from minirun import store
+from minirun.errors import EngineError
+from minirun.kernel.netlink import links
+from minirun.kernel.netlink.socket import Socket
+from minirun.network.dns import resolv_conf
+from minirun.network.ipam.address_pool import Subnet, address_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from minirun.network.daemon_config import Settings
+
+#: Docker's default address pools (`default-address-pools`): base and size (prefix length of each network).
+DEFAULT_POOLS = tuple([(f"172.{second}.0.0/16", 16) for second in range(17, 32)] + [("192.168.0.0/16", 20)])
+_BITS = {_socket.AF_INET: 32, _socket.AF_INET6: 128}
+
+
+def split(pools: Sequence[tuple[str, int]]) -> list[Subnet]:
+    """The subnets that address pools stand for. Errors: EngineError for a size that does not fit its base."""
+    subnets = []
+    for base_text, size in pools:
+        base = Subnet(base_text)
+        if not base.prefix <= size <= _BITS[base.family]:
+            raise EngineError(f"invalid pools size: {size}")
+        step = 1 << (_BITS[base.family] - size)
+        for number in range(base.first, base.last + 1, step):
+            subnets.append(Subnet(f"{address_of(number, base.family)}/{size}"))
+    return subnets
+
+
+def free_one(pools: Sequence[Subnet], start: int, taken: Iterable[Subnet], *, ipv6: bool = False) -> int:
+    """The place of the first pool from `start` (int) on, around the end, that overlaps with no subnet in `taken`.
+
+    Errors: EngineError with Docker's text when there is none.
+    """
+    occupied = list(taken)
+    family = _socket.AF_INET6 if ipv6 else _socket.AF_INET
+    for offset in range(len(pools)):
+        place = (start + offset) % len(pools)
+        pool = pools[place]
+        if pool.family == family and not any(pool.overlaps(other) for other in occupied):
+            return place
+    raise EngineError(
+        f"could not find an available, non-overlapping IPv{6 if ipv6 else 4} address pool among the "
+        "defaults to assign to the network"
+    )
+
+
+def of_records(records: Iterable[dict]) -> list[Subnet]:
+    """The subnets of networks."""
+    return [Subnet(pool["Subnet"]) for record in records for pool in record.get("Pools", ())]
+
+
+def hand_out(run: str, settings: Settings, others: Sequence[dict], *, ipv6: bool = False) -> Subnet:
+    """The next pool in turn; what comes after it is remembered in <run>/networks/pool. The caller holds the lock.
+
+    Arguments: others, the records of all networks there are.
+    """
+    path = f"{run}/networks/pool"
+    text = resolv_conf.read(path).strip()
+    subnets = split(settings.default_address_pools or DEFAULT_POOLS)
+    with Socket() as netlink:
+        taken = used_by_host(netlink) + of_records(others)
+    place = free_one(subnets, int(text) if text.isdigit() else 0, taken, ipv6=ipv6)
+    store.write_text(path, f"{place + 1}\n")
+    return subnets[place]
+
+
+def begin_anew(run: str) -> None:
+    """Forget which pool was the last, as dockerd does when it ends."""
+    store.discard(f"{run}/networks/pool")
+
+
+def used_by_host(netlink: Socket) -> list[Subnet]:
+    """What a pool must not overlap: subnets that the host reaches without a gateway, and its nameservers.
+
+    That is Docker's rule (libnetwork's FindAvailableNetwork); a mere route through a gateway does not count. The
+    address of docker0 counts even while docker0 is down and has no route.
+    """
+    taken = [Subnet(f"{address}/{prefix}") for address, prefix in links.connected_subnets(netlink)]
+    taken += [
+        Subnet(server) for server in resolv_conf.nameservers(resolv_conf.read("/etc/resolv.conf")) if ":" not in server
+    ]
+    docker = links.find_link(netlink, "docker0")
+    return taken + [
+        Subnet(f"{address}/{prefix}")
+        for index, address, prefix in links.addresses(netlink)
+        if docker and index == docker.index
+    ]

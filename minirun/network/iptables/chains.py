@@ -1,0 +1,185 @@
+"""Docker's firewall rules, as iptables(8) has them: which ones a network has, and in which order.
+
+    from a container to the world    FORWARD -i minirun0 ! -o minirun0 ACCEPT, then nat POSTROUTING MASQUERADE
+    the world's answer               FORWARD -o minirun0 ctstate RELATED,ESTABLISHED ACCEPT
+    the world by itself              FORWARD -o minirun0 -j MINIRUN (published ports), else the policy: DROP
+    one network to another           MINIRUN-ISOLATION-STAGE-1 (left a bridge?), -2 (enters another?): DROP
+    what the administrator wants     MINIRUN-USER, always first, never emptied by us
+
+Chains and order are those of Docker 20.10 to 27 with DOCKER renamed to MINIRUN, so that both can live on one host: the
+profile `docker-20`. Nearly all rules are inserted at the top, so the newest network comes first and, within it, the
+last rule made. Each function here takes a `Plan` (what the kernel has) and notes in it what is to be changed.
+"""
+
+from __future__ import annotations
+
+from minirun.network.iptables.apply import Rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minirun.network.bridge.device import Bridge
+    from minirun.network.iptables.apply import Change, Plan
+
+PROFILE = "docker-20"
+MINIRUN, USER = "MINIRUN", "MINIRUN-USER"
+STAGE_1, STAGE_2 = "MINIRUN-ISOLATION-STAGE-1", "MINIRUN-ISOLATION-STAGE-2"
+CHAINS = (("nat", MINIRUN), ("filter", MINIRUN), ("filter", STAGE_1), ("filter", STAGE_2))
+_LOCAL = "-m addrtype --dst-type LOCAL"
+
+
+def entries(hairpin: bool) -> list[Change]:
+    """The two jumps into nat's MINIRUN; a port published on 127.0.0.1 is the proxy's affair, if there is one."""
+    loopback = "" if hairpin else "! -d 127.0.0.0/8 "
+    return [
+        ("-A", Rule("nat", "PREROUTING", f"{_LOCAL} -j {MINIRUN}")),
+        ("-A", Rule("nat", "OUTPUT", f"{loopback}{_LOCAL} -j {MINIRUN}")),
+    ]
+
+
+def of_bridge(bridge: Bridge) -> list[Change]:
+    """(action, rule) for a bridge, in the order in which Docker makes them; "top" is for the very top of a chain."""
+    return _internal(bridge) if bridge.internal else _external(bridge)
+
+
+def _external(bridge: Bridge) -> list[Change]:
+    name = bridge.name
+    changes: list[Change] = []
+    if bridge.masquerade:
+        changes.append(("-I", Rule("nat", "POSTROUTING", f"-s {bridge.subnet} ! -o {name} -j MASQUERADE")))
+    if bridge.hairpin:
+        changes.append(("-I", _to_itself(bridge)))
+    elif bridge.masquerade:
+        changes.append(("-I", Rule("nat", MINIRUN, f"-i {name} -j RETURN")))
+    return (
+        changes
+        + _among_containers(bridge)
+        + [
+            ("-I", Rule("filter", "FORWARD", f"-i {name} ! -o {name} -j ACCEPT")),
+            *entries(bridge.hairpin),
+            ("-I", Rule("filter", "FORWARD", f"-o {name} -j {MINIRUN}")),
+            ("-I", Rule("filter", "FORWARD", f"-o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")),
+            ("top", Rule("filter", "FORWARD", f"-j {STAGE_1}")),
+            ("-I", Rule("filter", STAGE_1, f"-i {name} ! -o {name} -j {STAGE_2}")),
+            ("-I", Rule("filter", STAGE_2, f"-o {name} -j DROP")),
+        ]
+    )
+
+
+def _to_itself(bridge: Bridge) -> Rule:
+    """What a container sends to the host's address, and so to itself, must not come back to it as from 127.0.0.1."""
+    return Rule("nat", "POSTROUTING", f"-o {bridge.name} -m addrtype --src-type LOCAL -j MASQUERADE")
+
+
+def _internal(bridge: Bridge) -> list[Change]:
+    """A network without a way out: what comes from elsewhere, or wants to go elsewhere, is dropped."""
+    return [
+        ("-I", Rule("filter", STAGE_1, f"! -d {bridge.subnet} -i {bridge.name} -j DROP")),
+        ("-I", Rule("filter", STAGE_1, f"! -s {bridge.subnet} -o {bridge.name} -j DROP")),
+        *_among_containers(bridge),
+        ("top", Rule("filter", "FORWARD", f"-j {STAGE_1}")),
+    ]
+
+
+def _among_containers(bridge: Bridge) -> list[Change]:
+    """`icc`: the one rule at the top, or the other at the end; never both."""
+    accept, drop = (
+        Rule("filter", "FORWARD", f"-i {bridge.name} -o {bridge.name} -j {word}") for word in ("ACCEPT", "DROP")
+    )
+    return [("-D", drop), ("-I", accept)] if bridge.icc else [("-D", accept), ("-A", drop)]
+
+
+def of_link(bridge: Bridge, client: str, server: str, ports: Sequence[tuple[str, int]]) -> list[Change]:
+    """`--link` where containers may not speak with each other (icc off): these two may, by way of the exposed ports.
+
+    Arguments: client, server (addresses); ports, (protocol, number) of each port that the server exposes; Docker begins
+    with the highest.
+    """
+    changes: list[Change] = []
+    for protocol, port in sorted(ports, key=lambda one: (-one[1], one[0])):
+        for source, target, word in ((client, server, "dport"), (server, client, "sport")):
+            words = f"-s {source}/32 -d {target}/32 -i {bridge.name} -o {bridge.name} -p {protocol} -m {protocol}"
+            changes.append(("-A", Rule("filter", MINIRUN, f"{words} --{word} {port} -j ACCEPT")))
+    return changes
+
+
+def ensure_chains(plan: Plan) -> None:
+    """What is there before any network."""
+    for table, chain in CHAINS:
+        plan.ensure_chain(table, chain)
+    for chain in (STAGE_1, STAGE_2):
+        plan.ensure("-A", Rule("filter", chain, "-j RETURN"))
+
+
+def ensure_bridge(plan: Plan, bridge: Bridge) -> None:
+    """The rules of one bridge, and the administrator's chain on top of all."""
+    if not bridge.hairpin:
+        plan.ensure_gone(_to_itself(bridge))  # from a time when there was no proxy
+    for action, rule in of_bridge(bridge):
+        if action == "-D":
+            plan.ensure_gone(rule)
+        elif action == "top":
+            ensure_on_top(plan, rule)
+        else:
+            plan.ensure(action, rule)
+    ensure_user_chain(plan)
+
+
+def ensure_user_chain(plan: Plan) -> None:
+    """MINIRUN-USER: made with one RETURN, first in FORWARD; what is in it is not ours."""
+    plan.ensure_chain("filter", USER)
+    plan.ensure("-A", Rule("filter", USER, "-j RETURN"))
+    ensure_on_top(plan, Rule("filter", "FORWARD", f"-j {USER}"))
+
+
+def ensure_on_top(plan: Plan, rule: Rule) -> None:
+    """Have a rule first in its chain, save for the jump to MINIRUN-USER, which is the very first.
+
+    Docker takes it out and inserts it again whenever it passes here. We look first: a rule that is in its place stays
+    there, and there is no moment without it.
+    """
+    user = Rule("filter", "FORWARD", f"-j {USER}")
+    present = [words for words in plan.chain(rule.table, rule.chain) if words != user.words or rule.words == user.words]
+    if present[:1] == [rule.words]:
+        return
+    plan.ensure_gone(rule)
+    plan.add("-I", rule)
+
+
+def remove_bridge(plan: Plan, bridge: Bridge) -> None:
+    """Take away the rules of one bridge; the chains, the jumps into them and the policy stay, as Docker leaves them."""
+    for action, rule in of_bridge(bridge):
+        if action in ("-I", "-A") and (bridge.name in rule.words):
+            plan.ensure_gone(rule)
+
+
+def begin_anew(plan: Plan) -> None:
+    """What dockerd does first when it starts: empty our chains, and what jumps into nat's. MINIRUN-USER stays."""
+    for hairpin in (False, True):
+        for _, rule in entries(hairpin):
+            plan.ensure_gone(rule)
+    plan.remove_chain("nat", MINIRUN)
+    for chain in (MINIRUN, STAGE_1, STAGE_2):
+        plan.flush("filter", chain)
+
+
+def remove_chains(plan: Plan) -> list[str]:
+    """Take our chains away, with all that jumps into them. Returns: what had to stay, and why."""
+    left = []
+    ours = [chain for chain in plan.ours() if chain != ("filter", USER)]
+    own = plan.chain("filter", USER)
+    if [words for words in own if words != ("-j", "RETURN")]:
+        left.append(f"chain {USER}: it has rules that are not ours")
+    elif ("filter", USER) in plan.policies:
+        ours.append(("filter", USER))
+    names = {chain for _, chain in ours}
+    for (table, chain), present in list(plan.chains.items()):
+        for words in list(present):
+            if words[-2:][:1] == ("-j",) and words[-1] in names:
+                plan.ensure_gone(Rule(table, chain, " ".join(words)))
+    for table, chain in ours:
+        plan.flush(table, chain)
+    for table, chain in ours:
+        plan.remove_chain(table, chain)
+    return left

@@ -1,0 +1,113 @@
+"""Firewall rules that belong to one endpoint: its published ports, its links.
+
+They are written down before they are made, one file for each endpoint: <run>/networks/KEY/rules/ENDPOINT. So whoever
+finds rules flushed can put them back, and whoever clears up after a crash can take them away, without knowing what they
+are for. The caller of all that change something is inside `firewall.writing`; if it knows that nobody else has touched
+the rules, they are not looked at before they are changed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import store
+from minirun.network.iptables import apply
+from minirun.network.iptables.apply import Rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from minirun.network.iptables.apply import Change
+
+
+def path_of(directory: str, endpoint: dict) -> str:
+    """Where the rules of an endpoint are written down. Arguments: directory (str), the network's volatile files."""
+    return f"{directory}/rules/{endpoint['EndpointID']}"
+
+
+def paths_in(directory: str) -> list[str]:
+    """All such files of a network, without those over whose writing somebody was killed (see `store.write`)."""
+    return [f"{directory}/rules/{name}" for name in store.names(f"{directory}/rules") if "." not in name]
+
+
+def make(directory: str, endpoint: dict, changes: list[Change], *, known: bool = False) -> None:
+    """Add rules to those of an endpoint: each is appended or inserted unless it is there.
+
+    Arguments: known (bool), see `firewall.writing`. Errors: MinirunError; the rules are not there then, and not written
+    down.
+    """
+    path, owner = path_of(directory, endpoint), endpoint["ContainerID"]
+    _, before = read(path)
+    store.make_directory(f"{directory}/rules")
+    _write(path, owner, before + changes)
+    try:
+        apply.apply(changes if known else _missing(changes))
+    except BaseException:
+        _write(path, owner, before)
+        raise
+
+
+def _missing(changes: list[Change]) -> list[Change]:
+    plan = apply.read()
+    for action, rule in changes:
+        plan.ensure(action, rule)
+    return plan.changes
+
+
+def take_away(directory: str, endpoint: dict, changes: list[Change] | None = None, *, known: bool = False) -> None:
+    """Take away rules of an endpoint in the order in which they were made: these, as far as it has them, or all."""
+    take_from(path_of(directory, endpoint), changes, known=known)
+
+
+def take_from(path: str, changes: list[Change] | None = None, *, known: bool = False) -> None:
+    """The same for an endpoint of which only the file with its rules is known."""
+    owner, before = read(path)
+    named = None if changes is None else {str(rule) for _, rule in changes}
+    going = [change for change in before if named is None or str(change[1]) in named]
+    if not going:
+        return
+    apply.apply([("-D", rule) for _, rule in going] if known else _present(rule for _, rule in going))
+    _write(path, owner, [change for change in before if change not in going])
+
+
+def _present(rules: Iterable[Rule]) -> list[Change]:
+    plan = apply.read()
+    for rule in rules:
+        plan.ensure_gone(rule)
+    return plan.changes
+
+
+def every(run: str) -> list[Change]:
+    """The rules of all endpoints, oldest endpoint first."""
+    paths = [path for key in store.names(f"{run}/networks") for path in paths_in(f"{run}/networks/{key}")]
+    return [change for path in sorted(paths, key=_age) for change in read(path)[1]]
+
+
+def _age(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:  # taken away at this moment
+        return 0
+
+
+def read(path: str) -> tuple[str, list[Change]]:
+    """(container ID, rules) of such a file; ("", []) when it is not there."""
+    try:
+        known = store.read(path)
+    except FileNotFoundError:
+        return "", []
+    return known["Owner"], [(action, Rule(table, chain, words)) for action, table, chain, words in known["Rules"]]
+
+
+def _write(path: str, owner: str, changes: list[Change]) -> None:
+    if changes:
+        store.write(
+            path,
+            {
+                "Owner": owner,
+                "Rules": [[action, rule.table, rule.chain, " ".join(rule.words)] for action, rule in changes],
+            },
+        )
+    else:
+        store.discard(path)
