@@ -7,9 +7,9 @@ overlayfs has its own way to say the same:
     etc/.wh..wh..opq      trusted.overlay.opaque=y on etc            nothing of etc in the layers below is seen
 
 The tar comes from strangers and we are root, so no name in it is ever handed to the kernel as a path that could lead
-anywhere: its directory is opened by `beneath_fs`, and the last part, which has no slash, is made in that open directory by a
-call that does not follow links. Confined is what Docker confines too (an absolute name means the layer's root, a link on
-the way is followed inside the layer); refused is what would have to lead out.
+anywhere: its directory is opened by `beneath_fs`, and the last part, which has no slash, is made in that open directory
+by a call that does not follow links. Confined is what Docker confines too (an absolute name means the layer's root, a
+link on the way is followed inside the layer); refused is what would have to lead out.
 """
 
 from __future__ import annotations
