@@ -17,7 +17,7 @@ from minirun.engine.container import index
 from minirun.engine.spec import bundle
 from minirun.errors import KernelError, NoSuchContainer, NoSuchImage
 from minirun.image.content import layout as oci
-from minirun.image.content.image_writer import Arrival
+from minirun.image.content.image_writer import ImageWriter
 from minirun.image.dockerfile import change as instructions
 from minirun.image.images import Images
 from minirun.image.layer import diff as layer_diff
@@ -73,22 +73,22 @@ def commit(container: Container, wish: Commit) -> str:
     settings = _settings(container, wish.changes)
     images = Images(f"{paths.data}/images", paths.image_limits)
     image = _image_of(images, container)
-    with Arrival(images.layout) as arrival:
+    with ImageWriter(images.layout) as writer:
         with step("find the layers of the container's image"):
             for diff_id, descriptor in zip(image.diff_ids, image.manifest["layers"], strict=True):
-                if not arrival.has(diff_id, descriptor):
+                if not writer.has(diff_id, descriptor):
                     raise NoSuchImage(image.id)
         with step("make a layer of what the container has written"):
-            written = _add_layer(arrival, container, wish.pause)
-        config = _config(image, container, settings, arrival.diff_ids)
+            written = _add_layer(writer, container, wish.pause)
+        config = _config(image, container, settings, writer.diff_ids)
         config["history"] += [_history(container, wish, config["created"], empty=not written)]
         config |= {"author": wish.author} if wish.author else {}
-        return arrival.finish(store.dumps(config).encode("utf-8", "replace"), [wish.name])
+        return writer.finish(store.dumps(config).encode("utf-8", "replace"), [wish.name])
 
 
-def _add_layer(arrival: Arrival, container: Container, pause: bool) -> bool:
+def _add_layer(writer: ImageWriter, container: Container, pause: bool) -> bool:
     """Write the container's layer and take it in. Returns: whether there is anything in it."""
-    archive = f"{arrival.draft}/layer.tar"
+    archive = f"{writer.ingest}/layer.tar"
     with _writing(archive):
         fd = os.open(archive, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
@@ -96,10 +96,10 @@ def _add_layer(arrival: Arrival, container: Container, pause: bool) -> bool:
             return False
         size = os.lseek(fd, 0, os.SEEK_END)
         os.lseek(fd, 0, os.SEEK_SET)
-        arrival.add(fd, keep_blob=False)
-        digest = arrival.diff_ids[-1]  # of a plain tar, which is its own blob
-        arrival.adopt(archive, digest)
-        arrival.descriptors.append({"mediaType": oci.LAYER, "digest": digest, "size": size})
+        writer.add(fd, keep_blob=False)
+        digest = writer.diff_ids[-1]  # of a plain tar, which is its own blob
+        writer.adopt(archive, digest)
+        writer.descriptors.append({"mediaType": oci.LAYER, "digest": digest, "size": size})
     finally:
         os.close(fd)
     return True

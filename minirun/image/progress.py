@@ -1,4 +1,4 @@
-"""How far an import is, for a person who waits: a bar on a terminal, nothing in a pipe."""
+"""Progress of transfers: the listener of pull and push, and the bar of import and load."""
 
 from __future__ import annotations
 
@@ -10,11 +10,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.progress import Progress
+    from rich.progress import Progress as RichProgress
 
 
-class progress:
-    """Show the way of the bytes on stderr: `with progress("Importing", fd) as passed: ... passed(4096)`.
+class Progress:
+    """The listener of a pull or a push; this one prints nothing. Several threads may call it.
+
+    Attribute: begun (bool), whether a registry was found that has the image.
+    """
+
+    begun = False
+
+    def say(self, line: str) -> None:
+        """A line of Docker's."""
+
+    def layer(self, digest: str, word: str) -> None:
+        """What has become of a layer: "Pulling fs layer", "Pull complete" ..."""
+
+    def passed(self, digest: str, count: int, total: int) -> None:
+        """So many bytes of a layer are here."""
+
+
+class ProgressBar:
+    """Show the way of the bytes on stderr: `with ProgressBar("Importing", fd) as passed: ... passed(4096)`.
 
     Arguments: title (str); fd (int), what is read: if it is a file, its size is the whole; hidden (bool), show
     nothing. Nothing is shown either when stderr is not a terminal.
@@ -24,7 +42,7 @@ class progress:
         self.title, self.hidden = title, hidden
         status = os.fstat(fd)
         self.total = status.st_size if stat.S_ISREG(status.st_mode) else None
-        self._bar: Progress | None = None
+        self._bar: RichProgress | None = None
 
     def __enter__(self) -> Callable[[int], None] | None:
         if self.hidden or not sys.stderr.isatty():

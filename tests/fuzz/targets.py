@@ -104,9 +104,9 @@ def archive(data: bytes) -> None:
     try:
         os.write(fd, tars.mended(data))
         os.lseek(fd, 0, os.SEEK_SET)
-        draft = tempfile.mkdtemp(dir="/dev/shm")
+        ingest = tempfile.mkdtemp(dir="/dev/shm")
         try:
-            bundle = Bundle(fd, draft, Allowance(draft, Limits()))
+            bundle = Bundle(fd, ingest, Allowance(ingest, Limits()))
             try:
                 for image in load._docker(bundle) if "manifest.json" in bundle else load._oci(bundle):
                     for part in image.parts:
@@ -114,7 +114,7 @@ def archive(data: bytes) -> None:
             finally:
                 bundle.close()
         finally:
-            shutil.rmtree(draft)
+            shutil.rmtree(ingest)
     finally:
         os.close(fd)
 

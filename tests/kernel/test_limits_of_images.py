@@ -18,9 +18,9 @@ from minirun.engine import paths
 from minirun.errors import EngineError, MinirunError
 from minirun.image import quota
 from minirun.image.archive.load import load
-from minirun.image.content.image_writer import Arrival
+from minirun.image.content.image_writer import ImageWriter
 from minirun.image.images import Images
-from minirun.image.layer.xz import Xz
+from minirun.image.layer.compression import XzFile
 from minirun.image.quota import Allowance, Limits
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
@@ -40,8 +40,8 @@ def allowing(tmp_path: Path, size: int = 0, files: int = 0) -> Images:
 
 
 def refused(images: Images, data: bytes) -> str:
-    with pytest.raises(EngineError) as caught, Arrival(images.layout) as arrival:
-        arrival.add(io.BytesIO(data))  # type: ignore[arg-type]
+    with pytest.raises(EngineError) as caught, ImageWriter(images.layout) as writer:
+        writer.add(io.BytesIO(data))  # type: ignore[arg-type]
     root = Path(images.layout.root)
     assert [list((root / part).iterdir()) for part in ("blobs/sha256", "layers", "tmp")] == [[], [], []]
     return str(caught.value)
@@ -62,9 +62,9 @@ def test_what_is_behind_the_last_entry_counts_too(tmp_path: Path) -> None:
 def test_the_layers_of_an_image_count_together(tmp_path: Path) -> None:
     images = allowing(tmp_path, size=10 * MB)
     layers = [tars.tar(tars.entry(name, data=bytes(6 * MB))) for name in ("a", "b")]
-    with pytest.raises(EngineError, match="unpack b: more than 10000000 bytes"), Arrival(images.layout) as arrival:
+    with pytest.raises(EngineError, match="unpack b: more than 10000000 bytes"), ImageWriter(images.layout) as writer:
         for layer in layers:
-            arrival.add(io.BytesIO(layer))  # type: ignore[arg-type]
+            writer.add(io.BytesIO(layer))  # type: ignore[arg-type]
 
 
 def test_an_archive_of_images_that_becomes_too_large(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_xz_that_wants_all_memory(tmp_path: Path) -> None:
 def test_xz_in_several_streams(between: bytes) -> None:
     halves = os.urandom(300_000), bytes(500_000)
     data = b"".join(lzma.compress(half, preset=9) + between for half in halves)
-    assert io.BufferedReader(Xz(io.BufferedReader(io.BytesIO(data)))).read() == b"".join(halves)  # type: ignore[arg-type]
+    assert io.BufferedReader(XzFile(io.BufferedReader(io.BytesIO(data)))).read() == b"".join(halves)  # type: ignore[arg-type]
     with pytest.raises(EOFError):
-        io.BufferedReader(Xz(io.BufferedReader(io.BytesIO(data.rstrip(b"\0")[:-5])))).read()  # type: ignore[arg-type]
+        io.BufferedReader(XzFile(io.BufferedReader(io.BytesIO(data.rstrip(b"\0")[:-5])))).read()  # type: ignore[arg-type]
     with pytest.raises(lzma.LZMAError):
-        io.BufferedReader(Xz(io.BufferedReader(io.BytesIO(data + b"rubbish behind it")))).read()  # type: ignore[arg-type]
+        io.BufferedReader(XzFile(io.BufferedReader(io.BytesIO(data + b"rubbish behind it")))).read()  # type: ignore[arg-type]

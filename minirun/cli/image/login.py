@@ -55,7 +55,7 @@ def _try(source: Source, domain: str, found: Credentials) -> str:
 
     registry = Registry(source.connection, Reference(domain, ""), found)
     registry.login()
-    return registry.entrance.identity
+    return registry.authorizer.identity
 
 
 def _still_good(source: Source, domain: str, found: Credentials) -> bool:

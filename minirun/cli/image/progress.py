@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from minirun.image.witness import Witness
+from minirun.image.progress import Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-class Quiet(Witness):
+class Quiet(Progress):
     """Tells nothing: `with Quiet() as told: ...`."""
 
-    def __enter__(self) -> Witness:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,7 +48,7 @@ class Bars(Lines):
         super().__init__(to)
         self.moving = moving
 
-    def __enter__(self) -> Witness:
+    def __enter__(self) -> Progress:
         # 60 ms of imports that a pipe need not pay
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
@@ -85,7 +85,7 @@ class Bars(Lines):
             return self._tasks[digest]
 
 
-def witness(to: TextIO, moving: str = "Downloading") -> Quiet:
+def progress(to: TextIO, moving: str = "Downloading") -> Quiet:
     """The one that fits the stream: bars on a terminal, else lines. Arguments: moving (str), see `Bars`."""
     return Bars(to, moving) if to.isatty() else Lines(to)
 

@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from minirun.image.progress import Progress
     from minirun.image.reference import Reference
-    from minirun.image.witness import Witness
 
 #: Images for which there is a recipe that makes them of what their distribution publishes.
 RECIPES = ("alpine", "busybox", "debian")
@@ -32,13 +32,13 @@ def pull(options: Options) -> int:
         print(shown)
         return 0
     from minirun.cli.image.images import store
-    from minirun.cli.image.progress import Quiet, witness
+    from minirun.cli.image.progress import Quiet, progress
     from minirun.engine import registry_config
     from minirun.image.transfer import pull as pulling
 
     take = pulling.pull_all if options.all_tags else pulling.pull
     images = store()
-    with Quiet() if options.quiet else witness(sys.stdout) as told:
+    with Quiet() if options.quiet else progress(sys.stdout) as told:
         try:
             pulled = take(images, registry_config.source(), name, options.platform, told)
         except EngineError as error:
@@ -80,12 +80,12 @@ def pull_missing(word: str, platform: str, exit_code: int | None) -> None:
     if _is_unchanged(name, platform, sys.stderr):
         return
     from minirun.cli.image.images import store
-    from minirun.cli.image.progress import witness
+    from minirun.cli.image.progress import progress
     from minirun.engine import registry_config
     from minirun.image.registry.http_errors import Unreachable
     from minirun.image.transfer import pull as pulling
 
-    with witness(sys.stderr) as told:
+    with progress(sys.stderr) as told:
         try:
             pulling.pull(store(), registry_config.source(), name, platform, told)
         except EngineError as error:
@@ -95,7 +95,7 @@ def pull_missing(word: str, platform: str, exit_code: int | None) -> None:
             raise BadParameter(error.message, hint=hint) from None
 
 
-def _worded(error: EngineError, told: Witness, exit_code: int | None = 1) -> MinirunError:
+def _worded(error: EngineError, told: Progress, exit_code: int | None = 1) -> MinirunError:
     """Docker's daemon says what fails after the beginning in the stream of progress, and without its usual words."""
     return ClientError(error.message, hint=error.hint, exit_code=exit_code) if told.begun else error
 
@@ -134,7 +134,7 @@ def recipe_hint(name: str) -> str:
 def push(options: Options) -> int:
     """Bring an image, or all of a repository, to the registry that its name says."""
     from minirun.cli.image.images import store
-    from minirun.cli.image.progress import Quiet, witness
+    from minirun.cli.image.progress import Quiet, progress
     from minirun.engine import registry_config
     from minirun.image.transfer import push as pushing
 
@@ -150,7 +150,7 @@ def push(options: Options) -> int:
     try:
         if not names:
             raise NoSuchImage(name.familiar)
-        with Quiet() if options.quiet else witness(sys.stdout, "Pushing") as told:
+        with Quiet() if options.quiet else progress(sys.stdout, "Pushing") as told:
             source = registry_config.source()
             for one in names:
                 pushing.push(images, images.find(one.familiar), source, one, told)

@@ -46,7 +46,7 @@ def _reference(word: str) -> Reference:
 def prune(options: Options) -> int:
     """Remove the images that nobody needs."""
     from minirun.cli.format.units import decimal_size
-    from minirun.image.content import prune as image
+    from minirun.image.content import remove as image
 
     everything, wanted = _wishes(options.filter, options.all)
     if not options.force:

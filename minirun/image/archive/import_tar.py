@@ -1,4 +1,4 @@
-"""`docker import`: a tar of a root file system becomes an image of one layer (see `arrival` for how it comes in)."""
+"""`docker import`: a tar of a root file system becomes an image of one layer (see `writer` for how it comes in)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import time
 from minirun import store
 from minirun.errors import ClientError, EngineError
 from minirun.image import platforms
-from minirun.image.content.image_writer import Arrival
+from minirun.image.content.image_writer import ImageWriter
 from minirun.image.dockerfile import change as change_words
 from minirun.image.images import Images, parse_tag
-from minirun.image.progress import progress
+from minirun.image.progress import ProgressBar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,15 +45,15 @@ def import_tar(  # noqa: PLR0913 (the words of a command line)
     if runs_on.os != "linux":
         raise EngineError("operating system is not supported")
     archive = _File(source) if isinstance(source, str) else source
-    with archive, Arrival(images.layout) as arrival, progress("Importing", archive.fd) as passed:
+    with archive, ImageWriter(images.layout) as writer, ProgressBar("Importing", archive.fd) as passed:
         try:
-            arrival.add(archive.fd, passed=passed)
+            writer.add(archive.fd, passed=passed)
         except EngineError:
             archive.check()  # which may know better why the archive is damaged
             raise
         archive.check()
-        config = _config(settings, runs_on, arrival.diff_ids[0], message or f"Imported from {archive.source}")
-        return arrival.finish(store.dumps(config).encode(), [name])
+        config = _config(settings, runs_on, writer.diff_ids[0], message or f"Imported from {archive.source}")
+        return writer.finish(store.dumps(config).encode(), [name])
 
 
 class _File:

@@ -1,6 +1,6 @@
 """`import URL`: an archive that is unpacked while it comes over HTTP.
 
-`Arrival` reads from a descriptor, so a thread carries the bytes from the connection into a pipe. A connection that
+`ImageWriter` reads from a descriptor, so a thread carries the bytes from the connection into a pipe. A connection that
 breaks looks to the reader like the end of the archive, and a tar may seem whole without its last bytes: so whoever has
 read to the end asks whether that was the end (`check`).
 """

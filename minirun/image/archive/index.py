@@ -2,7 +2,7 @@
 
 `docker save` writes what names the images last, and layers may be links to one another; so an archive can only be
 understood when all of it is there. One that is compressed, or comes through a pipe, is first written to one file of
-our draft; a plain file is read in place. Then the headers are walked, and a member is no more than a place in that
+our ingest; a plain file is read in place. Then the headers are walked, and a member is no more than a place in that
 file. The names inside are keys of a dict and nothing else: none of them ever becomes a path.
 """
 
@@ -59,18 +59,18 @@ class Part(io.RawIOBase):
 class Bundle:
     """An archive of images.
 
-    Arguments: fd (int), open for reading; draft (str), a directory for what cannot be read in place; allowance, how
+    Arguments: fd (int), open for reading; ingest (str), a directory for what cannot be read in place; allowance, how
     much that may be; passed, called with the number of bytes each time some were read from a source that cannot.
     Errors: ClientError in Docker's words for what is no tar; KernelError for a full disk.
     """
 
-    def __init__(self, fd: int, draft: str, allowance: Allowance, passed: Callable[[int], None] | None = None) -> None:
+    def __init__(self, fd: int, ingest: str, allowance: Allowance, passed: Callable[[int], None] | None = None) -> None:
         self._own = -1
         self._places: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         try:
             if not _is_plain_file(fd):
-                self._own = _written_down(fd, f"{draft}/archive", allowance, passed)
+                self._own = _written_down(fd, f"{ingest}/archive", allowance, passed)
             self._fd = self._own if self._own >= 0 else fd
             self._walk()
         except EngineError as error:

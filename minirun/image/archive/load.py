@@ -5,7 +5,7 @@
                        blobs/<algorithm>/<digest>
 
 An archive may be both (Docker does that since version 25); then manifest.json counts, as for every Docker. All that
-names the images is checked before the first layer is unpacked; each image then comes in as one (see `arrival`).
+names the images is checked before the first layer is unpacked; each image then comes in as one (see `writer`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from minirun.image import manifests, platforms, reference, tags
 from minirun.image.archive.index import Bundle
 from minirun.image.config import check as check_config
 from minirun.image.content import layout as oci
-from minirun.image.content.image_writer import Arrival
-from minirun.image.content.ingest import Draft
+from minirun.image.content.image_writer import ImageWriter
+from minirun.image.content.ingest import Ingest
 from minirun.image.digest import sha256
-from minirun.image.progress import progress
+from minirun.image.progress import ProgressBar
 from minirun.image.sanitize import shown
 
 TYPE_CHECKING = False
@@ -61,14 +61,14 @@ def load(images: Images, source: str, report: Callable[[str], None], *, quiet: b
     """
     fd = _open(source)
     try:
-        with Draft(images.layout) as draft:
-            with progress("Reading", fd, hidden=quiet) as passed:
-                bundle = Bundle(fd, draft, images.layout.allowance(), passed)
+        with Ingest(images.layout) as ingest:
+            with ProgressBar("Reading", fd, hidden=quiet) as passed:
+                bundle = Bundle(fd, ingest, images.layout.allowance(), passed)
             try:
                 packed = list(_docker(bundle) if "manifest.json" in bundle else _oci(bundle))
                 nameless = []
                 for one in packed:
-                    with progress("Loading", fd, hidden=quiet) as passed:
+                    with ProgressBar("Loading", fd, hidden=quiet) as passed:
                         image_id = _take_in(images, bundle, one, report, passed)
                     nameless += [] if one.names else [image_id]
                 if not any(one.names for one in packed):
@@ -188,19 +188,19 @@ def _take_in(
     if packed.manifest:
         known = dict(zip(packed.diff_ids, packed.descriptors))
         manifest, media_type = packed.manifest, packed.media_type
-    with Arrival(images.layout) as arrival:
+    with ImageWriter(images.layout) as writer:
         for place, (diff_id, member) in enumerate(zip(packed.diff_ids, packed.parts)):
             part = bundle.part(member)
             descriptor = packed.descriptors[place] if packed.descriptors else None
             if descriptor and part.size != descriptor["size"]:
                 raise EngineError(f"layer {descriptor['digest']} is damaged: it does not have the size it should have")
             plain = {"mediaType": oci.LAYER, "digest": diff_id, "size": part.size}
-            with arrival.turn(diff_id):
-                if not arrival.has(diff_id, known.get(diff_id) or arrival.blob_of(diff_id) or plain):
-                    arrival.add(part, diff_id=diff_id, descriptor=descriptor, passed=passed)
+            with writer.layer_lock(diff_id):
+                if not writer.has(diff_id, known.get(diff_id) or writer.blob_of(diff_id) or plain):
+                    writer.add(part, diff_id=diff_id, descriptor=descriptor, passed=passed)
         for name in packed.names:
             _tell_of_the_old_one(images, name, image_id, report)
-        arrival.finish(packed.config, packed.names or [None], manifest, media_type)
+        writer.finish(packed.config, packed.names or [None], manifest, media_type)
     for name in packed.names:
         report(f"Loaded image: {name.familiar}")
     return image_id

@@ -22,7 +22,7 @@ from minirun import store
 from minirun.errors import ClientError, EngineError, NoSuchImage
 from minirun.image import reference
 from minirun.image.content import layout as oci
-from minirun.image.content.ingest import Draft
+from minirun.image.content.ingest import Ingest
 from minirun.image.digest import chain_ids, sha256
 from minirun.image.layer import compression
 from minirun.image.layer.tee_reader import CHUNK
@@ -114,10 +114,10 @@ def save(images: Images, chosen: Sequence[tuple[Image, list[Reference]]], fd: in
     Arguments: chosen, as `choose` gives them; fd (int), where to: a file, a pipe.
     Errors: OSError of `fd` (a full disk, a closed pipe); EngineError for an image that is damaged.
     """
-    with Draft(images.layout) as draft:
+    with Ingest(images.layout) as ingest:
         with images.layout.lock():  # from here on `rmi` leaves us what we need
             images.layout.need(
-                draft,
+                ingest,
                 [],
                 [
                     blob["digest"]
@@ -125,7 +125,7 @@ def save(images: Images, chosen: Sequence[tuple[Image, list[Reference]]], fd: in
                     for blob in (image.manifest["config"], *image.manifest["layers"])
                 ],
             )
-        archive = _Archive(images.layout, draft, fd)
+        archive = _Archive(images.layout, ingest, fd)
         for image, names in chosen:
             archive.add(image, names)
         archive.end()
@@ -134,8 +134,8 @@ def save(images: Images, chosen: Sequence[tuple[Image, list[Reference]]], fd: in
 class _Archive:
     """The tar that grows."""
 
-    def __init__(self, layout: oci.Layout, draft: str, fd: int) -> None:
-        self._layout, self._draft, self._fd = layout, draft, fd
+    def __init__(self, layout: oci.Layout, ingest: str, fd: int) -> None:
+        self._layout, self._ingest, self._fd = layout, ingest, fd
         self._size = 0
         self._layers: dict[str, str] = {}  # diff id → the directory that has it
         self._directories: set[str] = set()
@@ -197,7 +197,7 @@ class _Archive:
         if not any(begins.startswith(magic) for magic, _ in compression.MAGIC):
             return source
         try:
-            plain = os.open(self._draft, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+            plain = os.open(self._ingest, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
             compression.decompress(io.FileIO(source, closefd=False), plain, self._layout.allowance())
             os.lseek(plain, 0, os.SEEK_SET)
         finally:

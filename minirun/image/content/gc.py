@@ -57,7 +57,7 @@ def orphans(layout: Layout, kept_layers: Iterable[str]) -> list[str]:
     return found
 
 
-def clear_drafts(layout: Layout) -> None:
+def clear_ingests(layout: Layout) -> None:
     """Remove what makers who were killed left behind; call it with the lock held."""
     longest_ago = time.time() - RESUME_SECONDS
     for path in _dead_drafts(layout) + [
@@ -71,4 +71,4 @@ def _dead_downloads(layout: Layout) -> list[str]:
 
 
 def _dead_drafts(layout: Layout) -> list[str]:
-    return [path for path in layout.drafts() + layout.unfinished(TURN) if store.nobody_holds(path)]
+    return [path for path in layout.ingests() + layout.unfinished(TURN) if store.nobody_holds(path)]

@@ -1,8 +1,8 @@
 """An image on its way in: layer by layer, and then, from one moment to the next, it is there.
 
-Each layer is unpacked and digested in one pass over its bytes, in a draft that nobody lists. When it is whole, its
+Each layer is unpacked and digested in one pass over its bytes, in an ingest that nobody lists. When it is whole, its
 directory and its blob are renamed to where layers and blobs are; an image that comes again, after an interruption or
-under another name, finds them there. Until the image itself exists they belong to nobody, so the draft says that
+under another name, finds them there. Until the image itself exists they belong to nobody, so the ingest says that
 somebody needs them (`Layout.needed`). The last step is the index: from then on the image exists.
 """
 
@@ -16,8 +16,8 @@ from minirun import store
 from minirun.errors import EngineError, KernelError
 from minirun.image.config import check as check_config
 from minirun.image.content import layout as oci
-from minirun.image.content.ingest import Draft
-from minirun.image.content.layer_lock import Turn
+from minirun.image.content.ingest import Ingest
+from minirun.image.content.layer_lock import LayerLock
 from minirun.image.digest import chain_ids
 from minirun.image.layer import apply
 from minirun.image.layer.tar_stream import Stream
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from minirun.image.reference import Reference
 
 
-class Arrival:
-    """Takes one image in: `with Arrival(layout) as arrival: arrival.add(...); arrival.finish(...)`.
+class ImageWriter:
+    """Takes one image in: `with ImageWriter(layout) as writer: writer.add(...); writer.finish(...)`.
 
     Arguments: layout, where to; lasting (bool), layers that have come stay when the rest fails, for the next attempt.
-    Attributes: draft (str), a directory to put things into on their way, gone at the end; diff_ids and descriptors
+    Attributes: ingest (str), a directory to put things into on their way, gone at the end; diff_ids and descriptors
     (lists), of the layers that have come so far, lowest first; notes (dict), annotations for the image's entry in the
     index; allowance, what it may still take (see `limits`).
     """
@@ -51,15 +51,15 @@ class Arrival:
         self.descriptors: list[dict] = []
         self.notes: dict[str, str] = {}
         self._adopted: list[str] = []
-        self._draft = Draft(layout)
+        self._ingest = Ingest(layout)
 
-    def __enter__(self) -> Arrival:
-        self.draft = self._draft.__enter__()
+    def __enter__(self) -> ImageWriter:
+        self.ingest = self._ingest.__enter__()
         self.allowance = self.layout.allowance()
         return self
 
     def __exit__(self, kind: object, *what: object) -> None:
-        self._draft.__exit__(kind, *what)
+        self._ingest.__exit__(kind, *what)
         if kind and not self.lasting:
             self._take_back()
 
@@ -88,9 +88,9 @@ class Arrival:
             self._came(diff_id, descriptor)
         return True
 
-    def turn(self, diff_id: str) -> Turn:
-        """Wait until nobody else unpacks the next layer: `with arrival.turn(diff_id):`, and in there `has`, `add`."""
-        return Turn(self.layout, chain_ids([*self.diff_ids, diff_id])[-1])
+    def layer_lock(self, diff_id: str) -> LayerLock:
+        """The lock on the next layer: `with writer.layer_lock(diff_id):`, and `has` or `add` while it is held."""
+        return LayerLock(self.layout, chain_ids([*self.diff_ids, diff_id])[-1])
 
     def blob_of(self, diff_id: str) -> dict | None:
         """The descriptor of the blob with which the next layer came here, None if it is not here or came without."""
@@ -130,7 +130,7 @@ class Arrival:
         Errors: EngineError for a bad archive, or one that is not what it should be; KernelError for a full disk.
         """
         with step("unpack the layer"):
-            tree, blob = f"{self.draft}/tree", f"{self.draft}/blob"
+            tree, blob = f"{self.ingest}/tree", f"{self.ingest}/blob"
             stream, size = self._unpack(source, tree, blob if keep_blob else "", passed)
             arrived = {"mediaType": stream.media_type, "digest": stream.digest, "size": stream.size}
             self._check(arrived, stream.diff_id, diff_id, descriptor)
@@ -225,7 +225,7 @@ class Arrival:
 
     def _need(self) -> None:
         blobs = [*self._adopted, *(one["digest"] for one in self.descriptors)]
-        self.layout.need(self.draft, chain_ids(self.diff_ids), blobs)
+        self.layout.need(self.ingest, chain_ids(self.diff_ids), blobs)
 
 
 def _is_file(source: int | RawIOBase) -> bool:

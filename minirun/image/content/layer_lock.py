@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from minirun.image.content.layout import Layout
 
 
-class Turn:
-    """Wait for one's turn at a layer: `with Turn(layout, chain_id): ...`; then look again whether it is there.
+class LayerLock:
+    """Wait for one's turn at a layer: `with LayerLock(layout, chain_id): ...`; then look again whether it is there.
 
     Nobody may wait for a second one meanwhile: two who do could wait for each other.
     """
 
     def __init__(self, layout: Layout, chain_id: str) -> None:
-        self.path = layout.turn(chain_id)
+        self.path = layout.layer_lock(chain_id)
         self.fd = -1
 
     def __enter__(self) -> None:

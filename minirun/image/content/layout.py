@@ -128,7 +128,7 @@ class Layout:
         return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
     def adopt_blob(self, path: str, digest: str) -> bool:
-        """Take a finished file of a draft in as a blob; one that is there already is as good.
+        """Take a finished file of an ingest in as a blob; one that is there already is as good.
 
         Returns: whether it was taken.
         """
@@ -139,7 +139,7 @@ class Layout:
         return True
 
     def adopt_layer(self, tree: str, chain_id: str, facts: dict) -> bool:
-        """Take a finished directory of a draft in as a layer, with the lock held; the first of two equal ones stays.
+        """Take a finished directory of an ingest in as a layer, with the lock held; the first of two equal ones stays.
 
         Returns: whether it was taken.
         """
@@ -175,30 +175,30 @@ class Layout:
             store.remove_tree(trash)
         store.discard(f"{path}.json")
 
-    def need(self, draft: str, layers: Iterable[str], blobs: Iterable[str]) -> None:
-        """Say what the image in this draft needs of what is in its place already; call it with the lock held.
+    def need(self, ingest: str, layers: Iterable[str], blobs: Iterable[str]) -> None:
+        """Say what the image in this ingest needs of what is in its place already; call it with the lock held.
 
         Arguments: layers, chain ids; blobs, digests.
         """
-        store.write(f"{draft}/needed.json", {"layers": list(layers), "blobs": list(blobs)})
+        store.write(f"{ingest}/needed.json", {"layers": list(layers), "blobs": list(blobs)})
 
-    def needed(self, draft: str) -> dict:
-        """What `need` has said, of a draft whose maker lives; else nothing: {"layers": [...], "blobs": [...]}."""
+    def needed(self, ingest: str) -> dict:
+        """What `need` has said, of an ingest whose maker lives; else nothing: {"layers": [...], "blobs": [...]}."""
         try:
-            return {"layers": [], "blobs": []} if store.nobody_holds(draft) else store.read(f"{draft}/needed.json")
+            return {"layers": [], "blobs": []} if store.nobody_holds(ingest) else store.read(f"{ingest}/needed.json")
         except FileNotFoundError:
             return {"layers": [], "blobs": []}
 
     def in_use(self) -> tuple[set[str], set[str]]:
         """The digests of the blobs, and the chain ids of the layers, of all images, and of those on their way in."""
         blobs, chains = self.mentioned(self.index())
-        for draft in self.drafts():
-            needed = self.needed(draft)
+        for ingest in self.ingests():
+            needed = self.needed(ingest)
             blobs |= set(needed["blobs"])
             chains |= set(needed["layers"])
         return blobs, chains
 
-    def drafts(self) -> list[str]:
+    def ingests(self) -> list[str]:
         """The paths of what is being made, or was left by who made it."""
         return [path for path in self.unfinished("") if not os.path.basename(path).startswith((DOWNLOAD, TURN))]
 
@@ -207,7 +207,7 @@ class Layout:
         reference.check_digest(digest)
         return f"{self.root}/tmp/{DOWNLOAD}{digest.partition(':')[2]}"
 
-    def turn(self, chain_id: str) -> str:
+    def layer_lock(self, chain_id: str) -> str:
         """The file for which those queue up who want to unpack a layer."""
         reference.check_digest(chain_id)
         return f"{self.root}/tmp/{TURN}{chain_id.partition(':')[2]}"

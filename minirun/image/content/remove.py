@@ -15,10 +15,10 @@ from minirun.image.tags import digests_of, names_of, without_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from minirun.image.content.layout import Layout
-    from minirun.image.images import Images
+    from minirun.image.images import Image, Images
 
 
 class User:
@@ -69,6 +69,40 @@ def remove(images: Images, word: str, force: bool = False, users: Sequence[User]
             raise EngineError(conflict)
         refs = sorted({*names, *_pulled(entries, same)}, key=lambda name: reference.parse(name).full)
         return lines + [f"Untagged: {name}" for name in refs] + _delete(layout, entries, same, image_id, users)
+
+
+def prune(
+    images: Images,
+    users: Callable[[], Sequence[User]],
+    *,
+    everything: bool = False,
+    wanted: Callable[[Image], bool] = lambda image: True,
+) -> tuple[list[str], int]:
+    """`docker image prune`: remove dangling images, those without a tag; with -a, all from which no container was made.
+
+    Each goes by `remove`, which looks again with the lock held: a container that is made meanwhile keeps its image.
+
+    Arguments: users, asked for all containers before each removal; everything (bool), Docker's -a: also those with a
+    name; wanted, says of an image whether it may go.
+    Returns: Docker's lines ("untagged: x", "deleted: sha256:..."), and how many bytes of files went with the layers.
+    """
+    lines: list[str] = []
+    freed = 0
+    used = {user.image for user in users()}
+    for image in images.every():
+        tagged = any("@" not in name for name in image.names)
+        if image.id in used or tagged and not everything or not wanted(image):
+            continue
+        sizes = {chain: images.layout.layer_facts(chain).get("size", 0) for chain in image.chain_ids}
+        # Tags first: a name that is a digest takes the image with it, if no tag is left to keep it.
+        for word in sorted(image.names, key=lambda name: "@" in name) or [image.id]:
+            try:
+                gone = remove(images, word, users=users())
+            except EngineError:  # somebody needs it now, or has removed it
+                continue
+            lines += [line[0].lower() + line[1:] for line in gone]
+            freed += sum(sizes.get(line.removeprefix("Deleted: "), 0) for line in gone)
+    return lines, freed
 
 
 def _delete(layout: Layout, entries: list[dict], gone: set[str], image_id: str, users: Sequence[User]) -> list[str]:

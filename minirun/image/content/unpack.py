@@ -9,8 +9,8 @@ import os
 
 from minirun.errors import EngineError
 from minirun.image.content import layout as oci
-from minirun.image.content.image_writer import Arrival
-from minirun.image.progress import progress
+from minirun.image.content.image_writer import ImageWriter
+from minirun.image.progress import ProgressBar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,18 +25,18 @@ def unpack_blobs(layout: oci.Layout, manifest: dict, diff_ids: Sequence[str]) ->
     """
     if len(diff_ids) != len(manifest["layers"]):
         raise EngineError("invalid image: its config and its manifest do not have the same number of layers")
-    with Arrival(layout) as arrival:
+    with ImageWriter(layout) as writer:
         for diff_id, descriptor in zip(diff_ids, manifest["layers"], strict=True):
-            with arrival.turn(diff_id):
-                if not arrival.has(diff_id):
-                    _unpack(arrival, diff_id, descriptor)
+            with writer.layer_lock(diff_id):
+                if not writer.has(diff_id):
+                    _unpack(writer, diff_id, descriptor)
 
 
-def _unpack(arrival: Arrival, diff_id: str, descriptor: dict) -> None:
-    fd = _open(arrival.layout, descriptor["digest"])
+def _unpack(writer: ImageWriter, diff_id: str, descriptor: dict) -> None:
+    fd = _open(writer.layout, descriptor["digest"])
     try:
-        with progress("Unpacking", fd) as passed:
-            arrival.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False, passed=passed)
+        with ProgressBar("Unpacking", fd) as passed:
+            writer.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False, passed=passed)
     finally:
         os.close(fd)
 

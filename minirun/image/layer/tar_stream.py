@@ -20,7 +20,7 @@ from minirun.errors import EngineError
 from minirun.image.content import layout as oci
 from minirun.image.layer.compression import TRUNCATED, decompression, decompressor, recognise
 from minirun.image.layer.readahead import Ahead
-from minirun.image.layer.tee_reader import CHUNK, Tap
+from minirun.image.layer.tee_reader import CHUNK, TeeReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Stream:
     ) -> None:
         raw = io.FileIO(source, closefd=False) if isinstance(source, int) else source
         head, compression = recognise(raw)
-        arriving = Tap(raw, head, passed)
-        self._plain = Tap(decompressor(compression, arriving)) if compression else arriving
+        arriving = TeeReader(raw, head, passed)
+        self._plain = TeeReader(decompressor(compression, arriving)) if compression else arriving
         # The blob is kept as it came if the OCI has a media type for it, so that it keeps its digest on the way
         # through us; xz and bzip2 have none, their layers are kept as the plain tar.
         self._stored = arriving if compression in MEDIA_TYPES else self._plain

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CHUNK = 256 * 1024
 
 
-class Tap(io.RawIOBase):
+class TeeReader(io.RawIOBase):
     """Bytes that pass: counted (against `allowance`, if that is set), digested, and copied to a file when `copy` is a
     descriptor.
 

@@ -51,7 +51,7 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
-class Entrance:
+class Authorizer:
     """The door of one registry, and our keys to it. Several threads may ask; one of them fetches the token.
 
     Arguments: connection; credentials; lasting (bool), ask for an identity token, too, to be kept instead of the

@@ -1,6 +1,6 @@
 """A registry: HTTP requests by which images come and go (OCI distribution-spec).
 
-GET  /v2/                                  is there a registry, and how does one get in? (see `entrance`)
+GET  /v2/                                  is there a registry, and how does one get in? (see `authorizer`)
 GET  /v2/NAME/manifests/TAG or DIGEST      what the image is made of (HEAD: only its digest)
 GET  /v2/NAME/tags/list                    which tags there are, a page at a time
 GET  /v2/NAME/blobs/DIGEST                 a config or a layer, or the rest of one (Range)
@@ -17,7 +17,7 @@ from minirun.image import manifests
 from minirun.image.digest import sha256
 from minirun.image.reference import check_digest, is_tag
 from minirun.image.registry import responses
-from minirun.image.registry.auth import Credentials, Entrance
+from minirun.image.registry.auth import Authorizer, Credentials
 from minirun.image.registry.http import done
 from minirun.image.registry.http_errors import Unreachable
 from minirun.image.registry.responses import Denied
@@ -52,7 +52,7 @@ class Registry:
         self, connection: Connection, name: Reference, credentials: Credentials, actions: str = "pull", host: str = ""
     ) -> None:
         self.connection, self.path = connection, name.path
-        self.entrance = Entrance(connection, credentials, lasting=not name.path)  # `login` asks for no repository
+        self.authorizer = Authorizer(connection, credentials, lasting=not name.path)  # `login` asks for no repository
         self.scopes: tuple[str, ...] = (f"repository:{name.path}:{actions}",) if name.path else ()
         self.base = ""
         self._host = host or (HUB_HOST if name.domain == HUB else name.domain)
@@ -77,7 +77,7 @@ class Registry:
             done(answer)
             self.base = base
             if answer.status == 401:
-                self.entrance.learn(answer)
+                self.authorizer.learn(answer)
             return answer.status
         raise AssertionError("unreachable")
 
@@ -85,7 +85,7 @@ class Registry:
         """See whether the registry knows us. Errors: Denied, in the words of Docker's daemon; Unreachable."""
         if self.ping() == 401:
             url = f"{self.base}/v2/"
-            key = self.entrance.key((), "GET", url)
+            key = self.authorizer.key((), "GET", url)
             answer = self.connection.request("GET", url, {"Authorization": key})
             done(answer)
             if answer.status != 200:
@@ -204,9 +204,9 @@ class Registry:
         """A request with what lets us in; once more when that has run out. Arguments: words, `make`'s arguments."""
         method, url, headers, body = words
         for attempt in range(2):
-            key = self.entrance.key(scopes, method, url)
+            key = self.authorizer.key(scopes, method, url)
             answer = make(method, url, {**headers, **({"Authorization": key} if key else {})}, body)
-            if answer.status != 401 or attempt or not self.entrance.learn(answer) or not self.entrance.refused(key):
+            if answer.status != 401 or attempt or not self.authorizer.learn(answer) or not self.authorizer.refused(key):
                 break
             done(answer)
         return answer

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from minirun import store
 from minirun.errors import EngineError, KernelError
 from minirun.image.content import layout as oci
-from minirun.image.content.ingest import Draft
+from minirun.image.content.ingest import Ingest
 from minirun.image.layer.tee_reader import CHUNK
 from minirun.image.tags import PULLED
 
@@ -53,20 +53,20 @@ def ensure_packed(images: Images, image: Image) -> Image:
     )
     if came or not any(layer["mediaType"] in PACKED for layer in layers):
         return image
-    with Draft(images.layout) as draft:
-        return _Packing(images, image, draft).image()
+    with Ingest(images.layout) as ingest:
+        return _Packing(images, image, ingest).image()
 
 
 class _Packing:
-    """One image that is being packed; `draft` is a directory of our own."""
+    """One image that is being packed; `ingest` is a directory of our own."""
 
-    def __init__(self, images: Images, image: Image, draft: str) -> None:
-        self._layout, self._image, self._draft = images.layout, image, draft
+    def __init__(self, images: Images, image: Image, ingest: str) -> None:
+        self._layout, self._image, self._ingest = images.layout, image, ingest
         self._layers: dict[str, dict] = dict(zip(image.diff_ids, image.manifest["layers"], strict=True))
         with self._layout.lock():  # from here on `rmi` leaves us what we read, and what others have packed
             self._known = _packed_already(images.every())
             needed = [layer["digest"] for layer in (*self._layers.values(), *self._known.values())]
-            self._layout.need(draft, image.chain_ids, [image.digest, image.id, *needed])
+            self._layout.need(ingest, image.chain_ids, [image.digest, image.id, *needed])
 
     def image(self) -> Image:
         """Pack what is plain, and let the image have it."""
@@ -83,7 +83,7 @@ class _Packing:
         return type(self._image)(self._layout, manifest, self._image.names)
 
     def _layer(self, diff_id: str) -> dict:
-        """The descriptor of a layer's packed form, which is here then: in its place or in the draft."""
+        """The descriptor of a layer's packed form, which is here then: in its place or in the ingest."""
         layer = self._layers[diff_id]
         if layer["mediaType"] not in PACKED:
             return layer
@@ -113,7 +113,7 @@ class _Packing:
         return {"mediaType": PACKED[layer["mediaType"]], "digest": digest, "size": size}
 
     def _path(self, digest: str) -> str:
-        return f"{self._draft}/{digest.partition(':')[2]}"
+        return f"{self._ingest}/{digest.partition(':')[2]}"
 
     def _replace(self, manifest: dict) -> None:
         """Let the image's names point at the new manifest, and remove what only the old one needed; under the lock."""
@@ -122,7 +122,7 @@ class _Packing:
             [{**entry, **manifest} if entry["digest"] == old else entry for entry in self._layout.index()]
         )
         gone, _ = self._layout.mentioned([{"digest": old}])
-        self._layout.need(self._draft, [], [])
+        self._layout.need(self._ingest, [], [])
         kept, _ = self._layout.in_use()
         for blob in gone - kept:
             store.discard(self._layout.blob(blob))

@@ -26,9 +26,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import urllib3
 
-    from minirun.image.content.image_writer import Arrival
+    from minirun.image.content.image_writer import ImageWriter
+    from minirun.image.progress import Progress
     from minirun.image.registry.client import Registry
-    from minirun.image.witness import Witness
 
 #: How many layers come at the same time, as in dockerd.
 THREADS = 3
@@ -42,11 +42,11 @@ class Interrupted(Exception):
 class Downloads:
     """The blobs of one image on their way: `with Downloads(...) as downloads: downloads.begin(descriptor)`.
 
-    Arguments: registry; arrival, which takes them in; witness, who is told how far they are.
+    Arguments: registry; writer, which takes them in; progress, who is told how far they are.
     """
 
-    def __init__(self, registry: Registry, arrival: Arrival, witness: Witness) -> None:
-        self.registry, self.arrival, self.witness = registry, arrival, witness
+    def __init__(self, registry: Registry, writer: ImageWriter, progress: Progress) -> None:
+        self.registry, self.writer, self.progress = registry, writer, progress
         self.stop = threading.Event()
         self._pool = ThreadPoolExecutor(THREADS, "download")
 
@@ -63,9 +63,9 @@ class Downloads:
         return self._pool.submit(self._come, descriptor)
 
     def _come(self, descriptor: dict) -> str:
-        layout, digest = self.arrival.layout, descriptor["digest"]
+        layout, digest = self.writer.layout, descriptor["digest"]
         path = layout.download(digest)
-        while not self.arrival.has_blob(digest):
+        while not self.writer.has_blob(digest):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 if not self._is_mine(fd, path):
@@ -73,14 +73,14 @@ class Downloads:
                 with _disk(path):
                     _Download(self, descriptor, fd).run()
                     os.fsync(fd)  # before it has a name that says it is whole
-                self.arrival.adopt(path, digest)
+                self.writer.adopt(path, digest)
             except EngineError:
                 if not os.fstat(fd).st_size:
                     store.discard(path)  # nothing of it is worth to go on from
                 raise
             finally:
                 os.close(fd)
-        self.witness.layer(digest, "Download complete")
+        self.progress.layer(digest, "Download complete")
         return layout.blob(digest)
 
     def _is_mine(self, fd: int, path: str) -> bool:
@@ -102,7 +102,7 @@ class _Download:
     """One file, from where it is to its end."""
 
     def __init__(self, downloads: Downloads, descriptor: dict, fd: int) -> None:
-        self.registry, self.witness, self.stop = downloads.registry, downloads.witness, downloads.stop
+        self.registry, self.progress, self.stop = downloads.registry, downloads.progress, downloads.stop
         self.digest, self.size, self.fd = descriptor["digest"], descriptor["size"], fd
         self.hash = hashlib.sha256()
         self.have = 0
@@ -126,7 +126,7 @@ class _Download:
                     ) from None
                 if self.stop.wait(wait * 2**failures):
                     raise Interrupted from None
-        self.witness.layer(self.digest, "Verifying Checksum")
+        self.progress.layer(self.digest, "Verifying Checksum")
         if f"sha256:{self.hash.hexdigest()}" != self.digest:
             os.ftruncate(self.fd, 0)
             raise EngineError(f"filesystem layer verification failed for digest {self.digest}")
@@ -137,7 +137,7 @@ class _Download:
         while part := os.read(self.fd, CHUNK):
             self.hash.update(part)
             self.have += len(part)
-        self.witness.passed(self.digest, self.have, self.size)
+        self.progress.passed(self.digest, self.have, self.size)
 
     def _fetch(self) -> None:
         answer = self.registry.blob(self.digest, self.have)
@@ -156,7 +156,7 @@ class _Download:
                 self.have += len(part)
                 while part:
                     part = part[os.write(self.fd, part) :]
-                self.witness.passed(self.digest, self.have, self.size)
+                self.progress.passed(self.digest, self.have, self.size)
         except BaseException:
             answer.close()  # the rest of it is of no use on a connection that serves again
             raise

@@ -3,7 +3,7 @@
     ask the registry what the name points at      a manifest, or an index of one manifest for each platform
     read the config                               it says which layers the image has, as tars
     fetch the layers that are not here            three at a time (`download`)
-    unpack them, lowest first, and let it exist   `arrival`
+    unpack them, lowest first, and let it exist   `writer`
 
 Whatever has come stays, even if the rest fails: the next attempt goes on from there. The image itself is there as a
 whole or not at all.
@@ -27,12 +27,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.image.content.image_writer import Arrival
+    from minirun.image.content.image_writer import ImageWriter
     from minirun.image.platforms import Platform
+    from minirun.image.progress import Progress
     from minirun.image.registry.client import Registry
     from minirun.image.transfer.download import Downloads
     from minirun.image.transfer.mirrors import Source
-    from minirun.image.witness import Witness
 
 
 class Pulled:
@@ -42,13 +42,15 @@ class Pulled:
         self.id, self.new = image_id, new
 
 
-def pull(images: Images, source: Source, name: Reference, platform: str, witness: Witness) -> Pulled:
+def pull(images: Images, source: Source, name: Reference, platform: str, progress: Progress) -> Pulled:
     """Have an image come.
 
     Arguments: name, with a tag or a digest; platform (str), "linux/arm64", "" for this machine's. Errors: EngineError
     in the words of Docker's daemon; nothing new is listed then.
     """
-    return _from_somebody(source, name, witness, lambda registry: _pull_from(registry, images, name, platform, witness))
+    return _from_somebody(
+        source, name, progress, lambda registry: _pull_from(registry, images, name, platform, progress)
+    )
 
 
 def remark(images: Images, pulled: Pulled, name: Reference, platform: str) -> str:
@@ -62,7 +64,7 @@ def remark(images: Images, pulled: Pulled, name: Reference, platform: str) -> st
     )
 
 
-def pull_all(images: Images, source: Source, name: Reference, platform: str, witness: Witness) -> Pulled:
+def pull_all(images: Images, source: Source, name: Reference, platform: str, progress: Progress) -> Pulled:
     """Have all images of a repository come, one for each tag. Arguments and errors: as for `pull`, name without a tag.
 
     Returns: the last of them, new if one of them was.
@@ -76,14 +78,14 @@ def pull_all(images: Images, source: Source, name: Reference, platform: str, wit
             raise _worded(error, name) from None
         last = Pulled("", new=False)
         for tag in tags:
-            came = _pull_from(registry, images, Reference(name.domain, name.path, tag), platform, witness)
+            came = _pull_from(registry, images, Reference(name.domain, name.path, tag), platform, progress)
             last = Pulled(came.id, last.new or came.new)
         return last
 
-    return _from_somebody(source, name, witness, from_one)
+    return _from_somebody(source, name, progress, from_one)
 
 
-def _from_somebody(source: Source, name: Reference, witness: Witness, take: Callable[[Registry], Pulled]) -> Pulled:
+def _from_somebody(source: Source, name: Reference, progress: Progress, take: Callable[[Registry], Pulled]) -> Pulled:
     """Ask one registry after the other until one of them has it."""
     registries = source.registries(name)
     for registry in registries:
@@ -93,12 +95,12 @@ def _from_somebody(source: Source, name: Reference, witness: Witness, take: Call
             if registry is registries[-1]:
                 raise
             continue
-        witness.say(f"Status: {'Downloaded newer image' if pulled.new else 'Image is up to date'} for {name.familiar}")
+        progress.say(f"Status: {'Downloaded newer image' if pulled.new else 'Image is up to date'} for {name.familiar}")
         return pulled
     raise AssertionError("unreachable")
 
 
-def _pull_from(registry: Registry, images: Images, name: Reference, platform: str, witness: Witness) -> Pulled:
+def _pull_from(registry: Registry, images: Images, name: Reference, platform: str, progress: Progress) -> Pulled:
     wanted = platforms.parse(platform)
     before = _id(images, name)
     with step("ask the registry which image this is"):
@@ -111,16 +113,16 @@ def _pull_from(registry: Registry, images: Images, name: Reference, platform: st
                 data, media_type, digest = registry.manifest(digest or name.tag)
         except Denied as error:
             raise _worded(error, name) from None
-    witness.say(f"{name.full if name.digest else name.tag}: Pulling from {name.path}")
-    witness.begun = True
+    progress.say(f"{name.full if name.digest else name.tag}: Pulling from {name.path}")
+    progress.begun = True
     if known is not None:
         image_id = images.layout.read(known["digest"])["config"]["digest"]
         if before != image_id:
             _give_name(images, known, name, digest)
     else:
         manifest = _for_platform(registry, data, media_type, wanted, name)
-        image_id = _Coming(registry, images, witness).take(manifest, name, digest)
-    witness.say(f"Digest: {digest}")
+        image_id = _Coming(registry, images, progress).take(manifest, name, digest)
+    progress.say(f"Digest: {digest}")
     return Pulled(image_id, before != image_id)
 
 
@@ -142,13 +144,13 @@ def _for_platform(
 class _Coming:
     """An image on its way from a registry."""
 
-    def __init__(self, registry: Registry, images: Images, witness: Witness) -> None:
-        self.registry, self.images, self.witness = registry, images, witness
+    def __init__(self, registry: Registry, images: Images, progress: Progress) -> None:
+        self.registry, self.images, self.progress = registry, images, progress
 
     def take(self, manifest: tuple[bytes, dict, str], name: Reference, digest: str) -> str:
         """Fetch, unpack, and let it exist. Returns: the image's id."""
         from minirun.image.content.image_writer import (
-            Arrival,  # 40 ms, with the next, that an image that is here need not pay
+            ImageWriter,  # 40 ms, with the next, that an image that is here need not pay
         )
         from minirun.image.transfer.download import Downloads
 
@@ -156,39 +158,39 @@ class _Coming:
         with step("read the image's config"):
             config_bytes = self._config(document["config"])
         config = manifests.read_config(config_bytes, document)
-        with Arrival(self.images.layout, lasting=True) as arrival:
-            arrival.notes = {PULLED: digest}
+        with ImageWriter(self.images.layout, lasting=True) as writer:
+            writer.notes = {PULLED: digest}
             layers = list(zip(config["rootfs"]["diff_ids"], document["layers"], strict=True))
-            while layers and arrival.has(*layers[0]):
-                self.witness.layer(layers.pop(0)[1]["digest"], "Already exists")
-            arrival.allowance.expect(sum(size for _, size in {(one["digest"], one["size"]) for _, one in layers}))
+            while layers and writer.has(*layers[0]):
+                self.progress.layer(layers.pop(0)[1]["digest"], "Already exists")
+            writer.allowance.expect(sum(size for _, size in {(one["digest"], one["size"]) for _, one in layers}))
             with (
                 step("fetch the layers that are not here"),
-                Downloads(self.registry, arrival, self.witness) as downloads,
+                Downloads(self.registry, writer, self.progress) as downloads,
             ):
-                self._layers(arrival, downloads, layers)
-            return arrival.finish(config_bytes, [name], data, kind)
+                self._layers(writer, downloads, layers)
+            return writer.finish(config_bytes, [name], data, kind)
 
-    def _layers(self, arrival: Arrival, downloads: Downloads, layers: list[tuple[str, dict]]) -> None:
+    def _layers(self, writer: ImageWriter, downloads: Downloads, layers: list[tuple[str, dict]]) -> None:
         promises = {}
         for _, descriptor in layers:
-            self.witness.layer(descriptor["digest"], "Pulling fs layer")
+            self.progress.layer(descriptor["digest"], "Pulling fs layer")
         for place, (_, descriptor) in enumerate(layers):
             digest = descriptor["digest"]
             if place >= 3:
-                self.witness.layer(digest, "Waiting")
+                self.progress.layer(digest, "Waiting")
             if digest not in promises:  # one blob may be two layers
                 promises[digest] = downloads.begin(descriptor)
         for diff_id, descriptor in layers:
             path = promises[descriptor["digest"]].result()
-            with arrival.turn(diff_id):
-                if not arrival.has(diff_id, descriptor):  # another pull may have been quicker
+            with writer.layer_lock(diff_id):
+                if not writer.has(diff_id, descriptor):  # another pull may have been quicker
                     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                     try:
-                        arrival.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False)
+                        writer.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False)
                     finally:
                         os.close(fd)
-            self.witness.layer(descriptor["digest"], "Pull complete")
+            self.progress.layer(descriptor["digest"], "Pull complete")
 
     def _config(self, descriptor: dict) -> bytes:
         if descriptor["size"] > manifests.LARGEST:

@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minirun.image.images import Image, Images
+    from minirun.image.progress import Progress
     from minirun.image.reference import Reference
     from minirun.image.registry.client import Registry
     from minirun.image.transfer.mirrors import Source
-    from minirun.image.witness import Witness
 
 #: How many layers go at the same time, as in dockerd.
 THREADS = 5
 
 
-def push(images: Images, image: Image, source: Source, name: Reference, witness: Witness) -> None:
+def push(images: Images, image: Image, source: Source, name: Reference, progress: Progress) -> None:
     """Bring an image to the registry that its name says.
 
     Errors: EngineError in Docker's words; blobs that have arrived by then are the registry's to clear.
     """
     for diff_id in reversed(image.diff_ids):
-        witness.layer(diff_id, "Preparing")
+        progress.layer(diff_id, "Preparing")
     for diff_id in list(reversed(image.diff_ids))[THREADS:]:
-        witness.layer(diff_id, "Waiting")
+        progress.layer(diff_id, "Waiting")
     registry = source.registries(name, "pull,push")[-1]
     with step("see whether the registry is there"):
         registry.ping()
@@ -46,14 +46,14 @@ def push(images: Images, image: Image, source: Source, name: Reference, witness:
     near = _elsewhere(images, name)
 
     def bring(diff_id: str) -> None:
-        witness.layer(
+        progress.layer(
             diff_id,
             _bring(
                 registry,
                 image,
                 layers[diff_id],
                 near,
-                lambda have: witness.passed(diff_id, have, layers[diff_id]["size"]),
+                lambda have: progress.passed(diff_id, have, layers[diff_id]["size"]),
             ),
         )
 
@@ -71,7 +71,7 @@ def push(images: Images, image: Image, source: Source, name: Reference, witness:
         data = file.read()
         registry.put_manifest(name.tag, data, image.manifest.get("mediaType") or oci.MANIFEST)
     _note(image, name)
-    witness.say(f"{name.tag}: digest: {image.digest} size: {len(data)}")
+    progress.say(f"{name.tag}: digest: {image.digest} size: {len(data)}")
 
 
 def _bring(

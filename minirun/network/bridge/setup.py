@@ -151,7 +151,7 @@ def _load_bridge_filter() -> None:
 
 
 def _ensure_forwarding(run: str, owes_drop: str, undo: Undo) -> None:
-    """Turn forwarding on. Whoever does that must set FORWARD's policy to DROP, as Docker does.
+    """LayerLock forwarding on. Whoever does that must set FORWARD's policy to DROP, as Docker does.
 
     The debt is written down first (a file at `owes_drop`): whoever is killed between the two leaves it to the next
     one, and not an open host.

@@ -11,7 +11,7 @@ import pytest
 from test_image_store import make_tar
 
 from minirun.image.archive import import_tar
-from minirun.image.content import spreading
+from minirun.image.content import ingest
 from minirun.image.images import Images
 
 
@@ -37,7 +37,7 @@ def test_drafts_lie_apart(tmp_path: Path) -> None:
 
 def test_a_file_system_without_it_is_left_alone() -> None:
     before = os.stat("/proc/self").st_mode
-    spreading.spread("/proc/self")
+    ingest.place_apart("/proc/self")
     assert os.stat("/proc/self").st_mode == before
     with pytest.raises(FileNotFoundError):
-        spreading.spread("/nowhere")
+        ingest.place_apart("/nowhere")

@@ -14,7 +14,7 @@ import pytest
 from minirun.engine import info
 from minirun.errors import EngineError
 from minirun.image.content.gc import sweep
-from minirun.image.content.image_writer import Arrival
+from minirun.image.content.image_writer import ImageWriter
 from minirun.image.content.remove import remove
 from minirun.image.images import Images, parse_tag
 from minirun.image.tags import PULLED
@@ -54,9 +54,9 @@ def two(tmp_path: Path) -> list[Path]:
     return [layer(tmp_path / "1.tar", "bin/sh", "etc/motd"), layer(tmp_path / "2.tar", "etc/.wh.motd", "etc/new")]
 
 
-def add(arrival: Arrival, path: Path, **words: object) -> None:
+def add(writer: ImageWriter, path: Path, **words: object) -> None:
     with path.open("rb") as file:
-        arrival.add(file.fileno(), **words)
+        writer.add(file.fileno(), **words)
 
 
 def on_disk(images: Images) -> dict[str, list[str]]:
@@ -64,11 +64,11 @@ def on_disk(images: Images) -> dict[str, list[str]]:
 
 
 def test_two_layers_and_two_names(images, two):
-    with Arrival(images.layout) as arrival:
+    with ImageWriter(images.layout) as writer:
         for path in two:
-            assert not arrival.has(digest(path))
-            add(arrival, path, diff_id=digest(path))
-        image_id = arrival.finish(config(*map(digest, two)), [parse_tag("a:1"), parse_tag("b")])
+            assert not writer.has(digest(path))
+            add(writer, path, diff_id=digest(path))
+        image_id = writer.finish(config(*map(digest, two)), [parse_tag("a:1"), parse_tag("b")])
     image = images.find("a:1")
     assert (image.id, image.names) == (image_id, ["a:1", "b:latest"])
     assert [sorted(os.listdir(path)) for path in image.layers] == [["bin", "etc"], ["etc"]]
@@ -79,37 +79,37 @@ def test_two_layers_and_two_names(images, two):
 def test_what_is_here_is_not_unpacked_again(images, two):
     test_two_layers_and_two_names(images, two)
     before = on_disk(images)
-    with Arrival(images.layout) as arrival:
+    with ImageWriter(images.layout) as writer:
         entries = images.find("b").manifest["layers"]
-        assert [arrival.has(digest(path), entry) for path, entry in zip(two, entries, strict=True)] == [True, True]
-        arrival.finish(config(*map(digest, two)), [parse_tag("c")])
+        assert [writer.has(digest(path), entry) for path, entry in zip(two, entries, strict=True)] == [True, True]
+        writer.finish(config(*map(digest, two)), [parse_tag("c")])
     assert on_disk(images) == before
     assert images.find("c").id == images.find("b").id
 
 
 @pytest.mark.parametrize("lasting", [False, True])
 def test_the_second_layer_is_not_what_it_should_be(images, two, lasting):
-    with pytest.raises(EngineError, match="damaged"), Arrival(images.layout, lasting=lasting) as arrival:
-        add(arrival, two[0], diff_id=digest(two[0]))
-        add(arrival, two[1], diff_id=digest(two[0]))
+    with pytest.raises(EngineError, match="damaged"), ImageWriter(images.layout, lasting=lasting) as writer:
+        add(writer, two[0], diff_id=digest(two[0]))
+        add(writer, two[1], diff_id=digest(two[0]))
     left = on_disk(images)
     assert (len(left["blobs/sha256"]), len(left["layers"]), left["tmp"]) == ((1, 2, []) if lasting else (0, 0, []))
     assert images.every() == []
 
 
 def test_a_sweep_leaves_an_image_on_its_way_alone(images, two):
-    with Arrival(images.layout) as arrival:
-        add(arrival, two[0])
+    with ImageWriter(images.layout) as writer:
+        add(writer, two[0])
         assert sweep(images.layout) == []
-        add(arrival, two[1])
-        arrival.finish(config(*map(digest, two)), [parse_tag("a")])
+        add(writer, two[1])
+        writer.finish(config(*map(digest, two)), [parse_tag("a")])
     assert sweep(images.layout) == []
     assert images.find("a").layers
 
 
 def test_what_lasts_belongs_to_nobody(images, two):
-    with pytest.raises(EngineError), Arrival(images.layout, lasting=True) as arrival:
-        add(arrival, two[0])
+    with pytest.raises(EngineError), ImageWriter(images.layout, lasting=True) as writer:
+        add(writer, two[0])
         raise EngineError("interrupted")
     (path, facts) = sweep(images.layout)
     assert {path, facts} == {f"{images.layout.layer(digest(two[0]))}{end}" for end in ("", ".json")}
@@ -118,16 +118,16 @@ def test_what_lasts_belongs_to_nobody(images, two):
 def test_a_removal_leaves_an_image_on_its_way_what_it_needs(images, two):
     """The image that brought the layers goes between the moment they are found here and the one they are used."""
     digests = [digest(path) for path in two]
-    with Arrival(images.layout) as arrival:
+    with ImageWriter(images.layout) as writer:
         for path in two:
-            add(arrival, path)
-        descriptors = arrival.descriptors
-        arrival.finish(config(*digests), [parse_tag("first")])
-    with Arrival(images.layout) as arrival:
-        assert all(arrival.has(*pair) for pair in zip(digests, descriptors))
+            add(writer, path)
+        descriptors = writer.descriptors
+        writer.finish(config(*digests), [parse_tag("first")])
+    with ImageWriter(images.layout) as writer:
+        assert all(writer.has(*pair) for pair in zip(digests, descriptors))
         assert remove(images, "first")[0] == "Untagged: first:latest"
         other = json.dumps({**json.loads(config(*digests)), "author": "me"}).encode()
-        arrival.finish(other, [parse_tag("second")])
+        writer.finish(other, [parse_tag("second")])
     image = images.find("second")
     assert all(map(os.path.isdir, image.layers))
     assert all(os.path.exists(images.layout.blob(blob["digest"])) for blob in image.manifest["layers"])
@@ -135,9 +135,9 @@ def test_a_removal_leaves_an_image_on_its_way_what_it_needs(images, two):
 
 def test_what_an_image_was_pulled_by(images, two):
     index = f"sha256:{'a' * 64}"
-    with Arrival(images.layout) as arrival:
-        add(arrival, two[0])
-        arrival.notes[PULLED] = index
-        arrival.finish(config(digest(two[0])), [parse_tag("host:5000/a:1"), parse_tag("host:5000/a:2")])
+    with ImageWriter(images.layout) as writer:
+        add(writer, two[0])
+        writer.notes[PULLED] = index
+        writer.finish(config(digest(two[0])), [parse_tag("host:5000/a:1"), parse_tag("host:5000/a:2")])
     shown = info.image(images.find("host:5000/a:1"))
     assert (shown["RepoTags"], shown["RepoDigests"]) == (["host:5000/a:1", "host:5000/a:2"], [f"host:5000/a@{index}"])
