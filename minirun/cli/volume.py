@@ -123,10 +123,8 @@ def _unused(conditions: list[tuple[str, str]]) -> list[dict]:
 
 def _every() -> list[dict]:
     """All volumes in Docker's order, in which "v9" comes before "v10"."""
-    from minirun.engine.container import index
     from minirun.engine.volume import volumes
 
-    index.every()  # what was left of half-made containers goes, and uses nothing any more
     found = []
     for name in volumes.every():
         try:
@@ -195,10 +193,10 @@ _TESTS: dict[str, Callable[[list[str]], Test]] = {
 def remove(options: Options) -> int:
     """Remove volumes that no container uses."""
     from minirun.cli.error_text import complaint
-    from minirun.engine.container import index
+    from minirun.engine.container import reconcile
     from minirun.engine.volume import volumes
 
-    index.every()
+    reconcile.reconcile_all()
     failures = 0
     for word in options.volumes:
         try:
@@ -219,12 +217,14 @@ def remove(options: Options) -> int:
 def prune(options: Options) -> int:
     """Remove all volumes that no container uses."""
     from minirun.cli.format.units import decimal_size
+    from minirun.engine.container import reconcile
     from minirun.engine.volume import volumes
 
     removed, freed = [], 0
     if not options.force:
         print(QUESTION, end="", flush=True)
     if options.force or sys.stdin.readline().strip().lower() == "y":
+        reconcile.reconcile_all()
         for volume in _unused(options.filter):
             try:
                 size = volumes.size(volume["Name"])

@@ -14,6 +14,7 @@ import time
 from minirun import store
 from minirun.engine import paths
 from minirun.engine.container import index
+from minirun.engine.container.reconcile import reconciled_status
 from minirun.engine.spec import bundle
 from minirun.errors import KernelError, NoSuchContainer, NoSuchImage
 from minirun.image.content import layout as oci
@@ -29,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
     from minirun.image.images import Image
     from minirun.image.reference import Reference
 
@@ -109,7 +110,7 @@ def _write_layer(container: Container, pause: bool, fd: int) -> bool:
     """Write the container's layer to a file. Returns: whether there is anything in it."""
     with container.queue():  # nobody starts, ends or removes it meanwhile
         still: contextlib.AbstractContextManager = contextlib.nullcontext()
-        if pause and container.status(queued=True).word == "running":
+        if pause and reconciled_status(container).word == "running":
             from minirun.engine.pause import paused
 
             still = paused(container)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 
+from minirun.engine.container.reconcile import reconcile
 from minirun.engine.shim import task
 from minirun.engine.shim.attach import DETACH_KEYS, Detached, Watcher, parse_keys, window_size
 from minirun.engine.shim.protocol import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
@@ -20,7 +21,7 @@ from minirun.runtime import state as states
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.cli.parser.grammar import Options
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
 
 
 def execute(container: Container, options: Options) -> int:
@@ -30,6 +31,8 @@ def execute(container: Container, options: Options) -> int:
     ProgramError (126) when the program cannot be executed.
     """
     if container.status().word != "running":
+        with container.queue():
+            reconcile(container)
         raise EngineError(f"Container {container.id} is not running", exit_code=1)
     wanted = process_of(container, options)
     ours, theirs = Channel.pair()

@@ -13,7 +13,7 @@ from minirun.image.images import Images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
     from minirun.image.images import Image
 
 #: The API whose words, shapes and exit codes minirun keeps to (Docker 20.10); it does not serve it.
@@ -50,7 +50,7 @@ def version() -> dict:
 
 def info() -> dict:
     """`minirun info`, with the keys of Docker's where minirun has the thing."""
-    words = [container.status().word for container in index.every()]
+    words = [status.word for _, status in index.statuses()]
     system = os.uname()
     running, paused = words.count("running"), words.count("paused")
     return {

@@ -18,7 +18,7 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
 
 
 class paused:

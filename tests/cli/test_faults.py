@@ -42,11 +42,18 @@ def ours(host, name):
     return [pid for pid, found in host.pids().items() if found.startswith(name) and pid not in host.pids_before]
 
 
-def settle(host):
-    """What a person does next: look. After it no container may be half there."""
+def look(host):
+    """The status of each container, as `ps` shows it."""
     result = host.minirun("ps", "-a", "--format", "{{.Names}}\t{{.Status}}")
     assert (result.code, result.err) == (0, ""), result
     return dict(line.split("\t") for line in result.out.splitlines())
+
+
+def settle(host):
+    """What a person does next: look, and make another container. After that no container may be half there."""
+    found = look(host)
+    host.minirun.ok("rm", host.minirun.ok("create", "alpine", "true"))
+    return found
 
 
 def assert_nothing_runs(host, seconds=PATIENCE / 4):
@@ -127,10 +134,43 @@ def test_every_verb_copes_with_a_dead_monitor(minirun, host, verb):
     assert "Traceback" not in result.err
     if verb in ("rm", "rm -f"):
         host.assert_clean()
-    elif verb not in ("start", "restart", "logs"):
+    elif verb not in ("start", "restart", "ps", "inspect", "logs", "wait"):
         assert_nothing_runs(host)
     else:
         minirun.ok("rm", "-f", "c1")
+
+
+def picture(host):
+    """All that a command could change: files, devices, firewall rules, processes, mounts."""
+    files = {}
+    for root in (host.data, host.run_directory / "minirun"):
+        for path in sorted(root.rglob("*")):
+            about = path.lstat()
+            files[path] = (about.st_mode, about.st_size, about.st_mtime_ns, about.st_ino)
+    return files, host.links(), host.run("iptables-save").stdout.count("\n-A"), set(host.pids()), host.cgroups()
+
+
+def test_asking_changes_nothing(minirun, host):
+    """The shims of two containers are dead: `ps` and the others say so, and leave the clearing up to who acts."""
+    kept = minirun.begin("-p", "8080:80", "alpine", "sleep", "1000")
+    removable = minirun.begin("--rm", "alpine", "sleep", "1000", name="c2")
+    kill(kept.monitor(), removable.monitor())
+    before = picture(host)
+    assert list(look(host)) == ["c1"]
+    assert look(host)["c1"].startswith("Exited (137)")
+    assert minirun.ok("ps", "-q") == ""
+    assert minirun.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}}", "c1") == "exited 137 0"
+    assert minirun("inspect", "c2").code == 1
+    assert minirun.ok("logs", "c1") == minirun.ok("port", "c1") == ""
+    assert minirun.ok("wait", "c1") == "137"
+    assert minirun.ok("info", "-f", "{{.Containers}} {{.ContainersStopped}}") == "1 1"
+    minirun.ok("network", "ls")
+    minirun.ok("volume", "ls")
+    assert "its monitor is dead" in minirun("system", "check").out
+    assert picture(host) == before
+    minirun.ok("run", "--rm", "--name", "c2", "-p", "8080:80", "alpine", "true")  # name and port are free again
+    assert_nothing_runs(host)
+    assert look(host)["c1"].startswith("Exited (137)")
 
 
 def test_container_and_monitor_are_killed(minirun, host):

@@ -141,3 +141,15 @@ def test_a_module_says_what_it_is_about(path: Path) -> None:
 def test_the_floors_are_the_folders() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
     assert folders - {"__pycache__", "launcher"} == set(FLOORS)
+
+
+def test_asking_for_a_status_cannot_act() -> None:
+    """What a container is doing is asked of disk and kernel: the module that does it reaches nothing that changes them."""
+    container = PACKAGE / "engine/container/container.py"
+    acting = (
+        "minirun.engine.shim.task",
+        "minirun.engine.container.reconcile",
+        "minirun.network.controller",
+        "minirun.runtime",
+    )
+    assert not [name for name in imported(ast.parse(container.read_text())) if name.startswith(acting)]

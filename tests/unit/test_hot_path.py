@@ -35,6 +35,7 @@ sys.stderr.write("\\n" + " ".join(sys.modules))
 WAYS = {
     "run": [
         "cli.run.run",
+        "engine.create",
         "engine.start",
         "engine.container.config",
         "engine.shim.shim",
@@ -49,10 +50,10 @@ WAYS = {
         "runtime.init",
         "network.controller",
     ],
-    "exec": ["cli.container.exec", "engine.start", "engine.exec"],
+    "exec": ["cli.container.exec", "engine.exec"],
     "start": ["cli.container.lifecycle", "engine.start", "engine.shim.shim"],
     "run --network mine": ["engine.network.dns_service", "network.dns.server", "network.dns.listen_in_netns"],
-    "stop": ["cli.container.lifecycle", "engine.start", "engine.shim.attach", "engine.shim.signals"],
+    "stop": ["cli.container.lifecycle", "engine.stop", "engine.shim.attach", "engine.shim.signals"],
 }
 #: These do their whole work on an empty data root.
 ERRANDS = [
@@ -157,7 +158,7 @@ def test_a_verb_loads_its_own_group_only(tmp_path, words, others):
 
 def test_who_has_no_volumes_does_not_load_them():
     modules = loaded(
-        "from minirun.engine import start\nfrom minirun.engine.container import config\nfrom minirun.engine.shim import shim\nfrom minirun.engine.spec import bundle\nfrom minirun.engine.volume import mountpoints\nmountpoints.points(['/a:/b'], [])"
+        "from minirun.engine import create, start\nfrom minirun.engine.container import config\nfrom minirun.engine.shim import shim\nfrom minirun.engine.spec import bundle\nfrom minirun.engine.volume import mountpoints\nmountpoints.points(['/a:/b'], [])"
     )
     parts = {
         f"minirun.{name}"

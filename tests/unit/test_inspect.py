@@ -61,6 +61,7 @@ class Status:
     ):
         self.word, self.exit_code, self.pid = word, exit_code, pid
         self.started_at, self.finished_at = started_at, finished_at
+        self.oom_killed, self.error = False, ""
 
 
 def described(status=None, cable=CABLE, mode="default", **wishes):
@@ -218,10 +219,10 @@ def test_a_container_that_was_never_started_has_no_files_yet():
     assert [shown[key] for key in ("ResolvConfPath", "HostnamePath", "HostsPath", "LogPath")] == [""] * 4
 
 
-def test_what_the_record_says_of_the_end():
-    record = make()
-    record["State"].update(OOMKilled=True, Error="no luck")
-    state = inspect.describe(record, Status("exited", 137), NOTHING, Places)["State"]
+def test_what_the_status_says_of_the_end():
+    status = Status("exited", 137)
+    status.oom_killed, status.error = True, "no luck"
+    state = inspect.describe(make(), status, NOTHING, Places)["State"]
     assert (state["OOMKilled"], state["Error"]) == (True, "no luck")
 
 

@@ -12,7 +12,7 @@ from minirun.cli.container import ps
 from minirun.cli.image import pull_push
 from minirun.cli.parser.grammar import read
 from minirun.cli.run import run
-from minirun.engine import info, start, timestamps
+from minirun.engine import info, remove, start, stop, timestamps
 from minirun.engine.container import index
 from minirun.engine.shim import logs as engine_logs
 from minirun.errors import BadParameter, ClientError, EngineError, NoSuchContainer, NoSuchImage
@@ -68,9 +68,8 @@ def made(monkeypatch):
                 return container
         raise NoSuchContainer(word)
 
-    for module in (start, index):
-        monkeypatch.setattr(module, "every", lambda: list(known))
-        monkeypatch.setattr(module, "find", find)
+    monkeypatch.setattr(index, "every", lambda: list(known))
+    monkeypatch.setattr(index, "find", find)
     monkeypatch.setattr(ps, "_meanings", {"alpine": f"sha256:{'5' * 64}", "gone": ""})
     monkeypatch.setattr(ps, "_changed", [2**63])  # an image was made or removed after all of them
     monkeypatch.setattr(ps.time, "time_ns", lambda: NOW)
@@ -231,15 +230,17 @@ def engine(monkeypatch, made):
 
         return do
 
-    for name in ("start", "stop", "kill", "restart", "remove", "wait"):
-        monkeypatch.setattr(start, name, doing(name))
+    verbs = {start: ("start", "restart"), stop: ("stop", "kill", "wait"), remove: ("remove",)}
+    for module, names in verbs.items():
+        for name in names:
+            monkeypatch.setattr(module, name, doing(name))
     Engine.asked = []
     Engine.answers = {"wait": 137}
     return Engine
 
 
 def test_success_prints_the_name_as_it_was_typed(engine, capsys):
-    short = start.find("a").id[:5]
+    short = index.find("a").id[:5]
     assert served(capsys, "kill", "a", short) == (0, f"a\n{short}\n", "")
     assert engine.asked == [("kill", "a", "KILL"), ("kill", "a", "KILL")]
     assert served(capsys, "wait", "a", "b") == (0, "137\n137\n", "")
@@ -270,7 +271,7 @@ def test_rm_refuses_what_runs(engine, capsys):
 
 
 def test_several_are_removed_at_the_same_time(engine, capsys, monkeypatch):
-    monkeypatch.setattr(start, "remove", lambda container, **_: time.sleep(0.4))
+    monkeypatch.setattr(remove, "remove", lambda container, **_: time.sleep(0.4))
     before = time.monotonic()
     assert served(capsys, "rm", "a", "b", "a", "b") == (0, "a\nb\na\nb\n", "")
     assert time.monotonic() - before < 1.5
@@ -511,7 +512,7 @@ def test_system_check(capsys, monkeypatch):
 
 
 def test_a_failed_helper_is_not_taken_for_success(engine, capsys, monkeypatch):
-    monkeypatch.setattr(start, "remove", lambda container, **_: 1 // 0)
+    monkeypatch.setattr(remove, "remove", lambda container, **_: 1 // 0)
     code, out, err = served(capsys, "rm", "a", "b")
     assert (code, out) == (1, "")
     assert err.count("minirun: ZeroDivisionError") == 2

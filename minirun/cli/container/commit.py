@@ -10,7 +10,7 @@ from minirun.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
 
 
 def diff(options: Options) -> int:

@@ -11,18 +11,19 @@ from minirun.errors import ClientError, EngineError, ProgramError
 
 def execute(options: Options) -> int:
     """Run a command in a running container; the exit code is the command's."""
-    from minirun.engine import start
+    from minirun.engine import exec
+    from minirun.engine.container import index
 
     if options.env_file:
         from minirun.engine.spec import env  # few command lines name such files
 
         options.env = env.variables(options.env, env.contents(options.env_file), os.environ)
         options.env_file = []
-    container = start.find(options.container)
+    container = index.find(options.container)
     if options.tty and options.interactive and not options.detach and not os.isatty(0):
         raise ClientError("the input device is not a TTY", exit_code=1)
     try:
-        return start.execute(container, options)
+        return exec.execute(container, options)
     except EngineError as error:
         if error.message.startswith("unable to find "):  # no such user: Docker finds out while it starts the program
             raise ProgramError(error.message, exit_code=126) from None

@@ -19,21 +19,23 @@ if TYPE_CHECKING:
 
 def start(options: Options) -> int:
     """Start stopped containers; with -a or -i just one, whose exit code is ours."""
-    from minirun.engine import start
+    from minirun.engine.container import index
+    from minirun.engine.start import start as start_one
 
     if options.attach or options.interactive:
         if len(options.containers) > 1:
             raise ClientError("you cannot start and attach multiple containers at once", exit_code=1)
         try:
-            container = start.find(options.containers[0])
+            container = index.find(options.containers[0])
         except NoSuchContainer as error:  # with -a Docker's client looks for itself, and words it differently
             raise ClientError(f"Error: {error.message}", exit_code=1) from None
-        attachment = start.Attachment(stdin=options.interactive, detach_keys=options.detach_keys)
-        return start.start(container, attachment) or 0
+        from minirun.engine.shim.attach import Attachment
+
+        return start_one(container, Attachment(stdin=options.interactive, detach_keys=options.detach_keys))
     failed = []
     for word in options.containers:
         try:
-            start.start(start.find(word))
+            start_one(index.find(word))
             print(word)
         except MinirunError as error:
             _complain(error, "start")
@@ -45,25 +47,28 @@ def start(options: Options) -> int:
 
 def stop(options: Options) -> int:
     """Ask containers to end, and kill those that have not after some seconds."""
-    from minirun.engine import start
+    from minirun.engine.container import index
+    from minirun.engine.stop import stop as stop_one
 
-    return _for_each(options.containers, "stop", lambda word: start.stop(start.find(word), options.time))
+    return _for_each(options.containers, "stop", lambda word: stop_one(index.find(word), options.time))
 
 
 def restart(options: Options) -> int:
     """Stop and start."""
     from minirun.engine import start
+    from minirun.engine.container import index
 
-    return _for_each(options.containers, "restart", lambda word: start.restart(start.find(word), options.time))
+    return _for_each(options.containers, "restart", lambda word: start.restart(index.find(word), options.time))
 
 
 def kill(options: Options) -> int:
     """Send a signal to the first process of running containers."""
-    from minirun.engine import start
+    from minirun.engine import stop
+    from minirun.engine.container import index
 
     def signal_one(word: str) -> None:
         try:
-            start.kill(start.find(word), options.signal)
+            stop.kill(index.find(word), options.signal)
         except BadParameter:
             raise
         except EngineError as error:
@@ -76,22 +81,24 @@ def kill(options: Options) -> int:
 
 def wait(options: Options) -> int:
     """Block until containers have ended; prints the exit code of each."""
-    from minirun.engine import start
+    from minirun.engine import stop
+    from minirun.engine.container import index
 
-    return _for_each(options.containers, "wait", lambda word: start.wait(start.find(word)))
+    return _for_each(options.containers, "wait", lambda word: stop.wait(index.find(word)))
 
 
 def remove(options: Options) -> int:
     """Remove containers. With -f it is no failure that one is not there, though it is said (as Docker does)."""
-    from minirun.engine import start
+    from minirun.engine.container import index
+    from minirun.engine.remove import remove as remove_one
 
-    def remove_one(word: str) -> None:
+    def remove_word(word: str) -> None:
         word = word.strip("/")
         if not word:
             raise ClientError("Container name cannot be empty")
-        start.remove(start.find(word), force=options.force, volumes=options.volumes)
+        remove_one(index.find(word), force=options.force, volumes=options.volumes)
 
-    return _for_each(options.containers, "rm", remove_one, absent_is_fine=options.force)
+    return _for_each(options.containers, "rm", remove_word, absent_is_fine=options.force)
 
 
 def _for_each(words: list[str], verb: str, act: Callable[[str], object], *, absent_is_fine: bool = False) -> int:

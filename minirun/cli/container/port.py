@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.engine.container.index import Container, Status
+    from minirun.engine.container.container import Container, Status
 
     Ports = dict[str, list[dict[str, str]] | None]
 

@@ -11,11 +11,11 @@ from minirun.cli.format.units import duration
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, INT, STRING
 from minirun.engine import timestamps
-from minirun.errors import MinirunError, NoSuchContainer
+from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container, Status
+    from minirun.engine.container.container import Container, Status
 
 #: Field of a template → head of its column, in Docker's words.
 HEADS = {
@@ -81,11 +81,7 @@ def chosen(options: Options) -> list[tuple[Container, Status]]:
 
         fits = filter.containers(options.filter)
     found: list[tuple[Container, Status]] = []
-    for container in index.every():
-        try:
-            status = container.status()
-        except NoSuchContainer:  # removed in this moment, or it was found dead and had --rm
-            continue
+    for container, status in index.statuses():
         if (everything or status.word in ALIVE) and (fits is None or fits(container, status)):
             found.append((container, status))
             if len(found) == last:

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.engine.container.index import Container, Status
+    from minirun.engine.container.container import Container, Status
 
 STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 NAMES = frozenset(

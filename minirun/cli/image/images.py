@@ -176,12 +176,13 @@ def rmi(options: Options) -> int:
 
 def users() -> list[User]:
     """The containers, as far as images go."""
-    from minirun.engine.container import index
+    from minirun.engine.container import index, reconcile
     from minirun.image.content.remove import User
 
+    reconcile.reconcile_all()
     return [
-        User(container.id, container.record["Image"], container.status().word in RUNNING, container.record["LayerIDs"])
-        for container in index.every()
+        User(container.id, container.record["Image"], status.word in RUNNING, container.record["LayerIDs"])
+        for container, status in index.statuses()
     ]
 
 

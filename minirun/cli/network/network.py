@@ -128,9 +128,11 @@ def remove(options: Options) -> int:
     """Remove networks that nobody is on."""
     from minirun.cli.error_text import complaint
     from minirun.engine import paths
+    from minirun.engine.container import reconcile
     from minirun.engine.network import endpoints
     from minirun.network import controller
 
+    reconcile.reconcile_all()
     failures = 0
     for word in options.networks:
         try:
@@ -149,12 +151,14 @@ def prune(options: Options) -> int:
     """Remove all networks that nobody is on."""
     from minirun.cli.filters import networks
     from minirun.engine import paths
+    from minirun.engine.container import reconcile
     from minirun.network import controller
 
     if not options.force:
         print(QUESTION, end="", flush=True)
         if sys.stdin.readline().strip().lower() != "y":
             return 0
+    reconcile.reconcile_all()
     removed = []
     for network in networks.unused(options.filter):
         try:

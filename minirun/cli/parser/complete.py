@@ -134,8 +134,8 @@ def _containers(states: tuple[str, ...]) -> list[tuple[str, str]]:
 
     return [
         (container.name, container.record["ImageName"])
-        for container in index.every()
-        if not states or container.status().word in states
+        for container, status in index.statuses()
+        if not states or status.word in states
     ]
 
 

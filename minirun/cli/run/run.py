@@ -41,16 +41,16 @@ def create(options: Options) -> int:
     _check_wishes(options, 1)
     options.detach = False  # the engine reads one set of options for both verbs
     options.sig_proxy, options.detach_keys = True, ""
-    from minirun.engine import start
+    from minirun.engine import create
 
     warn(options)
     if options.pull == "always":
         _pull(options, 1)
     try:
-        print(start.create(options).id)
+        print(create.create(options).id)
     except NoSuchImage as error:
         _fetch(error, options, 1)
-        print(start.create(options).id)
+        print(create.create(options).id)
     return 0
 
 

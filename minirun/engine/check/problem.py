@@ -11,7 +11,7 @@ import time
 
 from minirun import store
 from minirun.engine import paths
-from minirun.engine.container.index import QUEUE, Container
+from minirun.engine.container.container import QUEUE, Container
 from minirun.errors import MinirunError
 from minirun.kernel import procfs
 

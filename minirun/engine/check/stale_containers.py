@@ -13,7 +13,9 @@ import os
 from minirun import store
 from minirun.engine import paths
 from minirun.engine.check.problem import Problem, containers, ids, is_busy, is_new
-from minirun.engine.container.index import Container, exists
+from minirun.engine.container.container import Container
+from minirun.engine.container.index import exists
+from minirun.engine.container.reconcile import clear_dead_shim
 from minirun.engine.pause import freezer_of
 from minirun.engine.shim import run_state as watches
 from minirun.engine.shim import task
@@ -53,7 +55,7 @@ def failed_services() -> Iterator[Problem]:
 
 def _clear_dead(container: Container) -> None:
     with container.queue():
-        task.clear_dead(container)
+        clear_dead_shim(container)
 
 
 def frozen_containers() -> Iterator[Problem]:

@@ -7,7 +7,8 @@ import os
 from minirun import store
 from minirun.engine import paths
 from minirun.engine.check.problem import Problem, containers, is_being_written, is_busy, is_new, names, writer
-from minirun.engine.container.index import MAKING, REMOVED, Container, clear, discard, exists
+from minirun.engine.container.container import Container
+from minirun.engine.container.index import MAKING, REMOVED, clear, discard, exists
 from minirun.engine.shim import task
 from minirun.engine.volume import populate, volumes
 from minirun.errors import MinirunError

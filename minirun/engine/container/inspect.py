@@ -12,7 +12,7 @@ from minirun.network import inspect as shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.start import Status
+    from minirun.engine.container.container import Status
 
 _SHOWN_OF_MOUNT = ("Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation")
 
@@ -64,11 +64,11 @@ def _state(record: dict, status: Status) -> dict:
         "Running": running,
         "Paused": status.word == "paused",
         "Restarting": status.word == "restarting",
-        "OOMKilled": bool(record["State"].get("OOMKilled")),
+        "OOMKilled": status.oom_killed,
         "Dead": status.word == "dead",
         "Pid": status.pid if running and status.pid else 0,
         "ExitCode": 0 if status.word in ("running", "paused") else status.exit_code or 0,
-        "Error": record["State"].get("Error", ""),
+        "Error": status.error,
         "StartedAt": status.started_at or timestamps.ZERO,
         "FinishedAt": status.finished_at or timestamps.ZERO,
     }

@@ -9,6 +9,7 @@ asks the name service goes on asking it.
 from __future__ import annotations
 
 from minirun.engine import paths
+from minirun.engine.container.reconcile import reconciled_status
 from minirun.engine.network import dns_service, endpoint_config, endpoints, sandbox, shared_netns
 from minirun.engine.shim import protocol, run_state
 from minirun.engine.spec import etc_files
@@ -19,7 +20,7 @@ from minirun.trace import step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun import store
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
     from minirun.network.controller import Network
 
 
@@ -36,7 +37,7 @@ def connect(container: Container, word: str, wish: dict) -> None:
     A container that does not run may be put on a network that is not there yet. Errors: EngineError in Docker's words.
     """
     with container.queue():
-        runs = container.status(queued=True).word == "running"
+        runs = reconciled_status(container).word == "running"
         network = _find(word, needed=runs)
         if container.record["HostConfig"]["NetworkMode"].startswith(shared_netns.MODE):
             raise EngineError(endpoint_config.CONFLICT_SHARED)
@@ -145,7 +146,7 @@ def disconnect(container: Container, word: str, *, force: bool = False) -> None:
     Errors: EngineError in Docker's words when it is not on it.
     """
     with container.queue():
-        runs = container.status(queued=True).word == "running"
+        runs = reconciled_status(container).word == "running"
         network = _find(word, needed=False)
         name = network.name if network else word
         if runs and network is None and not force:

@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
     from minirun.engine.shim.relay import Relay
 
 #: The kernel's clock for files moves in jiffies; what changed less than that (ns) ago may have changed again.

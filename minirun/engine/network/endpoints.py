@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minirun.engine import paths
 from minirun.engine.check import problem
-from minirun.engine.container import index
+from minirun.engine.container.container import Container
 from minirun.engine.shim import run_state
 from minirun.errors import MinirunError
 from minirun.network import controller, inspect
@@ -56,6 +56,6 @@ def described(network: Network) -> dict:
 def _name_of(container_id: str) -> str:
     """A container's name; "" when it cannot be told, which hides no other."""
     try:
-        return index.Container(container_id).name
+        return Container(container_id).name
     except MinirunError:
         return ""

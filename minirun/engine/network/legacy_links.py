@@ -14,6 +14,7 @@ from minirun import store
 from minirun.engine import paths
 from minirun.engine.check import problem
 from minirun.engine.container import index
+from minirun.engine.container.container import Container
 from minirun.engine.network import endpoint_config
 from minirun.engine.shim import run_state
 from minirun.engine.spec import env, etc_files
@@ -22,7 +23,6 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
     from minirun.network.controller import Network
 
 
@@ -56,7 +56,7 @@ def write_down(container: Container) -> None:
     """Note the links of a new container where they will be looked for; it has its name now."""
     record = container.record
     record["HostConfig"]["Links"] = [
-        f"/{index.Container(other).name}:{record['Name']}/{alias}" for alias, other in record["Links"].items()
+        f"/{Container(other).name}:{record['Name']}/{alias}" for alias, other in record["Links"].items()
     ]
     for other in record["Links"].values():
         directory = f"{paths.data}/containers/{other}/{run_state.PARENTS}"
@@ -76,7 +76,7 @@ class Links:
         self.variables: list[str] = []
         self.endpoints: list[dict] = []
         for alias, other in container.record["Links"].items():
-            self._add(alias, index.Container(other))
+            self._add(alias, Container(other))
 
     def _add(self, alias: str, linked: Container) -> None:
         name = _name_of(linked)
@@ -169,7 +169,7 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
     from minirun.network.iptables import apply, chains, endpoint_rules
 
     changes = []
-    for other in map(index.Container, container.record["Links"].values()):
+    for other in map(Container, container.record["Links"].values()):
         linked = run_state.endpoints_of(other.run_directory).get(endpoint_config.DEFAULT)
         ports = [
             (protocol, int(number))
@@ -186,7 +186,7 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
 
 def tell_parents(container: Container, address: str) -> None:
     """Let running containers that are linked to this one know its address, which may be another than before."""
-    for parent in map(index.Container, problem.names(f"{container.directory}/{run_state.PARENTS}")):
+    for parent in map(Container, problem.names(f"{container.directory}/{run_state.PARENTS}")):
         if not index.exists(parent.id):
             store.discard(f"{container.directory}/{run_state.PARENTS}/{parent.id}")
             continue

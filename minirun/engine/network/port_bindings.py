@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Collection
 
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
     from minirun.engine.shim.relay import Relay
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from minirun.engine import paths
 from minirun.engine.container import index
+from minirun.engine.container.reconcile import reconciled_status
 from minirun.engine.network import endpoints, sandbox, shared_netns
 from minirun.engine.shim import run_state
 from minirun.errors import EngineError, MinirunError, NoSuchContainer
@@ -17,7 +18,7 @@ from minirun.network.bridge import veth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
 
 
 def reload() -> tuple[list[str], list[MinirunError]]:
@@ -30,7 +31,7 @@ def reload() -> tuple[list[str], list[MinirunError]]:
     for container in index.every():
         try:
             with container.queue():
-                if container.status(queued=True).word == "running":
+                if reconciled_status(container).word == "running":
                     lines += [f"{container.name}: plugged into {name} again" for name in restore(container)]
         except NoSuchContainer:  # removed meanwhile
             continue

@@ -10,7 +10,7 @@ import os
 
 from minirun.engine import paths
 from minirun.engine.check import problem
-from minirun.engine.container import index
+from minirun.engine.container import index, reconcile
 from minirun.engine.network import endpoints
 from minirun.errors import EngineError
 from minirun.kernel import process, procfs
@@ -58,7 +58,8 @@ def reset() -> Proof:
 
     Errors: EngineError while a container runs: it would lose its network.
     """
-    running = [container.name for container in index.every() if container.status().word == "running"]
+    reconcile.reconcile_all()
+    running = [container.name for container, status in index.statuses() if status.word == "running"]
     if running:
         raise EngineError(f"cannot reset the network while containers run: {' '.join(running)}")
     marks = {network.bridge.name for network in endpoints.every() if network.has_bridge}

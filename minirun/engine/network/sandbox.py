@@ -23,7 +23,7 @@ from minirun.network.bridge import netns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
     from minirun.engine.shim.relay import Service
     from minirun.network.controller import Network
 

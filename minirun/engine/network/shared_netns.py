@@ -16,7 +16,7 @@ from minirun.kernel import procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
 
 MODE = "container:"
 

@@ -6,13 +6,15 @@ import _signal as signal  # type: ignore[import-not-found]
 import os
 from select import POLLIN, poll
 
-from minirun.engine.shim.protocol import BLOCK
+from minirun.engine.shim.protocol import BLOCK, WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
 from minirun.errors import ClientError, MinirunError
 from minirun.kernel import pty
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+
+    from minirun.engine.container.container import Container
 
 #: Signals that are passed on to the process; the others either cannot be caught or are about this process alone.
 PASSED_ON = tuple(
@@ -159,6 +161,36 @@ class Watcher:
         size = window_size()
         if size:
             self._send(b"w" + pty.pack_size(*size))
+
+
+class Attachment:
+    """How a command stays with a container: `.stdin`, `.stdout`, `.stderr` (bool), which streams it passes on;
+    `.detach_keys` (Docker's notation, "" for ctrl-p,ctrl-q); `.signals` (bool), whether it passes its signals on."""
+
+    __slots__ = ("detach_keys", "signals", "stderr", "stdin", "stdout")
+
+    def __init__(
+        self, *, stdin: bool, stdout: bool = True, stderr: bool = True, detach_keys: str = "", signals: bool = True
+    ) -> None:
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.detach_keys, self.signals = b"", signals
+        if detach_keys:
+            self.detach_keys = parse_keys(detach_keys)
+
+    @property
+    def flags(self) -> int:
+        """The streams as the relay's bits (`protocol.WANTS_*`)."""
+        return WANTS_STDIN * self.stdin | WANTS_STDOUT * self.stdout | WANTS_STDERR * self.stderr
+
+    def watcher(self, sock: _socket.socket, container: Container) -> Watcher:
+        """Who passes the streams on, over a socket on which the container's monitor listens or will listen."""
+        return Watcher(
+            sock,
+            stdin=self.stdin,
+            terminal=container.record["Config"]["Tty"],
+            detach_keys=self.detach_keys or DETACH_KEYS,
+            signals=self.signals,
+        )
 
 
 def window_size() -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from minirun.engine.start import Container
+    from minirun.engine.container.container import Container
 
 _BLOCK = 64 * 1024
 #: Pauses (seconds) between two looks at a log that is followed: short while it is written, longer while it is quiet.

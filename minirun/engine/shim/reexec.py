@@ -82,11 +82,11 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
     gc.enable()
     code = relay.run(pid)
     from minirun.engine import paths
-    from minirun.engine.container import index
+    from minirun.engine.container.container import Container
     from minirun.engine.shim import shim
 
     paths.data, paths.run = data, run
-    shim.clean_up(index.Container(container_id), relay, code)
+    shim.clean_up(Container(container_id), relay, code)
 
 
 def _changed(relay: Relay, container_id: str, data: str, run: str) -> str:

@@ -14,7 +14,7 @@ import os
 import time
 
 from minirun.engine.container import index
-from minirun.engine.container.index import Container
+from minirun.engine.container.container import Container
 from minirun.engine.shim import protocol, run_state, task
 from minirun.engine.shim.json_file import LogWriter
 from minirun.engine.shim.relay import Relay

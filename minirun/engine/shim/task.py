@@ -1,8 +1,8 @@
 """From a bundle to a running container and back: each step up, and the way down that undoes it.
 
 `bring_up` is what happens between the fork of the monitor and the first instruction of the program; `take_down` undoes
-it and may be called twice, or by somebody else: when a monitor was killed, the next command that looks at the
-container finds it and clears up (`clear_dead`).
+it and may be called twice, or by another process: when a shim was killed, the next command that acts on the
+container clears up (`container.reconcile`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 
 from minirun import store
 from minirun.engine import paths, timestamps
-from minirun.engine.container import index
 from minirun.engine.network import sandbox
 from minirun.engine.shim import run_state
 from minirun.kernel import namespaces
@@ -23,12 +22,10 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
     from minirun.engine.shim.relay import Service
     from minirun.engine.shim.stdio import Ends
     from minirun.runtime.state import State
-
-SIGKILL = 9
 
 
 # ---- up --------------------------------------------------------------------------------------------------------
@@ -106,22 +103,3 @@ def take_down(container: Container) -> None:
         if os.path.exists(f"{container.run_directory}/{run_state.CABLE}"):
             sandbox.unplug(container)
         store.remove_tree(container.run_directory)
-
-
-def clear_dead(container: Container) -> bool:
-    """Clear up after a monitor that was killed; the caller has the container's queue.
-
-    What ran under its eyes is killed: nobody has its output and exit code. (containerd does the same when it finds a
-    shim dead.)
-    Returns: whether there was one, and the container had started under it.
-    """
-    watched = run_state.of(container.run_directory)
-    if watched is None or watched.alive():
-        return False  # another command was faster
-    container.forget()
-    if watched.started_at:
-        note_end(container, 128 + SIGKILL, watched.started_at)
-    take_down(container)
-    if container.record["HostConfig"]["AutoRemove"]:
-        index.discard(container, with_volumes=True)
-    return bool(watched.started_at)

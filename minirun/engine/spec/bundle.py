@@ -16,7 +16,7 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
 
 
 def write(container: Container, size: tuple[int, int] | None = None) -> None:

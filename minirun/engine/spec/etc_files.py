@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
 
 
 def write(container: Container, links: Iterable[tuple[str, str]] = ()) -> None:

@@ -11,7 +11,7 @@ import os
 
 from minirun import store
 from minirun.engine import paths
-from minirun.engine.container.index import VOLUMES
+from minirun.engine.container.container import VOLUMES
 from minirun.engine.spec import bundle
 from minirun.engine.volume import volumes
 from minirun.errors import BadParameter
@@ -20,7 +20,7 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.container.index import Container
+    from minirun.engine.container.container import Container
 
 
 def attach(container: Container) -> None:

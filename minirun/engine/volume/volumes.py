@@ -19,7 +19,7 @@ import time
 
 from minirun import store
 from minirun.engine import paths, timestamps
-from minirun.engine.container.index import VOLUMES
+from minirun.engine.container.container import VOLUMES
 from minirun.errors import EngineError, KernelError, NoSuchVolume
 
 TYPE_CHECKING = False

@@ -79,12 +79,13 @@ def _start_docker(words: list[str], label: str) -> target.Subject:
 
 
 def _start_minirun(options: Options, label: str) -> str:
-    from minirun.engine import start
+    from minirun.engine.create import create
+    from minirun.engine.start import start
 
     options.detach = True
     options.label = [*options.label, label]
-    container = start.create(options)
-    start.start(container)
+    container = create(options)
+    start(container)
     return container.id
 
 
@@ -101,12 +102,13 @@ def _running(word: str) -> target.Subject:
 
 def _remove(label: str) -> None:
     """Remove the containers with a label from both engines; fine when there are none."""
-    from minirun.engine import start
+    from minirun.engine.container import index
+    from minirun.engine.remove import remove
 
     name, _, value = label.partition("=")
-    for container in start.every():
+    for container in index.every():
         if container.record["Config"]["Labels"].get(name) == value:
-            start.remove(container, force=True, volumes=True)
+            remove(container, force=True, volumes=True)
     found = _ask_docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
     if found.out.split():
         removed = _ask_docker("rm", "--force", "--volumes", *found.out.split())
@@ -163,9 +165,9 @@ def _ask_docker(*words: str) -> Result:
 
 def _clear_dead() -> None:
     """Remove what comparisons have left that were killed."""
-    from minirun.engine import start as containers
+    from minirun.engine.container import index
 
-    labels = {container.record["Config"]["Labels"].get(LABEL, "") for container in containers.every()}
+    labels = {container.record["Config"]["Labels"].get(LABEL, "") for container in index.every()}
     found = _ask_docker("ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}')
     for value in {*labels, *found.out.split()} - {""}:
         pid, _, start = value.partition(":")
