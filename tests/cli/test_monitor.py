@@ -80,7 +80,7 @@ def test_it_rests_again_after_a_connect(minirun, host):
         assert wait_for(lambda before=before: Path(f"/proc/{pid}/auxv").read_bytes() != before, AT_LAST)
         assert minirun.ok("exec", "c1", "echo", "here") == "here"
     assert is_at_rest(pid)
-    assert b"nameservice" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert b"dns_service" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_a_program_of_another_kind(minirun, tmp_path):
