@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 
 from minirun.errors import ROOT_HINT, KernelError, MinirunError
+from minirun.light import os
 
 #: Nearly all values are shorter than so many bytes.
 _MOST = 8192

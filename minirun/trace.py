@@ -12,8 +12,8 @@ been formatted.
 from __future__ import annotations
 
 from minirun.errors import MinirunError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -6,13 +6,13 @@ from reading it is not the file system but the cgroup: the `devices` controller 
 
 from __future__ import annotations
 
-import _struct as struct  # without its Python half, which is looked for in five places
 import errno
 import os
 import stat
 
 from minirun.errors import KernelError
 from minirun.kernel import syscalls
+from minirun.light import struct
 
 #: What every container finds in /dev (OCI runtime-spec, "Default Devices"): name → numbers.
 DEFAULT_NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found]  # signal.py costs 4 ms, for `enum`
 import errno
 import os
 
 from minirun import trace
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import namespaces, procfs, scheduling, syscalls
+from minirun.light import TYPE_CHECKING, signal
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 
 from minirun.errors import ROOT_HINT, KernelError
+from minirun.light import os
 from minirun.trace import quoted, tell
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"

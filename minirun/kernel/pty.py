@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import _struct as struct  # without its Python half, which is looked for in five places
 import fcntl
 import os
+
+from minirun.light import struct
 
 _TIOCSPTLCK = 0x40045431  # unlock the pair
 _TIOCGPTN = 0x80045430  # which number has it?

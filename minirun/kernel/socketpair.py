@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import _socket
 import os
 
 from minirun import store
 from minirun.errors import MinirunError, from_data
+from minirun.light import socket
 
 
 class Channel:
@@ -21,7 +21,7 @@ class Channel:
     @staticmethod
     def pair() -> tuple[Channel, Channel]:
         """Two connected ends: one for each process; each closes the other's."""
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         return Channel(ours.detach()), Channel(theirs.detach())
 
     def send(self, message: dict[str, object]) -> bool:

@@ -15,19 +15,18 @@ needed later is imported at the top of this file, and the import system is taken
 from __future__ import annotations
 
 import _socket
-import _struct as struct  # without its Python half, which is looked for in five places
 import errno
 import os
 import sys
 
 from minirun.errors import KernelError, MinirunError, as_minirun_error
 from minirun.kernel import mounts, namespaces, process, procfs, pty, syscalls
+from minirun.light import TYPE_CHECKING, struct
 from minirun.runtime import process as container_process
 from minirun.runtime import rootfs
 from minirun.runtime.spec import namespaces as namespaces_of
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.kernel.cgroup.cgroup import Cgroup
     from minirun.kernel.socketpair import Channel

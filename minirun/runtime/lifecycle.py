@@ -14,6 +14,7 @@ from minirun.errors import MinirunError
 from minirun.kernel import namespaces, process, procfs, syscalls
 from minirun.kernel.cgroup.cgroup import Cgroup, wait_until
 from minirun.kernel.socketpair import Channel
+from minirun.light import TYPE_CHECKING
 from minirun.runtime import init
 from minirun.runtime import spec as specs
 from minirun.runtime import state as states
@@ -21,7 +22,6 @@ from minirun.runtime.init import Hands
 from minirun.runtime.state import State
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "minirun"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 #: From the ground up; a module imports from its own floor and from those below it.
-GROUND = {"errors": 0, "trace": 1, "store": 2}
-FLOORS = {"kernel": 3, "runtime": 4, "network": 4, "image": 4, "engine": 5, "lecture": 6, "cli": 7}
+GROUND = {"light": 0, "errors": 1, "trace": 2, "store": 3}
+FLOORS = {"kernel": 4, "runtime": 5, "network": 5, "image": 5, "engine": 6, "lecture": 7, "cli": 8}
 #: Floors of the same height do not know each other.
 APART = {"runtime", "network", "image"}
 #: How minirun is begun; above all floors, or before there is any.

@@ -19,9 +19,9 @@ import time
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import devices, procfs, syscalls
 from minirun.kernel.cgroup.limits import LIMITS, v2_value, wished
+from minirun.light import TYPE_CHECKING
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

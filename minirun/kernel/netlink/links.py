@@ -8,7 +8,6 @@ can pack all of them take longer to import than a container takes to start.
 from __future__ import annotations
 
 import _socket
-import _struct as struct  # without its Python half, which is looked for in five places
 import errno
 
 from minirun.errors import KernelError
@@ -26,8 +25,8 @@ from minirun.kernel.netlink.socket import (
     attributes,
 )
 from minirun.kernel.syscalls import CLONE_NEWNET
+from minirun.light import TYPE_CHECKING, struct
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -8,12 +8,10 @@ large it is, which gives a change away unless somebody exchanges a rule for one 
 
 from __future__ import annotations
 
-import _socket
-import _struct as struct  # without its Python half, which is looked for in five places
-
 from minirun.errors import KernelError
 from minirun.kernel import syscalls
 from minirun.kernel.netlink.socket import NLM_F_REQUEST, Message, Socket, attributes
+from minirun.light import socket, struct
 
 # linux/netlink.h, linux/netfilter/nfnetlink.h, nf_tables.h
 NETLINK_NETFILTER = 12
@@ -51,7 +49,7 @@ def legacy_sizes() -> str:
 
 
 def _sizes(table: str) -> tuple[int, int]:
-    raw = _socket.socket(_socket.AF_INET, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _socket.IPPROTO_RAW)
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW)
     try:
         wish = _IPT_GETINFO.pack(table.encode(), *[0] * 13)
         *_, entries, size = _IPT_GETINFO.unpack(syscalls.getsockopt(raw.fileno(), 0, IPT_SO_GET_INFO, wish))

@@ -12,14 +12,13 @@ one in a container, and plug in both ends of a cable without going to and fro.
 from __future__ import annotations
 
 import _socket  # the C module: `socket` costs 9 ms at each start, for enum and selectors
-import _struct as struct  # without its Python half, which is looked for in five places
 import errno
 
 from minirun.errors import KernelError
 from minirun.kernel.syscalls import ROOT_HINT
+from minirun.light import TYPE_CHECKING, struct
 from minirun.trace import tell
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
