@@ -104,7 +104,7 @@ class Minirun:
         """Wait until all monitors are at rest (see minirun/engine/shim/reexec.py), which is some work for each."""
         left, end = self.monitors(), time.monotonic() + seconds
         while left and time.monotonic() < end:
-            left = [pid for pid in left if b"resting" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            left = [pid for pid in left if b"reexec" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
             time.sleep(0.1)
 
     def remove_all(self) -> None:

@@ -153,7 +153,7 @@ def test_an_import_that_finds_nothing_asks_site_after_all(tmp_path: Path) -> Non
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv")
     packages = tmp_path / f"venv/lib/{PYTHON}/site-packages"
     main = add_package(packages, (ROOT / "minirun/__main__.py").read_text())
-    shutil.copy(ROOT / "minirun/start.py", packages / "minirun")
+    shutil.copy(ROOT / "minirun/bootstrap.py", packages / "minirun")
     (packages / "minirun/cli").mkdir()
     (packages / "minirun/cli/main.py").write_text(
         "import sys\nbefore = 'site' in sys.modules\n"

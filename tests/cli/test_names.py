@@ -42,7 +42,7 @@ def address(container, network="foo"):
 def rests(container):
     """Wait until its monitor is at rest, which is after ten seconds at the latest."""
     monitor = container.monitor()
-    return wait_for(lambda: b"resting" in Path(f"/proc/{monitor}/cmdline").read_bytes(), 15)
+    return wait_for(lambda: b"reexec" in Path(f"/proc/{monitor}/cmdline").read_bytes(), 15)
 
 
 @pytest.fixture

@@ -577,7 +577,7 @@ def test_flushed_rules_come_back(minirun, host, web):
 
 def test_at_rest_it_goes_on(minirun, host, web):
     pid = web.monitor()
-    assert wait_for(lambda: b"resting" in Path(f"/proc/{pid}/cmdline").read_bytes(), 20)
+    assert wait_for(lambda: b"reexec" in Path(f"/proc/{pid}/cmdline").read_bytes(), 20)
     assert peer_of(ask(host, "127.0.0.1", 8080).stdout) == "172.17.0.1"
     assert peer_of(ask(host, "::1", 8080).stdout) == "172.17.0.1"
     minirun.ok("stop", "-t", "0", "web")
