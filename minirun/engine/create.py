@@ -13,6 +13,7 @@ from minirun.engine.container.index import discard, reserve
 from minirun.engine.container.reconcile import reconcile_all
 from minirun.engine.network import endpoint_config
 from minirun.errors import NoSuchNetwork
+from minirun.network import predefined
 from minirun.trace import step
 
 TYPE_CHECKING = False
@@ -77,7 +78,7 @@ def _settle_networks(record: dict, links: list[str]) -> None:
     Errors: BadParameter for a link to a container that is not.
     """
     mode = record["HostConfig"]["NetworkMode"]
-    if links and endpoint_config.network_of(mode) == endpoint_config.DEFAULT:
+    if links and endpoint_config.network_of(mode) == predefined.BRIDGE:
         from minirun.engine.network import legacy_links
 
         record["Links"] = legacy_links.resolve(links)
@@ -85,11 +86,9 @@ def _settle_networks(record: dict, links: list[str]) -> None:
         from minirun.engine.network import shared_netns
 
         shared_netns.settle(record)
-    elif endpoint_config.is_user_defined(mode):
-        from minirun.network import controller
-
+    elif predefined.is_user_defined(mode):
         try:
-            name = controller.find(paths.data, paths.run, mode, paths.settings()).name
+            name = paths.controller().find(mode).name
         except NoSuchNetwork:
             return  # it may be there when the container is started
         record["Networks"] = {name: record["Networks"][mode]}

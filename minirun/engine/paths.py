@@ -17,6 +17,7 @@ from minirun.errors import MinirunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.image.quota import Limits
+    from minirun.network.controller import Controller
     from minirun.network.daemon_config import Settings
 
 CONFIG = "/etc/minirun/config.json"
@@ -63,6 +64,13 @@ def settings() -> Settings:
             error.args = (error.message,)
             raise
     return _settings
+
+
+def controller() -> Controller:
+    """The network controller of this data root and exec root."""
+    from minirun.network.controller import Controller
+
+    return Controller(data, run, settings)
 
 
 def registry_settings() -> dict[str, list[str]]:

@@ -1,341 +1,298 @@
-"""Networks and the containers on them: the only door into this floor.
+"""The controller: which networks there are, and what they need in the kernel (libnetwork's Controller).
 
-A network has a *record*, which is what `docker network inspect` shows (see `definitions`). Those that the user made are
-kept below the data root and survive a reboot, as do `host` and `none`; the default one, `bridge`, is new after each.
-What has a bridge is *laid* before it is used (`ensure`): link and firewall rules are in the kernel.
+User-defined networks are kept below the data root and survive a reboot, as do `host` and `none`; the default network,
+`bridge`, is planned anew after each boot. dockerd sets all of them up when it starts. minirun, which has no daemon,
+does it at the first start of a container after a boot, and again when a bridge was deleted or a rule changed.
 
 Files:
-    <data>/networks/ID.json      a user's network; host.json and none.json
-    <run>/networks/ifindex       the queue (flock), and the next device number as its content
-    <run>/networks/rules         under which generation all firewall rules were in place
-    <run>/networks/KEY/          KEY is `bridge` or the network's ID:
-        network.json                 its record, and a stamp: the host and the link on which it is known to be laid
-        172.17.0.2                   who has this address, and the name of his cable
-        cables/                      cables of the past that the kernel has yet to pull out
-        rules/                       firewall rules of single endpoints
+    <data>/networks/ID.json      the record of a user-defined network; host.json and none.json
+    <run>/networks/ifindex       the lock (flock) on all networks, and the next interface index as its content
+    <run>/networks/rules         the ruleset generation under which all firewall rules were in place
+    <run>/networks/KEY/          the volatile files of one network (see `network.network`)
+
+A record below the data root is what makes a network: it is written last when one is created, and deleted first when one
+is removed. Volatile files without a record are an *orphan* of a command that was killed in between; the next command
+that holds the lock removes it.
 """
 
 from __future__ import annotations
 
 from minirun import store
 from minirun.errors import EngineError, MinirunError, NoSuchNetwork
-from minirun.network.bridge import device as bridges
-from minirun.network.bridge import veth
-from minirun.network.bridge.endpoint import (
-    PATIENCE,
-    check_wish,
-    connect,
-    disconnect,
-    loopback_only,
-    loopback_without_ipv6,
-    plug,
-    reserve,
-    set_default_route,
-)
+from minirun.network import predefined
 from minirun.network.daemon_config import Settings
-from minirun.network.gc import Leftover, clear, leftovers, release_all
 from minirun.network.iptables import generation
+from minirun.network.network import Network
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from minirun.kernel.netlink.links import Link
-    from minirun.network.bridge.device import Bridge
-
-DEFAULT = "bridge"
-#: Docker's drivers by the names of the networks that are always there.
-PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
-
-__all__ = [
-    "DEFAULT",
-    "PATIENCE",
-    "PREDEFINED",
-    "Leftover",
-    "Network",
-    "check_wish",
-    "clear",
-    "clear_orphans",
-    "connect",
-    "create",
-    "disconnect",
-    "ensure",
-    "ensure_default",
-    "every",
-    "find",
-    "leftovers",
-    "loopback_only",
-    "loopback_without_ipv6",
-    "orphans",
-    "plug",
-    "release_all",
-    "reload",
-    "remove",
-    "reserve",
-    "reset",
-    "set_default_route",
-]
+    from collections.abc import Callable, Iterator
 
 
-class Network:
-    """A network: `.record` (see `definitions`), `.run` (exec root), `.bridge` (if `.has_bridge`); and, out of the
-    record, `.name`, `.id`, `.driver` ("bridge", "host" or "null"), `.created`; `.directory`, its volatile files.
+class Controller:
+    """All networks of one data root and one exec root.
 
-    Arguments: settings, of which it takes whether a container may reach itself by its published port.
+    Arguments: data (str), the data root; run (str), the exec root; settings, called for the settings of the config file
+    when they are needed first: a command that needs none of them works with a damaged config file too.
     """
 
-    __slots__ = ("bridge", "record", "run")
-    bridge: Bridge
+    __slots__ = ("_load_settings", "_settings", "data", "run")
 
-    def __init__(self, run: str, record: dict, settings: Settings | None = None) -> None:
-        self.run, self.record = run, record
-        hairpin = settings is not None and not settings.userland_proxy
-        if record["Driver"] == "bridge":
-            self.bridge = bridges.of_record(record, hairpin=hairpin)
+    def __init__(self, data: str, run: str, settings: Callable[[], Settings] = Settings) -> None:
+        self.data, self.run, self._load_settings = data, run, settings
+        self._settings: Settings | None = None
 
     @property
-    def name(self) -> str:
-        return str(self.record["Name"])
+    def settings(self) -> Settings:
+        """What the config file says about networks."""
+        if self._settings is None:
+            self._settings = self._load_settings()
+        return self._settings
 
-    @property
-    def id(self) -> str:
-        return str(self.record["Id"])
+    def lock(self) -> store.lock:
+        """The lock on all networks; `.fd` is the open file with the next interface index."""
+        return store.lock(f"{self.run}/networks/ifindex")
 
-    @property
-    def driver(self) -> str:
-        return str(self.record["Driver"])
+    # ---- finding networks --------------------------------------------------------------------------------------
 
-    @property
-    def created(self) -> str:
-        return str(self.record["Created"])
+    def find(self, name: str) -> Network:
+        """The network with this name, ID, or beginning of an ID.
 
-    @property
-    def has_bridge(self) -> bool:
-        return self.driver == "bridge"
+        Errors: NoSuchNetwork; EngineError when the beginning of an ID fits several.
+        """
+        if name in (predefined.BRIDGE, "default"):
+            return self.default()
+        found = self.every()
+        for matches in (
+            [network for network in found if network.id == name],
+            [network for network in found if network.name == name],
+            [network for network in found if name and network.id.startswith(name)],
+        ):
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                raise EngineError(f"{len(matches)} matches found based on ID prefix: network {name} is ambiguous")
+        raise NoSuchNetwork(name)
 
-    @property
-    def is_default(self) -> bool:
-        return self.name == DEFAULT
+    def every(self) -> list[Network]:
+        """All networks, sorted by name, with `bridge`, `host` and `none`."""
+        return sorted([self.default(), *self.stored()], key=lambda network: network.name)
 
-    @property
-    def is_predefined(self) -> bool:
-        return self.name in PREDEFINED
+    def stored(self) -> list[Network]:
+        """The networks below the data root: all but the default one."""
+        return [Network(self.run, {**record, "Data": self.data}, self.settings) for record in self._stored_records()]
 
-    @property
-    def directory(self) -> str:
-        return f"{self.run}/networks/{DEFAULT if self.is_default else self.id}"
+    def default(self) -> Network:
+        """The network `bridge`; it need not be set up yet."""
+        record = self._saved_default()
+        if record is None:
+            from minirun.network import default_bridge  # only after a boot, or when the config file has changed
 
-    def shown(self) -> dict:
-        """The record as `docker network inspect` shows it."""
-        return {key: value for key, value in self.record.items() if key not in _PRIVATE}
+            store.make_directory(f"{self.run}/networks/{predefined.BRIDGE}/cables")
+            with self.lock():
+                record = self._saved_default() or default_bridge.plan(
+                    self.run, self.settings, list(self._stored_records())
+                )
+        return Network(self.run, record, self.settings)
 
-    # For the foundation, which lays networks:
-
-    def note(self) -> None:
-        """Write down that it is about to be laid, or what is known of it."""
-        store.write(f"{self.directory}/network.json", self.record)
-
-    def stamp(self, link: Link, given: dict) -> None:
-        """Write down that it is laid. Arguments: link, its bridge; given (dict), the settings in the config file."""
-        self.record.update(Host=generation.host(), BridgeIndex=link.index, MAC=link.mac, Settings=given)
-        self.record.pop("Before", None)
-        self.note()
-
-    def stamped(self) -> dict:
-        """What was written down when it was laid on this host, or about to be; {} when it never was."""
+    def _saved_default(self) -> dict | None:
+        """The record of `bridge`, if it is of this boot and network namespace and of these settings; else None."""
+        settings = self.settings
         try:
-            stamp = store.read(f"{self.directory}/network.json")
-        except (OSError, MinirunError):  # or the file is damaged
-            return {}
-        return stamp if stamp.get("Host") in (None, generation.host()) else {}
+            record = store.read(f"{self.run}/networks/{predefined.BRIDGE}/network.json")
+            is_current = record["Host"] == generation.host() and record["Settings"] == settings.given
+        except (OSError, MinirunError, LookupError):  # none yet, or a damaged record: it will be made
+            return None
+        return record if is_current else None
 
-    def is_laid(self) -> bool:
-        """Whether its link is where it was when it was laid."""
-        stamp = self.stamped()
-        return bool(stamp.get("BridgeIndex")) and stamp["BridgeIndex"] == veth.number_of(self.record["Bridge"])
-
-
-_PRIVATE = frozenset(
-    ("Bridge", "Pools", "Configured", "Host", "BridgeIndex", "MAC", "Settings", "Foreign", "Data", "Before")
-)
-
-
-def _queue(run: str) -> store.lock:
-    return store.lock(f"{run}/networks/ifindex")
-
-
-# ---- finding ----------------------------------------------------------------------------------------------------
-
-
-def find(data: str, run: str, word: str, settings: Settings | None = None) -> Network:
-    """The network that a word means: its name, its ID, or the beginning of its ID.
-
-    Errors: NoSuchNetwork; EngineError when the beginning of an ID fits several.
-    """
-    if word in (DEFAULT, "default"):
-        return default(data, run, settings)
-    found = list(every(data, run, settings))
-    for matches in (
-        [one for one in found if one.id == word],
-        [one for one in found if one.name == word],
-        [one for one in found if word and one.id.startswith(word)],
-    ):
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            raise EngineError(f"{len(matches)} matches found based on ID prefix: network {word} is ambiguous")
-    raise NoSuchNetwork(word)
-
-
-def every(data: str, run: str, settings: Settings | None = None) -> list[Network]:
-    """All networks, sorted by name, with `bridge`, `host` and `none`."""
-    found = [default(data, run, settings)]
-    found += kept(data, run, settings)
-    return sorted(found, key=lambda network: network.name)
-
-
-def kept(data: str, run: str, settings: Settings | None = None) -> list[Network]:
-    """Those below the data root: all but the default one."""
-    return [Network(run, {**record, "Data": data}, settings) for record in _kept(data)]
-
-
-def default(data: str, run: str, settings: Settings | None = None) -> Network:
-    """The network `bridge`; it need not be laid yet."""
-    record = _remembered_default(run, settings)
-    if record is None:
-        from minirun.network import default_bridge
-
-        store.make_directory(f"{run}/networks/{DEFAULT}/cables")
-        with _queue(run):
-            record = _remembered_default(run, settings) or default_bridge.plan(
-                run, settings or Settings(), list(_kept(data))
-            )
-    return Network(run, record, settings)
-
-
-def _remembered_default(run: str, settings: Settings | None) -> dict | None:
-    """Its record, if it is of this boot and network namespace and made with these settings; else None."""
-    try:
-        record = store.read(f"{run}/networks/{DEFAULT}/network.json")
-        known = record["Host"] == generation.host() and record["Settings"] == (settings.given if settings else {})
-    except (OSError, MinirunError, LookupError):  # none yet, or a damaged record: it will be made
-        return None
-    return record if known else None
-
-
-def _kept(data: str) -> Iterator[dict]:
-    """The records below the data root; `host` and `none` are made when they are not there yet."""
-    directory = f"{data}/networks"
-    names = store.names(directory)
-    if "host.json" not in names or "none.json" not in names:
-        from minirun.network import create_options
-
-        store.make_directory(directory)
-        for name in ("host", "none"):
-            store.reserve(
-                f"{directory}/{name}.json",
-                store.dumps(
-                    create_options.new(
-                        name, PREDEFINED[name], IPAM={"Driver": "default", "Options": None, "Config": []}
-                    )
-                ),
-            )
+    def _stored_records(self) -> Iterator[dict]:
+        """The records below the data root; those of `host` and `none` are made when they are not there yet."""
+        directory = f"{self.data}/networks"
         names = store.names(directory)
-    for name in names:
-        if name.endswith(".json"):
+        if "host.json" not in names or "none.json" not in names:
+            from minirun.network import create_options
+
+            store.make_directory(directory)
+            for name in ("host", "none"):
+                record = create_options.new_record(name, predefined.DRIVERS[name])
+                store.reserve(f"{directory}/{name}.json", store.dumps(record))
+            names = store.names(directory)
+        for name in names:
+            if name.endswith(".json"):
+                try:
+                    yield store.read(f"{directory}/{name}")
+                except FileNotFoundError:  # removed in the meantime
+                    continue
+
+    def with_volatile_files(self) -> list[Network]:
+        """The networks that are set up in the kernel, were, or were about to be, by their volatile files.
+
+        Those of another data root that are set up by way of the same exec root are among them.
+        """
+        found = []
+        for key in store.names(f"{self.run}/networks"):
             try:
-                yield store.read(f"{directory}/{name}")
-            except FileNotFoundError:  # removed at this moment
+                record = store.read(f"{self.run}/networks/{key}/network.json")
+            except (OSError, MinirunError):  # not the directory of a network, or a damaged file
                 continue
+            found.append(Network(self.run, record, self.settings))
+        return found
 
+    # ---- setting up --------------------------------------------------------------------------------------------
 
-# ---- laying -----------------------------------------------------------------------------------------------------
+    def ensure_default(self) -> Network:
+        """The network `bridge`, with minirun0 and its firewall rules in place. Errors: see `ensure`."""
+        network = self.default()
+        self.ensure(network)
+        return network
 
+    def ensure(self, network: Network) -> None:
+        """Have a network's link and all firewall rules in the kernel.
 
-def ensure_default(run: str, data: str = "", settings: Settings | None = None) -> Network:
-    """The network `bridge`, with minirun0 and its firewall rules in place. Arguments and errors: see `ensure`."""
-    network = default(data, run, settings)
-    ensure(network, settings, data)
-    return network
+        Almost always all is there, and what this costs is to read two files and three facts of the kernel.
+        Errors: MinirunError, for example for a missing iptables; nothing is left in the kernel then.
+        """
+        if network.has_bridge and not self.is_set_up(network):
+            with step("lay the networks"):
+                self._set_up_all(needed=network)
 
+    def is_set_up(self, network: Network) -> bool:
+        """Whether a network's link is there, and the firewall rules are those that we made last."""
+        return network.is_link_present() and (not self.settings.iptables or generation.is_unchanged(self.run))
 
-def ensure(network: Network, settings: Settings | None = None, data: str = "") -> None:
-    """Have a network's link and all firewall rules in the kernel.
+    def reload(self) -> list[MinirunError]:
+        """What dockerd does when it starts: fill our chains anew, restore the bridges, apply the config file.
 
-    Arguments: data (str), the data root. Almost always all is there, and a look at two files and three facts of the
-    kernel is what this costs. Errors: MinirunError, for example for a missing iptables; nothing is left then.
-    """
-    settings = settings or Settings()
-    if not network.has_bridge or is_in_place(network, settings):
-        return
-    from minirun.network import making  # only the first start after a boot comes here, or after somebody's change
+        Bridges that were deleted by hand are made again, and the veths of their containers become their ports again;
+        the rules of published ports come back. The chain MINIRUN-USER stays as it is.
+        Returns: what went wrong with single networks.
+        """
+        from minirun.network import default_bridge
+        from minirun.network.ipam import default_pools
 
-    with step("lay the networks"):
-        making.lay_all(making.Place(data, network.run, settings), needed=network)
+        default_pools.forget_position(self.run)
+        with step("lay all networks anew"):
+            store.make_directory(f"{self.run}/networks/{predefined.BRIDGE}/cables")
+            with self.lock():
+                default_bridge.plan(self.run, self.settings, [network.record for network in self.stored()])
+            return self._set_up_all(flush=True)
 
+    def _set_up_all(self, *, needed: Network | None = None, flush: bool = False) -> list[MinirunError]:
+        """Set all networks up. The caller does not hold the lock.
 
-def is_in_place(network: Network, settings: Settings) -> bool:
-    """Whether a network's link is there, and nobody has touched the rules."""
-    return network.is_laid() and (not settings.iptables or generation.is_unchanged(network.run))
+        Arguments: needed, the one that must not fail, else the default one; flush, see `bridge.setup.set_up`.
+        Returns: what went wrong with others.
+        """
+        from minirun.network.bridge import setup  # only the first start after a boot, or after a change from outside
 
+        default = self.default()
+        with self.lock() as lock:
+            if needed is not None and self.is_set_up(needed):
+                return []  # by another command, while we waited for the lock
+            self._remove_orphans()
+            networks = self._in_setup_order(default)
+            must = [network for network in networks if network.id == (needed or default).id]
+            return setup.set_up(
+                networks, self.settings, lock.fd, needed=must, flush=flush or "Before" in default.record
+            )
 
-# ---- the verbs --------------------------------------------------------------------------------------------------
+    def _in_setup_order(self, default: Network) -> list[Network]:
+        """All networks that have a bridge, in dockerd's order: by their IDs, the default one last.
 
+        With them go those of another data root with the same exec root: the firewall's chains are shared with them.
+        """
+        found = {
+            network.id: network
+            for network in self.with_volatile_files() + self.stored()
+            if network.has_bridge and not network.is_default
+        }
+        return [*(found[network_id] for network_id in sorted(found)), default]
 
-def create(data: str, run: str, wish: dict, settings: Settings | None = None) -> Network:
-    """Make a network, and lay it.
+    # ---- create, remove, reset ---------------------------------------------------------------------------------
 
-    Arguments: wish, with the keys of Docker's API: "Name", "Driver", "Internal", "Attachable", "EnableIPv6", "IPAM",
-    "Options", "Labels". Errors: EngineError with Docker's text; nothing is left then.
-    """
-    from minirun.network import making
+    def create(self, options: dict) -> Network:
+        """Create a network, and set it up.
 
-    return making.create(making.Place(data, run, settings or Settings()), wish)
+        Arguments: options, the body of the API's POST /networks/create: "Name", "Driver", "Internal", "Attachable",
+        "EnableIPv6", "IPAM", "Options", "Labels". Errors: EngineError with Docker's text; nothing is left then.
+        """
+        from minirun.network import create_options
+        from minirun.network.bridge import setup
+        from minirun.network.ipam import default_pools
 
+        default = self.default()
+        with step(f"make the network {options['Name']}"), self.lock() as lock:
+            self._remove_orphans()
+            present = self._in_setup_order(default)
+            others = [network.record for network in self.stored()] + [default.record]
+            record = create_options.record_of(
+                options, others, lambda ipv6: default_pools.allocate(self.run, self.settings, others, ipv6=ipv6)
+            )
+            network = Network(self.run, {**record, "Data": self.data}, self.settings)
+            try:
+                setup.set_up([*present, network], self.settings, lock.fd, needed=[network])
+                store.write(f"{self.data}/networks/{network.id}.json", record, durable=True)
+            except BaseException:
+                if network.is_link_present():  # the record could not be written, perhaps for a full disk
+                    setup.tear_down(network, self.settings)
+                store.remove_tree(network.directory)
+                raise
+        return network
 
-def remove(data: str, run: str, network: Network, settings: Settings | None = None) -> None:
-    """Remove a network. Errors: EngineError for one that is always there, or that a container is on."""
-    from minirun.network import making
+    def remove(self, network: Network) -> None:
+        """Remove a network. Errors: EngineError for a predefined one, or one with endpoints."""
+        from minirun.network.bridge import setup
+        from minirun.network.ipam import address_pool
 
-    making.remove(making.Place(data, run, settings or Settings()), network)
+        if network.is_predefined:
+            raise EngineError(f"{network.name} is a pre-defined network and cannot be removed")
+        store.make_directory(f"{self.run}/networks")
+        with step(f"remove the network {network.name}"), self.lock():
+            if store.exists(network.directory) and address_pool.reservations(network.directory):
+                raise EngineError(
+                    f"error while removing network: network {network.name} id {network.id} has active endpoints"
+                )
+            store.discard(f"{self.data}/networks/{network.id}.json")
+            setup.tear_down(network, self.settings)
+            self._remove_orphans()
 
+    def orphans(self) -> list[Network]:
+        """Networks whose `create` or `remove` was killed: volatile files without a record below the data root."""
+        if not store.names(f"{self.run}/networks"):
+            return []
+        with self.lock():
+            return self._orphans()
 
-def orphans(data: str, run: str, settings: Settings | None = None) -> list[Network]:
-    """Networks over whose making or removing somebody was killed."""
-    from minirun.network import making
+    def remove_orphans(self) -> None:
+        """Tear down the networks whose `create` or `remove` was killed."""
+        with self.lock():
+            self._remove_orphans()
 
-    if not store.names(f"{run}/networks"):
-        return []
-    with _queue(run):
-        return making.orphans(making.Place(data, run, settings or Settings()))
+    def _remove_orphans(self) -> None:
+        """The same for a caller that holds the lock."""
+        for network in self._orphans():
+            from minirun.network.bridge import setup
 
+            setup.tear_down(network, self.settings)
 
-def clear_orphans(data: str, run: str, settings: Settings | None = None) -> None:
-    """Take such networks down."""
-    from minirun.network import making
+    def _orphans(self) -> list[Network]:
+        return [
+            network
+            for network in self.with_volatile_files()
+            if network.record.get("Data") == self.data and not store.exists(f"{self.data}/networks/{network.id}.json")
+        ]
 
-    with _queue(run):
-        making.clear_orphans(making.Place(data, run, settings or Settings()))
+    def reset(self) -> list[str]:
+        """Remove all that is ours from the kernel: veths, bridges, rules, chains; restore the sysctls.
 
+        The networks themselves stay stored, and are set up again when they are needed; names in /run/netns are the
+        engine's. Returns: what had to be left, and why. Errors: MinirunError.
+        """
+        from minirun.network import reset
 
-def reload(data: str, run: str, settings: Settings | None = None) -> list[MinirunError]:
-    """What dockerd does when it starts: our chains are made anew, what is missing comes back, the config file counts.
-
-    Bridges that were deleted by hand are made again, and their containers plugged in; so are the rules of published
-    ports. The administrator's chain stays. Returns: what went wrong with single networks.
-    """
-    from minirun.network import making
-
-    return making.reload(making.Place(data, run, settings or Settings()))
-
-
-def reset(data: str, run: str, settings: Settings | None = None) -> list[str]:
-    """Take away all that is ours in the kernel: cables, bridges, rules, chains; give the sysctls back what they were.
-
-    The networks themselves stay known, and are laid again when they are needed; names in /run/netns are the business of
-    who gave them. Returns: what had to be left, and why. Errors: MinirunError.
-    """
-    from minirun.network import making, reset
-
-    return reset.reset(making.Place(data, run, settings or Settings()))
+        if not store.exists(f"{self.run}/networks"):
+            return []
+        with step("take all networks away"), self.lock() as lock:
+            networks = [network for network in self.with_volatile_files() if network.has_bridge]
+            return reset.reset(self.run, networks, lock.fd, iptables=self.settings.iptables)

@@ -2,7 +2,7 @@
 
 A *record* is what `docker network inspect` shows, and three keys of our own: `Bridge`, the name of its link; `Pools`,
 the subnets that are really used, each with its gateway; `Configured`, for which IP versions the user named the subnet.
-A wish has the keys of Docker's API (POST /networks/create).
+A options has the keys of Docker's API (POST /networks/create).
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import os
 import time
 
 from minirun.errors import EngineError
-from minirun.network.bridge import device as bridges
+from minirun.network import predefined
+from minirun.network.bridge import device
 from minirun.network.bridge.device import MTU_OPTION, OPTION
-from minirun.network.ipam import address_pool
-from minirun.network.ipam.address_pool import Pool, Subnet
+from minirun.network.ipam.address_pool import Pool
+from minirun.network.ipam.subnet import Subnet, address_of, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PREDEFINED = ("bridge", "host", "none", "default")
 _SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
     "swarm and try again."
 )
 
 
-def new(name: str, driver: str, **words: object) -> dict:
+def new_record(name: str, driver: str, **words: object) -> dict:
     """A record with Docker's keys in Docker's order; words say what differs from the plainest network."""
     record: dict = {
         "Name": name,
@@ -56,27 +56,27 @@ def _now() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now // 10**9))}.{now % 10**9:09d}".rstrip("0.") + "Z"
 
 
-def of_wish(wish: dict, others: Sequence[dict], hand_out: Callable[..., Subnet]) -> dict:
+def record_of(options: dict, others: Sequence[dict], allocate_pool: Callable[..., Subnet]) -> dict:
     """The record of a bridge network that is wished for.
 
-    Arguments: others, the records of all networks there are; hand_out, gives the next free default pool (`pools`),
+    Arguments: others, the records of all networks there are; allocate_pool, gives the next free default pool (`pools`),
     with ipv6=True one for IPv6. Errors: EngineError.
     """
-    name = wish["Name"]
+    name = options["Name"]
     check_name(name, others)
-    check_driver(wish)
-    ipam_wish = wish.get("IPAM") or {}
-    record = new(
+    check_driver(options)
+    ipam_options = options.get("IPAM") or {}
+    record = new_record(
         name,
         "bridge",
-        EnableIPv6=bool(wish.get("EnableIPv6")),
-        Internal=bool(wish.get("Internal")),
-        Attachable=bool(wish.get("Attachable")),
-        Options=dict(wish.get("Options") or {}),
-        Labels=dict(wish.get("Labels") or {}),
+        EnableIPv6=bool(options.get("EnableIPv6")),
+        Internal=bool(options.get("Internal")),
+        Attachable=bool(options.get("Attachable")),
+        Options=dict(options.get("Options") or {}),
+        Labels=dict(options.get("Labels") or {}),
     )
-    record["IPAM"]["Options"] = dict(ipam_wish.get("Options") or {})
-    _allocate(record, ipam_wish.get("Config") or [], others, hand_out)
+    record["IPAM"]["Options"] = dict(ipam_options.get("Options") or {})
+    _allocate(record, ipam_options.get("Config") or [], others, allocate_pool)
     record["Bridge"] = record["Options"].get(f"{OPTION}name") or f"br-{record['Id'][:12]}"
     check_options(record["Options"])
     _check_conflicts(record, others)
@@ -86,7 +86,7 @@ def of_wish(wish: dict, others: Sequence[dict], hand_out: Callable[..., Subnet])
 
 def check_name(name: str, others: Sequence[dict]) -> None:
     """Names are not looked at, but for those that are taken."""
-    if name in PREDEFINED:
+    if predefined.is_reserved(name):
         raise EngineError(f"operation is not permitted on predefined {name} network")
     if not name.strip():
         raise EngineError("invalid name:")
@@ -94,10 +94,10 @@ def check_name(name: str, others: Sequence[dict]) -> None:
         raise EngineError(f"network with name {name} already exists")
 
 
-def check_driver(wish: dict) -> None:
+def check_driver(options: dict) -> None:
     """There is one driver; some others are known by name."""
-    driver = wish.get("Driver") or "bridge"
-    ipam_driver = (wish.get("IPAM") or {}).get("Driver") or "default"
+    driver = options.get("Driver") or "bridge"
+    ipam_driver = (options.get("IPAM") or {}).get("Driver") or "default"
     if driver in ("host", "null"):
         raise EngineError(f'only one instance of "{driver}" network is allowed')
     if driver == "overlay":
@@ -110,10 +110,12 @@ def check_driver(wish: dict) -> None:
         raise EngineError(f'plugin "{ipam_driver}" not found')
 
 
-# ---- subnets ----------------------------------------------------------------------------------------------------
+# ---- subnets ------------------------------------------------------------------------------------------------
 
 
-def _allocate(record: dict, configs: Sequence[dict], others: Sequence[dict], hand_out: Callable[..., Subnet]) -> None:
+def _allocate(
+    record: dict, configs: Sequence[dict], others: Sequence[dict], allocate_pool: Callable[..., Subnet]
+) -> None:
     """Fill in IPAM.Config, Pools and Configured."""
     for config in configs:
         check_subnet(config.get("Subnet") or "")
@@ -124,8 +126,8 @@ def _allocate(record: dict, configs: Sequence[dict], others: Sequence[dict], han
     shown, used = record["IPAM"]["Config"], []
     for version, given in ((4, four), (6, six)):
         if not given and (version == 4 or record["EnableIPv6"]):
-            subnet = hand_out(ipv6=version == 6)
-            gateway = address_pool.address_of(subnet.first + 1, subnet.family)
+            subnet = allocate_pool(ipv6=version == 6)
+            gateway = address_of(subnet.first + 1, subnet.family)
             given = [{"Subnet": str(subnet), "Gateway": gateway}]
         else:
             _check_overlap(given, taken)
@@ -193,7 +195,7 @@ def check_options(options: dict) -> None:
     """`-o`: those that we know must make sense; others are kept and mean nothing. Errors: EngineError."""
     for word in ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4"):
         value = options.get(f"{OPTION}{word}", "true")
-        if not bridges.is_true(value) and value not in ("0", "f", "F", "FALSE", "false", "False"):
+        if not device.is_true(value) and value not in ("0", "f", "F", "FALSE", "false", "False"):
             raise EngineError(
                 f'failed to parse {OPTION}{word} value: {value} (strconv.ParseBool: parsing "{value}": invalid syntax)'
             )
@@ -217,7 +219,7 @@ def check_link_name(name: str) -> None:
 
 def _is_address(text: str) -> bool:
     try:
-        address_pool.number_of(text)
+        number_of(text)
     except OSError:
         return False
     return True

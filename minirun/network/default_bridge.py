@@ -10,19 +10,17 @@ from __future__ import annotations
 from minirun import store
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel.netlink.socket import Socket
-from minirun.network import create_options
-from minirun.network.bridge import device as bridges
+from minirun.network import create_options, predefined
+from minirun.network.bridge import device
 from minirun.network.bridge.device import MTU_OPTION, OPTION
 from minirun.network.daemon_config import Settings
 from minirun.network.ipam import address_pool, default_pools
-from minirun.network.ipam.address_pool import Subnet
+from minirun.network.ipam.subnet import Subnet
 from minirun.network.iptables import generation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-DIRECTORY = "bridge"
 
 
 def plan(run: str, settings: Settings, others: Sequence[dict]) -> dict:
@@ -31,9 +29,9 @@ def plan(run: str, settings: Settings, others: Sequence[dict]) -> dict:
     Arguments: others, the records of the other networks. The caller holds the lock. Returns: the record.
     Errors: EngineError with dockerd's text for settings that cannot be.
     """
-    path = f"{run}/networks/{DIRECTORY}/network.json"
+    path = f"{run}/networks/{predefined.BRIDGE}/network.json"
     before = _before(path)
-    if before and address_pool.reservations(f"{run}/networks/{DIRECTORY}"):
+    if before and address_pool.reservations(f"{run}/networks/{predefined.BRIDGE}"):
         before["Settings"] = settings.given
         store.write(path, before)
         return before
@@ -44,15 +42,15 @@ def plan(run: str, settings: Settings, others: Sequence[dict]) -> dict:
         used = [create_options.effective(config) for config in configs]
     except EngineError as error:
         raise EngineError(f'Error creating default "bridge" network: {error}') from None
-    record = create_options.new(
-        "bridge",
+    record = create_options.new_record(
+        predefined.BRIDGE,
         "bridge",
         EnableIPv6=settings.ipv6,
         IPAM={"Driver": "default", "Options": None, "Config": configs},
         Options=_options(settings),
     )
     record.update(
-        {"Bridge": bridges.NAME, "Pools": used, "Configured": [], "Host": generation.host(), "Settings": settings.given}
+        {"Bridge": device.NAME, "Pools": used, "Configured": [], "Host": generation.host(), "Settings": settings.given}
     )
     for key in ("Id", "Created", "MAC"):  # it is the same network, and perhaps the same link
         if key in before:
@@ -75,8 +73,8 @@ def _before(path: str) -> dict:
 def _config(settings: Settings, before: dict, others: Sequence[dict]) -> dict:
     """The IPv4 entry of IPAM.Config. A gateway is named when the bridge has it already, or `bip` says so."""
     with Socket() as netlink:
-        present = bridges.present_subnet(netlink, bridges.NAME)
-        taken = default_pools.used_by_host(netlink) + default_pools.of_records(others)
+        present = device.present_subnet(netlink, device.NAME)
+        taken = default_pools.host_subnets(netlink) + default_pools.subnets_of(others)
     config: dict = {}
     if settings.bip:
         config = {"Subnet": str(_subnet(settings.bip)), "Gateway": settings.bip.partition("/")[0]}
@@ -86,7 +84,7 @@ def _config(settings: Settings, before: dict, others: Sequence[dict]) -> dict:
         config = {"Subnet": before["Pools"][0]["Subnet"]}
     else:
         candidates = default_pools.split(settings.default_address_pools or default_pools.DEFAULT_POOLS)
-        config = {"Subnet": str(candidates[default_pools.free_one(candidates, 0, taken)])}
+        config = {"Subnet": str(candidates[default_pools.first_free(candidates, 0, taken)])}
     if settings.fixed_cidr:
         _subnet(settings.fixed_cidr)
         config = {
@@ -127,7 +125,7 @@ def _options(settings: Settings) -> dict:
         f"{OPTION}enable_icc": _word(settings.icc),
         f"{OPTION}enable_ip_masquerade": _word(masquerade),
         f"{OPTION}host_binding_ipv4": settings.ip,
-        f"{OPTION}name": bridges.NAME,
+        f"{OPTION}name": device.NAME,
         MTU_OPTION: str(settings.mtu),
     }
 

@@ -80,14 +80,14 @@ def clear(run: str, found: Iterable[Leftover]) -> None:
                 from minirun.network.iptables import apply, endpoint_rules
 
                 with apply.writing(run):
-                    endpoint_rules.take_from(leftover.path)
+                    endpoint_rules.remove_from(leftover.path)
                 continue
             with store.lock(f"{run}/networks/ifindex"):
                 directory, name = os.path.split(leftover.path)
                 if address_pool.owner_of(directory, name)[0] != leftover.owner:
                     continue  # the address was freed and belongs to somebody else by now
                 if leftover.cable:
-                    veth.unplug(netlink, leftover.cable)
+                    veth.delete(netlink, leftover.cable)
                 store.discard(leftover.path)
 
 

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from minirun.network.controller import Network
+    from minirun.network.network import Network
 
 
 def network(of: Network, endpoints: Iterable[tuple[str, dict]] = ()) -> dict:
@@ -21,7 +21,7 @@ def network(of: Network, endpoints: Iterable[tuple[str, dict]] = ()) -> dict:
         }
         for name, endpoint in endpoints
     }
-    shown = of.shown()
+    shown = of.inspect()
     last = {key: shown.pop(key) for key in ("Options", "Labels")}
     return {**shown, "Containers": containers, **last}
 

@@ -12,9 +12,10 @@ from network_host import DATA, RUN, Failed, NetworkHost
 
 from minirun import trace
 from minirun.kernel.netlink import links
-from minirun.network import controller
-from minirun.network.bridge import endpoint as network_endpoints
+from minirun.network import gc
+from minirun.network.bridge import endpoint as bridge_endpoint
 from minirun.network.bridge import netns
+from minirun.network.controller import Controller
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and iptables need root")
 
@@ -32,7 +33,7 @@ def world():
 
 
 def connect(pid: int, name: str = "a", **words) -> dict:
-    return controller.connect(controller.ensure_default(RUN, DATA), identity(name), pid, words)
+    return bridge_endpoint.connect(Controller(DATA, RUN).ensure_default(), identity(name), pid, words)
 
 
 def identity(name: str) -> str:
@@ -40,7 +41,7 @@ def identity(name: str) -> str:
 
 
 def disconnect(endpoint: dict, **words) -> None:
-    controller.disconnect(RUN, endpoint, **words)
+    bridge_endpoint.disconnect(RUN, endpoint, **words)
 
 
 def files(host) -> list[str]:
@@ -91,7 +92,7 @@ def test_inside_the_container(host):
 
 def test_on_the_host(host):
     pids = host.namespace(), host.namespace()
-    rules = host.call(controller.ensure_default, RUN, DATA) and host.rules()
+    rules = host.call(Controller(DATA, RUN).ensure_default) and host.rules()
     for number, pid in enumerate(pids):
         host.call(connect, pid, "ab"[number])
     links = host.links()
@@ -156,7 +157,7 @@ def test_device_numbers_are_counted_on_and_leave_others_alone(host):
 
 def test_network_none(host):
     pid = host.namespace()
-    host.call(controller.loopback_only, pid)
+    host.call(bridge_endpoint.set_up_loopback, pid)
     lo = host.links(pid)
     assert list(lo) == ["lo"] and "UP" in lo["lo"]["flags"]
     assert [a["local"] for a in lo["lo"]["addr_info"]] == ["127.0.0.1"]
@@ -167,7 +168,7 @@ def test_the_told_shell_lines_make_the_same_container(host):
     pid = host.namespace()
 
     def told():
-        controller.ensure_default(RUN, DATA)
+        Controller(DATA, RUN).ensure_default()
         lines: list[str] = []
         trace.listen(lambda kind, _call, line: lines.append(line) if kind == "action" else None)
         connect(pid)
@@ -176,7 +177,7 @@ def test_the_told_shell_lines_make_the_same_container(host):
     lines = host.call(told)
     with NetworkHost() as twin:
         twin_pid = twin.namespace()
-        twin.call(controller.ensure_default, RUN, DATA)
+        twin.call(Controller(DATA, RUN).ensure_default)
         inside = False
         for line in lines:
             if line.startswith("nsenter --net=/proc/") and line.endswith("/ns/net"):  # our way in, and later out
@@ -271,7 +272,7 @@ def test_the_address_is_free_at_once_and_the_cable_goes_with_the_namespace(host)
 
 
 def test_nothing_is_left_after_the_last_one(host):
-    host.call(controller.ensure_default, RUN, DATA)
+    host.call(Controller(DATA, RUN).ensure_default)
     before = host.rules(), list(host.links())
     pid = host.namespace()
     endpoint = host.call(connect, pid)
@@ -306,13 +307,13 @@ def test_a_cable_whose_namespace_somebody_holds_open_is_pulled_out_later(host):
     host.text("sleep", "0.1")
     cable = endpoint["HostInterface"]
     assert cable in host.links()
-    left = host.call(lambda: [str(leftover) for leftover in controller.leftovers(RUN, set())])
+    left = host.call(lambda: [str(leftover) for leftover in gc.leftovers(RUN, set())])
     assert left == [f"link {cable} remains of container aaaaaaaaaaaa, which is gone"]
     host.call(connect, two, "b")
     assert cable in host.links()  # it may be going at this very moment: patience
 
     def without_patience():
-        network_endpoints.PATIENCE = 0
+        bridge_endpoint.VETH_GRACE = 0
         connect(host_pid, "c")
 
     host_pid = host.namespace()
@@ -329,36 +330,36 @@ def test_leftovers_of_the_dead_are_found_and_cleared_and_the_living_left_alone(h
     endpoints = {name: host.call(connect, pid, name) for name, pid in pids.items()}
     host.text("touch", f"{RUN}/networks/bridge/172.17.0.9")  # whose taker was killed before he signed
     living = {identity("b")}
-    found = host.call(lambda: [str(leftover) for leftover in controller.leftovers(RUN, living)])
+    found = host.call(lambda: [str(leftover) for leftover in gc.leftovers(RUN, living)])
     assert found == [
         "address 172.17.0.2 is held for container aaaaaaaaaaaa, which is gone",
         "address 172.17.0.4 is held for container cccccccccccc, which is gone",
         "address 172.17.0.9 is held for nobody",
     ]
     for _ in range(2):
-        host.call(lambda: controller.clear(RUN, controller.leftovers(RUN, living)))
+        host.call(lambda: gc.clear(RUN, gc.leftovers(RUN, living)))
         assert files(host) == ["./172.17.0.3"]
         cables = {link for link in host.links() if link.startswith("veth")}
         assert cables == {endpoints["b"]["HostInterface"]}
     assert list(host.links(pids["b"])) == ["lo", "eth0"]
-    assert host.call(lambda: controller.leftovers(RUN, living)) == []
+    assert host.call(lambda: gc.leftovers(RUN, living)) == []
 
 
 def test_an_address_that_found_a_new_owner_meanwhile_is_not_cleared(host):
     endpoint = host.call(connect, host.namespace(), "a")
 
     def stale():
-        found = controller.leftovers(RUN, set())
+        found = gc.leftovers(RUN, set())
         disconnect(endpoint)
-        controller.reserve(controller.ensure_default(RUN, DATA), identity("b"))
-        controller.clear(RUN, found)
+        bridge_endpoint.create(Controller(DATA, RUN).ensure_default(), identity("b"))
+        gc.clear(RUN, found)
 
     host.call(stale)
     assert "./172.17.0.2" in files(host)
 
 
 def test_no_leftovers_where_there_never_was_a_network(host):
-    assert host.call(lambda: controller.leftovers(RUN, set())) == []
+    assert host.call(lambda: gc.leftovers(RUN, set())) == []
 
 
 # ---- failures --------------------------------------------------------------------------------------------------
@@ -371,18 +372,18 @@ def state(host) -> tuple:
 @pytest.mark.parametrize("what", ["no such process", "no namespace", "no way out", "name taken", "bridge gone"])
 def test_a_failed_connect_leaves_nothing(host, what):
     pid = host.namespace()
-    host.call(controller.ensure_default, RUN, DATA)
+    host.call(Controller(DATA, RUN).ensure_default)
     if what == "name taken":
         host.within(pid, "ip", "link", "add", "eth0", "type", "bridge")
 
     def fail():
-        network = controller.ensure_default(RUN, DATA)
+        network = Controller(DATA, RUN).ensure_default()
         target = {"no such process": 4194303, "no namespace": "/etc/hostname"}.get(what, pid)
         if what == "no way out":
             network.bridge.gateway = "198.51.100.1"
         if what == "bridge gone":
             network.bridge.name = "nosuch0"
-        controller.connect(network, identity("a"), target)
+        bridge_endpoint.connect(network, identity("a"), target)
 
     before = state(host)
     with pytest.raises(Failed) as caught:
@@ -404,11 +405,11 @@ def test_a_number_that_another_program_was_given_meanwhile(host):
     pid = host.namespace()
 
     def race():
-        network = controller.ensure_default(RUN, DATA)
-        endpoint = controller.reserve(network, identity("a"))
+        network = Controller(DATA, RUN).ensure_default()
+        endpoint = bridge_endpoint.create(network, identity("a"))
         with links.Socket() as netlink:
             netlink.do(links.new_bridge(endpoint["InterfaceIndex"] + 1, name="br0"))
-        controller.plug(network, endpoint, pid)
+        bridge_endpoint.join(network, endpoint, pid)
         return endpoint
 
     endpoint = host.call(race)
@@ -512,7 +513,7 @@ print([name for name in heavy.split() if name in sys.modules])
 
 def test_a_start_moves_no_device_deletes_none_and_runs_no_program(host):
     """Each of these waits for a grace period of the kernel, or starts a process: some 20 ms, on every start."""
-    host.call(controller.ensure_default, RUN, DATA)
+    host.call(Controller(DATA, RUN).ensure_default)
     pid = host.namespace()
 
     def told():

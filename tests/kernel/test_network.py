@@ -16,7 +16,7 @@ from minirun import trace
 from minirun.errors import KernelError
 from minirun.kernel import process
 from minirun.kernel.netlink import socket
-from minirun.network import controller
+from minirun.network.controller import Controller
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and iptables need root")
 
@@ -61,7 +61,7 @@ def host():
 
 def ensure() -> tuple[str, str]:
     """(subnet, id) of the default network."""
-    network = controller.ensure_default(RUN, DATA)
+    network = Controller(DATA, RUN).ensure_default()
     return str(network.bridge.subnet), network.id
 
 
@@ -199,7 +199,7 @@ def test_a_start_that_was_killed_after_it_turned_forwarding_on_leaves_the_debt_t
 
         from minirun.network.iptables import apply
 
-        apply.ensure = die
+        apply.apply = die
         ensure()
 
     pid, file = host.start(be_killed)
@@ -264,8 +264,8 @@ def test_another_namespace_is_noticed(host):
     other = host.namespace()
     tested = os.path.dirname(os.path.dirname(minirun.__file__))
     script = (
-        f"import sys; sys.path.insert(0, {tested!r}); from minirun.network import controller; "
-        f"controller.ensure_default({RUN!r}, {DATA!r})"
+        f"import sys; sys.path.insert(0, {tested!r}); from minirun.network.controller import Controller; "
+        f"Controller({DATA!r}, {RUN!r}).ensure_default()"
     )
     host.within(other, sys.executable, "-c", script)
     assert host.within(other, "iptables", "-S") == FILTER

@@ -9,10 +9,12 @@ import pytest
 from network_host import DATA, RUN, Failed, NetworkHost
 
 from minirun.kernel import process
-from minirun.network import controller
+from minirun.network import gc
+from minirun.network.bridge import endpoint as bridge_endpoint
+from minirun.network.controller import Controller
 from minirun.network.daemon_config import Settings
 from minirun.network.iptables import apply, chains, endpoint_rules
-from minirun.network.iptables.apply import Rule
+from minirun.network.iptables.rule import Rule
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and iptables need root")
 DNAT = Rule("nat", "MINIRUN", "! -i minirun0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80")
@@ -49,12 +51,12 @@ def either(request):
 
 
 def ensure(given: dict | None = None) -> str:
-    return controller.ensure_default(RUN, DATA, Settings(given)).id
+    return Controller(DATA, RUN, lambda: Settings(given)).ensure_default().id
 
 
 def create(name: str, **options: str) -> None:
     wish = {"Name": name, "Options": {"com.docker.network.bridge.name": name, **options}}
-    controller.create(DATA, RUN, wish)
+    Controller(DATA, RUN).create(wish)
 
 
 def start(host, owner: str = "a", name: str = "bridge") -> tuple[int, dict]:
@@ -62,20 +64,20 @@ def start(host, owner: str = "a", name: str = "bridge") -> tuple[int, dict]:
     pid = host.namespace()
 
     def connect() -> dict:
-        network = controller.find(DATA, RUN, name)
-        controller.ensure(network, None, DATA)
-        return controller.connect(network, owner * 64, pid)
+        network = Controller(DATA, RUN).find(name)
+        Controller(DATA, RUN).ensure(network)
+        return bridge_endpoint.connect(network, owner * 64, pid)
 
     return pid, host.call(connect)
 
 
 def publish(endpoint: dict) -> None:
     with apply.writing(RUN) as lock:
-        endpoint_rules.make(f"{RUN}/networks/bridge", endpoint, [("-A", DNAT)], known=lock.known)
+        endpoint_rules.add(f"{RUN}/networks/bridge", endpoint, [("-A", DNAT)], known=lock.known)
 
 
 def reload(given: dict | None = None) -> list:
-    return [str(error) for error in controller.reload(DATA, RUN, Settings(given))]
+    return [str(error) for error in Controller(DATA, RUN, lambda: Settings(given)).reload()]
 
 
 def answers(host, pid: int, address: str) -> bool:
@@ -122,9 +124,9 @@ def test_our_own_changes_do_not_look_like_somebody_elses(either):
     either.call(without_programs)
     either.call(create, "foo")
     either.call(without_programs)
-    either.call(lambda: controller.remove(DATA, RUN, controller.find(DATA, RUN, "foo")))
+    either.call(lambda: Controller(DATA, RUN).remove(Controller(DATA, RUN).find("foo")))
     either.call(without_programs)
-    either.call(controller.disconnect, RUN, endpoint)
+    either.call(bridge_endpoint.disconnect, RUN, endpoint)
     assert "--dport 8080" not in either.rules()
     either.call(without_programs)
     either.text("iptables", "-I", "MINIRUN-USER", "-s", "198.51.100.7", "-j", "DROP")
@@ -155,9 +157,9 @@ def test_reload_does_what_dockerd_does_when_it_starts(host):
     host.text("iptables", "-I", "FORWARD", "-i", "adm", "-j", "ACCEPT")
     host.text("iptables", "-I", "MINIRUN-USER", "-s", "198.51.100.7", "-j", "DROP")
     host.text("iptables", "-A", "MINIRUN", "-s", "198.51.100.8", "-j", "DROP")  # our chain: whatever is in it goes
-    before = host.call(lambda: controller.find(DATA, RUN, "bridge").shown())
+    before = host.call(lambda: Controller(DATA, RUN).find("bridge").inspect())
     assert host.call(reload) == []
-    after = host.call(lambda: controller.find(DATA, RUN, "bridge").shown())
+    after = host.call(lambda: Controller(DATA, RUN).find("bridge").inspect())
     assert before["IPAM"]["Config"] == [{"Subnet": "172.17.0.0/16"}]  # Docker names a gateway that it finds, only
     assert after["IPAM"]["Config"] == [{"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}]
     assert after["Id"] == before["Id"]
@@ -204,7 +206,7 @@ def test_after_a_boot_all_networks_are_laid_in_dockerds_order(host):
     host.call(ensure)
     for name in ("cc", "aa", "bb"):
         host.call(create, name)
-    identities = host.call(lambda: {network.id: network.name for network in controller.every(DATA, RUN)})
+    identities = host.call(lambda: {network.id: network.name for network in Controller(DATA, RUN).every()})
     names = [identities[key] for key in sorted(identities) if identities[key] in ("aa", "bb", "cc")]
     with NetworkHost() as rebooted:
         rebooted.text("mkdir", "-p", DATA)
@@ -235,8 +237,8 @@ def test_bip_fixed_cidr_mtu_and_gateway(host):
     pid = host.namespace()
 
     def begin():
-        network = controller.ensure_default(RUN, DATA, Settings(given))
-        return network.shown()["IPAM"]["Config"], controller.connect(network, "a" * 64, pid)
+        network = Controller(DATA, RUN, lambda: Settings(given)).ensure_default()
+        return network.inspect()["IPAM"]["Config"], bridge_endpoint.connect(network, "a" * 64, pid)
 
     config, endpoint = host.call(begin)
     assert config == [
@@ -259,7 +261,7 @@ def test_without_proxy(host):
     pid = host.namespace()
 
     def begin():
-        controller.connect(controller.ensure_default(RUN, DATA, Settings(given)), "a" * 64, pid)
+        bridge_endpoint.connect(Controller(DATA, RUN, lambda: Settings(given)).ensure_default(), "a" * 64, pid)
 
     host.call(begin)
     nat = [line for line in host.text("iptables", "-t", "nat", "-S").splitlines() if line.startswith("-A")]
@@ -278,7 +280,7 @@ def test_ipv6_on_the_default_bridge(host):
     given = {"ipv6": True, "fixed-cidr-v6": "2001:db8:1::/64"}
     pid = host.namespace()
     endpoint = host.call(
-        lambda: controller.connect(controller.ensure_default(RUN, DATA, Settings(given)), "a" * 64, pid)
+        lambda: bridge_endpoint.connect(Controller(DATA, RUN, lambda: Settings(given)).ensure_default(), "a" * 64, pid)
     )
     assert endpoint["GlobalIPv6Address"] == "2001:db8:1::242:ac11:2"
     assert "2001:db8:1::1/64" in addresses(host)
@@ -338,11 +340,11 @@ def test_links_where_containers_may_not_speak_with_each_other(host):
     given = {"icc": False}
 
     def begin():
-        network = controller.ensure_default(RUN, DATA, Settings(given))
-        client, server = (controller.connect(network, owner * 64, pid) for owner, pid in (("a", one), ("b", two)))
+        network = Controller(DATA, RUN, lambda: Settings(given)).ensure_default()
+        client, server = (bridge_endpoint.connect(network, owner * 64, pid) for owner, pid in (("a", one), ("b", two)))
         changes = chains.of_link(network.bridge, client["IPAddress"], server["IPAddress"], [("tcp", 80), ("udp", 90)])
         with apply.writing(RUN) as lock:
-            endpoint_rules.make(network.directory, client, changes, known=lock.known)
+            endpoint_rules.add(network.directory, client, changes, known=lock.known)
 
     host.call(begin)
     assert [line for line in host.rules().splitlines() if line.startswith("-A MINIRUN -s")] == [
@@ -371,17 +373,17 @@ def test_reset_gives_the_host_back_as_it_was(host):
     host.call(ensure)
     host.call(create, "foo")
     host.call(
-        lambda: controller.create(
-            DATA, RUN, {"Name": "six", "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "2001:db8:1::/64"}]}}
+        lambda: Controller(DATA, RUN).create(
+            {"Name": "six", "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "2001:db8:1::/64"}]}}
         )
     )
     _, endpoint = start(host, "a")
     start(host, "b", "foo")
     host.call(publish, endpoint)
-    assert host.call(controller.reset, DATA, RUN) == []
+    assert host.call(Controller(DATA, RUN).reset) == []
     assert whole_state(host) == before
     assert host.text("ls", f"{RUN}/networks").split() == ["ifindex"]
-    assert host.call(controller.reset, DATA, RUN) == []
+    assert host.call(Controller(DATA, RUN).reset) == []
     start(host, "c", "foo")  # the network is still known
     assert {"foo", "minirun0"} <= set(host.links())
 
@@ -390,7 +392,7 @@ def test_reset_leaves_what_is_not_ours(host):
     host.call(ensure)
     host.text("iptables", "-I", "MINIRUN-USER", "-s", "198.51.100.7", "-j", "DROP")
     host.text("iptables", "-N", "DOCKER")
-    left = host.call(controller.reset, DATA, RUN)
+    left = host.call(Controller(DATA, RUN).reset)
     assert left == [
         "chain MINIRUN-USER: it has rules that are not ours",
         "ip_forward and FORWARD's policy: Docker is on this host too",
@@ -411,11 +413,11 @@ def test_rules_of_the_dead_go_before_their_address_is_free(host):
     host.call(ensure)
     _, endpoint = start(host)
     host.call(publish, endpoint)
-    found = host.call(lambda: [(leftover.kind, str(leftover)) for leftover in controller.leftovers(RUN, set())])
+    found = host.call(lambda: [(leftover.kind, str(leftover)) for leftover in gc.leftovers(RUN, set())])
     assert found == [
         ("rules", "firewall rules of an endpoint remain of container aaaaaaaaaaaa, which is gone"),
         ("address", "address 172.17.0.2 is held for container aaaaaaaaaaaa, which is gone"),
     ]
-    host.call(controller.release_all, RUN, "a" * 64)
+    host.call(gc.release_all, RUN, "a" * 64)
     assert "8080" not in host.rules()
-    assert host.call(lambda: controller.leftovers(RUN, set())) == []
+    assert host.call(lambda: gc.leftovers(RUN, set())) == []

@@ -12,8 +12,10 @@ from network_host import DATA, RUN, Failed, NetworkHost
 
 from minirun.errors import MinirunError
 from minirun.kernel import process
-from minirun.network import controller
+from minirun.network import gc
+from minirun.network.bridge import endpoint as bridge_endpoint
 from minirun.network.bridge import setup
+from minirun.network.controller import Controller
 from minirun.network.daemon_config import Settings
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and iptables need root")
@@ -30,11 +32,11 @@ def create(name: str, link: str = "", settings: dict | None = None, **wish) -> d
     """Make a network; its record."""
     options = {**({f"{OPTION}name": link} if link else {}), **wish.pop("Options", {})}
     wish = {"Name": name, "Options": options, **wish}
-    return controller.create(DATA, RUN, wish, Settings(settings)).record
+    return Controller(DATA, RUN, lambda: Settings(settings)).create(wish).record
 
 
 def remove(name: str) -> None:
-    controller.remove(DATA, RUN, controller.find(DATA, RUN, name))
+    Controller(DATA, RUN).remove(Controller(DATA, RUN).find(name))
 
 
 def subnets(*configs: dict) -> dict:
@@ -42,9 +44,9 @@ def subnets(*configs: dict) -> dict:
 
 
 def connect(name: str, pid: int, owner: str = "a", **wish) -> dict:
-    network = controller.find(DATA, RUN, name)
-    controller.ensure(network, None, DATA)
-    return controller.connect(network, (owner * 64)[:64], pid, wish)
+    network = Controller(DATA, RUN).find(name)
+    Controller(DATA, RUN).ensure(network)
+    return bridge_endpoint.connect(network, (owner * 64)[:64], pid, wish)
 
 
 # ---- what is made ----------------------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ def make_four() -> None:
 
 
 def test_the_rules_of_several_networks_are_dockers_and_go_with_them(host):
-    host.call(controller.ensure_default, RUN, DATA)
+    host.call(Controller(DATA, RUN).ensure_default)
     before = rules_of(host)
     host.call(make_four)
     assert rules_of(host) == FILTER + NAT
@@ -122,7 +124,7 @@ def test_the_rules_of_several_networks_are_dockers_and_go_with_them(host):
 
 
 def test_the_record_is_what_docker_shows(host):
-    record = host.call(lambda: controller.find(DATA, RUN, create("foo", Labels={"x": "y"})["Id"][:5]).shown())
+    record = host.call(lambda: Controller(DATA, RUN).find(create("foo", Labels={"x": "y"})["Id"][:5]).inspect())
     assert re.fullmatch("[0-9a-f]{64}", record.pop("Id"))
     assert record.pop("Created").endswith("Z")
     assert record == {
@@ -140,7 +142,7 @@ def test_the_record_is_what_docker_shows(host):
         "Options": {},
         "Labels": {"x": "y"},
     }
-    names = host.call(lambda: [network.name for network in controller.every(DATA, RUN)])
+    names = host.call(lambda: [network.name for network in Controller(DATA, RUN).every()])
     assert names == ["bridge", "foo", "host", "none"]
 
 
@@ -171,9 +173,10 @@ def test_subnet_gateway_range_and_aux(host):
         create("one", "one", IPAM=subnets({"Subnet": "10.5.0.0/16", "Gateway": "10.5.0.254", "IPRange": "10.5.1.0/24"}))
         create("two", "two", IPAM=subnets({"Subnet": "10.1.2.3/16", "IPRange": "10.1.4.5/24"}))
         create("aux", "aux", IPAM=subnets({"Subnet": "10.3.0.0/24", "AuxiliaryAddresses": {"a": "10.3.0.2"}}))
-        found = [controller.find(DATA, RUN, name) for name in ("one", "two", "aux")]
+        found = [Controller(DATA, RUN).find(name) for name in ("one", "two", "aux")]
         return [
-            (network.record["IPAM"]["Config"], controller.reserve(network, "a" * 64)["IPAddress"]) for network in found
+            (network.record["IPAM"]["Config"], bridge_endpoint.create(network, "a" * 64)["IPAddress"])
+            for network in found
         ]
 
     one, two, aux = host.call(several)
@@ -230,10 +233,10 @@ def test_a_second_cable_and_the_default_route_that_moves(host):
     def start():
         create("aa", "aa")
         create("bb", "bb")
-        one = controller.reserve(controller.find(DATA, RUN, "bb"), "a" * 64)
-        controller.plug(controller.find(DATA, RUN, "bb"), one, pid)
-        two = controller.reserve(controller.find(DATA, RUN, "aa"), "a" * 64, interface="eth1")
-        controller.plug(controller.find(DATA, RUN, "aa"), two, pid, default_route=False)
+        one = bridge_endpoint.create(Controller(DATA, RUN).find("bb"), "a" * 64)
+        bridge_endpoint.join(Controller(DATA, RUN).find("bb"), one, pid)
+        two = bridge_endpoint.create(Controller(DATA, RUN).find("aa"), "a" * 64, interface="eth1")
+        bridge_endpoint.join(Controller(DATA, RUN).find("aa"), two, pid, default_route=False)
         return one, two
 
     one, two = host.call(start)
@@ -243,14 +246,14 @@ def test_a_second_cable_and_the_default_route_that_moves(host):
         return host.within(pid, "ip", "route", "show", "default").strip()
 
     assert default() == "default via 172.19.0.1 dev eth0"
-    host.call(controller.set_default_route, pid, two)
+    host.call(bridge_endpoint.set_default_route, pid, two)
     assert default() == "default via 172.18.0.1 dev eth1"
-    host.call(lambda: controller.disconnect(RUN, two, unplug=True))
+    host.call(lambda: bridge_endpoint.disconnect(RUN, two, unplug=True))
     assert default() == ""
     assert list(host.links(pid)) == ["lo", "eth0"]
-    host.call(controller.set_default_route, pid, one)
+    host.call(bridge_endpoint.set_default_route, pid, one)
     assert default() == "default via 172.19.0.1 dev eth0"
-    host.call(controller.set_default_route, pid, None)
+    host.call(bridge_endpoint.set_default_route, pid, None)
     assert default() == ""
 
 
@@ -349,7 +352,7 @@ def test_dockers_errors_and_nothing_is_left_of_any(host):
         said = []
         for wish, _ in ERRORS:
             try:
-                controller.create(DATA, RUN, {"Name": "new", "Options": {}, **wish})
+                Controller(DATA, RUN).create({"Name": "new", "Options": {}, **wish})
                 said.append("no error")
             except MinirunError as error:
                 said.append(re.sub("[0-9a-f]{64}|(?<=br-)[0-9a-f]{12}", "ID", str(error)))
@@ -390,8 +393,8 @@ def test_addresses_that_cannot_be(host, name, wish, text):
     def start():
         create("auto")
         create("mine", IPAM=subnets({"Subnet": "10.6.0.0/24"}))
-        controller.reserve(controller.find(DATA, RUN, "mine"), "b" * 64, {"IPv4Address": "10.6.0.3"})
-        controller.reserve(controller.find(DATA, RUN, name), "a" * 64, wish)
+        bridge_endpoint.create(Controller(DATA, RUN).find("mine"), "b" * 64, {"IPv4Address": "10.6.0.3"})
+        bridge_endpoint.create(Controller(DATA, RUN).find(name), "a" * 64, wish)
 
     with pytest.raises(Failed, match=f"^{re.escape(text)}$"):
         host.call(start)
@@ -400,15 +403,15 @@ def test_addresses_that_cannot_be(host, name, wish, text):
 
 def test_removing(host):
     record = host.call(create, "foo")
-    endpoint = host.call(lambda: controller.reserve(controller.find(DATA, RUN, "foo"), "a" * 64))
+    endpoint = host.call(lambda: bridge_endpoint.create(Controller(DATA, RUN).find("foo"), "a" * 64))
     words = f"^error while removing network: network foo id {record['Id']} has active endpoints$"
     with pytest.raises(Failed, match=words):
         host.call(remove, "foo")
-    host.call(controller.disconnect, RUN, endpoint)
+    host.call(bridge_endpoint.disconnect, RUN, endpoint)
     host.call(remove, "foo")
     for word in ("foo", "", "nosuch"):
         with pytest.raises(Failed, match=f"^network {word} not found$"):
-            host.call(controller.find, DATA, RUN, word)
+            host.call(Controller(DATA, RUN).find, word)
     for name in ("bridge", "host", "none"):
         with pytest.raises(Failed, match=f"^{name} is a pre-defined network and cannot be removed$"):
             host.call(remove, name)
@@ -426,9 +429,9 @@ def test_a_bridge_of_the_users_own_is_used_and_stays(host):
 # ---- killed in the middle --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["_make_bridge", "_plug_ports_in", "_ensure_rules"])
+@pytest.mark.parametrize("where", ["_make_bridge", "_restore_ports", "_ensure_rules"])
 def test_a_create_that_was_killed_is_cleared_by_the_next(host, where):
-    host.call(controller.ensure_default, RUN, DATA)
+    host.call(Controller(DATA, RUN).ensure_default)
     before = rules_of(host)
 
     def be_killed():
@@ -446,7 +449,7 @@ def test_a_create_that_was_killed_is_cleared_by_the_next(host, where):
     os.waitpid(pid, 0)
     file.close()
     assert "foo0" in host.links()
-    assert host.call(lambda: [network.name for network in controller.orphans(DATA, RUN)]) == ["foo"]
+    assert host.call(lambda: [network.name for network in Controller(DATA, RUN).orphans()]) == ["foo"]
     host.call(create, "foo", "foo1")
     assert "foo0" not in host.links() and "foo0" not in host.rules()
     host.call(remove, "foo")
@@ -457,14 +460,14 @@ def test_a_remove_that_was_killed_is_finished_by_the_next(host):
     host.call(create, "foo", "foo0")
 
     def be_killed():
-        setup.bridges.remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        setup.device.remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         remove("foo")
 
     pid, file = host.start(be_killed)
     os.waitpid(pid, 0)
     file.close()
     assert "foo0" in host.links()
-    host.call(controller.clear_orphans, DATA, RUN)
+    host.call(Controller(DATA, RUN).remove_orphans)
     assert "foo0" not in host.links() and "foo0" not in host.rules()
 
 
@@ -478,7 +481,7 @@ def test_forty_at_once_on_three_networks(host):
     def come_and_go(number: int) -> dict:
         endpoint = connect(names[number % 3], pids[number], f"{number:02}")
         if number % 2:
-            controller.disconnect(RUN, endpoint, unplug=True)
+            bridge_endpoint.disconnect(RUN, endpoint, unplug=True)
         return endpoint
 
     for begun in [host.start(create, name) for name in names[1:]]:
@@ -493,9 +496,7 @@ def test_forty_at_once_on_three_networks(host):
     assert len(stayed) == len(set(stayed))
     held = json.loads(
         host.call(
-            lambda: json.dumps(
-                sorted(leftover.address for leftover in controller.leftovers(RUN, set()) if leftover.address)
-            )
+            lambda: json.dumps(sorted(leftover.address for leftover in gc.leftovers(RUN, set()) if leftover.address))
         )
     )
     assert held == sorted(stayed)

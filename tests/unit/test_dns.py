@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from minirun.network.dns import resolv_conf
-from minirun.network.dns.resolv_conf import Wishes
+from minirun.network.dns import hosts, resolv_conf
+from minirun.network.dns.resolv_conf import ResolverOptions
 
 STANDARD = """\
 127.0.0.1	localhost
@@ -18,8 +18,8 @@ ff02::2	ip6-allrouters
 
 
 def test_hosts():
-    assert resolv_conf.hosts([("172.17.0.2", "2ea7052a7a65")]) == STANDARD + "172.17.0.2\t2ea7052a7a65\n"
-    assert resolv_conf.hosts([]) == STANDARD
+    assert hosts.render([("172.17.0.2", "2ea7052a7a65")]) == STANDARD + "172.17.0.2\t2ea7052a7a65\n"
+    assert hosts.render([]) == STANDARD
 
 
 @pytest.mark.parametrize(
@@ -32,23 +32,23 @@ def test_hosts():
     ],
 )
 def test_own_line(name, domain, line):
-    assert resolv_conf.hosts([("172.17.0.2", name)], domain=domain) == STANDARD + line
+    assert hosts.render([("172.17.0.2", name)], domain=domain) == STANDARD + line
 
 
 def test_added_hosts_stand_before_the_own_line():
     extra = ["foo.example:192.0.2.1", "host.docker.internal:host-gateway", "six:2001:db8::1"]
-    assert resolv_conf.hosts([("172.17.0.2", "w")], extra, gateway="172.17.0.1") == STANDARD + (
+    assert hosts.render([("172.17.0.2", "w")], extra, gateway="172.17.0.1") == STANDARD + (
         "192.0.2.1\tfoo.example\n172.17.0.1\thost.docker.internal\n2001:db8::1\tsix\n172.17.0.2\tw\n"
     )
 
 
 def test_hosts_with_the_hosts_network():
-    assert resolv_conf.hosts_of_host_network("127.0.0.1 here\n") == "127.0.0.1 here\n"
-    assert resolv_conf.hosts_of_host_network("127.0.0.1 here\n", ["a:192.0.2.1"]) == STANDARD + "192.0.2.1\ta\n"
+    assert hosts.for_host_network("127.0.0.1 here\n") == "127.0.0.1 here\n"
+    assert hosts.for_host_network("127.0.0.1 here\n", ["a:192.0.2.1"]) == STANDARD + "192.0.2.1\ta\n"
 
 
 def test_hostname():
-    assert resolv_conf.hostname("2ea7052a7a65") == "2ea7052a7a65\n"
+    assert hosts.hostname("2ea7052a7a65") == "2ea7052a7a65\n"
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,14 @@ def test_hostname():
     ],
 )
 def test_resolv_conf_of_the_default_bridge(host, container):
-    assert resolv_conf.resolv_conf(host, Wishes()) == container
+    assert resolv_conf.for_default_bridge(host, ResolverOptions()) == container
 
 
 def test_resolv_conf_keeps_ipv6_servers_for_who_can_reach_them():
-    assert resolv_conf.resolv_conf("nameserver 2001:db8::53\n", Wishes(), ipv6=True) == "nameserver 2001:db8::53\n"
+    assert (
+        resolv_conf.for_default_bridge("nameserver 2001:db8::53\n", ResolverOptions(), ipv6=True)
+        == "nameserver 2001:db8::53\n"
+    )
 
 
 HOST = "domain d.example\nsearch one.example\nsearch lab.example two\nnameserver 127.0.0.53\noptions edns0\n"
@@ -85,25 +88,25 @@ HOST = "domain d.example\nsearch one.example\nsearch lab.example two\nnameserver
     ("wishes", "container"),
     [
         (
-            Wishes(["192.0.2.53", "192.0.2.54"], ["example.org"], ["ndots:2"]),
+            ResolverOptions(["192.0.2.53", "192.0.2.54"], ["example.org"], ["ndots:2"]),
             "search example.org\nnameserver 192.0.2.53\nnameserver 192.0.2.54\noptions ndots:2\n",
         ),
-        (Wishes(["192.0.2.53"]), "search lab.example two\nnameserver 192.0.2.53\noptions edns0\n"),
-        (Wishes(["192.0.2.53"], ["."]), "nameserver 192.0.2.53\noptions edns0\n"),
+        (ResolverOptions(["192.0.2.53"]), "search lab.example two\nnameserver 192.0.2.53\noptions edns0\n"),
+        (ResolverOptions(["192.0.2.53"], ["."]), "nameserver 192.0.2.53\noptions edns0\n"),
         (
-            Wishes((), (), ["timeout:1", "rotate"]),
+            ResolverOptions((), (), ["timeout:1", "rotate"]),
             "search lab.example two\nnameserver 127.0.0.53\noptions timeout:1 rotate\n",
         ),
     ],
 )
 def test_resolv_conf_with_wishes(wishes, container):
-    assert resolv_conf.resolv_conf(HOST, wishes) == container
+    assert resolv_conf.for_default_bridge(HOST, wishes) == container
 
 
 def test_resolv_conf_with_the_hosts_network():
-    assert resolv_conf.resolv_conf_of_host_network(HOST, Wishes()) == HOST
+    assert resolv_conf.for_host_network(HOST, ResolverOptions()) == HOST
     assert (
-        resolv_conf.resolv_conf_of_host_network(HOST, Wishes(["192.0.2.53"])).splitlines()[1] == "nameserver 192.0.2.53"
+        resolv_conf.for_host_network(HOST, ResolverOptions(["192.0.2.53"])).splitlines()[1] == "nameserver 192.0.2.53"
     )
 
 
@@ -120,7 +123,7 @@ def files(tmp_path):
         (tmp_path / "resolv.conf").write_text(text)
         if resolved is not None:
             (tmp_path / "resolved").write_text(resolved)
-        return resolv_conf.host_resolv_conf(str(tmp_path / "resolv.conf"), str(tmp_path / "resolved"))
+        return resolv_conf.read_host(str(tmp_path / "resolv.conf"), str(tmp_path / "resolved"))
 
     return write
 
@@ -133,7 +136,7 @@ def test_the_servers_behind_systemd_resolved(files):
 
 
 def test_no_resolv_conf_at_all(tmp_path):
-    assert resolv_conf.host_resolv_conf(str(tmp_path / "none")) == ""
+    assert resolv_conf.read_host(str(tmp_path / "none")) == ""
 
 
 @pytest.mark.parametrize(
@@ -156,26 +159,26 @@ def test_no_resolv_conf_at_all(tmp_path):
     ],
 )
 def test_resolv_conf_on_a_network_of_the_users_own(before, after):
-    assert resolv_conf.resolv_conf_of_user_network(before) == after
+    assert resolv_conf.for_user_network(before) == after
 
 
 def test_lines_that_say_no_more_than_a_name_are_taken_out():
     text = "127.0.0.1\tlocalhost\n192.0.2.1\tc1\n192.0.2.2\tx c1\n# 192.0.2.3\tc1\n192.0.2.4\tc10"
-    assert resolv_conf.hosts_without(text, ["c1", "other"]) == (
+    assert hosts.without_names(text, ["c1", "other"]) == (
         "127.0.0.1\tlocalhost\n192.0.2.2\tx c1\n# 192.0.2.3\tc1\n192.0.2.4\tc10"
     )
-    assert resolv_conf.hosts_without(text, []) == text
+    assert hosts.without_names(text, []) == text
 
 
 def test_a_linked_container_with_a_new_address():
     text = "172.17.0.2\tsrv abc d5\n172.17.0.2\tsrv2 abc\n"
-    assert resolv_conf.hosts_renewed(text, "172.17.0.9", "srv") == "172.17.0.9\tsrv abc d5\n172.17.0.2\tsrv2 abc\n"
+    assert hosts.with_new_address(text, "172.17.0.9", "srv") == "172.17.0.9\tsrv abc d5\n172.17.0.2\tsrv2 abc\n"
 
 
 def test_links_come_before_the_containers_own_lines():
     assert (
-        resolv_conf.hosts(
-            [("192.0.2.9", "me")], ["x:host-gateway"], gateway="172.17.0.1", links=[("192.0.2.3", "srv abc")]
-        )[len(STANDARD) :]
+        hosts.render([("192.0.2.9", "me")], ["x:host-gateway"], gateway="172.17.0.1", links=[("192.0.2.3", "srv abc")])[
+            len(STANDARD) :
+        ]
         == "172.17.0.1\tx\n192.0.2.3\tsrv abc\n192.0.2.9\tme\n"
     )

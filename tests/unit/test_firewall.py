@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from minirun.network.bridge.device import Bridge
-from minirun.network.ipam.address_pool import Pool, Subnet
+from minirun.network.ipam.address_pool import Pool
+from minirun.network.ipam.subnet import Subnet
 from minirun.network.iptables import apply, chains
-from minirun.network.iptables.apply import Plan, Rule
+from minirun.network.iptables.plan import Plan
+from minirun.network.iptables.rule import Rule
 
 
 def bridge(**words):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from minirun.errors import EngineError
 from minirun.network.ipam import address_pool, default_pools
-from minirun.network.ipam.address_pool import Pool, Subnet
+from minirun.network.ipam.address_pool import Pool
+from minirun.network.ipam.subnet import Subnet, address_of
 
 SUBNET = Subnet("172.17.0.0/16")
 
@@ -99,7 +100,7 @@ def test_overlap_is_that_of_the_standard_library(one, one_prefix, other, other_p
 
     pairs = (one, one_prefix), (other, other_prefix)
     theirs = [ipaddress.ip_network(pair, strict=False) for pair in pairs]
-    ours = [Subnet(f"{address_pool.address_of(number)}/{prefix}") for number, prefix in pairs]
+    ours = [Subnet(f"{address_of(number)}/{prefix}") for number, prefix in pairs]
     assert [str(subnet) for subnet in ours] == [str(subnet) for subnet in theirs]
     assert ours[0].overlaps(ours[1]) == theirs[0].overlaps(theirs[1])
 
@@ -151,7 +152,7 @@ POOLS = default_pools.split(default_pools.DEFAULT_POOLS)
 
 
 def free(start, *taken, **words):
-    return str(POOLS[default_pools.free_one(POOLS, start, map(Subnet, taken), **words)])
+    return str(POOLS[default_pools.first_free(POOLS, start, map(Subnet, taken), **words)])
 
 
 def test_dockers_pools_in_dockers_order():

@@ -12,7 +12,7 @@ from minirun import store
 from minirun.engine.network import dns_service
 from minirun.network.dns import resolv_conf
 from minirun.network.dns.message import AAAA, A
-from minirun.network.dns.resolv_conf import Wishes
+from minirun.network.dns.resolv_conf import ResolverOptions
 
 NETWORK = "7" * 64
 
@@ -132,12 +132,20 @@ def test_without_a_descriptor_left_what_was_known_will_do(run, foo):
 @pytest.mark.parametrize(
     ("host", "wishes", "servers"),
     [
-        ("nameserver 127.0.0.1\nnameserver 192.0.2.1\n", Wishes(), [("127.0.0.1", True), ("192.0.2.1", False)]),
-        ("nameserver 127.0.0.53\n", Wishes(), [("127.0.0.53", True)]),
-        ("", Wishes(), [("8.8.8.8", False), ("8.8.4.4", False)]),
-        ("nameserver ::1\nnameserver 2001:db8::1\n", Wishes(), [("8.8.8.8", False), ("8.8.4.4", False)]),
-        ("nameserver 192.0.2.1\n", Wishes(["192.0.2.53", "127.0.0.5"]), [("192.0.2.53", False), ("127.0.0.5", False)]),
-        ("nameserver 127.0.0.1\n", Wishes((), ["example.org"]), [("127.0.0.1", False)]),
+        (
+            "nameserver 127.0.0.1\nnameserver 192.0.2.1\n",
+            ResolverOptions(),
+            [("127.0.0.1", True), ("192.0.2.1", False)],
+        ),
+        ("nameserver 127.0.0.53\n", ResolverOptions(), [("127.0.0.53", True)]),
+        ("", ResolverOptions(), [("8.8.8.8", False), ("8.8.4.4", False)]),
+        ("nameserver ::1\nnameserver 2001:db8::1\n", ResolverOptions(), [("8.8.8.8", False), ("8.8.4.4", False)]),
+        (
+            "nameserver 192.0.2.1\n",
+            ResolverOptions(["192.0.2.53", "127.0.0.5"]),
+            [("192.0.2.53", False), ("127.0.0.5", False)],
+        ),
+        ("nameserver 127.0.0.1\n", ResolverOptions((), ["example.org"]), [("127.0.0.1", False)]),
     ],
 )
 def test_forwarders(host, wishes, servers):

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from minirun.errors import EngineError
-from minirun.network.ports import proxy, proxy_udp, sockets
+from minirun.network.ports import listener, proxy, proxy_udp
 
 MANY = 1000
 MEGABYTE = 1 << 20
@@ -40,7 +40,7 @@ class Running:
 
     def __init__(self, inner: int, proto: str = "tcp", files: int = 0) -> None:
         served = proxy.Proxy()
-        door = sockets.bound(mapping(inner, proto))
+        door = listener.bind(mapping(inner, proto))
         self.port = door.getsockname()[1]
         self.asked, answer = os.pipe()
         question, self.ask = os.pipe()
@@ -398,7 +398,7 @@ def test_a_server_that_comes_late(started):
 
 
 def door(one: proxy.Proxy, inner: int = 7, **more) -> dict:
-    sock = sockets.bound(mapping(inner, **more))
+    sock = listener.bind(mapping(inner, **more))
     described = mapping(inner, outer=sock.getsockname()[1], **more)
     one.open(sock.detach(), described)
     return described

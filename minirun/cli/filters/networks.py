@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.network.controller import Network
+    from minirun.network.network import Network
 
     Test = Callable[[Network], bool]
 

@@ -15,7 +15,7 @@ from minirun.errors import ClientError, EngineError, MinirunError, NoSuchContain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.network.controller import Network
+    from minirun.network.network import Network
 
 #: Field of a template → head of its column, in Docker's words.
 HEADS = {
@@ -43,7 +43,6 @@ def create(options: Options) -> int:
     """Make a network and print its ID."""
     from minirun.cli.network import ipam_options
     from minirun.engine import paths
-    from minirun.network import controller
 
     for flag, value in (
         ("scope", options.scope),
@@ -63,7 +62,7 @@ def create(options: Options) -> int:
         "Labels": _pairs(options.label),
         "IPAM": {"Driver": options.ipam_driver, "Options": options.ipam_opt, "Config": ipam_options.configs(options)},
     }
-    print(controller.create(paths.data, paths.run, wish, paths.settings()).id)
+    print(paths.controller().create(wish).id)
     return 0
 
 
@@ -130,13 +129,12 @@ def remove(options: Options) -> int:
     from minirun.engine import paths
     from minirun.engine.container import reconcile
     from minirun.engine.network import endpoints
-    from minirun.network import controller
 
     reconcile.reconcile_all()
     failures = 0
     for word in options.networks:
         try:
-            controller.remove(paths.data, paths.run, endpoints.find(word), paths.settings())
+            paths.controller().remove(endpoints.find(word))
             print(word, flush=True)
         except NoSuchNetwork:
             print(f"Error: No such network: {word}", file=sys.stderr)
@@ -152,7 +150,6 @@ def prune(options: Options) -> int:
     from minirun.cli.filters import networks
     from minirun.engine import paths
     from minirun.engine.container import reconcile
-    from minirun.network import controller
 
     if not options.force:
         print(QUESTION, end="", flush=True)
@@ -162,7 +159,7 @@ def prune(options: Options) -> int:
     removed = []
     for network in networks.unused(options.filter):
         try:
-            controller.remove(paths.data, paths.run, network, paths.settings())
+            paths.controller().remove(network)
             removed.append(network.name)
         except EngineError:  # somebody is on it now, or has removed it
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minirun.cli.parser.grammar import Option, Verb
 from minirun.errors import MinirunError
+from minirun.network import predefined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _of_network_verb(name: str, given: list[str]) -> list[tuple[str, str]]:
     if name in ("connect", "disconnect") and given:
         return _containers(()) if len(given) == 1 else []
     found = _networks() if name in ("connect", "disconnect", "inspect", "rm") else []
-    return [pair for pair in found if name != "rm" or pair[0] not in ("bridge", "host", "none")]
+    return [pair for pair in found if name != "rm" or not predefined.is_predefined(pair[0])]
 
 
 def _networks() -> list[tuple[str, str]]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from minirun.errors import BadParameter, ClientError
+from minirun.network import predefined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.cli.parser.grammar import Options
-
-#: What is no network that somebody has made.
-PREDEFINED = ("default", "bridge", "host", "none")
 
 
 def settle(options: Options) -> None:
@@ -28,15 +26,11 @@ def settle(options: Options) -> None:
     for place, name in enumerate(names):
         if name in names[:place]:
             raise ClientError(f'network "{name}" is specified multiple times')
-    if len({_is_user_defined(name) for name in names}) > 1:
+    if len({predefined.is_user_defined(name) for name in names}) > 1:
         raise ClientError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
     if len(names) > 1:
         raise BadParameter(f"Container cannot be connected to network endpoints: {', '.join(names)}")
     options.network, options.endpoint = names[0], wishes[0]
-
-
-def _is_user_defined(name: str) -> bool:
-    return name not in PREDEFINED and not name.startswith("container:")
 
 
 def _endpoint(wish: dict, options: Options | None) -> dict | None:
@@ -53,7 +47,7 @@ def _endpoint(wish: dict, options: Options | None) -> dict | None:
         address = {key: value for key, value in (("IPv4Address", options.ip), ("IPv6Address", options.ip6)) if value}
     if not wish["Target"].strip():
         raise ClientError("no name set for network")
-    if not _is_user_defined(wish["Target"]):
+    if not predefined.is_user_defined(wish["Target"]):
         if aliases:
             raise ClientError("network-scoped aliases are only supported for user-defined networks")
         if links:

@@ -22,7 +22,8 @@ from minirun.engine.shim import task
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import procfs
 from minirun.kernel.cgroup import cgroup
-from minirun.network import controller
+from minirun.network import gc
+from minirun.network.bridge.endpoint import VETH_GRACE
 from minirun.network.ports import portmapper
 from minirun.runtime import lifecycle
 from minirun.runtime import state as states
@@ -193,23 +194,21 @@ class _WithRunDirectory:
 
 def network_leftovers() -> Iterator[Problem]:
     """What the network holds for containers that are gone: kinds "rules", "address" and "cable"."""
-    for leftover in controller.leftovers(paths.run, _WithRunDirectory()):
+    for leftover in gc.leftovers(paths.run, _WithRunDirectory()):
         kind = leftover.kind
         # The kernel pulls the cable of an ended container out by itself, a moment later.
-        if kind != "cable" or not is_new(leftover.path, controller.PATIENCE):
-            yield Problem(kind, str(leftover), controller.clear, paths.run, [leftover])
+        if kind != "cable" or not is_new(leftover.path, VETH_GRACE):
+            yield Problem(kind, str(leftover), gc.clear, paths.run, [leftover])
 
 
 def half_networks() -> Iterator[Problem]:
     """Kind "network": networks over whose making or removing somebody was killed."""
-    for network in controller.orphans(paths.data, paths.run, paths.settings()):
+    controller = paths.controller()
+    for network in controller.orphans():
         yield Problem(
             "network",
             f"network {network.name}: was left when it was made or removed",
-            controller.clear_orphans,
-            paths.data,
-            paths.run,
-            paths.settings(),
+            controller.remove_orphans,
         )
 
 

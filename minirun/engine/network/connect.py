@@ -14,14 +14,15 @@ from minirun.engine.network import dns_service, endpoint_config, endpoints, sand
 from minirun.engine.shim import protocol, run_state
 from minirun.engine.spec import etc_files
 from minirun.errors import EngineError, KernelError, NoSuchNetwork
-from minirun.network import controller
+from minirun.network import predefined
+from minirun.network.bridge import endpoint as bridge_endpoint
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun import store
     from minirun.engine.container.container import Container
-    from minirun.network.controller import Network
+    from minirun.network.network import Network
 
 
 class _Ended(Exception):
@@ -44,7 +45,7 @@ def connect(container: Container, word: str, wish: dict) -> None:
         if network:
             endpoint_config.complete(container.record, network.name, wish)
             if network.has_bridge:
-                controller.check_wish(network, wish["IPAMConfig"] or {})
+                bridge_endpoint.check_requested_addresses(network, wish["IPAMConfig"] or {})
             endpoint_config.check_company(container.record, network)
         if network and runs:
             try:
@@ -65,7 +66,7 @@ def _find(word: str, *, needed: bool) -> Network | None:
             raise
         return None
     if needed:
-        controller.ensure(network, paths.settings(), paths.data)
+        paths.controller().ensure(network)
     return network
 
 
@@ -88,13 +89,13 @@ def _plug(container: Container, network: Network, wish: dict) -> None:
         try:
             pid = shared_netns.pid_of(container)
             if endpoint["IPAddress"]:
-                controller.plug(network, endpoint, pid, default_route=False)
+                bridge_endpoint.join(network, endpoint, pid, default_route=False)
                 sandbox.write(container, note)  # the kernel may have given the device another number
                 before = [one for one in sandbox.ways_out(note) if one is not endpoint][:1]
                 moved = sandbox.ways_out(note)[:1] == [endpoint]
                 _move_way_out(container, note, pid, before)
                 etc_files.add_own_lines(container, endpoint)
-            if endpoint_config.is_user_defined(network.name) and not note["Resolver"]:
+            if predefined.is_user_defined(network.name) and not note["Resolver"]:
                 note["Resolver"] = dns_service.wish(container)  # its monitor starts it
                 sandbox.write(container, note)
                 etc_files.use_name_service(container)
@@ -119,7 +120,7 @@ def _move_way_out(container: Container, note: dict, pid: int, before: list[dict]
     """
     now = sandbox.ways_out(note)[:1]
     if now != before:
-        controller.set_default_route(pid, now[0] if now else None)
+        bridge_endpoint.set_default_route(pid, now[0] if now else None)
         if endpoint_config.publishes(container.record):
             from minirun.engine.network import port_bindings
 
@@ -130,7 +131,7 @@ def _withdraw(container: Container, note: dict, name: str, moved: bool) -> None:
     """Give back what a failed connect has taken. Arguments: moved, whether the way out had gone there already."""
     endpoint = note["Endpoints"].pop(name)
     if endpoint["IPAddress"]:
-        controller.disconnect(paths.run, endpoint, unplug=True)
+        bridge_endpoint.disconnect(paths.run, endpoint, unplug=True)
         pid = shared_netns.pid_of(container)
         if pid and moved:
             _move_way_out(container, note, pid, before=[endpoint])
@@ -178,13 +179,13 @@ def _unplug(container: Container, network: Network) -> None:
         names = {name for name in endpoints.service_names(network) if name.partition(".")[0] != container.name}
         endpoint = note["Endpoints"].pop(network.name)
         if endpoint["IPAddress"]:
-            controller.disconnect(paths.run, endpoint, unplug=True)
+            bridge_endpoint.disconnect(paths.run, endpoint, unplug=True)
             pid = shared_netns.pid_of(container)
             if pid:
                 _move_way_out(container, note, pid, before)
             others = [one for one in note["Endpoints"].values() if one["GlobalIPv6Address"]]
             if pid and endpoint["GlobalIPv6Address"] and not others:
-                controller.loopback_without_ipv6(pid)
+                bridge_endpoint.disable_ipv6_on_loopback(pid)
             etc_files.remove_lines(container, names)
         sandbox.write(container, note)
 

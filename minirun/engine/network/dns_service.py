@@ -16,6 +16,7 @@ import time
 
 from minirun import store
 from minirun.errors import MinirunError
+from minirun.network import predefined
 from minirun.network.dns import message
 from minirun.network.dns.forwarder import Server
 from minirun.network.dns.server import Resolver
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 #: The kernel's clock for files moves in jiffies; what changed less than that (ns) ago may have changed again.
 JIFFY = 20_000_000
-#: The networks that are always there have no names.
-PREDEFINED = ("bridge", "host", "none")
 
 
 class Names:
@@ -144,7 +143,7 @@ class NameService(Resolver):
                 self.names = [
                     Names(self.run, endpoint)
                     for endpoint in sorted(endpoints, key=_rank)
-                    if endpoint["Network"] not in PREDEFINED
+                    if not predefined.is_predefined(endpoint["Network"])  # those have no names
                 ]
                 self._look_for_a_way_out(endpoints)
                 self.seen = (found.st_ino, found.st_mtime_ns)
@@ -179,12 +178,12 @@ def wish(container: Container) -> dict:
     from minirun.engine.spec import etc_files
     from minirun.network.dns import resolv_conf
 
-    host, wishes = resolv_conf.host_resolv_conf(), etc_files.resolver_wishes(container)
+    host, wishes = resolv_conf.read_host(), etc_files.resolver_wishes(container)
     return {
         "tcp": 0,
         "udp": 0,
         "Servers": resolv_conf.forwarders(host, wishes),
-        "Ndots": resolv_conf.has_ndots(resolv_conf.resolv_conf(host, wishes)),
+        "Ndots": resolv_conf.has_ndots(resolv_conf.for_default_bridge(host, wishes)),
     }
 
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 import _socket
 
 from minirun.errors import BadParameter, EngineError
+from minirun.network import predefined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.network.controller import Network
+    from minirun.network.network import Network
 
-DEFAULT = "bridge"
-#: The networks that are always there.
-PREDEFINED = ("bridge", "host", "none")
 CONFLICT_HOST = "container cannot be disconnected from host network or connected to host network"
 CONFLICT_SHARED = (
     "container sharing network namespace with another container or host cannot be connected to any other network"
@@ -30,12 +28,7 @@ CONFLICT_NONE = "container cannot be connected to multiple networks with one of 
 
 def network_of(mode: str) -> str:
     """The network that a NetworkMode stands for: "default" is the bridge; "" for `container:...`."""
-    return DEFAULT if mode == "default" else "" if mode.startswith("container:") else mode
-
-
-def is_user_defined(mode: str) -> bool:
-    """Whether a NetworkMode is a network that somebody has made."""
-    return mode not in ("default", *PREDEFINED) and not mode.startswith("container:")
+    return predefined.BRIDGE if mode == "default" else "" if mode.startswith("container:") else mode
 
 
 def blank() -> dict:
@@ -115,7 +108,7 @@ def complete(record: dict, network: str, wish: dict) -> None:
     Errors: EngineError for a wish that a predefined network cannot fulfil.
     """
     address = wish["IPAMConfig"] or {}
-    if network in PREDEFINED:
+    if predefined.is_predefined(network):
         if address.get("IPv4Address") or address.get("IPv6Address"):
             raise EngineError("user specified IP address is supported on user defined networks only")
         if wish["Aliases"]:
@@ -148,4 +141,4 @@ def mac_of(record: dict, network: str) -> str:
 
 def in_order(record: dict) -> list[str]:
     """The networks in the order in which they are plugged in: the default one first, since links are its affair."""
-    return sorted(record["Networks"], key=lambda name: (name != DEFAULT, name))
+    return sorted(record["Networks"], key=lambda name: (name != predefined.BRIDGE, name))

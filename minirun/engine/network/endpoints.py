@@ -7,23 +7,23 @@ from minirun.engine.check import problem
 from minirun.engine.container.container import Container
 from minirun.engine.shim import run_state
 from minirun.errors import MinirunError
-from minirun.network import controller, inspect
+from minirun.network import inspect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from minirun.network.controller import Network
+    from minirun.network.network import Network
 
 
 def find(word: str) -> Network:
     """The network with this name, id or beginning of an id. Errors: NoSuchNetwork."""
-    return controller.find(paths.data, paths.run, word, paths.settings())
+    return paths.controller().find(word)
 
 
 def every() -> list[Network]:
     """All networks, by name."""
-    return controller.every(paths.data, paths.run, paths.settings())
+    return paths.controller().every()
 
 
 def endpoints() -> Iterator[tuple[str, dict]]:

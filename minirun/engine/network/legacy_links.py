@@ -15,15 +15,15 @@ from minirun.engine import paths
 from minirun.engine.check import problem
 from minirun.engine.container import index
 from minirun.engine.container.container import Container
-from minirun.engine.network import endpoint_config
 from minirun.engine.shim import run_state
 from minirun.engine.spec import env, etc_files
 from minirun.errors import BadParameter, EngineError, NoSuchContainer
+from minirun.network import predefined
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.network.controller import Network
+    from minirun.network.network import Network
 
 
 def resolve(links: list[str]) -> dict[str, str]:
@@ -82,7 +82,7 @@ class Links:
         name = _name_of(linked)
         if not index.exists(linked.id) or linked.status().word != "running":
             raise EngineError(f"Cannot link to a non running container: {name} AS {self.name}/{alias}")
-        endpoint = run_state.endpoints_of(linked.run_directory).get(endpoint_config.DEFAULT)
+        endpoint = run_state.endpoints_of(linked.run_directory).get(predefined.BRIDGE)
         if endpoint is None:
             raise EngineError(f"Cannot link to {name}, as it does not belong to the default network")
         config = linked.record["Config"]
@@ -170,7 +170,7 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
 
     changes = []
     for other in map(Container, container.record["Links"].values()):
-        linked = run_state.endpoints_of(other.run_directory).get(endpoint_config.DEFAULT)
+        linked = run_state.endpoints_of(other.run_directory).get(predefined.BRIDGE)
         ports = [
             (protocol, int(number))
             for number, _, protocol in (
@@ -181,7 +181,7 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
             changes += chains.of_link(network.bridge, endpoint["IPAddress"], linked["IPAddress"], ports)
     if changes:
         with step("let linked containers speak with each other"), apply.writing(paths.run) as lock:
-            endpoint_rules.make(network.directory, endpoint, changes, known=lock.known)
+            endpoint_rules.add(network.directory, endpoint, changes, known=lock.known)
 
 
 def tell_parents(container: Container, address: str) -> None:
@@ -190,7 +190,7 @@ def tell_parents(container: Container, address: str) -> None:
         if not index.exists(parent.id):
             store.discard(f"{container.directory}/{run_state.PARENTS}/{parent.id}")
             continue
-        if endpoint_config.DEFAULT in run_state.endpoints_of(parent.run_directory):
+        if predefined.BRIDGE in run_state.endpoints_of(parent.run_directory):
             for alias, other in parent.record.get("Links", {}).items():
                 if other == container.id:
                     etc_files.renew_line(parent, alias, address)

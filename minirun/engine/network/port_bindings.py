@@ -11,7 +11,6 @@ from minirun.engine.network import sandbox
 from minirun.engine.shim import run_state
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
-from minirun.network import controller
 from minirun.network.ports import portmapper
 from minirun.network.ports.portmapper import Wish
 from minirun.network.ports.proxy import Proxy
@@ -99,7 +98,7 @@ def _publish(container: Container, note: dict, held: Collection[tuple]) -> tuple
     sockets: list[_socket.socket] = []
     try:
         for endpoint in filter(run_state.leads_out, sandbox.ways_out(note)[:1]):
-            network = controller.find(paths.data, paths.run, endpoint["NetworkID"], paths.settings())
+            network = paths.controller().find(endpoint["NetworkID"])
             mappings, sockets = portmapper.publish(network, endpoint, wishes(container.record), paths.settings(), held)
     except MinirunError as error:
         raise _failure(container, endpoint, error) from None

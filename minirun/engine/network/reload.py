@@ -13,7 +13,7 @@ from minirun.engine.container.reconcile import reconciled_status
 from minirun.engine.network import endpoints, sandbox, shared_netns
 from minirun.engine.shim import run_state
 from minirun.errors import EngineError, MinirunError, NoSuchContainer
-from minirun.network import controller
+from minirun.network.bridge import endpoint as bridge_endpoint
 from minirun.network.bridge import veth
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def reload() -> tuple[list[str], list[MinirunError]]:
 
     Returns: a line for each cable that was laid again; what went wrong with single networks or containers.
     """
-    failures = controller.reload(paths.data, paths.run, paths.settings())
+    failures = paths.controller().reload()
     lines = []
     for container in index.every():
         try:
@@ -52,9 +52,9 @@ def restore(container: Container) -> list[str]:
         restored = []
         for endpoint in ways:
             if not veth.exists(endpoint["HostInterface"]):
-                controller.plug(endpoints.find(endpoint["NetworkID"]), endpoint, pid, default_route=False)
+                bridge_endpoint.join(endpoints.find(endpoint["NetworkID"]), endpoint, pid, default_route=False)
                 restored.append(endpoint["Network"])
         if restored:
-            controller.set_default_route(pid, ways[0])
+            bridge_endpoint.set_default_route(pid, ways[0])
             sandbox.write(container, note)  # the kernel may have given a device another number
     return restored

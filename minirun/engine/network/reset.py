@@ -14,7 +14,6 @@ from minirun.engine.container import index, reconcile
 from minirun.engine.network import endpoints
 from minirun.errors import EngineError
 from minirun.kernel import process, procfs
-from minirun.network import controller
 from minirun.network.bridge import netns
 
 #: What may have been switched on for us: forwarding, and that bridged packets are filtered.
@@ -69,7 +68,7 @@ def reset() -> Proof:
         for cable in problem.names(f"{paths.run}/networks/{name}/cables")
     }
     before = snapshot()
-    why = controller.reset(paths.data, paths.run, paths.settings())
+    why = paths.controller().reset()
     return Proof(before, snapshot(), marks, why)
 
 

@@ -18,14 +18,15 @@ from minirun.engine import paths
 from minirun.engine.network import endpoint_config
 from minirun.engine.shim import run_state
 from minirun.engine.spec import etc_files
-from minirun.network import controller
+from minirun.network import gc, predefined
+from minirun.network.bridge import endpoint as bridge_endpoint
 from minirun.network.bridge import netns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.shim.relay import Service
-    from minirun.network.controller import Network
+    from minirun.network.network import Network
 
 
 def plug_in(container: Container, pid: int, services: list[Service]) -> None:
@@ -56,7 +57,7 @@ def plug_in(container: Container, pid: int, services: list[Service]) -> None:
         note["Endpoints"][network.name] = reserve(container, network, record["Networks"][network.name])
     for endpoint in ways_out(note):
         number(note, endpoint)
-    if any(map(endpoint_config.is_user_defined, found)):
+    if any(map(predefined.is_user_defined, found)):
         from minirun.engine.network import dns_service  # not before one is needed
 
         note["Resolver"] = dns_service.wish(container)
@@ -69,12 +70,10 @@ def plug_in(container: Container, pid: int, services: list[Service]) -> None:
             from minirun.engine.network import port_bindings  # few containers are reached from outside
 
             services.append(port_bindings.publish(container, note))
-        if record.get("Links") and endpoint_config.DEFAULT in found:
+        if record.get("Links") and predefined.BRIDGE in found:
             from minirun.engine.network import legacy_links
 
-            legacy_links.let_through(
-                container, found[endpoint_config.DEFAULT], note["Endpoints"][endpoint_config.DEFAULT]
-            )
+            legacy_links.let_through(container, found[predefined.BRIDGE], note["Endpoints"][predefined.BRIDGE])
         # A name that somebody has already is left to him.
         netns.publish(pid, container.name)
 
@@ -86,9 +85,9 @@ def write(container: Container, note: dict) -> None:
 
 def find(word: str) -> Network:
     """A network, laid. Errors: NoSuchNetwork; MinirunError when it cannot be."""
-    settings = paths.settings()
-    network = controller.find(paths.data, paths.run, word, settings)
-    controller.ensure(network, settings, paths.data)
+    controller = paths.controller()
+    network = controller.find(word)
+    controller.ensure(network)
     return network
 
 
@@ -100,10 +99,10 @@ def reserve(container: Container, network: Network, wish: dict) -> dict:
     record = container.record
     endpoint_config.complete(record, network.name, wish)
     if network.has_bridge:
-        controller.check_wish(network, wish["IPAMConfig"] or {})
+        bridge_endpoint.check_requested_addresses(network, wish["IPAMConfig"] or {})
     endpoint_config.check_addresses(wish["IPAMConfig"] or {})
     wanted = {**(wish["IPAMConfig"] or {}), "MacAddress": endpoint_config.mac_of(record, network.name)}
-    endpoint = controller.reserve(network, container.id, wanted)
+    endpoint = bridge_endpoint.create(network, container.id, wanted)
     wish["NetworkID"] = network.id
     names = [] if record.get("Anonymous") else [container.name]
     endpoint.update(
@@ -141,17 +140,17 @@ def _lay(container: Container, note: dict, found: dict[str, Network], pid: int) 
     """Lay the cables, in the order of their interfaces, and say in /etc/hosts who the container is."""
     laid = ways_out(note)
     if not laid:
-        controller.loopback_only(pid)
+        bridge_endpoint.set_up_loopback(pid)
     for endpoint in laid:
-        controller.plug(found[endpoint["Network"]], endpoint, pid, default_route=endpoint is laid[0])
+        bridge_endpoint.join(found[endpoint["Network"]], endpoint, pid, default_route=endpoint is laid[0])
     write(container, note)  # the kernel may have given a device another number
     for endpoint in note["Endpoints"].values():
         if endpoint["IPAddress"]:
             etc_files.add_own_lines(container, endpoint)
-    if endpoint_config.DEFAULT in note["Endpoints"] and store.exists(f"{container.directory}/{run_state.PARENTS}"):
+    if predefined.BRIDGE in note["Endpoints"] and store.exists(f"{container.directory}/{run_state.PARENTS}"):
         from minirun.engine.network import legacy_links  # few containers are linked
 
-        legacy_links.tell_parents(container, note["Endpoints"][endpoint_config.DEFAULT]["IPAddress"])
+        legacy_links.tell_parents(container, note["Endpoints"][predefined.BRIDGE]["IPAddress"])
 
 
 def unplug(container: Container) -> None:
@@ -165,9 +164,9 @@ def unplug(container: Container) -> None:
         shared = store.exists(f"{container.run_directory}/{run_state.JOINED}")
         for endpoint in note["Endpoints"].values():
             if endpoint["IPAddress"]:
-                controller.disconnect(paths.run, endpoint, unplug=shared)
+                bridge_endpoint.disconnect(paths.run, endpoint, unplug=shared)
         if not note["Endpoints"] or note.get("Pending"):  # killed before it could write down what it had reserved
-            controller.release_all(paths.run, container.id)
+            gc.release_all(paths.run, container.id)
         if note["Ports"] != []:
             from minirun.network.ports import portmapper
 

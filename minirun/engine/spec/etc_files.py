@@ -10,8 +10,9 @@ import os
 
 from minirun import store
 from minirun.engine import paths
-from minirun.engine.network import endpoint_config
 from minirun.errors import KernelError
+from minirun.network import predefined
+from minirun.network.dns import hosts as hosts_file
 from minirun.network.dns import resolv_conf as dns
 
 TYPE_CHECKING = False
@@ -28,12 +29,12 @@ def write(container: Container, links: Iterable[tuple[str, str]] = ()) -> None:
     Arguments: links, (address, names) of the containers that it is linked to.
     """
     config, mode = container.record["Config"], container.record["HostConfig"]["NetworkMode"]
-    resolv_conf = dns.resolv_conf_of_host_network if mode == "host" else dns.resolv_conf
-    text = resolv_conf(dns.host_resolv_conf(), resolver_wishes(container))
-    if any(endpoint_config.is_user_defined(name) for name in container.record["Networks"]):
-        text = dns.resolv_conf_of_user_network(text)
+    resolv_conf = dns.for_host_network if mode == "host" else dns.for_default_bridge
+    text = resolv_conf(dns.read_host(), resolver_wishes(container))
+    if any(predefined.is_user_defined(name) for name in container.record["Networks"]):
+        text = dns.for_user_network(text)
     write_in_place(f"{container.directory}/resolv.conf", text)
-    write_in_place(f"{container.directory}/hostname", dns.hostname(config["Hostname"]))
+    write_in_place(f"{container.directory}/hostname", hosts_file.hostname(config["Hostname"]))
     write_in_place(f"{container.directory}/hosts", _hosts(container, links))
 
 
@@ -43,21 +44,19 @@ def _hosts(container: Container, links: Iterable[tuple[str, str]]) -> str:
     extra = host_config["ExtraHosts"] or ()
     gateway = _host_gateway() if any(entry.endswith(":host-gateway") for entry in extra) else ""
     if host_config["NetworkMode"] == "host":
-        return dns.hosts_of_host_network(dns.read("/etc/hosts"), extra, gateway=gateway)
-    return dns.hosts((), extra, gateway=gateway, links=links)
+        return hosts_file.for_host_network(dns.read("/etc/hosts"), extra, gateway=gateway)
+    return hosts_file.render((), extra, gateway=gateway, links=links)
 
 
 def _host_gateway() -> str:
     """The address that --add-host NAME:host-gateway stands for: the host's own on the default bridge."""
-    from minirun.network import controller  # seldom asked for
-
-    return controller.ensure_default(paths.run, paths.data, paths.settings()).bridge.gateway
+    return paths.controller().ensure_default().bridge.gateway
 
 
-def resolver_wishes(container: Container) -> dns.Wishes:
+def resolver_wishes(container: Container) -> dns.ResolverOptions:
     """What --dns, --dns-search and --dns-option have said, or else the config file, each by itself."""
     host_config, settings = container.record["HostConfig"], paths.settings()
-    return dns.Wishes(
+    return dns.ResolverOptions(
         host_config["Dns"] or settings.dns,
         host_config["DnsSearch"] or settings.dns_search,
         host_config["DnsOptions"] or settings.dns_opts,
@@ -68,15 +67,17 @@ def use_name_service(container: Container) -> None:
     """Let a running container ask the name service from now on."""
     path = f"{container.directory}/resolv.conf"
     text = dns.read(path)
-    if dns.NAME_SERVICE not in dns.nameservers(text):
-        write_in_place(path, dns.resolv_conf_of_user_network(text))
+    if dns.EMBEDDED_SERVER not in dns.nameservers(text):
+        write_in_place(path, dns.for_user_network(text))
 
 
 def add_own_lines(container: Container, endpoint: dict) -> None:
     """Add to /etc/hosts who the container is on a network."""
     config = container.record["Config"]
     addresses = [endpoint["IPAddress"], endpoint.get("GlobalIPv6Address", "")]
-    lines = [dns.own_line(address, config["Hostname"], config["Domainname"]) for address in addresses if address]
+    lines = [
+        hosts_file.own_entry(address, config["Hostname"], config["Domainname"]) for address in addresses if address
+    ]
     path = f"{container.directory}/hosts"
     text = dns.read(path)
     write_in_place(path, "".join([text, "\n" if text and not text.endswith("\n") else "", *lines]))
@@ -85,13 +86,13 @@ def add_own_lines(container: Container, endpoint: dict) -> None:
 def remove_lines(container: Container, names: Iterable[str]) -> None:
     """Take the lines that end with one of these names out of /etc/hosts."""
     path = f"{container.directory}/hosts"
-    write_in_place(path, dns.hosts_without(dns.read(path), names))
+    write_in_place(path, hosts_file.without_names(dns.read(path), names))
 
 
 def renew_line(container: Container, name: str, address: str) -> None:
     """Give the line that begins with this name another address."""
     path = f"{container.directory}/hosts"
-    write_in_place(path, dns.hosts_renewed(dns.read(path), address, name))
+    write_in_place(path, hosts_file.with_new_address(dns.read(path), address, name))
 
 
 def write_in_place(path: str, text: str) -> None:

@@ -14,7 +14,8 @@ import os
 from minirun.errors import EngineError
 from minirun.kernel import procfs
 from minirun.kernel.netlink import links
-from minirun.network.ipam.address_pool import Pool, Subnet
+from minirun.network.ipam.address_pool import Pool
+from minirun.network.ipam.subnet import Subnet
 from minirun.trace import step
 
 NAME = "minirun0"

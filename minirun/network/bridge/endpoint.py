@@ -19,16 +19,13 @@ from minirun.kernel.netlink.links import Netns
 from minirun.kernel.netlink.socket import Socket
 from minirun.network.bridge import veth
 from minirun.network.ipam import address_pool
+from minirun.network.ipam.subnet import address_of
 from minirun.network.iptables import conntrack
+from minirun.network.network import Network, directory_of
 from minirun.trace import step
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from minirun.network.controller import Network
-
 #: Seconds after which we pull an old cable out ourselves: somebody holds the ended container's namespace open.
-PATIENCE = 5
-_DEFAULT = "bridge"
+VETH_GRACE = 5
 
 
 def connect(network: Network, container: str, netns: str | int, wish: dict | None = None) -> dict:
@@ -37,9 +34,9 @@ def connect(network: Network, container: str, netns: str | int, wish: dict | Non
     Arguments: container (str), its ID; netns, a pid (int) or the path of a network namespace (str); wish, see
     `reserve`. Returns: the endpoint. Errors: MinirunError; nothing is left then.
     """
-    endpoint = reserve(network, container, wish)
+    endpoint = create(network, container, wish)
     try:
-        plug(network, endpoint, netns)
+        join(network, endpoint, netns)
     except BaseException:
         disconnect(network.run, endpoint)
         raise
@@ -49,7 +46,7 @@ def connect(network: Network, container: str, netns: str | int, wish: dict | Non
 # ---- reserve ----------------------------------------------------------------------------------------------------
 
 
-def reserve(network: Network, container: str, wish: dict | None = None, *, interface: str = "eth0") -> dict:
+def create(network: Network, container: str, wish: dict | None = None, *, interface: str = "eth0") -> dict:
     """Take addresses for a container, and name and numbers for its cable: all that can be known before it exists.
 
     Arguments: wish, what the user asked for: "IPv4Address", "IPv6Address", "MacAddress"; interface (str), what the link
@@ -72,7 +69,7 @@ def reserve(network: Network, container: str, wish: dict | None = None, *, inter
     }
     if not network.has_bridge:
         return endpoint
-    check_wish(network, wish)
+    check_requested_addresses(network, wish)
     bridge, cable = network.bridge, veth.random_name()
     with step("reserve an address"), store.lock(f"{network.run}/networks/ifindex") as queue:
         try:
@@ -94,7 +91,7 @@ def reserve(network: Network, container: str, wish: dict | None = None, *, inter
     return endpoint
 
 
-def check_wish(network: Network, wish: dict) -> None:
+def check_requested_addresses(network: Network, wish: dict) -> None:
     """Only where the user chose the subnet he may choose an address. Errors: EngineError."""
     configured = network.record["Configured"]
     if wish.get("IPv4Address") and 4 not in configured or wish.get("IPv6Address") and 6 not in configured:
@@ -138,13 +135,13 @@ def _from_mac(pool: address_pool.Pool, mac: str) -> str:
         raise EngineError(
             f"Cannot self generate an IPv6 address on network {pool.subnet}: At least 48 host bits are needed."
         )
-    return address_pool.address_of(pool.subnet.first + int(mac.replace(":", ""), 16), pool.subnet.family)
+    return address_of(pool.subnet.first + int(mac.replace(":", ""), 16), pool.subnet.family)
 
 
 # ---- plug -------------------------------------------------------------------------------------------------------
 
 
-def plug(network: Network, endpoint: dict, netns: str | int, *, default_route: bool = True) -> None:
+def join(network: Network, endpoint: dict, netns: str | int, *, default_route: bool = True) -> None:
     """Lay the cable of a reserved endpoint.
 
     One at a time: the kernel has one lock for all changes to networks (RTNL), and whoever writes to `disable_ipv6`
@@ -154,14 +151,14 @@ def plug(network: Network, endpoint: dict, netns: str | int, *, default_route: b
     Errors: KernelError; no cable is left then, but the address is still reserved.
     """
     if network.driver == "null":
-        loopback_only(netns)
+        set_up_loopback(netns)
     if not network.has_bridge:
         return
     with Netns(_path_of(netns)) as opened:
         while True:
             try:
                 with store.lock(f"{network.run}/networks/rtnl"):
-                    veth.plug(network.bridge, endpoint, opened, default_route=default_route)
+                    veth.connect(network.bridge, endpoint, opened, default_route=default_route)
                 return
             except KernelError as error:
                 lost = error.errno in (errno.EBUSY, errno.EEXIST) and veth.in_use(endpoint["InterfaceIndex"], 2)
@@ -177,13 +174,13 @@ def set_default_route(netns: str | int, endpoint: dict | None) -> None:
         veth.set_default_routes(opened, endpoint)
 
 
-def loopback_without_ipv6(netns: str | int) -> None:
+def disable_ipv6_on_loopback(netns: str | int) -> None:
     """What is left of IPv6 in a running container that has come off its last network with IPv6: nothing."""
     with Netns(_path_of(netns)) as opened:
         veth.switch_off_ipv6_on_loopback(opened)
 
 
-def loopback_only(netns: str | int) -> None:
+def set_up_loopback(netns: str | int) -> None:
     """What --network none gives: a loopback that is on, no IPv6, nothing else."""
     with Netns(_path_of(netns)) as opened:
         veth.open_prepared(opened).close()
@@ -205,13 +202,14 @@ def disconnect(run: str, endpoint: dict, *, unplug: bool = False) -> None:
     """
     if not endpoint.get("HostInterface"):
         return
-    directory, cable, owner = directory_of(run, endpoint), endpoint["HostInterface"], endpoint["ContainerID"]
+    directory = directory_of(run, endpoint["Network"], endpoint["NetworkID"])
+    cable, owner = endpoint["HostInterface"], endpoint["ContainerID"]
     ruled = os.path.exists(f"{directory}/rules/{endpoint['EndpointID']}")
     if ruled:
         from minirun.network.iptables import apply, endpoint_rules
 
         with step("take its firewall rules away"), apply.writing(run) as lock:
-            endpoint_rules.take_away(directory, endpoint, known=lock.known)
+            endpoint_rules.remove(directory, endpoint, known=lock.known)
     if endpoint["IPAddress"] and (ruled or veth.has_spoken(cable)):
         conntrack.forget(endpoint["IPAddress"])  # before somebody else has the address
     try:
@@ -222,13 +220,8 @@ def disconnect(run: str, endpoint: dict, *, unplug: bool = False) -> None:
         pass
     if unplug:
         with step("pull the cable out"), Socket() as netlink:
-            veth.unplug(netlink, cable)
+            veth.delete(netlink, cable)
         store.discard(f"{directory}/cables/{cable}")
-
-
-def directory_of(run: str, endpoint: dict) -> str:
-    """The volatile files of an endpoint's network."""
-    return f"{run}/networks/{_DEFAULT if endpoint['Network'] == _DEFAULT else endpoint['NetworkID']}"
 
 
 def _pull_out_old_cables(directory: str) -> None:
@@ -237,10 +230,10 @@ def _pull_out_old_cables(directory: str) -> None:
         path = f"{directory}/cables/{name}"
         try:
             if veth.exists(name):
-                if time.time() - os.stat(path).st_ctime < PATIENCE:
+                if time.time() - os.stat(path).st_ctime < VETH_GRACE:
                     continue
                 with Socket() as netlink:
-                    veth.unplug(netlink, name)
+                    veth.delete(netlink, name)
             store.discard(path)
         except (FileNotFoundError, KernelError):
             continue  # another start was faster; or it stays written down, and `leftovers` shows it

@@ -27,7 +27,7 @@ def read(run: str) -> dict[str, str]:
     return known["Sysctls"] if known.get("Host") == generation.host() else {}
 
 
-def note(run: str, name: str, value: str) -> None:
+def remember(run: str, name: str, value: str) -> None:
     """Write down what a sysctl was, unless that is known already."""
     known = read(run)
     if name not in known:
@@ -39,11 +39,11 @@ def set_sysctl(run: str, name: str, value: str) -> None:
     path = f"/proc/sys/net/{name}"
     before = procfs.read(path).strip()
     if before != value:
-        note(run, name, before)
+        remember(run, name, before)
         procfs.write(path, value)
 
 
-def put_back(run: str) -> None:
+def restore(run: str) -> None:
     """Give the sysctls back what they were, the last one first."""
     for name, value in reversed(read(run).items()):
         if os.path.exists(f"/proc/sys/net/{name}"):

@@ -18,17 +18,16 @@ from minirun.errors import MinirunError
 from minirun.kernel import process
 from minirun.kernel.netlink import links
 from minirun.kernel.netlink.socket import Socket
-from minirun.network.bridge import device as bridges
-from minirun.network.bridge import saved_sysctls, veth
+from minirun.network.bridge import device, saved_sysctls, veth
 from minirun.network.ipam import address_pool
 from minirun.network.iptables import apply, chains, endpoint_rules, generation
+from minirun.network.network import Network
 from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from minirun.network.controller import Network
     from minirun.network.daemon_config import Settings
 
     Undo = list[Callable[[], object]]
@@ -38,18 +37,18 @@ _BRIDGE_FILTER = "/proc/sys/net/bridge"
 _NF_CALL = "bridge/bridge-nf-call-iptables"
 
 
-def lay(
+def set_up(
     networks: Sequence[Network],
     settings: Settings,
     counter: int,
     *,
     needed: Sequence[Network] = (),
-    afresh: bool = False,
+    flush: bool = False,
 ) -> list[MinirunError]:
     """Have bridges and rules of these networks in the kernel; what is there already stays.
 
     Arguments: networks, all there are, in the order in which their rules are to be made; counter (int), open file with
-    the next device number, whose lock the caller holds; needed, those that must not fail; afresh (bool), empty our
+    the next device number, whose lock the caller holds; needed, those that must not fail; flush (bool), empty our
     chains first, as dockerd does when it starts. Returns: what went wrong with others.
     Errors: MinirunError; what was made is gone then.
     """
@@ -69,9 +68,9 @@ def lay(
             mark = generation.Mark()
             if settings.iptables:
                 with step("set the firewall rules"):
-                    _ensure_rules(laid, undo, drop=os.path.exists(owes_drop), afresh=afresh)
+                    _ensure_rules(laid, undo, drop=os.path.exists(owes_drop), flush=flush)
             for network in laid:
-                network.stamp(bridges.ensure_up(netlink, network.bridge), settings.given)
+                network.save_set_up(device.ensure_up(netlink, network.bridge), settings.given)
         except BaseException:
             _roll_back(undo)
             raise
@@ -89,7 +88,7 @@ def _make_bridges(
         try:
             with step(f"make the bridge {network.bridge.name}"):
                 _make_bridge(netlink, network, counter, mine)
-                _plug_ports_in(netlink, network)
+                _restore_ports(netlink, network)
             laid.append(network)
             undo += mine
         except MinirunError as error:
@@ -107,20 +106,20 @@ def _make_bridge(netlink: Socket, network: Network, counter: int, undo: Undo) ->
         for where in _IPV6_FORWARDING:
             saved_sysctls.set_sysctl(run, f"ipv6/conf/{where}/forwarding", "1")
     if not bridge.icc:
-        _have_bridged_packets_filtered(run)
+        _filter_bridged_packets(run)
     store.make_directory(f"{network.directory}/cables")
-    before = network.stamped()
+    before = network.saved()
     network.record["Foreign"] = before.get("Foreign", veth.exists(bridge.name) and not network.is_default)
-    network.note()
+    network.save()
     first = os.fstat(counter).st_size == 0  # nobody has counted yet: the kernel's next number is the right one
     index = 0 if first or veth.exists(bridge.name) else veth.take_numbers(counter, 1)
-    if bridges.ensure(netlink, bridge, index, before.get("MAC", "")):
-        undo.append(lambda: bridges.remove(netlink, bridge.name))
+    if device.ensure(netlink, bridge, index, before.get("MAC", "")):
+        undo.append(lambda: device.remove(netlink, bridge.name))
         if first:
             veth.remember_number(counter, veth.number_of(bridge.name) + 1)
 
 
-def _plug_ports_in(netlink: Socket, network: Network) -> None:
+def _restore_ports(netlink: Socket, network: Network) -> None:
     """Have the cables of its containers in the bridge: one that was deleted by hand and made again has lost them."""
     bridge = links.named(network.bridge.name)
     for _address, _owner, cable in address_pool.reservations(network.directory):
@@ -131,7 +130,7 @@ def _plug_ports_in(netlink: Socket, network: Network) -> None:
                 netlink.do(links.set_hairpin(link))
 
 
-def _have_bridged_packets_filtered(run: str) -> None:
+def _filter_bridged_packets(run: str) -> None:
     """Packets from port to port of a bridge never reach iptables by themselves; br_netfilter hands them over."""
     if not os.path.exists(f"/proc/sys/net/{_NF_CALL}"):
         raise MinirunError(
@@ -156,26 +155,26 @@ def _ensure_forwarding(run: str, owes_drop: str, undo: Undo) -> None:
     The debt is written down first (a file at `owes_drop`): whoever is killed between the two leaves it to the next
     one, and not an open host.
     """
-    if bridges.forwards():
+    if device.forwards():
         return
     store.write_text(owes_drop, "")
-    saved_sysctls.note(run, "ipv4/ip_forward", "0")
-    bridges.set_forwarding("1")
+    saved_sysctls.remember(run, "ipv4/ip_forward", "0")
+    device.set_forwarding("1")
     undo.append(lambda: store.discard(owes_drop))
-    undo.append(lambda: bridges.set_forwarding("0"))
+    undo.append(lambda: device.set_forwarding("0"))
 
 
-def _ensure_rules(networks: Sequence[Network], undo: Undo, *, drop: bool, afresh: bool) -> None:
+def _ensure_rules(networks: Sequence[Network], undo: Undo, *, drop: bool, flush: bool) -> None:
     plan = apply.read()
-    if afresh:
-        chains.begin_anew(plan)
+    if flush:
+        chains.flush_chains(plan)
     chains.ensure_chains(plan)
     if drop:
         plan.set_policy("filter", "FORWARD", "DROP")
     for network in networks:
         if "Before" in network.record:
-            chains.remove_bridge(plan, bridges.of_record(network.record["Before"]))
-        if afresh and network.is_default:
+            chains.remove_bridge(plan, device.of_record(network.record["Before"]))
+        if flush and network.is_default:
             chains.remove_bridge(plan, network.bridge)
         chains.ensure_bridge(plan, network.bridge)
     for change in endpoint_rules.every(networks[0].run):
@@ -192,7 +191,7 @@ def _roll_back(undo: Undo) -> None:
             continue  # the error that brought us here is the one to tell; undo the rest
 
 
-def take_down(network: Network, settings: Settings) -> None:
+def tear_down(network: Network, settings: Settings) -> None:
     """Take a network's bridge and rules away, as `docker network rm` does; fine when they are gone already.
 
     The caller holds the lock. A bridge that was there before the network stays.
@@ -205,7 +204,7 @@ def take_down(network: Network, settings: Settings) -> None:
             apply.apply(plan.changes)
         if mark:
             generation.renew(network.run, mark)
-    if not network.stamped().get("Foreign"):
+    if not network.saved().get("Foreign"):
         with step(f"delete the bridge {network.bridge.name}"), Socket() as netlink:
-            bridges.remove(netlink, network.bridge.name)
+            device.remove(netlink, network.bridge.name)
     store.remove_tree(network.directory)

@@ -101,7 +101,7 @@ def in_use(number: int, count: int) -> bool:
     return False
 
 
-def plug(bridge: Bridge, endpoint: dict, netns: Netns, *, default_route: bool = True) -> None:
+def connect(bridge: Bridge, endpoint: dict, netns: Netns, *, default_route: bool = True) -> None:
     """Connect a container with a bridge.
 
     Arguments: endpoint (dict), what `endpoints.reserve` made; netns, the container's namespace; default_route (bool),
@@ -125,7 +125,7 @@ def plug(bridge: Bridge, endpoint: dict, netns: Netns, *, default_route: bool = 
                     *(_default_routes(endpoint, eth) if default_route else []),
                 )
         except BaseException:
-            unplug(host, cable)
+            delete(host, cable)
             raise
 
 
@@ -188,7 +188,7 @@ def switch_off_ipv6_on_loopback(netns: Netns) -> None:
         procfs.write(f"/proc/sys/net/ipv6/conf/{LOOPBACK.name}/disable_ipv6", "1")
 
 
-def unplug(netlink: Socket, name: str) -> bool:
+def delete(netlink: Socket, name: str) -> bool:
     """Pull a cable out by the name of its end on the host; False when it is gone already, or is no veth."""
     link = links.find_link(netlink, name)
     if link is None or link.kind != "veth":

@@ -13,18 +13,10 @@ from minirun.kernel import procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-STANDARD_HOSTS = """\
-127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::0\tip6-localnet
-ff00::0\tip6-mcastprefix
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
-"""
 #: Where the name service of the networks of the user's own answers, in each container by itself.
-NAME_SERVICE = "127.0.0.11"
+EMBEDDED_SERVER = "127.0.0.11"
 #: Used when the host names no server that a container could reach.
 PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4")
 PUBLIC_SERVERS_6 = ("2001:4860:4860::8888", "2001:4860:4860::8844")
@@ -42,7 +34,7 @@ def read(path: str) -> str:
         return ""
 
 
-def host_resolv_conf(path: str = "/etc/resolv.conf", resolved: str = RESOLVED) -> str:
+def read_host(path: str = "/etc/resolv.conf", resolved: str = RESOLVED) -> str:
     """The host's resolv.conf, or systemd-resolved's own when the host's only names 127.0.0.53, its stub.
 
     The stub listens on the host's loopback, which a container does not have.
@@ -53,70 +45,7 @@ def host_resolv_conf(path: str = "/etc/resolv.conf", resolved: str = RESOLVED) -
     return text
 
 
-# ---- /etc/hostname and /etc/hosts ------------------------------------------------------------------------------
-
-
-def hostname(name: str) -> str:
-    """/etc/hostname."""
-    return f"{name}\n"
-
-
-def hosts(
-    own: Iterable[tuple[str, str]],
-    extra: Sequence[str] = (),
-    *,
-    domain: str = "",
-    gateway: str = "",
-    links: Iterable[tuple[str, str]] = (),
-) -> str:
-    """/etc/hosts, in Docker's order: the standard lines, --add-host, --link, then the container itself on each network.
-
-    Arguments: own, (address, host name) for each network; extra, "NAME:ADDRESS" as given to --add-host, where the
-    address host-gateway stands for `gateway`; domain (str), --domainname; links, (address, names) of each.
-    """
-    lines = [STANDARD_HOSTS]
-    for entry in extra:
-        name, _, address = entry.partition(":")
-        lines.append(f"{gateway if address == 'host-gateway' else address}\t{name}\n")
-    lines += [f"{address}\t{names}\n" for address, names in links]
-    lines += [own_line(address, name, domain) for address, name in own]
-    return "".join(lines)
-
-
-def own_line(address: str, name: str, domain: str = "") -> str:
-    """The line of /etc/hosts that says who the container itself is: its full name, and the first part of that."""
-    full = f"{name}.{domain}" if domain else name
-    short = full.partition(".")[0]
-    return f"{address}\t{full}\n" if short == full else f"{address}\t{full} {short}\n"
-
-
-def hosts_without(text: str, names: Iterable[str]) -> str:
-    """/etc/hosts without the lines that say no more than one of these names, whatever the address."""
-    ends = tuple(f"\t{name}" for name in names)
-    return "".join(
-        line for line in text.splitlines(keepends=True) if line.startswith("#") or not line.rstrip("\n").endswith(ends)
-    )
-
-
-def hosts_renewed(text: str, address: str, name: str) -> str:
-    """/etc/hosts with a new address in the line that begins with this name: a linked container has been restarted."""
-    lines = text.splitlines(keepends=True)
-    for place, line in enumerate(lines):
-        names = line.partition("\t")[2].split()
-        if names[:1] == [name]:
-            lines[place] = f"{address}\t{line.partition(chr(9))[2]}"
-    return "".join(lines)
-
-
-def hosts_of_host_network(text: str, extra: Sequence[str] = (), *, gateway: str = "") -> str:
-    """/etc/hosts with --network host: the host's own `text`, or with --add-host the standard lines and those."""
-    return hosts((), extra, gateway=gateway) if extra else text
-
-
-# ---- /etc/resolv.conf ------------------------------------------------------------------------------------------
-
-
-class Wishes:
+class ResolverOptions:
     """What --dns, --dns-search and --dns-option say: `.servers`, `.search`, `.options`, each a list of str."""
 
     __slots__ = ("options", "search", "servers")
@@ -128,7 +57,7 @@ class Wishes:
         return bool(self.servers or self.search or self.options)
 
 
-def resolv_conf(host: str, wishes: Wishes, *, ipv6: bool = False) -> str:
+def for_default_bridge(host: str, wishes: ResolverOptions, *, ipv6: bool = False) -> str:
     """/etc/resolv.conf on the default bridge.
 
     Without wishes it is the host's file, comments and all, but for servers that a container cannot reach: those on
@@ -144,7 +73,7 @@ def resolv_conf(host: str, wishes: Wishes, *, ipv6: bool = False) -> str:
     )
 
 
-def resolv_conf_of_user_network(text: str) -> str:
+def for_user_network(text: str) -> str:
     """/etc/resolv.conf where the name service answers at 127.0.0.11, made of what it was before.
 
     The name service asks the servers that stood here (those with an IPv4 address: others stay, for want of a way to
@@ -154,15 +83,15 @@ def resolv_conf_of_user_network(text: str) -> str:
     if not any(option.startswith("ndots") for option in options):
         options = [*options, "ndots:0"]
     return _written(
-        [NAME_SERVICE, *(server for server in nameservers(text) if ":" in server)],
+        [EMBEDDED_SERVER, *(server for server in nameservers(text) if ":" in server)],
         _words_after(text, "search"),
         options,
     )
 
 
-def resolv_conf_of_host_network(host: str, wishes: Wishes) -> str:
+def for_host_network(host: str, wishes: ResolverOptions) -> str:
     """/etc/resolv.conf with --network host: the host's, unless there are wishes."""
-    return resolv_conf(host, wishes) if wishes else host
+    return for_default_bridge(host, wishes) if wishes else host
 
 
 def nameservers(text: str) -> list[str]:
@@ -224,7 +153,7 @@ def _reachable(words: list[str], ipv6: bool) -> bool:
 # ---- what the name service takes from it -----------------------------------------------------------------------
 
 
-def forwarders(host: str, wishes: Wishes) -> list[tuple[str, bool]]:
+def forwarders(host: str, wishes: ResolverOptions) -> list[tuple[str, bool]]:
     """The servers that the name service of a user-defined network asks: (address, whether from the host's namespace).
 
     Those on the host's loopback can be asked, unlike on the default bridge; a loopback address that was wished for is
@@ -233,7 +162,7 @@ def forwarders(host: str, wishes: Wishes) -> list[tuple[str, bool]]:
     servers = [] if wishes else [server for server in nameservers(host) if ":" not in server]
     if servers:
         return [(server, server.startswith("127.")) for server in servers]
-    return [(server, False) for server in nameservers(resolv_conf(host, wishes)) if ":" not in server]
+    return [(server, False) for server in nameservers(for_default_bridge(host, wishes)) if ":" not in server]
 
 
 def has_ndots(text: str) -> bool:

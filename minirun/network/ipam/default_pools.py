@@ -15,7 +15,7 @@ from minirun.errors import EngineError
 from minirun.kernel.netlink import links
 from minirun.kernel.netlink.socket import Socket
 from minirun.network.dns import resolv_conf
-from minirun.network.ipam.address_pool import Subnet, address_of
+from minirun.network.ipam.subnet import Subnet, address_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def split(pools: Sequence[tuple[str, int]]) -> list[Subnet]:
     return subnets
 
 
-def free_one(pools: Sequence[Subnet], start: int, taken: Iterable[Subnet], *, ipv6: bool = False) -> int:
+def first_free(pools: Sequence[Subnet], start: int, taken: Iterable[Subnet], *, ipv6: bool = False) -> int:
     """The place of the first pool from `start` (int) on, around the end, that overlaps with no subnet in `taken`.
 
     Errors: EngineError with Docker's text when there is none.
@@ -59,12 +59,12 @@ def free_one(pools: Sequence[Subnet], start: int, taken: Iterable[Subnet], *, ip
     )
 
 
-def of_records(records: Iterable[dict]) -> list[Subnet]:
+def subnets_of(records: Iterable[dict]) -> list[Subnet]:
     """The subnets of networks."""
     return [Subnet(pool["Subnet"]) for record in records for pool in record.get("Pools", ())]
 
 
-def hand_out(run: str, settings: Settings, others: Sequence[dict], *, ipv6: bool = False) -> Subnet:
+def allocate(run: str, settings: Settings, others: Sequence[dict], *, ipv6: bool = False) -> Subnet:
     """The next pool in turn; what comes after it is remembered in <run>/networks/pool. The caller holds the lock.
 
     Arguments: others, the records of all networks there are.
@@ -73,18 +73,18 @@ def hand_out(run: str, settings: Settings, others: Sequence[dict], *, ipv6: bool
     text = resolv_conf.read(path).strip()
     subnets = split(settings.default_address_pools or DEFAULT_POOLS)
     with Socket() as netlink:
-        taken = used_by_host(netlink) + of_records(others)
-    place = free_one(subnets, int(text) if text.isdigit() else 0, taken, ipv6=ipv6)
+        taken = host_subnets(netlink) + subnets_of(others)
+    place = first_free(subnets, int(text) if text.isdigit() else 0, taken, ipv6=ipv6)
     store.write_text(path, f"{place + 1}\n")
     return subnets[place]
 
 
-def begin_anew(run: str) -> None:
+def forget_position(run: str) -> None:
     """Forget which pool was the last, as dockerd does when it ends."""
     store.discard(f"{run}/networks/pool")
 
 
-def used_by_host(netlink: Socket) -> list[Subnet]:
+def host_subnets(netlink: Socket) -> list[Subnet]:
     """What a pool must not overlap: subnets that the host reaches without a gateway, and its nameservers.
 
     That is Docker's rule (libnetwork's FindAvailableNetwork); a mere route through a gateway does not count. The

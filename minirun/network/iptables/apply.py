@@ -16,124 +16,17 @@ from minirun.errors import MinirunError
 from minirun.kernel import process
 from minirun.kernel.netlink import nftables
 from minirun.network.iptables import generation
+from minirun.network.iptables.plan import Plan
+from minirun.network.iptables.rule import Rule, command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Change = tuple[str, "Rule"]
+    from minirun.network.iptables.rule import Change
 
-#: How our chains are called, or begin.
-OURS = "MINIRUN"
 #: Actions and how they are taken back; "" when there is nothing to take back.
 _BACK = {"-A": "-D", "-I": "-D", "-N": "-X", "-D": "", "-F": "", "-X": "", "-P": "-P"}
-
-
-class Rule:
-    """A rule: `.table` ("filter" or "nat"), `.chain` (str), `.words` (tuple of str, what follows the chain's name).
-
-    The words are as `iptables -S` prints them (`! -d` before `-i`, `-p tcp -m tcp`), so that a rule and a line of the
-    listing can be compared as they are. A chain is a rule without words, a policy one with the policy's name.
-    """
-
-    __slots__ = ("chain", "table", "words")
-
-    def __init__(self, table: str, chain: str, words: str) -> None:
-        self.table, self.chain, self.words = table, chain, tuple(words.split())
-
-    def __str__(self) -> str:
-        return " ".join(["-t", self.table, self.chain, *self.words])
-
-    def argv(self, action: str) -> list[str]:
-        """The command; `action` is -A (append), -I (insert at the top), -C (check), -D (delete), -N, -X, -F or -P."""
-        return command("-t", self.table, action, self.chain, *self.words)
-
-
-def command(*words: str) -> list[str]:
-    """An iptables command. --wait: another program may be at the tables at this moment, and it would fail at once."""
-    return ["iptables", "--wait", *words]
-
-
-# ---- what there is, and what is to be ---------------------------------------------------------------------------
-
-
-class Plan:
-    """The rules of the kernel as they will be, and `.changes`, the way there.
-
-    Arguments: listing (str), what iptables-save prints.
-    """
-
-    def __init__(self, listing: str) -> None:
-        self.chains: dict[tuple[str, str], list[tuple[str, ...]]] = {}
-        self.policies: dict[tuple[str, str], str] = {}
-        self.changes: list[Change] = []
-        table = ""
-        for line in listing.splitlines():
-            if line.startswith("*"):
-                table = line[1:]
-            elif line.startswith(":"):
-                chain, policy, *_ = line[1:].split()
-                self.chains[table, chain], self.policies[table, chain] = [], policy
-            elif line.startswith("-A "):
-                _, chain, *words = line.split()
-                self.chains[table, chain].append(tuple(words))
-
-    def ours(self) -> list[tuple[str, str]]:
-        """The (table, chain) of each chain of ours."""
-        return [(table, chain) for table, chain in self.policies if chain == OURS or chain.startswith(f"{OURS}-")]
-
-    def chain(self, table: str, chain: str) -> list[tuple[str, ...]]:
-        """The words of a chain's rules, in order."""
-        return self.chains.setdefault((table, chain), [])
-
-    def has(self, rule: Rule) -> bool:
-        """True when the rule is there."""
-        return rule.words in self.chain(rule.table, rule.chain)
-
-    def add(self, action: str, rule: Rule) -> None:
-        """Note a change: -A, -I or -D of a rule."""
-        present = self.chain(rule.table, rule.chain)
-        if action == "-A":
-            present.append(rule.words)
-        elif action == "-I":
-            present.insert(0, rule.words)
-        else:
-            present.remove(rule.words)
-        self.changes.append((action, rule))
-
-    def ensure(self, action: str, rule: Rule) -> None:
-        """Append or insert the rule unless it is there."""
-        if not self.has(rule):
-            self.add(action, rule)
-
-    def ensure_gone(self, rule: Rule) -> None:
-        """Delete the rule as often as it is there."""
-        while self.has(rule):
-            self.add("-D", rule)
-
-    def ensure_chain(self, table: str, chain: str) -> None:
-        """Make the chain unless it is there."""
-        if (table, chain) not in self.policies:
-            self.policies[table, chain] = "-"
-            self.changes.append(("-N", Rule(table, chain, "")))
-
-    def flush(self, table: str, chain: str) -> None:
-        """Empty a chain, if there is anything in it."""
-        if self.chain(table, chain):
-            self.chain(table, chain).clear()
-            self.changes.append(("-F", Rule(table, chain, "")))
-
-    def remove_chain(self, table: str, chain: str) -> None:
-        """Empty a chain and delete it, if it is there; nothing may jump into it any more."""
-        if (table, chain) in self.policies:
-            self.flush(table, chain)
-            del self.policies[table, chain], self.chains[table, chain]
-            self.changes.append(("-X", Rule(table, chain, "")))
-
-    def set_policy(self, table: str, chain: str, policy: str) -> None:
-        """What becomes of a packet that no rule wants. -P is told in any case, as Docker does it."""
-        self.policies[table, chain] = policy
-        self.changes.append(("-P", Rule(table, chain, policy)))
 
 
 def read() -> Plan:

@@ -13,14 +13,15 @@ last rule made. Each function here takes a `Plan` (what the kernel has) and note
 
 from __future__ import annotations
 
-from minirun.network.iptables.apply import Rule
+from minirun.network.iptables.rule import Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from minirun.network.bridge.device import Bridge
-    from minirun.network.iptables.apply import Change, Plan
+    from minirun.network.iptables.plan import Plan
+    from minirun.network.iptables.rule import Change
 
 PROFILE = "docker-20"
 MINIRUN, USER = "MINIRUN", "MINIRUN-USER"
@@ -154,7 +155,7 @@ def remove_bridge(plan: Plan, bridge: Bridge) -> None:
             plan.ensure_gone(rule)
 
 
-def begin_anew(plan: Plan) -> None:
+def flush_chains(plan: Plan) -> None:
     """What dockerd does first when it starts: empty our chains, and what jumps into nat's. MINIRUN-USER stays."""
     for hairpin in (False, True):
         for _, rule in entries(hairpin):

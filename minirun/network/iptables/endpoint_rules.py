@@ -12,13 +12,13 @@ import os
 
 from minirun import store
 from minirun.network.iptables import apply
-from minirun.network.iptables.apply import Rule
+from minirun.network.iptables.rule import Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from minirun.network.iptables.apply import Change
+    from minirun.network.iptables.rule import Change
 
 
 def path_of(directory: str, endpoint: dict) -> str:
@@ -31,7 +31,7 @@ def paths_in(directory: str) -> list[str]:
     return [f"{directory}/rules/{name}" for name in store.names(f"{directory}/rules") if "." not in name]
 
 
-def make(directory: str, endpoint: dict, changes: list[Change], *, known: bool = False) -> None:
+def add(directory: str, endpoint: dict, changes: list[Change], *, known: bool = False) -> None:
     """Add rules to those of an endpoint: each is appended or inserted unless it is there.
 
     Arguments: known (bool), see `firewall.writing`. Errors: MinirunError; the rules are not there then, and not written
@@ -55,12 +55,12 @@ def _missing(changes: list[Change]) -> list[Change]:
     return plan.changes
 
 
-def take_away(directory: str, endpoint: dict, changes: list[Change] | None = None, *, known: bool = False) -> None:
+def remove(directory: str, endpoint: dict, changes: list[Change] | None = None, *, known: bool = False) -> None:
     """Take away rules of an endpoint in the order in which they were made: these, as far as it has them, or all."""
-    take_from(path_of(directory, endpoint), changes, known=known)
+    remove_from(path_of(directory, endpoint), changes, known=known)
 
 
-def take_from(path: str, changes: list[Change] | None = None, *, known: bool = False) -> None:
+def remove_from(path: str, changes: list[Change] | None = None, *, known: bool = False) -> None:
     """The same for an endpoint of which only the file with its rules is known."""
     owner, before = read(path)
     named = None if changes is None else {str(rule) for _, rule in changes}

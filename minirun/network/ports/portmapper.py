@@ -20,11 +20,11 @@ import _socket
 
 from minirun import store
 from minirun.errors import EngineError, MinirunError
-from minirun.network.bridge.endpoint import directory_of
 from minirun.network.iptables import apply, endpoint_rules
-from minirun.network.iptables.apply import Rule
 from minirun.network.iptables.chains import MINIRUN
-from minirun.network.ports import portallocator, sockets
+from minirun.network.iptables.rule import Rule
+from minirun.network.network import Network, directory_of
+from minirun.network.ports import listener, portallocator
 from minirun.trace import step
 
 TYPE_CHECKING = False
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
     from minirun.network.bridge.device import Bridge
-    from minirun.network.controller import Network
     from minirun.network.daemon_config import Settings
-    from minirun.network.iptables.apply import Change
+    from minirun.network.iptables.rule import Change
 
 #: How often another port is tried when any would do and the first is in use on the host.
 ATTEMPTS = 10
@@ -71,7 +70,7 @@ def publish(
                     mappings.append(mapping)
                     bound += [sock] if sock else []
             if settings.iptables:
-                endpoint_rules.make(network.directory, endpoint, _changes(mappings), known=lock.known)
+                endpoint_rules.add(network.directory, endpoint, _changes(mappings), known=lock.known)
     except BaseException:
         for sock in bound:
             sock.close()
@@ -95,7 +94,8 @@ def withdraw(run: str, owner: str, mappings: Iterable[dict] | None, endpoint: di
         return
     with step("take the published ports back"), apply.writing(run) as lock:
         if endpoint is not None:
-            endpoint_rules.take_away(directory_of(run, endpoint), endpoint, _changes(held), known=lock.known)
+            directory = directory_of(run, endpoint["Network"], endpoint["NetworkID"])
+            endpoint_rules.remove(directory, endpoint, _changes(held), known=lock.known)
         for mapping in held:
             portallocator.release(_place(run, mapping), mapping["HostPort"], owner)
 
@@ -216,7 +216,7 @@ def _map(run: str, owner: str, mapping: dict, wanted: tuple[int, int], held: Con
         directory = _place(run, mapping)
         mapping["HostPort"] = portallocator.take(directory, mapping["HostIP"], wanted, f"{owner} {store.dumps(note)}")
         try:
-            return None if key(mapping) in held else sockets.bound(mapping)
+            return None if key(mapping) in held else listener.bind(mapping)
         except BaseException as reason:
             portallocator.release(directory, mapping["HostPort"], owner)
             if attempts > 0 and isinstance(reason, MinirunError):

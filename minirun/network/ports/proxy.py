@@ -15,49 +15,16 @@ import posix as os  # os without its Python half: this stays in a monitor at res
 from select import EPOLLIN, epoll
 
 from minirun.errors import EngineError
+from minirun.network.ports import listener
+from minirun.network.ports.listener import Listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
-
     from minirun.network.ports.proxy_tcp import Streams
     from minirun.network.ports.proxy_udp import Datagrams
 
 #: So many events are served before others get their turn.
 EVENTS = 256
-
-
-class Door:
-    """A socket bound to a published port. `.fd`; `.proto`; `.address`, `.port` of the host; `.target`, (address, port)
-    in the container; `.served` (bool), whether somebody answers, or the port is only kept from others."""
-
-    __slots__ = ("_socket", "address", "fd", "port", "proto", "served", "target")
-
-    def __init__(self, fd: int, mapping: dict) -> None:
-        self.fd = fd
-        self._socket: _socket.socket | None = None
-        self.proto, self.address, self.port = mapping["Proto"], mapping["HostIP"], mapping["HostPort"]
-        self.target = (mapping["ContainerIP"], mapping["ContainerPort"])
-        self.served = not mapping["Hairpin"]
-
-    def key(self) -> tuple[str, str, int]:
-        """Which port of the host it is."""
-        return self.proto, self.address, self.port
-
-    def socket(self) -> _socket.socket:
-        """The socket as an object."""
-        if self._socket is None:
-            import _socket  # who waits for years need not have it loaded
-
-            self._socket = _socket.socket(fileno=self.fd)
-        return self._socket
-
-    def close(self) -> None:
-        """Let the port go."""
-        if self._socket is None:
-            os.close(self.fd)
-        else:
-            self._socket.close()
 
 
 class Proxy:
@@ -67,17 +34,17 @@ class Proxy:
         self.epoll = epoll()
         self.fd = self.epoll.fileno()
         self.deadline: float | None = None
-        self.doors: dict[int, Door] = {}
+        self.doors: dict[int, Listener] = {}
         self.streams: Streams | None = None
         self.datagrams: Datagrams | None = None
 
     def open(self, fd: int, mapping: dict) -> None:
         """Serve a mapping on a bound socket (int), which is the proxy's from now on."""
-        door = self.doors[fd] = Door(fd, mapping)
+        door = self.doors[fd] = Listener(fd, mapping)
         if door.served:
             self.epoll.register(fd, EPOLLIN)
 
-    def close(self, door: Door) -> None:
+    def close(self, door: Listener) -> None:
         """Let a port go, and all who have come through it."""
         shut = self.streams is not None and door in self.streams.shut
         for work in (self.streams, self.datagrams):
@@ -122,8 +89,6 @@ class Proxy:
 
         Errors: EngineError when a port cannot be had; all others are served all the same.
         """
-        from minirun.network.ports import sockets  # seldom, and not every monitor has it loaded
-
         wanted = {(mapping["Proto"], mapping["HostIP"], mapping["HostPort"]): mapping for mapping in mappings}
         for door in list(self.doors.values()):
             mapping = wanted.pop(door.key(), None)
@@ -137,7 +102,7 @@ class Proxy:
         failures: list[EngineError] = []
         for mapping in wanted.values():
             try:
-                self.open(sockets.bound(mapping).detach(), mapping)
+                self.open(listener.bind(mapping).detach(), mapping)
             except EngineError as error:
                 failures.append(error)
         for failure in failures:

@@ -22,7 +22,7 @@ from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, e
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.network.ports.proxy import Door
+    from minirun.network.ports.listener import Listener
 
 _EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 _FLAGS = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
@@ -141,7 +141,7 @@ class Connection:
 
     __slots__ = ("client", "connected", "door", "halves", "server")
 
-    def __init__(self, door: Door, client: _socket.socket, server: _socket.socket) -> None:
+    def __init__(self, door: Listener, client: _socket.socket, server: _socket.socket) -> None:
         self.door, self.client, self.server, self.connected = door, client, server, False
         self.halves = (Half(client, server), Half(server, client))
 
@@ -157,9 +157,9 @@ class Streams:
         self.pipes = Pipes()
         self.unfinished: set[Connection] = set()  # moved on as far as was fair
         self.starved: set[Connection] = set()  # in want of a descriptor
-        self.shut: set[Door] = set()  # nobody is let in, for the same reason
+        self.shut: set[Listener] = set()  # nobody is let in, for the same reason
 
-    def welcome(self, door: Door) -> None:
+    def welcome(self, door: Listener) -> None:
         """Let in who waits at a door, and begin a connection to the container for each."""
         listener = door.socket()
         for _ in range(_NEWCOMERS):
@@ -179,12 +179,12 @@ class Streams:
     def _has_room(self) -> bool:
         return len(self.connections) < 2 * self.most
 
-    def _shut(self, door: Door) -> None:
+    def _shut(self, door: Listener) -> None:
         """Let nobody in: who comes waits at the door (the kernel keeps a queue)."""
         self.epoll.unregister(door.fd)
         self.shut.add(door)
 
-    def _connect(self, door: Door, client: _socket.socket) -> None:
+    def _connect(self, door: Listener, client: _socket.socket) -> None:
         server: _socket.socket | None = None
         try:
             family = _socket.AF_INET6 if ":" in door.target[0] else _socket.AF_INET
@@ -247,7 +247,7 @@ class Streams:
         self.unfinished.discard(connection)
         self.starved.discard(connection)
 
-    def leave(self, door: Door) -> None:
+    def leave(self, door: Listener) -> None:
         """A door is closed: all who came through it are let go."""
         for connection in {connection for connection in self.connections.values() if connection.door is door}:
             self._end(connection)

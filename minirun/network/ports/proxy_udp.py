@@ -13,7 +13,7 @@ from select import EPOLLIN, epoll
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.network.ports.proxy import Door
+    from minirun.network.ports.listener import Listener
 
 #: Seconds without an answer after which a client is forgotten.
 PATIENCE = 90
@@ -29,7 +29,7 @@ class Peer:
 
     __slots__ = ("address", "door", "socket", "until")
 
-    def __init__(self, door: Door, address: tuple, sock: _socket.socket) -> None:
+    def __init__(self, door: Listener, address: tuple, sock: _socket.socket) -> None:
         self.door, self.address, self.socket = door, address, sock
         self.until = time.monotonic() + PATIENCE
 
@@ -43,7 +43,7 @@ class Datagrams:
         self.peers: dict[int, Peer] = {}
         self.known: dict[tuple[int, tuple], Peer] = {}
 
-    def welcome(self, door: Door) -> None:
+    def welcome(self, door: Listener) -> None:
         """Pass on what has come to a door."""
         for _ in range(_MANY):
             try:
@@ -54,7 +54,7 @@ class Datagrams:
             if peer and not _send(peer.socket, data):
                 _send(peer.socket, data)  # what failed was an earlier one, of which we hear only now (udp(7))
 
-    def _meet(self, door: Door, address: tuple) -> Peer | None:
+    def _meet(self, door: Listener, address: tuple) -> Peer | None:
         try:
             family = _socket.AF_INET6 if ":" in door.target[0] else _socket.AF_INET
             sock = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
@@ -84,7 +84,7 @@ class Datagrams:
             except OSError:  # no way back: it is lost
                 continue
 
-    def leave(self, door: Door) -> None:
+    def leave(self, door: Listener) -> None:
         """A door is closed: all who came through it are forgotten."""
         for peer in [peer for peer in self.peers.values() if peer.door is door]:
             self._forget(peer)

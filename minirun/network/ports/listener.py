@@ -1,9 +1,9 @@
-"""A socket bound to a published port: who holds it keeps the port from every program of the host."""
+"""The bound socket of a published port: while it is open no other program of the host gets the port."""
 
 from __future__ import annotations
 
 import errno
-import posix as os  # os without its Python half: a monitor at rest may need this
+import posix as os  # os without its Python half: this stays in the re-exec'ed shim
 
 from minirun.errors import EngineError
 
@@ -16,7 +16,40 @@ _IPPROTO_SCTP = 132
 _BACKLOG = 65535
 
 
-def bound(mapping: dict) -> _socket.socket:
+class Listener:
+    """A socket bound to a published port. `.fd`; `.proto`; `.address`, `.port` of the host; `.target`, (address, port)
+    in the container; `.served` (bool), whether somebody answers, or the port is only kept from others."""
+
+    __slots__ = ("_socket", "address", "fd", "port", "proto", "served", "target")
+
+    def __init__(self, fd: int, mapping: dict) -> None:
+        self.fd = fd
+        self._socket: _socket.socket | None = None
+        self.proto, self.address, self.port = mapping["Proto"], mapping["HostIP"], mapping["HostPort"]
+        self.target = (mapping["ContainerIP"], mapping["ContainerPort"])
+        self.served = not mapping["Hairpin"]
+
+    def key(self) -> tuple[str, str, int]:
+        """Which port of the host it is."""
+        return self.proto, self.address, self.port
+
+    def socket(self) -> _socket.socket:
+        """The socket as an object."""
+        if self._socket is None:
+            import _socket  # who waits for years need not have it loaded
+
+            self._socket = _socket.socket(fileno=self.fd)
+        return self._socket
+
+    def close(self) -> None:
+        """Let the port go."""
+        if self._socket is None:
+            os.close(self.fd)
+        else:
+            self._socket.close()
+
+
+def bind(mapping: dict) -> _socket.socket:
     """A socket, bound to a mapping's port of the host and listening (see `ports`). It does not block.
 
     Errors: EngineError in the words of Docker, which are those of Go's package net.
