@@ -538,6 +538,7 @@ def test_port_of_nobody(minirun):
 def test_the_next_command_clears_up_after_a_killed_monitor(minirun, host, web):
     subprocess.run(["kill", "-9", str(web.monitor())], check=True)
     assert wait_for(lambda: minirun.ok("ps", "-a", "--format", "{{.Status}}").startswith("Exited (137)"), 5)
+    minirun.act()
     assert nothing_is_left(host)
 
 
@@ -548,7 +549,7 @@ def test_killed_between_reservation_and_note(minirun, host, web):
     assert plugged["Ports"]
     note.write_text(json.dumps({**plugged, "Ports": None}))
     subprocess.run(["kill", "-9", str(web.monitor())], check=True)
-    minirun.ok("ps", "-a")
+    minirun.act()
     assert nothing_is_left(host)
 
 

@@ -221,7 +221,7 @@ def test_kill_9_leaves_a_name_to_nobody(minirun, host, victim):
     pids = [container.monitor(), *([container.pid] if victim == "both" else [])]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    minirun.ok("ps")
+    minirun.act()
     assert wait_for(lambda: names(host) == [] and not cables(host))
     assert container.name in minirun.ok("ps", "-a", "--format", "{{.Names}}")
 

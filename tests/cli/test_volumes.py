@@ -401,6 +401,7 @@ def test_the_cli_is_killed_while_it_makes_volumes(minirun, host, image, options)
         time.sleep(chance.uniform(0, duration))
         process.kill()
         process.communicate()
+        minirun.act()
         containers = minirun.ok("ps", "-aq", "--no-trunc").split()
         used = {name for name in containers for name in [point["Name"] for point in mounts(minirun, name).values()]}
         assert set(volumes(minirun)) - {"data"} == used - {"data"}
@@ -445,6 +446,7 @@ def test_the_cli_is_killed_at_every_call_of_a_kind(minirun, host, image, words, 
             *minirun.words,
             *words.split(),
         ).returncode
+        minirun.act()
         containers = minirun.ok("ps", "-aq", "--no-trunc").split()
         used = {point["Name"] for name in containers for point in mounts(minirun, name).values()}
         there = set(volumes(minirun))
@@ -464,6 +466,7 @@ def test_the_monitor_is_killed_and_the_volumes_go_all_the_same(minirun, host, im
     monitor, pid = container.monitor(), container.pid
     os.kill(monitor, signal.SIGKILL)
     assert minirun.ok("ps", "-aq") == ""
+    minirun.act()
     assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
     assert host.volumes() == []
 

@@ -195,8 +195,8 @@ def test_another_instance_on_the_same_host(minirun, host, check):
     """With directories of its own: its running container, its dead one, its empty cgroup."""
     container = minirun.begin("alpine", "sleep", "60", name="theirs")
     dead = minirun.begin("alpine", "sleep", "60", name="dead")
-    os.kill(dead.monitor(), signal.SIGKILL)
     planted = plant_cgroups(host, A)
+    os.kill(dead.monitor(), signal.SIGKILL)
     # What a container of the test before leaves is still being removed, by its own monitor.
     assert wait_for(lambda: not any(".removed-" in line for line in kept(host)), 30)
     before = kept(host)
