@@ -3,7 +3,7 @@
     source <(minirun completion bash)                      in ~/.bashrc; `zsh` likewise in ~/.zshrc
     minirun completion fish > ~/.config/fish/completions/minirun.fish
 
-The script calls minirun itself, with `_MINIRUN_COMPLETE` in the environment, and click answers (click_reader).
+The script calls minirun itself, with `_MINIRUN_COMPLETE` in the environment, and click answers (parser.click_adapter).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import sys
 
 from minirun.cli.container.inspect import FORMAT
 from minirun.cli.filters.filter import is_like
-from minirun.cli.parser.grammar import Kind, Option, Options, Verb
+from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
 from minirun.cli.run.types import LABELS
 from minirun.errors import ClientError, EngineError, MinirunError, NoSuchVolume
@@ -251,7 +251,7 @@ def _put(values: dict, pair: tuple[str, str]) -> None:
     values[pair[0]] = pair[1]
 
 
-MAP = Kind("map", _option, empty=dict, gather=_put)
+MAP = ValueType("map", _option, empty=dict, gather=_put)
 
 VERBS = {
     "volume create": Verb(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minirun.cli import main
+from minirun.cli import commands, main
 from minirun.cli.error_text import complaint, exit_code
 from minirun.errors import (
     BadParameter,
@@ -118,7 +118,7 @@ def test_our_own_errors_say_in_which_step_and_what_to_do():
 
 
 def test_a_mistake_of_ours_is_one_line_without_debug(monkeypatch, capsys):
-    monkeypatch.setattr(main.load("ps"), "act", lambda options: 1 // 0)
+    monkeypatch.setattr(commands.load("ps"), "act", lambda options: 1 // 0)
     assert main.serve(["ps"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -134,7 +134,7 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
     def act(_options):
         raise PermissionError(13, "Permission denied", "/var/lib/minirun/containers")
 
-    monkeypatch.setattr(main.load("ps"), "act", act)
+    monkeypatch.setattr(commands.load("ps"), "act", act)
     assert main.serve(["ps"]) == 1
     assert capsys.readouterr().err == (
         "minirun: /var/lib/minirun/containers: permission denied\nhint: minirun needs root rights\n"
@@ -145,7 +145,7 @@ def test_interrupted(monkeypatch, capsys):
     def act(_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main.load("ps"), "act", act)
+    monkeypatch.setattr(commands.load("ps"), "act", act)
     assert main.serve(["ps"]) == 130
     assert capsys.readouterr() == ("", "")
 
@@ -154,7 +154,7 @@ def test_exec_says_why_where_the_programs_output_would_have_gone(monkeypatch, ca
     def act(_options):
         raise ProgramError(NOT_FOUND, exit_code=127)
 
-    monkeypatch.setattr(main.load("exec"), "act", act)
+    monkeypatch.setattr(commands.load("exec"), "act", act)
     assert main.serve(["exec", "x", "y"]) == 126
     out, err = capsys.readouterr()
     assert (out.startswith("OCI runtime exec failed"), err) == (True, "")

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minirun.cli import main
-from minirun.cli.parser import click_commands, unsupported
-from minirun.cli.parser.grammar import Kind, Option, Verb, read
+from minirun.cli import commands
+from minirun.cli.parser import click_adapter, unsupported
+from minirun.cli.parser.grammar import Option, ValueType, Verb, read
+from minirun.cli.parser.types import BOOL
 from minirun.errors import MinirunError, UsageError
 
-VERBS = [main.load(name) for name in (*main.VERBS, *main.GROUP_VERBS)] + [main.ROOT]
-RUN = main.load("run")
-PS = main.load("ps")
+VERBS = [commands.load(name) for name in (*commands.VERBS, *commands.GROUP_VERBS)] + [commands.ROOT]
+RUN = commands.load("run")
+PS = commands.load("ps")
 
 
 def fast(words, verb=RUN):
@@ -50,13 +51,13 @@ def test_one_meaning_many_spellings(words):
 def test_run_stops_at_the_image_and_ps_goes_on():
     assert fast(["alpine", "ls", "-l", "--rm"]).command == ["ls", "-l", "--rm"]
     assert fast(["alpine", "ls", "-l", "--rm"]).rm is False
-    options = fast(["a", "-f", "b"], main.load("rm"))
+    options = fast(["a", "-f", "b"], commands.load("rm"))
     assert options.containers == ["a", "b"]
     assert options.force is True
 
 
 def test_two_dashes_end_the_options():
-    assert fast(["--", "-f"], main.load("rm")).containers == ["-f"]
+    assert fast(["--", "-f"], commands.load("rm")).containers == ["-f"]
     assert fast(["alpine", "--", "-f"]).command == ["--", "-f"]
 
 
@@ -237,7 +238,7 @@ BAD = [  # as Docker 20.10.24 printed them
 @pytest.mark.parametrize(("words", "text"), BAD)
 def test_bad_values_in_the_words_of_dockers_client(words, text):
     with pytest.raises(UsageError) as caught:
-        click_commands.read(RUN, [*words, "alpine"])
+        click_adapter.read_verb(RUN, [*words, "alpine"])
     assert str(caught.value) == f"invalid argument {text}"
     assert fast([*words, "alpine"]) is None
 
@@ -266,12 +267,12 @@ def test_bad_values_in_the_words_of_dockers_client(words, text):
 )
 def test_wrong_flags_in_the_words_of_dockers_client(words, text):
     with pytest.raises(UsageError) as caught:
-        click_commands.read(RUN, words)
+        click_adapter.read_verb(RUN, words)
     assert str(caught.value) == text
 
 
 def test_a_flag_we_do_not_have_may_be_switched_off():
-    assert click_commands.read(RUN, ["--privileged=false", "alpine"]).image == "alpine"
+    assert click_adapter.read_verb(RUN, ["--privileged=false", "alpine"]).image == "alpine"
 
 
 @pytest.mark.parametrize(
@@ -286,9 +287,9 @@ def test_a_flag_we_do_not_have_may_be_switched_off():
     ],
 )
 def test_wrong_numbers_of_arguments(verb, words, text):
-    verb = main.load(verb)
+    verb = commands.load(verb)
     with pytest.raises(UsageError) as caught:
-        click_commands.read(verb, words)
+        click_adapter.read_verb(verb, words)
     assert caught.value.exit_code == 1
     assert str(caught.value) == (
         f"\"minirun {verb.name}\" {text}.\nSee 'minirun {verb.name} --help'.\n\n"
@@ -316,7 +317,7 @@ def answer(*words):
     return subprocess.run(words, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
 
 
-@pytest.mark.parametrize("name", [name for name in main.VERBS if name not in ("compare", "completion")])
+@pytest.mark.parametrize("name", [name for name in commands.VERBS if name not in ("compare", "completion")])
 def test_nothing_that_docker_has_is_unknown(name):
     """Every flag of Docker 20.10's own help is either in our table or among those we know to lack."""
     docker = "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else which("docker")
@@ -329,7 +330,7 @@ def test_nothing_that_docker_has_is_unknown(name):
         if line[6:8] == "--" and line[2:6].strip() in ("", line[2:4] + ",")
     }
     theirs.pop("help", None)
-    ours = {option.long: option.short for option in main.load(name).options}
+    ours = {option.long: option.short for option in commands.load(name).options}
     ours |= {flag.long: flag.short for flag in unsupported.flags(name)}
     assert theirs.items() <= ours.items()
 
@@ -396,8 +397,8 @@ def test_whatever_the_fast_reader_understands_click_understands_alike(verb, data
     words = data.draw(words_of(verb))
     quick = read(verb, list(words))
     try:
-        slow = click_commands.read(verb, words)
-    except (MinirunError, SystemExit, click_commands.click.exceptions.Exit):
+        slow = click_adapter.read_verb(verb, words)
+    except (MinirunError, SystemExit, click_adapter.click.exceptions.Exit):
         slow = None  # a mistake, or help
     if quick is not None:
         assert slow is not None, f"click refuses {words}"
@@ -434,7 +435,7 @@ def test_the_fast_reader_understands_everyday_command_lines(given_words, command
 
 def test_a_reader_that_forgot_a_flag_would_be_noticed():
     """The property above can fail: two tables that differ do not agree."""
-    switch = Kind("", main.BOOL.read, empty=bool)
+    switch = ValueType("", BOOL.read, empty=bool)
     ours = Verb("x", "s", "", lambda _: 0, options=(Option("a", switch, "h"),))
     theirs = Verb("x", "s", "", lambda _: 0, options=(Option("a", switch, "h", default=True),))
-    assert vars(read(ours, [])) != vars(click_commands.read(theirs, []))
+    assert vars(read(ours, [])) != vars(click_adapter.read_verb(theirs, []))

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from minirun.cli import main
+from minirun.cli import commands, main
 from minirun.cli.parser import click_adapter, complete, help
 from minirun.cli.parser.grammar import Option, Verb
 from minirun.cli.parser.types import BOOL, INT, STRING
@@ -31,7 +31,7 @@ Options:
 
 
 def test_a_page_is_laid_out_as_dockers():
-    assert help.verb_page(main.load("logs"), 80) == LOGS
+    assert help.verb_page(commands.load("logs"), 80) == LOGS
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_page_is_laid_out_as_dockers():
     ],
 )
 def test_lines_fit_the_terminal(width, line):
-    assert line in help.verb_page(main.load("logs"), width)
+    assert line in help.verb_page(commands.load("logs"), width)
 
 
 def test_a_narrow_terminal_gets_a_block_below_the_flag():
@@ -100,7 +100,7 @@ def test_our_options_read_like_those_of_docker_itself(name):
     if not os.path.exists(docker) or "version 20." not in output(docker, "--version"):
         pytest.skip("no Docker 20.10 client to compare with")
     theirs = output(docker, *name.split(), "--help").replace("docker", "minirun")
-    ours = help.verb_page(main.load(name), 80)
+    ours = help.verb_page(commands.load(name), 80)
     assert ours.rstrip().partition("\n\nDocker's flags that")[0] == theirs.rstrip()
 
 
@@ -109,7 +109,7 @@ def output(*words):
 
 
 def test_what_only_docker_has_is_named():
-    page = help.verb_page(main.load("run"), 80)
+    page = help.verb_page(commands.load("run"), 80)
     missing = page.partition("Docker's flags that minirun does not have yet:\n")[2]
     assert "--gpus" in missing
     assert "--memory " not in missing
@@ -117,7 +117,7 @@ def test_what_only_docker_has_is_named():
 
 
 def text_of(capsys, words):
-    code = click_adapter.serve(words)
+    code = main.serve(words)
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -125,7 +125,7 @@ def text_of(capsys, words):
 def test_the_first_page_has_every_verb(capsys):
     code, out, err = text_of(capsys, ["--help"])
     assert (code, err) == (0, "")
-    for name in (*main.VERBS, *main.GROUPS):
+    for name in (*commands.VERBS, *commands.GROUPS):
         assert f"\n  {name:<11} " in out
     assert text_of(capsys, [])[2] == out
     assert text_of(capsys, ["help"])[1] == out
@@ -190,7 +190,7 @@ def completed(monkeypatch, capsys, line):
     monkeypatch.setenv("_MINIRUN_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", line)
     monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
-    click_adapter.serve([])
+    main.serve([])
     return capsys.readouterr().out.split()
 
 

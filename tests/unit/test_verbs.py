@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import minirun.engine.check
-from minirun.cli import main, system
+from minirun.cli import commands, main, system
 from minirun.cli.container import ps
 from minirun.cli.image import pull_push
 from minirun.cli.parser.grammar import read
@@ -300,7 +300,7 @@ def test_start_attached(engine, capsys):
 
 
 def options(*words):
-    return read(main.load("run"), [*words, "alpine"])
+    return read(commands.load("run"), [*words, "alpine"])
 
 
 def test_files_come_before_the_command_line(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from minirun.cli.parser.grammar import Kind, Option, Options, Verb
+from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL
 from minirun.errors import UsageError
 
@@ -74,13 +74,13 @@ def show(a: dict, b: dict, options: Options) -> int:
 
 
 def _twins(words: list[str], chosen: list[str]) -> tuple[dict, dict]:
-    from minirun.cli import main
-    from minirun.cli.parser import click_commands, grammar
+    from minirun.cli import commands
+    from minirun.cli.parser import click_adapter, grammar
     from minirun.cli.run import run
     from minirun.lecture.compare import run_both
 
-    verb = main.load("run")
-    options = grammar.read(verb, words) or click_commands.read(verb, words)  # which finds words for what is wrong
+    verb = commands.load("run")
+    options = grammar.read(verb, words) or click_adapter.read_verb(verb, words)  # which finds words for what is wrong
     run.complete(options)
     return run_both.observe_both(words, options, chosen)
 
@@ -96,9 +96,9 @@ after the other, and removed again. The words after it are those of `run`.
 
 The exit code is 0 when nothing is different, 1 when something is, and 125
 when one of the two could not be looked at."""
-TOPIC_LIST = Kind("list", topics, empty=list, gather=list.extend)
+TOPIC_LIST = ValueType("list", topics, empty=list, gather=list.extend, choices=TOPICS)
 #: A switch that ends compare's own options: what follows belongs to `run`.
-RUN = Kind("", BOOL.read, empty=bool, ends_options=True)
+RUN = ValueType("", BOOL.read, empty=bool, ends_options=True)
 VERBS = {
     "compare": Verb(
         "compare",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from minirun.cli.container.inspect import FORMAT
-from minirun.cli.parser.grammar import Kind, Option, Options, Verb
+from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
 from minirun.cli.run.types import LABELS, LINKS
 from minirun.errors import ClientError, EngineError, MinirunError, NoSuchContainer, NoSuchNetwork
@@ -241,8 +241,8 @@ def _put(values: dict, pair: tuple[str, str]) -> None:
     values[pair[0]] = pair[1]
 
 
-STRINGS = Kind("strings", _words, empty=list, gather=list.extend)
-MAP = Kind("map", _option, empty=dict, gather=_put)
+STRINGS = ValueType("strings", _words, empty=list, gather=list.extend)
+MAP = ValueType("map", _option, empty=dict, gather=_put)
 
 VERBS = {
     "network create": Verb(

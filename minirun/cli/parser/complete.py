@@ -38,10 +38,8 @@ def values(option: Option, incomplete: str, settings: dict) -> list[tuple[str, s
     Arguments: settings, click's values of the options before the verb.
     """
     if option.long == "only":
-        from minirun.cli.compare.compare import TOPICS
-
         begun, comma, last = incomplete.rpartition(",")
-        return [(f"{begun}{comma}{topic}", "plain") for topic in TOPICS if topic.startswith(last)]
+        return [(f"{begun}{comma}{topic}", "plain") for topic in option.kind.choices if topic.startswith(last)]
     if option.long in FILES:
         return [(incomplete, "file")]
     if option.long in ("root", "exec-root"):

@@ -4,7 +4,7 @@ Docker's client reads its words with pflag, which is POSIX with GNU's long optio
 `-m 64m` and `-m=64m` are one, `--rm` is `--rm=true`, `--` ends the options. `run`, `create` and `exec` stop at the
 first word that is not an option, because what follows belongs to the container; all others go on.
 
-The reader here knows good command lines only. Of anything else it says None, and `click_reader`, built from the same
+The reader here knows good command lines only. Of anything else it says None, and `click_adapter`, built from the same
 tables, finds the words for what is wrong. That keeps click, which takes longer to load than a container takes to
 start, away from every command line that is in order.
 """
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Kind:
-    """What sort of value an option takes.
+class ValueType:
+    """The type of an option's value (pflag's Value).
 
     Arguments: metavar (str), as help shows it, "" for a switch; read, turns the word into a value or raises
     ValueError with the reason in Docker's words; gather, None when the last word wins, else a function (old value,
     new one) that adds to what came before; empty, the class of the value when the option is not given; ends_options,
-    for a switch after which all words are arguments.
+    for a switch after which all words are arguments; choices, the words that completion offers.
     """
 
-    __slots__ = ("metavar", "read", "gather", "empty", "ends_options")
+    __slots__ = ("metavar", "read", "gather", "empty", "ends_options", "choices")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (a row of a table)
         self,
         metavar: str,
         read: Callable[[str], object],
@@ -38,12 +38,14 @@ class Kind:
         empty: Callable[[], object] = str,
         gather: Callable[[Any, Any], None] | None = None,
         ends_options: bool = False,
+        choices: tuple[str, ...] = (),
     ) -> None:
         self.metavar = metavar
         self.read = read
         self.gather = gather
         self.empty = empty
         self.ends_options = ends_options
+        self.choices = choices
 
 
 class Option:
@@ -59,7 +61,7 @@ class Option:
     def __init__(  # noqa: PLR0913 (a row of a table)
         self,
         long: str,
-        kind: Kind,
+        kind: ValueType,
         help: str = "",
         *,
         short: str = "",

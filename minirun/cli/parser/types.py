@@ -5,7 +5,7 @@ Each reader takes the word and returns the value, or raises ValueError with the 
 
 from __future__ import annotations
 
-from minirun.cli.parser.grammar import Kind
+from minirun.cli.parser.grammar import ValueType
 
 _TRUTHS = {
     "1": True,
@@ -83,9 +83,9 @@ def as_it_is(text: str) -> str:
     return text
 
 
-BOOL = Kind("", boolean, empty=bool)
-STRING = Kind("string", as_it_is)
-INT = Kind("int", integer, empty=int)
-LIST = Kind("list", as_it_is, empty=list, gather=list.append)
-VARIABLES = Kind("list", variable, empty=list, gather=list.append)
-CONDITIONS = Kind("filter", condition, empty=list, gather=list.append)
+BOOL = ValueType("", boolean, empty=bool)
+STRING = ValueType("string", as_it_is)
+INT = ValueType("int", integer, empty=int)
+LIST = ValueType("list", as_it_is, empty=list, gather=list.append)
+VARIABLES = ValueType("list", variable, empty=list, gather=list.append)
+CONDITIONS = ValueType("filter", condition, empty=list, gather=list.append)

@@ -5,7 +5,7 @@ The value is one line of CSV whose fields are KEY=VALUE; the result is a mount a
 
 from __future__ import annotations
 
-from minirun.cli.parser.grammar import Kind
+from minirun.cli.parser.grammar import ValueType
 from minirun.cli.parser.types import boolean
 from minirun.cli.run.types import size
 
@@ -129,4 +129,4 @@ def _fields(text: str) -> list[str]:
     return fields
 
 
-MOUNT = Kind("mount", mount, empty=list, gather=list.append)
+MOUNT = ValueType("mount", mount, empty=list, gather=list.append)

@@ -6,7 +6,7 @@ this capability exist?) is the engine's affair.
 
 from __future__ import annotations
 
-from minirun.cli.parser.grammar import Kind
+from minirun.cli.parser.grammar import ValueType
 from minirun.cli.parser.types import go_integer
 
 _STEPS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -240,15 +240,15 @@ def _put(values: dict, pair: tuple[str, str]) -> None:
     values[pair[0]] = pair[1]
 
 
-SIZE = Kind("bytes", size, empty=int)
-SWAP = Kind("bytes", swap, empty=int)
-CPUS = Kind("decimal", cpus, empty=int)
-ULIMIT = Kind("ulimit", ulimit, empty=list, gather=_add_ulimit)
-SYSCTL = Kind("map", sysctl, empty=dict, gather=_put)
-HOSTS = Kind("list", host, empty=list, gather=list.append)
-SERVERS = Kind("list", server, empty=list, gather=list.append)
-DOMAINS = Kind("list", domain, empty=list, gather=list.append)
-LABELS = Kind("list", label, empty=list, gather=list.append)
-STREAMS = Kind("list", stream, empty=list, gather=list.append)
-NETWORK = Kind("network", network, empty=list, gather=list.append)
-LINKS = Kind("list", link, empty=list, gather=list.append)
+SIZE = ValueType("bytes", size, empty=int)
+SWAP = ValueType("bytes", swap, empty=int)
+CPUS = ValueType("decimal", cpus, empty=int)
+ULIMIT = ValueType("ulimit", ulimit, empty=list, gather=_add_ulimit)
+SYSCTL = ValueType("map", sysctl, empty=dict, gather=_put)
+HOSTS = ValueType("list", host, empty=list, gather=list.append)
+SERVERS = ValueType("list", server, empty=list, gather=list.append)
+DOMAINS = ValueType("list", domain, empty=list, gather=list.append)
+LABELS = ValueType("list", label, empty=list, gather=list.append)
+STREAMS = ValueType("list", stream, empty=list, gather=list.append)
+NETWORK = ValueType("network", network, empty=list, gather=list.append)
+LINKS = ValueType("list", link, empty=list, gather=list.append)
