@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 from minirun.cli.container.inspect import FORMAT
-from minirun.cli.filters.filter import is_like
 from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
 from minirun.cli.run.types import LABELS
 from minirun.errors import ClientError, EngineError, MinirunError, NoSuchVolume
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Test = Callable[[dict], bool]
 
 #: Field of a template → head of its column, in Docker's words.
 HEADS = {
@@ -35,7 +27,6 @@ QUESTION = (
     "WARNING! This will remove all local volumes not used by at least one container.\n"
     "Are you sure you want to continue? [y/N] "
 )
-_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 # ---- create -----------------------------------------------------------------------------------------------------
@@ -62,6 +53,7 @@ def create(options: Options) -> int:
 
 def ls(options: Options) -> int:
     """List volumes, by name."""
+    from minirun.cli.filters import volumes
     from minirun.cli.format import format
     from minirun.cli.format.tabwriter import table
 
@@ -69,7 +61,7 @@ def ls(options: Options) -> int:
     template = None
     if text and not (text == "table" and options.quiet):
         template = format.Format(text, kind="*formatter.volumeContext", heads=HEADS, columns=COLUMNS)
-    rows = [_row(volume) for volume in _listed(options.filter)]
+    rows = [_row(volume) for volume in volumes.listed(options.filter)]
     if template:
         template.print(rows)
     elif options.quiet:
@@ -103,90 +95,6 @@ def inspect(options: Options) -> int:
     return inspecting.inspect(options)
 
 
-# ---- which ones -------------------------------------------------------------------------------------------------
-
-
-def _listed(conditions: list[tuple[str, str]]) -> list[dict]:
-    """The volumes that `ls` shows: of several values for one name any must hold (of labels all), of several names all.
-
-    Errors: EngineError for an unknown name or value.
-    """
-    tests = _tests(conditions, ("dangling", "driver", "label", "name"))
-    return [volume for volume in _every() if all(test(volume) for test in tests)]
-
-
-def _unused(conditions: list[tuple[str, str]]) -> list[dict]:
-    """The volumes that `prune` removes. Errors: as `_listed`."""
-    tests = [*_tests(conditions, ("label", "label!")), _dangling(["true"])]
-    return [volume for volume in _every() if all(test(volume) for test in tests)]
-
-
-def _every() -> list[dict]:
-    """All volumes in Docker's order, in which "v9" comes before "v10"."""
-    from minirun.engine.volume import volumes
-
-    found = []
-    for name in volumes.every():
-        try:
-            found.append(volumes.describe(name))
-        except NoSuchVolume:  # removed in this moment
-            continue
-    return sorted(
-        found,
-        key=lambda volume: [
-            ("0", int(part)) if part.isdigit() else (part, 0) for part in re.findall(r"\d+|\D", volume["Name"])
-        ],
-    )
-
-
-def _tests(conditions: list[tuple[str, str]], known: tuple[str, ...]) -> list[Test]:
-    wanted: dict[str, list[str]] = {}
-    for name, value in conditions:
-        if name not in known:
-            raise EngineError(f"Invalid filter '{name}'", exit_code=1)
-        wanted.setdefault(name, []).append(value)
-    return [_TESTS[name](values) for name, values in wanted.items()]
-
-
-def _dangling(values: list[str]) -> Test:
-    """Volumes that no container uses; or all others."""
-    from minirun.engine.volume import volumes
-
-    if any(value not in _TRUTHS for value in values):
-        raise EngineError(f"Invalid filter 'dangling=[{' '.join(values)}]'", exit_code=1)
-    wanted, used = {_TRUTHS[value] for value in values}, volumes.users()
-    return lambda volume: (volume["Name"] not in used) in wanted
-
-
-def _has_labels(values: list[str]) -> Test:
-    pairs = [value.partition("=") for value in values]
-
-    def has_all(volume: dict) -> bool:
-        labels = volume["Labels"] or {}
-        return all(name in labels and (not equals or labels[name] == value) for name, equals, value in pairs)
-
-    return has_all
-
-
-def _lacks_labels(values: list[str]) -> Test:
-    tests = [_has_labels([value]) for value in values]
-    return lambda volume: not any(test(volume) for test in tests)
-
-
-def _name(values: list[str]) -> Test:
-    like = is_like(values)
-    return lambda volume: like(volume["Name"])
-
-
-_TESTS: dict[str, Callable[[list[str]], Test]] = {
-    "dangling": _dangling,
-    "label": _has_labels,
-    "label!": _lacks_labels,
-    "name": _name,
-    "driver": lambda values: lambda volume: volume["Driver"] in values,
-}
-
-
 # ---- rm, prune --------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +124,7 @@ def remove(options: Options) -> int:
 
 def prune(options: Options) -> int:
     """Remove all volumes that no container uses."""
+    from minirun.cli.filters import volumes as filters
     from minirun.cli.format.units import decimal_size
     from minirun.engine.container import reconcile
     from minirun.engine.volume import volumes
@@ -225,7 +134,7 @@ def prune(options: Options) -> int:
         print(QUESTION, end="", flush=True)
     if options.force or sys.stdin.readline().strip().lower() == "y":
         reconcile.reconcile_all()
-        for volume in _unused(options.filter):
+        for volume in filters.unused(options.filter):
             try:
                 size = volumes.size(volume["Name"])
                 volumes.remove(volume["Name"])

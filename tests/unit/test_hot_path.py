@@ -144,7 +144,7 @@ def test_the_way_of_a_verb_is_light(verb):
                 "image.images",
                 "gotemplate.parse",
                 "format.format",
-                "filters.filter",
+                "filters.containers",
                 "parser.click_adapter",
                 "error_text",
             },

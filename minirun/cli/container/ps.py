@@ -77,9 +77,9 @@ def chosen(options: Options) -> list[tuple[Container, Status]]:
     everything = options.all or last > 0 or any(name == "status" for name, _ in options.filter)
     fits = None
     if options.filter:
-        from minirun.cli.filters import filter  # regular expressions, for those who ask for them
+        from minirun.cli.filters import containers  # regular expressions, for those who ask for them
 
-        fits = filter.containers(options.filter)
+        fits = containers.containers(options.filter)
     found: list[tuple[Container, Status]] = []
     for container, status in index.statuses():
         if (everything or status.word in ALIVE) and (fits is None or fits(container, status)):

@@ -1,162 +1,100 @@
-"""`ps --filter`: what may be asked for, and how Docker compares it."""
+"""`--filter NAME=VALUE` of every list and every prune (moby, api/types/filters).
+
+Several values of one name are alternatives, except for labels; conditions of different names must all hold. A list
+declares its names in a table: name → a function from the name's values to a test of one object. The functions here
+make the tests that several lists have; the modules beside this one hold what each list adds.
+"""
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+from minirun.engine import timestamps
 from minirun.errors import EngineError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+T = TypeVar("T")
+Test = Callable[[T], bool]
+Factory = Callable[[list[str]], Test[T]]
 
-    from minirun.engine.container.container import Container, Status
-
-STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
-NAMES = frozenset(
-    (
-        "ancestor",
-        "before",
-        "since",
-        "exited",
-        "expose",
-        "health",
-        "id",
-        "is-task",
-        "isolation",
-        "label",
-        "name",
-        "network",
-        "publish",
-        "status",
-        "volume",
-    )
-)
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def containers(conditions: list[tuple[str, str]]) -> Callable[[Container, Status], bool]:
-    """A test for containers: of several values for one name any must hold, of several names all.
+def matcher(conditions: Sequence[tuple[str, str]], factories: Mapping[str, Factory[T]]) -> Test[T]:
+    """The test for all conditions of a command line.
 
-    Arguments: conditions (list of (name, value)). Errors: EngineError for an unknown name or value.
+    Arguments: conditions, pairs of name and value as given; factories, the names that this list knows.
+    Errors: EngineError for an unknown name, as Docker checks before it looks at any value; or a factory's own.
     """
-    wanted: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for name, value in conditions:
-        if name not in NAMES:
+        if name not in factories:
             raise EngineError(f"Invalid filter '{name}'", exit_code=1)
-        if name == "status" and value not in STATES or name == "exited" and not value.lstrip("-").isdigit():
-            raise EngineError(f"Invalid filter '{name}={value}'", exit_code=1)
-        wanted.setdefault(name, []).append(value)
-    tests = [_TESTS[name](values) for name, values in wanted.items() if name in _TESTS]
-    return lambda container, status: all(test(container, status) for test in tests)
+        values.setdefault(name, []).append(value)
+    tests = [factories[name](given) for name, given in values.items()]
+    return lambda subject: all(test(subject) for test in tests)
 
 
-def is_like(values: list[str]) -> Callable[[str], bool]:
-    """Docker's Match: an equal text, or a regular expression found anywhere in it."""
-    patterns = []
-    for value in values:
-        try:
-            patterns.append(re.compile(value))
-        except re.error:
-            patterns.append(re.compile(re.escape(value)))
-    return lambda text: any(pattern.search(text) for pattern in patterns)
+def like(read: Callable[[T], str]) -> Factory[T]:
+    """Docker's Match: one of the values is equal, or as a regular expression is found anywhere in the text."""
+
+    def factory(values: list[str]) -> Test[T]:
+        patterns = [_pattern(value) for value in values]
+        return lambda subject: any(pattern.search(read(subject)) for pattern in patterns)
+
+    return factory
 
 
-def _state(values: list[str]) -> Callable:
-    return lambda container, status: status.word in values
+def _pattern(value: str) -> re.Pattern[str]:
+    try:
+        return re.compile(value)
+    except re.error:
+        return re.compile(re.escape(value))
 
 
-def _exited(values: list[str]) -> Callable:
-    codes = [int(value) for value in values]
-    return lambda container, status: status.word == "exited" and status.exit_code in codes
+def equal(read: Callable[[T], str]) -> Factory[T]:
+    """One of the values is equal (filters.ExactMatch)."""
+    return lambda values: lambda subject: read(subject) in values
 
 
-def _name(values: list[str]) -> Callable:
-    like = is_like([value.removeprefix("/") if value.startswith("/") else value for value in values])
-    return lambda container, status: like(container.record["Name"].removeprefix("/"))
+def labels(read: Callable[[T], Mapping[str, str] | None]) -> Factory[T]:
+    """All of the labels are there: "KEY" with any value, "KEY=VALUE" with this one (filters.MatchKVList)."""
 
-
-def _id(values: list[str]) -> Callable:
-    like = is_like(values)
-    return lambda container, status: like(container.id)
-
-
-def _label(values: list[str]) -> Callable:
-    def has_all(container: Container, _status: Status) -> bool:
-        labels = container.record["Config"].get("Labels") or {}
+    def factory(values: list[str]) -> Test[T]:
         pairs = [value.partition("=") for value in values]
-        return all(name in labels and (not equals or labels[name] == value) for name, equals, value in pairs)
 
-    return has_all
+        def has_all(subject: T) -> bool:
+            there = read(subject) or {}
+            return all(name in there and (not equals or there[name] == value) for name, equals, value in pairs)
 
+        return has_all
 
-def _ancestor(values: list[str]) -> Callable:
-    from minirun.engine import paths
-    from minirun.errors import MinirunError
-    from minirun.image.images import Images
-
-    images = Images(f"{paths.data}/images")
-    ids = set()
-    for value in values:
-        try:
-            ids.add(images.find(value).id)
-        except MinirunError:
-            continue  # no image of that name: no container was made from it
-    return lambda container, status: container.record["Image"] in ids
+    return factory
 
 
-def _network(values: list[str]) -> Callable:
-    def is_on(container: Container, _status: Status) -> bool:
-        return any(
-            value and (value == name or wish.get("NetworkID", "").startswith(value))
-            for name, wish in container.record["Networks"].items()
-            for value in values
-        )
+def no_labels(read: Callable[[T], Mapping[str, str] | None]) -> Factory[T]:
+    """None of the labels is there: `label!`."""
+    has = labels(read)
 
-    return is_on
+    def factory(values: list[str]) -> Test[T]:
+        tests = [has([value]) for value in values]
+        return lambda subject: not any(test(subject) for test in tests)
 
-
-def _volume(values: list[str]) -> Callable:
-    return lambda container, status: any(
-        value in (point.get("Name") or point["Source"], point["Destination"])
-        for point in container.record.get("MountPoints") or []
-        for value in values
-    )
+    return factory
 
 
-def _port(name: str) -> Callable[[list[str]], Callable]:
-    def test(values: list[str]) -> Callable:
-        from minirun.cli.container import port
-
-        return port.filtered(name, values)
-
-    return test
-
-
-def _created(values: list[str], *, before: bool) -> Callable:
-    from minirun.engine import timestamps
-    from minirun.engine.container import index
-
-    limits = [timestamps.read(index.find(value).record["Created"]) for value in values]
-
-    def fits(container: Container, _status: Status) -> bool:
-        created = timestamps.read(container.record["Created"])
-        return created < min(limits) if before else created > max(limits)
-
-    return fits
+def moment(value: str) -> int:
+    """The value of `until`, a time or a duration before now, in nanoseconds since 1970. Errors: EngineError."""
+    try:
+        return timestamps.wished(value, time.time_ns())
+    except ValueError:
+        raise EngineError(f'failed to parse value as time or duration: "{value}"', exit_code=1) from None
 
 
-_TESTS: dict[str, Callable[[list[str]], Callable[[object, object], bool]]] = {
-    "status": _state,
-    "exited": _exited,
-    "name": _name,
-    "id": _id,
-    "label": _label,
-    "ancestor": _ancestor,
-    "network": _network,
-    "volume": _volume,
-    "expose": _port("expose"),
-    "publish": _port("publish"),
-    "health": lambda values: lambda container, status: "none" in values,
-    "before": lambda values: _created(values, before=True),
-    "since": lambda values: _created(values, before=False),
-}
+def booleans(values: list[str], refusal: str) -> set[bool]:
+    """The values of a filter that is true or false. Errors: EngineError with `refusal` for any other value."""
+    if any(value not in _BOOLEANS for value in values):
+        raise EngineError(refusal, exit_code=1)
+    return {_BOOLEANS[value] for value in values}

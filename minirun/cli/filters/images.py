@@ -1,34 +1,47 @@
-"""`images --filter` and `images NAME`: what may be asked for, and how Docker compares it (daemon/images/images.go)."""
+"""What `images` and `image prune` add to the filters of all lists (moby, daemon/images/images.go)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
+from minirun.cli.filters.filter import Factory, Test, labels, matcher, moment, no_labels
+from minirun.engine import timestamps
 from minirun.errors import ClientError, EngineError
+from minirun.image.images import Image, Images
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from minirun.image.images import Image, Images
-
-    Test = Callable[[Image], bool]
-
-NAMES = frozenset(("dangling", "label", "reference", "before", "since"))
+_labels: Factory[Image] = labels(lambda image: image.defaults.get("Labels"))
 
 
 def images(store: Images, conditions: Sequence[tuple[str, str]]) -> list[Image]:
-    """The images for which all conditions hold, the newest first; of several references any may.
+    """The images for which all conditions hold, the newest first.
 
-    Errors: EngineError for an unknown name or value; NoSuchImage for one to compare with.
+    Errors: EngineError for an unknown name or value, and for an image to compare with that is not there.
     """
-    wanted: dict[str, list[str]] = {}
-    for name, value in conditions:
-        if name not in NAMES:
-            raise EngineError(f"Invalid filter '{name}'", exit_code=1)
-        wanted.setdefault(name, []).append(value)
-    tests = [_TESTS[name](store, values) for name, values in wanted.items()]
-    return [image for image in store.every() if all(test(image) for test in tests)]
+    factories: dict[str, Factory[Image]] = {
+        "dangling": _dangling,
+        "label": _labels,
+        "reference": _reference,
+        "before": lambda values: _compared(store, values[-1], lambda created, limit: created < limit),
+        "since": lambda values: _compared(store, values[-1], lambda created, limit: created > limit),
+    }
+    test = matcher(conditions, factories)
+    return [image for image in store.every() if test(image)]
+
+
+def pruned(conditions: Sequence[tuple[str, str]], everything: bool) -> tuple[bool, Test[Image]]:
+    """Whether `image prune` takes images with a tag too, and a test for images.
+
+    Arguments: everything (bool), -a. Errors: EngineError for an unknown name or value.
+    """
+    everything = everything or any(name == "dangling" and value in ("false", "0") for name, value in conditions)
+    factories: dict[str, Factory[Image]] = {
+        "dangling": lambda _values: lambda _image: True,
+        "label": _labels,
+        "label!": no_labels(lambda image: image.defaults.get("Labels")),
+        "until": _until,
+    }
+    return everything, matcher(conditions, factories)
 
 
 def named_like(patterns: Sequence[str]) -> Callable[[str], bool]:
@@ -68,7 +81,7 @@ def _pattern(text: str) -> re.Pattern:
         raise EngineError("syntax error in pattern") from None
 
 
-def _dangling(_: Images, values: list[str]) -> Test:
+def _dangling(values: list[str]) -> Test[Image]:
     if "true" not in values and "false" not in values:
         raise EngineError(f"Invalid filter 'dangling=[{' '.join(values)}]'", exit_code=1)
     if "true" in values:  # also what has no name but a digest
@@ -76,41 +89,19 @@ def _dangling(_: Images, values: list[str]) -> Test:
     return lambda image: bool(image.names)
 
 
-def _label(_: Images, values: list[str]) -> Test:
-    def has(image: Image, value: str) -> bool:
-        name, equals, text = value.partition("=")
-        labels = image.defaults.get("Labels") or {}
-        return name in labels and (not equals or labels[name] == text)
-
-    return lambda image: all(has(image, value) for value in values)
-
-
-def _reference(_: Images, values: list[str]) -> Test:
+def _reference(values: list[str]) -> Test[Image]:
     fits = named_like(values)
     return lambda image: any(map(fits, image.names))
 
 
-def _before(store: Images, values: list[str]) -> Test:
-    moment = _made(_find(store, values[-1]))
-    return lambda image: _made(image) < moment
-
-
-def _since(store: Images, values: list[str]) -> Test:
-    moment = _made(_find(store, values[-1]))
-    return lambda image: _made(image) > moment
-
-
-def _made(image: Image) -> int:
-    from minirun.engine import timestamps
-
-    return timestamps.read(image.created)
-
-
-def _find(store: Images, word: str) -> Image:
+def _compared(store: Images, word: str, fits: Callable[[int, int], bool]) -> Test[Image]:
     try:
-        return store.find(word)
+        limit = timestamps.read(store.find(word).created)
     except ClientError as error:  # it is the daemon that reads this word
         raise EngineError(error.message) from None
+    return lambda image: fits(timestamps.read(image.created), limit)
 
 
-_TESTS = {"dangling": _dangling, "label": _label, "reference": _reference, "before": _before, "since": _since}
+def _until(values: list[str]) -> Test[Image]:
+    limit = min(map(moment, values))
+    return lambda image: timestamps.read(image.created) <= limit

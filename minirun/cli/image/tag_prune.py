@@ -7,13 +7,10 @@ import sys
 from minirun.cli.image.images import store, users
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS
-from minirun.errors import ClientError, EngineError
+from minirun.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from minirun.image.images import Image
     from minirun.image.reference import Reference
 
 QUESTION = "WARNING! This will remove all {}.\nAre you sure you want to continue? [y/N] "
@@ -44,11 +41,12 @@ def _reference(word: str) -> Reference:
 
 
 def prune(options: Options) -> int:
-    """Remove the images that nobody needs."""
+    """Remove dangling images; with -a, all from which no container was made."""
+    from minirun.cli.filters import images
     from minirun.cli.format.units import decimal_size
     from minirun.image.content import remove as image
 
-    everything, wanted = _wishes(options.filter, options.all)
+    everything, wanted = images.pruned(options.filter, options.all)
     if not options.force:
         print(QUESTION.format(UNUSED if everything else DANGLING), end="", flush=True)
         if sys.stdin.readline().strip().lower() != "y":
@@ -59,50 +57,6 @@ def prune(options: Options) -> int:
         print("Deleted Images:\n" + "\n".join(lines) + "\n")
     print(f"Total reclaimed space: {decimal_size(freed, 4)}")
     return 0
-
-
-def _wishes(conditions: list[tuple[str, str]], everything: bool) -> tuple[bool, Callable[[Image], bool]]:
-    """Whether images with a name go too, and a test for images. Errors: EngineError for an unknown name or value."""
-    tests: list[Callable[[Image], bool]] = []
-    for name, value in conditions:
-        if name == "dangling":
-            everything = everything or value in ("false", "0")
-        elif name == "label":
-            tests.append(_has_label(value))
-        elif name == "label!":
-            tests.append(_lacks_label(value))
-        elif name == "until":
-            tests.append(_older_than(value))
-        else:
-            raise EngineError(f"Invalid filter '{name}'", exit_code=1)
-    return everything, lambda image: all(test(image) for test in tests)
-
-
-def _has_label(value: str) -> Callable[[Image], bool]:
-    name, equals, text = value.partition("=")
-
-    def has(image: Image) -> bool:
-        labels = image.defaults.get("Labels") or {}
-        return name in labels and (not equals or labels[name] == text)
-
-    return has
-
-
-def _lacks_label(value: str) -> Callable[[Image], bool]:
-    has = _has_label(value)
-    return lambda image: not has(image)
-
-
-def _older_than(value: str) -> Callable[[Image], bool]:
-    import time
-
-    from minirun.engine import timestamps
-
-    try:
-        limit = timestamps.wished(value, time.time_ns())
-    except ValueError:
-        raise EngineError(f'failed to parse value as time or duration: "{value}"', exit_code=1) from None
-    return lambda image: timestamps.read(image.created) <= limit
 
 
 VERBS = {
