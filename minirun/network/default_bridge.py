@@ -73,7 +73,7 @@ def _before(path: str) -> dict:
 def _config(settings: Settings, before: dict, others: Sequence[dict]) -> dict:
     """The IPv4 entry of IPAM.Config. A gateway is named when the bridge has it already, or `bip` says so."""
     with Socket() as netlink:
-        present = device.present_subnet(netlink, device.NAME)
+        present = device.current_subnet(netlink, device.NAME)
         taken = default_pools.host_subnets(netlink) + default_pools.subnets_of(others)
     config: dict = {}
     if settings.bip:

@@ -107,7 +107,7 @@ class Network:
         """Whether the bridge has the interface index that it had when the network was set up: a bridge that was deleted
         and made again by hand has another."""
         saved = self.saved()
-        return bool(saved.get("BridgeIndex")) and saved["BridgeIndex"] == veth.number_of(self.record["Bridge"])
+        return bool(saved.get("BridgeIndex")) and saved["BridgeIndex"] == veth.index_of(self.record["Bridge"])
 
 
 def directory_of(run: str, name: str, network_id: str) -> str:

@@ -43,14 +43,14 @@ def refuses(monkeypatch):
 
 def test_without_the_module_an_end_is_not_held_up(refuses):
     asked = refuses(errno.EINVAL)
-    conntrack.forget("172.17.0.2")
+    conntrack.delete_entries("172.17.0.2")
     assert asked == ["IPCTNL_MSG_CT_GET"]
 
 
 def test_another_error_is_one(refuses):
     refuses(errno.EPERM)
     with pytest.raises(KernelError):
-        conntrack.forget("172.17.0.2")
+        conntrack.delete_entries("172.17.0.2")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_another_error_is_one(refuses):
         (None, None, None, True),
     ],
 )
-def test_whether_a_container_has_spoken(monkeypatch, received, other_end, sent, spoken):
+def test_whether_a_container_has_had_traffic(monkeypatch, received, other_end, sent, spoken):
     files = {"statistics/rx_packets": received, "iflink": other_end, "statistics/tx_packets": sent}
 
     def read(path):
@@ -73,4 +73,4 @@ def test_whether_a_container_has_spoken(monkeypatch, received, other_end, sent, 
         return f"{value}\n"
 
     monkeypatch.setattr(procfs, "read", read)
-    assert veth.has_spoken("veth1234567") is spoken
+    assert veth.has_traffic("veth1234567") is spoken

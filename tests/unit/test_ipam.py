@@ -19,7 +19,7 @@ SUBNET = Subnet("172.17.0.0/16")
 @pytest.fixture
 def take(tmp_path):
     def reserve(owner="c" * 64, subnet=SUBNET, gateway="172.17.0.1", **words):
-        return address_pool.reserve(str(tmp_path), Pool(subnet, gateway, **words), owner, "veth0000000")
+        return address_pool.reserve_next(str(tmp_path), Pool(subnet, gateway, **words), owner, "veth0000000")
 
     reserve.directory = str(tmp_path)
     os.mkdir(f"{tmp_path}/cables")
@@ -132,17 +132,17 @@ def test_ranges_and_taken_addresses(take, subnet, gateway, range_, aux, expected
 
 def test_an_address_of_ones_choice(take):
     pool = Pool(SUBNET, "172.17.0.1", aux=["172.17.0.9"])
-    assert address_pool.take(take.directory, pool, "172.17.0.5", "a" * 64, "veth1") == "172.17.0.5"
+    assert address_pool.reserve_address(take.directory, pool, "172.17.0.5", "a" * 64, "veth1") == "172.17.0.5"
     for taken in ("172.17.0.5", "172.17.0.1", "172.17.0.0", "172.17.255.255", "172.17.0.9"):
         with pytest.raises(EngineError, match="^Address already in use$"):
-            address_pool.take(take.directory, pool, taken, "b" * 64, "veth2")
+            address_pool.reserve_address(take.directory, pool, taken, "b" * 64, "veth2")
     for outside in ("10.7.0.1", "2001:db8::1"):
         with pytest.raises(
             EngineError, match=f"^Invalid address {outside}: It does not belong to any of this network's subnets$"
         ):
-            address_pool.take(take.directory, pool, outside, "b" * 64, "veth2")
+            address_pool.reserve_address(take.directory, pool, outside, "b" * 64, "veth2")
     six = Pool(Subnet("2001:db8::/64"), "2001:db8::1")
-    assert address_pool.take(take.directory, six, "2001:0db8:0::00ff", "a" * 64, "veth1") == "2001:db8::ff"
+    assert address_pool.reserve_address(take.directory, six, "2001:0db8:0::00ff", "a" * 64, "veth1") == "2001:db8::ff"
     assert [address for address, _, _ in address_pool.reservations(take.directory)] == ["172.17.0.5", "2001:db8::ff"]
 
 

@@ -126,9 +126,9 @@ def warn(options: Options) -> None:
     from minirun.engine import paths
 
     if not paths.settings().ip_forward and options.network not in ("host", "none"):
-        from minirun.network.bridge import device as bridges
+        from minirun.network.bridge import device
 
-        if not bridges.forwards():
+        if not device.is_forwarding():
             print("WARNING: IPv4 forwarding is disabled. Networking will not work.", file=sys.stderr)
 
 

@@ -1,5 +1,6 @@
-"""A bridge is a switch made of software; docker0 is one, with an address of its own that the containers use as their
-way out. minirun0 is made like docker0, detail for detail:
+"""The bridge device: a switch in software, with an address that the containers use as their gateway (ip-link(8)).
+
+minirun0 is made like docker0, detail for detail:
 
 * its MAC is 02:42 and four random bytes, set when it is made; a bridge without one takes the lowest MAC of its ports
   and would change it as containers come and go;
@@ -9,11 +10,11 @@ way out. minirun0 is made like docker0, detail for detail:
 
 from __future__ import annotations
 
-import os
-
+from minirun import store
 from minirun.errors import EngineError
 from minirun.kernel import procfs
 from minirun.kernel.netlink import links
+from minirun.light import TYPE_CHECKING, os
 from minirun.network.ipam.address_pool import Pool
 from minirun.network.ipam.subnet import Subnet
 from minirun.trace import step
@@ -22,24 +23,24 @@ NAME = "minirun0"
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 #: A bridge with IPv6 has this address on top of its own (libnetwork's bridge driver, setup_ipv6.go).
 LINK_LOCAL = ("fe80::1", 64)
-#: How `network create -o` and `docker network inspect` name what a bridge can be told.
+#: The names of the bridge driver's options in `network create -o` and `network inspect`.
 OPTION, MTU_OPTION = "com.docker.network.bridge.", "com.docker.network.driver.mtu"
 PREFIX_OPTION = "com.docker.network.container_iface_prefix"
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.kernel.netlink.socket import Socket
 
 
 class Bridge:
-    """A bridge as it is to be.
+    """The configuration of a bridge (libnetwork's networkConfiguration).
 
-    `.name`; `.pool` (ipam.Pool) and `.pool6` (the same, or None): subnet, gateway, which addresses are free for
-    containers; `.gateway` and `.gateway6` (str), the containers' way out, the bridge itself unless `default-gateway`
-    says otherwise; `.mtu` (int), of its cables; `.prefix` (str), "eth", how the containers' links are called.
-    Yes or no: `.icc`, its containers may speak with each other; `.masquerade`; `.internal`, no way to the world;
-    `.hairpin`, a container may reach itself by its published port (userland-proxy off); `.silent`, it has no IPv4
-    address itself. `.binding` (str), the host's address on which ports are published when none is named.
+    `.name`; `.pool` (ipam.Pool) and `.pool6` (the same, or None): subnet, gateway, and the addresses for containers;
+    `.gateway` and `.gateway6` (str), the containers' default gateway: the bridge itself unless `default-gateway` says
+    otherwise; `.mtu` (int, bytes), of its veth pairs; `.prefix` (str), "eth", of the containers' interface names;
+    `.binding` (str), the host's address on which ports are published when none is named.
+    Booleans: `.icc`, inter-container communication is allowed; `.masquerade`, packets to the outside get the host's
+    address; `.internal`, no traffic to or from the outside; `.hairpin`, ports are in hairpin mode, so that a container
+    reaches itself by its published port without the userland proxy; `.inhibit_ipv4`, the bridge gets no IPv4 address.
     """
 
     __slots__ = (
@@ -55,7 +56,7 @@ class Bridge:
         "pool",
         "pool6",
         "prefix",
-        "silent",
+        "inhibit_ipv4",
     )
 
     def __init__(self, name: str, pool: Pool, pool6: Pool | None = None) -> None:
@@ -63,23 +64,23 @@ class Bridge:
         self.gateway, self.gateway6 = pool.gateway, pool6.gateway if pool6 else ""
         self.mtu, self.prefix, self.binding = 1500, "eth", "0.0.0.0"
         self.icc = self.masquerade = True
-        self.internal = self.hairpin = self.silent = False
+        self.internal = self.hairpin = self.inhibit_ipv4 = False
 
     @property
     def subnet(self) -> Subnet:
-        """Its IPv4 subnet."""
+        """The IPv4 subnet."""
         return self.pool.subnet
 
     def addresses(self) -> list[tuple[str, int, str]]:
-        """(address, prefix length, broadcast address) of all that the bridge itself has."""
-        found = [] if self.silent else [(self.pool.gateway, self.subnet.prefix, self.subnet.broadcast)]
+        """(address, prefix length, broadcast address) of each address of the bridge itself."""
+        found = [] if self.inhibit_ipv4 else [(self.pool.gateway, self.subnet.prefix, self.subnet.broadcast)]
         if self.pool6:
             found += [(self.pool6.gateway, self.pool6.subnet.prefix, ""), (*LINK_LOCAL, "")]
         return found
 
 
 def of_record(record: dict, *, hairpin: bool = False) -> Bridge:
-    """The bridge of a network's record."""
+    """The configuration that a network's record stands for. Arguments: hairpin, see `Bridge`."""
     pools = [Pool(Subnet(pool["Subnet"]), pool["Gateway"], pool["Range"], pool["Taken"]) for pool in record["Pools"]]
     bridge = Bridge(record["Bridge"], *pools)
     options = record["Options"]
@@ -88,7 +89,7 @@ def of_record(record: dict, *, hairpin: bool = False) -> Bridge:
     bridge.binding = options.get(f"{OPTION}host_binding_ipv4") or bridge.binding
     bridge.icc = is_true(options.get(f"{OPTION}enable_icc", "true"))
     bridge.masquerade = is_true(options.get(f"{OPTION}enable_ip_masquerade", "true"))
-    bridge.silent = is_true(options.get(f"{OPTION}inhibit_ipv4", "false"))
+    bridge.inhibit_ipv4 = is_true(options.get(f"{OPTION}inhibit_ipv4", "false"))
     bridge.internal, bridge.hairpin = record["Internal"], hairpin
     aux = record["IPAM"]["Config"][0].get("AuxiliaryAddresses") or {}
     bridge.gateway = aux.get("DefaultGatewayIPv4", bridge.gateway)
@@ -100,12 +101,12 @@ def of_record(record: dict, *, hairpin: bool = False) -> Bridge:
 
 
 def is_true(word: str) -> bool:
-    """Whether a word means yes, by Go's strconv.ParseBool."""
+    """Whether Go's strconv.ParseBool gives true for a word."""
     return word in ("1", "t", "T", "TRUE", "true", "True")
 
 
-def present_subnet(netlink: Socket, name: str) -> tuple[Subnet, str] | None:
-    """(subnet, gateway) that a bridge has already; None when there is no such bridge or it has no IPv4 address."""
+def current_subnet(netlink: Socket, name: str) -> tuple[Subnet, str] | None:
+    """(subnet, address) of an existing bridge; None when there is no such bridge or it has no IPv4 address."""
     link = links.find_link(netlink, name)
     for index, address, prefix in links.addresses(netlink) if link else ():
         if link and index == link.index:
@@ -114,21 +115,21 @@ def present_subnet(netlink: Socket, name: str) -> tuple[Subnet, str] | None:
 
 
 def random_mac() -> str:
-    """02:42 and four random bytes."""
+    """A MAC for a bridge: 02:42 and four random bytes."""
     return f"02:42:{os.urandom(4).hex(':')}"
 
 
 def ensure(netlink: Socket, bridge: Bridge, index: int, mac: str = "") -> bool:
-    """Make the bridge, still down, with its addresses, unless it is there. True when it was made.
+    """Create the bridge with its addresses, still down, unless it is there. Returns: whether it was created.
 
-    Arguments: index (int), the number it shall have, 0 for the next one; mac (str), "" for a new one.
-    Errors: EngineError when a link of this name is no bridge.
+    Arguments: index (int), its interface index, 0 for the kernel's next one; mac (str), "" for a new one.
+    Errors: EngineError when a device of this name is no bridge.
     """
     link = links.find_link(netlink, bridge.name)
     if link is not None and link.kind != "bridge":
         raise EngineError(f"existing interface {bridge.name} is not a bridge")
-    made = link is None
-    if made:
+    is_new = link is None
+    if is_new:
         netlink.do(links.new_bridge(index, name=bridge.name, mac=mac or random_mac(), txqlen=0))
         link = links.find_link(netlink, bridge.name)
         set_sysctl(f"ipv6/conf/{bridge.name}/accept_ra", "0")
@@ -136,13 +137,13 @@ def ensure(netlink: Socket, bridge: Bridge, index: int, mac: str = "") -> bool:
     _ensure_addresses(netlink, bridge, link)
     if bridge.hairpin:
         set_sysctl(f"ipv4/conf/{bridge.name}/route_localnet", "1")
-    return made
+    return is_new
 
 
 def _ensure_addresses(netlink: Socket, bridge: Bridge, link: links.Link) -> None:
-    """Where there is another IPv4 address, it has to go, as in Docker."""
+    """Add the addresses that are missing; another IPv4 address is deleted first, as in Docker."""
     present = [(address, prefix) for index, address, prefix in links.addresses(netlink) if index == link.index]
-    if present and not bridge.silent and bridge.addresses()[0][:2] not in present:
+    if present and not bridge.inhibit_ipv4 and bridge.addresses()[0][:2] not in present:
         netlink.do(links.del_address(link, *present[0]))
     if bridge.pool6:
         set_sysctl(f"ipv6/conf/{bridge.name}/disable_ipv6", "0")
@@ -153,14 +154,14 @@ def _ensure_addresses(netlink: Socket, bridge: Bridge, link: links.Link) -> None
 
 
 def set_sysctl(name: str, value: str) -> None:
-    """Set a net sysctl, unless it has the value already or is not there (a kernel without IPv6)."""
+    """Set a sysctl below /proc/sys/net, unless it has the value already or is not there (a kernel without IPv6)."""
     path = f"/proc/sys/net/{name}"
-    if os.path.exists(path) and procfs.read(path).strip() != value:
+    if store.exists(path) and procfs.read(path).strip() != value:
         procfs.write(path, value)
 
 
 def ensure_up(netlink: Socket, bridge: Bridge) -> links.Link:
-    """Start the bridge, unless it runs. Returns: its link."""
+    """Set the bridge up, unless it is. Returns: its link."""
     link = links.find_link(netlink, bridge.name)
     assert link is not None
     if not link.up:
@@ -170,17 +171,17 @@ def ensure_up(netlink: Socket, bridge: Bridge) -> links.Link:
 
 
 def remove(netlink: Socket, name: str) -> None:
-    """Delete a bridge; fine when it is gone already."""
+    """Delete a bridge. May be called twice."""
     link = links.find_link(netlink, name)
     if link is not None and link.kind == "bridge":
         netlink.do(links.del_link(link))
 
 
-def forwards() -> bool:
-    """True when the kernel passes packets on from link to link."""
+def is_forwarding() -> bool:
+    """Whether the kernel forwards packets between interfaces (net.ipv4.ip_forward)."""
     return procfs.read(FORWARDING).strip() != "0"
 
 
 def set_forwarding(value: str) -> None:
-    """ "1": the kernel passes packets on, "0": it keeps what is not for it."""
+    """Set net.ipv4.ip_forward to "0" or "1"."""
     procfs.write(FORWARDING, value)

@@ -1,22 +1,25 @@
-"""An *endpoint* is one container's place on one network: a cable, addresses, a MAC.
+"""Endpoints: a container's place on one network, with a veth pair (the container's cable), addresses and a MAC.
 
-It is a plain dict, so that it can be written down beside the container and undone by another process. Its life:
+An endpoint is a plain dict, so that it can be saved beside the container and taken apart by another process. Its life,
+beside the calls that libnetwork has for it:
 
-    reserve      the lowest free address, name and numbers for the cable; nothing in the kernel yet
-    plug         the cable, from the bridge into the container's network namespace        (connect = reserve + plug)
-    disconnect   the address is free again; the kernel pulls the cable out when it takes the namespace down
+    create       CreateEndpoint   reserve addresses, and a name and interface indexes for the veth pair
+    join         Join             create the veth pair, from the bridge into the sandbox (the container's netns)
+    disconnect   Leave, Delete    release the addresses; the kernel deletes the veth pair together with the netns
+
+`connect` is `create` and `join` in one.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import time
 
 from minirun import store
 from minirun.errors import EngineError, KernelError, NoSuchNetwork
 from minirun.kernel.netlink.links import Netns
 from minirun.kernel.netlink.socket import Socket
+from minirun.light import os
 from minirun.network.bridge import veth
 from minirun.network.ipam import address_pool
 from minirun.network.ipam.subnet import address_of
@@ -24,17 +27,18 @@ from minirun.network.iptables import conntrack
 from minirun.network.network import Network, directory_of
 from minirun.trace import step
 
-#: Seconds after which we pull an old cable out ourselves: somebody holds the ended container's namespace open.
+#: Seconds that the kernel has to delete the veth pair of an ended container. After that something else holds the netns
+#: open, and we delete the pair ourselves.
 VETH_GRACE = 5
 
 
-def connect(network: Network, container: str, netns: str | int, wish: dict | None = None) -> dict:
-    """Plug a container into a network.
+def connect(network: Network, container: str, netns: str | int, config: dict | None = None) -> dict:
+    """Connect a container to a network: create an endpoint and join the sandbox.
 
-    Arguments: container (str), its ID; netns, a pid (int) or the path of a network namespace (str); wish, see
-    `reserve`. Returns: the endpoint. Errors: MinirunError; nothing is left then.
+    Arguments: container (str), its ID; netns, a pid (int) or the path of a network namespace (str); config, see
+    `create`. Returns: the endpoint. Errors: MinirunError; nothing is left then.
     """
-    endpoint = create(network, container, wish)
+    endpoint = create(network, container, config)
     try:
         join(network, endpoint, netns)
     except BaseException:
@@ -43,17 +47,18 @@ def connect(network: Network, container: str, netns: str | int, wish: dict | Non
     return endpoint
 
 
-# ---- reserve ----------------------------------------------------------------------------------------------------
+# ---- create -----------------------------------------------------------------------------------------------------
 
 
-def create(network: Network, container: str, wish: dict | None = None, *, interface: str = "eth0") -> dict:
-    """Take addresses for a container, and name and numbers for its cable: all that can be known before it exists.
+def create(network: Network, container: str, config: dict | None = None, *, interface: str = "eth0") -> dict:
+    """Create an endpoint: all that can be decided before the container's network namespace exists.
 
-    Arguments: wish, what the user asked for: "IPv4Address", "IPv6Address", "MacAddress"; interface (str), what the link
-    is to be called in there. Returns: the endpoint, with Docker's keys where Docker has one; of a network without a
-    bridge little more than its ID. Errors: EngineError when no address is free, or not the one that was asked for.
+    Arguments: config, what the user asked for: "IPv4Address", "IPv6Address", "MacAddress"; interface (str), the name
+    of the container's network interface. Returns: the endpoint, with the keys of Docker's EndpointSettings where there
+    is one; on a network without a bridge little more than its ID.
+    Errors: EngineError when no address is free, or not the one that was asked for; NoSuchNetwork.
     """
-    wish = {key: value for key, value in (wish or {}).items() if value}
+    config = {key: value for key, value in (config or {}).items() if value}
     endpoint: dict = {
         "Network": network.name,
         "NetworkID": network.id,
@@ -69,68 +74,69 @@ def create(network: Network, container: str, wish: dict | None = None, *, interf
     }
     if not network.has_bridge:
         return endpoint
-    check_requested_addresses(network, wish)
-    bridge, cable = network.bridge, veth.random_name()
-    with step("reserve an address"), store.lock(f"{network.run}/networks/ifindex") as queue:
+    check_requested_addresses(network, config)
+    bridge, host_interface = network.bridge, veth.random_name()
+    with step("reserve an address"), store.lock(f"{network.run}/networks/ifindex") as lock:
         try:
-            _reserve_addresses(network, endpoint, wish, cable)
-        except FileNotFoundError:  # the network was removed at this moment
+            _reserve_addresses(network, endpoint, config, host_interface)
+        except FileNotFoundError:  # the network was removed in the meantime
             raise NoSuchNetwork(network.name) from None
-        number = veth.take_numbers(queue.fd, 2)
-    _pull_out_old_cables(network.directory)
+        index = veth.allocate_indexes(lock.fd, 2)
+    _delete_stale_veths(network.directory)
     endpoint.update(
         Gateway=bridge.gateway,
         IPPrefixLen=bridge.subnet.prefix,
         Interface=interface.replace("eth", bridge.prefix, 1),
-        InterfaceIndex=number,
+        InterfaceIndex=index,
         Bridge=bridge.name,
-        HostInterface=cable,
+        HostInterface=host_interface,
     )
     if bridge.pool6:
         endpoint.update(IPv6Gateway=bridge.gateway6, GlobalIPv6PrefixLen=bridge.pool6.subnet.prefix)
     return endpoint
 
 
-def check_requested_addresses(network: Network, wish: dict) -> None:
-    """Only where the user chose the subnet he may choose an address. Errors: EngineError."""
+def check_requested_addresses(network: Network, config: dict) -> None:
+    """An address may be asked for only on a subnet that the user configured. Errors: EngineError."""
     configured = network.record["Configured"]
-    if wish.get("IPv4Address") and 4 not in configured or wish.get("IPv6Address") and 6 not in configured:
+    if config.get("IPv4Address") and 4 not in configured or config.get("IPv6Address") and 6 not in configured:
         raise EngineError(
             "user specified IP address is supported only when connecting to networks with user configured subnets"
         )
 
 
-def _reserve_addresses(network: Network, endpoint: dict, wish: dict, cable: str) -> None:
-    bridge, owner, directory = network.bridge, endpoint["ContainerID"], network.directory
-    if "IPv4Address" in wish:
-        address = address_pool.take(directory, bridge.pool, wish["IPv4Address"], owner, cable)
+def _reserve_addresses(network: Network, endpoint: dict, config: dict, host_interface: str) -> None:
+    bridge, directory = network.bridge, network.directory
+    owner = endpoint["ContainerID"], host_interface
+    if "IPv4Address" in config:
+        address = address_pool.reserve_address(directory, bridge.pool, config["IPv4Address"], *owner)
     else:
-        address = address_pool.reserve(directory, bridge.pool, owner, cable) or _none_left(network, 4)
-    endpoint.update(IPAddress=address, MacAddress=wish.get("MacAddress") or veth.mac_of(address))
+        address = address_pool.reserve_next(directory, bridge.pool, *owner) or _pool_exhausted(network, 4)
+    endpoint.update(IPAddress=address, MacAddress=config.get("MacAddress") or veth.mac_of(address))
     if not bridge.pool6:
         return
     try:
         if network.is_default:
-            six = _from_mac(bridge.pool6, endpoint["MacAddress"])
-            address_pool.take(directory, bridge.pool6, six, owner, cable)
-        elif "IPv6Address" in wish:
-            six = address_pool.take(directory, bridge.pool6, wish["IPv6Address"], owner, cable)
+            address6 = _address_from_mac(bridge.pool6, endpoint["MacAddress"])
+            address_pool.reserve_address(directory, bridge.pool6, address6, *owner)
+        elif "IPv6Address" in config:
+            address6 = address_pool.reserve_address(directory, bridge.pool6, config["IPv6Address"], *owner)
         else:
-            six = address_pool.reserve(directory, bridge.pool6, owner, cable) or _none_left(network, 6)
+            address6 = address_pool.reserve_next(directory, bridge.pool6, *owner) or _pool_exhausted(network, 6)
     except BaseException:
-        address_pool.release(directory, address, owner)
+        address_pool.release(directory, address, endpoint["ContainerID"])
         raise
-    endpoint["GlobalIPv6Address"] = six
+    endpoint["GlobalIPv6Address"] = address6
 
 
-def _none_left(network: Network, version: int) -> str:
+def _pool_exhausted(network: Network, version: int) -> str:
     raise EngineError(
         f"no available IPv{version} addresses on this network's address pools: {network.name} ({network.id})"
     )
 
 
-def _from_mac(pool: address_pool.Pool, mac: str) -> str:
-    """On the default bridge the MAC makes the last 48 bits of the IPv6 address."""
+def _address_from_mac(pool: address_pool.Pool, mac: str) -> str:
+    """The IPv6 address on the default bridge: its last 48 bits are the MAC."""
     if pool.subnet.prefix > 80:
         raise EngineError(
             f"Cannot self generate an IPv6 address on network {pool.subnet}: At least 48 host bits are needed."
@@ -138,17 +144,18 @@ def _from_mac(pool: address_pool.Pool, mac: str) -> str:
     return address_of(pool.subnet.first + int(mac.replace(":", ""), 16), pool.subnet.family)
 
 
-# ---- plug -------------------------------------------------------------------------------------------------------
+# ---- join -------------------------------------------------------------------------------------------------------
 
 
 def join(network: Network, endpoint: dict, netns: str | int, *, default_route: bool = True) -> None:
-    """Lay the cable of a reserved endpoint.
+    """Join the sandbox: create the endpoint's veth pair between the bridge and the container's network namespace.
 
-    One at a time: the kernel has one lock for all changes to networks (RTNL), and whoever writes to `disable_ipv6`
-    meanwhile does not wait for it but tries again and again, with a whole processor (addrconf_sysctl_disable).
+    One container at a time: the kernel has one lock for all changes to network devices (RTNL), and a process that
+    writes to `disable_ipv6` meanwhile does not sleep until it is free but restarts the system call again and again, at
+    the price of a whole processor (addrconf_sysctl_disable, restart_syscall).
 
-    Arguments: netns, as for `connect`; default_route (bool), whether this network is the container's way out.
-    Errors: KernelError; no cable is left then, but the address is still reserved.
+    Arguments: netns, as for `connect`; default_route (bool), whether the container's default route leads through this
+    network. Errors: KernelError; there is no veth pair then, but the addresses are still reserved.
     """
     if network.driver == "null":
         set_up_loopback(netns)
@@ -161,27 +168,28 @@ def join(network: Network, endpoint: dict, netns: str | int, *, default_route: b
                     veth.connect(network.bridge, endpoint, opened, default_route=default_route)
                 return
             except KernelError as error:
-                lost = error.errno in (errno.EBUSY, errno.EEXIST) and veth.in_use(endpoint["InterfaceIndex"], 2)
-                if not lost:
+                taken = error.errno in (errno.EBUSY, errno.EEXIST) and veth.in_use(endpoint["InterfaceIndex"], 2)
+                if not taken:
                     raise
-            with store.lock(f"{network.run}/networks/ifindex") as queue:  # another program was given one of our two
-                endpoint["InterfaceIndex"] = veth.take_numbers(queue.fd, 2)
+            # The kernel gave one of our two indexes to another program's device: try with the next ones.
+            with store.lock(f"{network.run}/networks/ifindex") as lock:
+                endpoint["InterfaceIndex"] = veth.allocate_indexes(lock.fd, 2)
 
 
 def set_default_route(netns: str | int, endpoint: dict | None) -> None:
-    """Have a running container's default routes lead to this endpoint's gateways; None for no way out at all."""
+    """Replace a running container's default routes by those to this endpoint's gateways; with None by none."""
     with Netns(_path_of(netns)) as opened:
         veth.set_default_routes(opened, endpoint)
 
 
 def disable_ipv6_on_loopback(netns: str | int) -> None:
-    """What is left of IPv6 in a running container that has come off its last network with IPv6: nothing."""
+    """Remove ::1 from the loopback of a running container that has left its last network with IPv6."""
     with Netns(_path_of(netns)) as opened:
-        veth.switch_off_ipv6_on_loopback(opened)
+        veth.disable_ipv6_on_loopback(opened)
 
 
 def set_up_loopback(netns: str | int) -> None:
-    """What --network none gives: a loopback that is on, no IPv6, nothing else."""
+    """What --network none gives: a loopback that is up, IPv6 disabled, and no other interface."""
     with Netns(_path_of(netns)) as opened:
         veth.open_prepared(opened).close()
 
@@ -194,38 +202,39 @@ def _path_of(netns: str | int) -> str:
 
 
 def disconnect(run: str, endpoint: dict, *, unplug: bool = False) -> None:
-    """Take a container off a network; fine when it is off already.
+    """Disconnect a container from a network: leave the sandbox and delete the endpoint. May be called twice.
 
-    Arguments: unplug (bool), pull the cable out now (some 20 ms). A container that has ended needs no such thing: the
-    kernel takes its namespace down, and the cable with it, when the last process has left. The cable's name is kept
-    until it is gone, should somebody else hold the namespace open.
+    Arguments: run (str), the exec root; unplug (bool), whether to delete the veth pair now, which takes some 20 ms. For
+    a container that has ended that is not needed: the kernel deletes the network namespace, and the pair with it, when
+    its last process is gone. Until then the pair's name is kept in `cables/`, in case something holds the namespace
+    open.
     """
     if not endpoint.get("HostInterface"):
         return
     directory = directory_of(run, endpoint["Network"], endpoint["NetworkID"])
-    cable, owner = endpoint["HostInterface"], endpoint["ContainerID"]
-    ruled = os.path.exists(f"{directory}/rules/{endpoint['EndpointID']}")
-    if ruled:
+    host_interface, owner = endpoint["HostInterface"], endpoint["ContainerID"]
+    has_rules = store.exists(f"{directory}/rules/{endpoint['EndpointID']}")
+    if has_rules:
         from minirun.network.iptables import apply, endpoint_rules
 
         with step("take its firewall rules away"), apply.writing(run) as lock:
             endpoint_rules.remove(directory, endpoint, known=lock.known)
-    if endpoint["IPAddress"] and (ruled or veth.has_spoken(cable)):
-        conntrack.forget(endpoint["IPAddress"])  # before somebody else has the address
+    if endpoint["IPAddress"] and (has_rules or veth.has_traffic(host_interface)):
+        conntrack.delete_entries(endpoint["IPAddress"])  # before another container gets the address
     try:
         with step("give the address back"), store.lock(f"{run}/networks/ifindex"):
             address_pool.release(directory, endpoint.get("GlobalIPv6Address", ""), owner)
-            address_pool.release(directory, endpoint["IPAddress"], owner, f"{directory}/cables/{cable}")
+            address_pool.release(directory, endpoint["IPAddress"], owner, f"{directory}/cables/{host_interface}")
     except FileNotFoundError:  # the whole directory is gone, and the reservation with it
         pass
     if unplug:
         with step("pull the cable out"), Socket() as netlink:
-            veth.delete(netlink, cable)
-        store.discard(f"{directory}/cables/{cable}")
+            veth.delete(netlink, host_interface)
+        store.discard(f"{directory}/cables/{host_interface}")
 
 
-def _pull_out_old_cables(directory: str) -> None:
-    """Forget the old cables that are gone, and pull out those that should be by now."""
+def _delete_stale_veths(directory: str) -> None:
+    """Forget the veth pairs of ended endpoints that are gone, and delete those that should be gone by now."""
     for name in store.names(f"{directory}/cables"):
         path = f"{directory}/cables/{name}"
         try:
@@ -236,4 +245,4 @@ def _pull_out_old_cables(directory: str) -> None:
                     veth.delete(netlink, name)
             store.discard(path)
         except (FileNotFoundError, KernelError):
-            continue  # another start was faster; or it stays written down, and `leftovers` shows it
+            continue  # another command was faster; or the name stays there, and `gc.leftovers` reports it

@@ -1,28 +1,31 @@
-"""Network namespaces with a name, as `ip netns` has them (ip-netns(8)).
+"""Named network namespaces, as `ip netns` has them (ip-netns(8)).
 
-A name is a file in /run/netns on which the namespace is mounted: `ip netns exec NAME ...` opens it. The mount keeps
-the namespace alive, with all that is in it, also when its last process has left; so whoever gives a name must take it
-away again. /run/netns itself is a shared mount: a name that is given or taken away in one mount namespace is so in
-those that came from it, and does not stay behind in a copy, holding a dead container's network.
+A name is a file in /run/netns on which the namespace is bind-mounted: `ip netns exec NAME ...` opens it. The mount
+keeps the namespace alive, with all that is in it, when its last process is gone; so every name has to be removed again.
+/run/netns itself is a shared mount (mount_namespaces(7)): what is mounted and unmounted there in one mount namespace is
+so in its copies too, and no copy keeps a dead container's network alive.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 
 from minirun import store
 from minirun.errors import KernelError
 from minirun.kernel import syscalls
 from minirun.kernel.syscalls import MNT_DETACH, MS_BIND, MS_REC, MS_SHARED
+from minirun.light import os
 from minirun.trace import step
 
 DIRECTORY = "/run/netns"
-MODE = 0o444  # of a name's file, or what a narrow umask leaves of it
+MODE = 0o444  # of a name's file, or what a strict umask leaves of it
 
 
 def inode(pid: int) -> int:
-    """What tells a process's network namespace from all others now alive. Errors: KernelError when it is gone."""
+    """The inode number of a process's network namespace, which identifies it among all that are alive.
+
+    Errors: KernelError when the process is gone.
+    """
     try:
         return os.stat(f"/proc/{pid}/ns/net").st_ino
     except OSError as reason:
@@ -30,9 +33,9 @@ def inode(pid: int) -> int:
 
 
 def publish(pid: int, name: str) -> bool:
-    """Give a process's network namespace a name. False when the name is taken; what is there is not touched.
+    """Give a process's network namespace a name. Returns: False when the name is taken or not possible.
 
-    The caller writes name and `inode(pid)` down before, so that a name is found again whatever happens.
+    The caller saves the name and `inode(pid)` before, so that `withdraw` can be called after a crash.
     """
     if not name or name.startswith(".") or "/" in name:
         return False
@@ -54,7 +57,7 @@ def publish(pid: int, name: str) -> bool:
 
 
 def path_of(name: str, inode: int, pid: int) -> str:
-    """Where a process's network namespace is found: under its name if `publish` could give it, else by its process."""
+    """The path of a process's network namespace: in /run/netns if it has the name there, else below /proc."""
     path = f"{DIRECTORY}/{name}"
     try:
         named = bool(name) and os.stat(path).st_ino == inode
@@ -64,10 +67,10 @@ def path_of(name: str, inode: int, pid: int) -> str:
 
 
 def withdraw(name: str, inode: int) -> bool:
-    """Take a name away if it stands for the namespace with this inode number; False when it does not.
+    """Remove a name if it is that of the namespace with this inode number. Returns: whether it was.
 
-    An empty file of our mode with nothing mounted on it is one that `publish` was killed over; `ip netns` and people
-    leave files of other modes.
+    An empty file of our mode with nothing mounted on it is left when `publish` is killed between open and mount; `ip
+    netns` and people leave files of other modes.
     """
     path = f"{DIRECTORY}/{name}"
     try:
@@ -92,12 +95,12 @@ def withdraw(name: str, inode: int) -> bool:
 
 
 def _ensure_shared_directory() -> None:
-    """Make /run/netns a shared mount of its own, as the first `ip netns add` does."""
+    """Make /run/netns a shared mount, as the first `ip netns add` does."""
     store.make_directory(DIRECTORY, 0o755)
     try:
         syscalls.mount("", DIRECTORY, "none", MS_SHARED | MS_REC)
     except KernelError as error:
-        if error.errno != errno.EINVAL:  # EINVAL: no mount point yet
+        if error.errno != errno.EINVAL:  # EINVAL: it is no mount point yet
             raise
         syscalls.mount(DIRECTORY, DIRECTORY, "none", MS_BIND | MS_REC)
         syscalls.mount("", DIRECTORY, "none", MS_SHARED | MS_REC)

@@ -1,7 +1,7 @@
-"""What minirun changes on a host for good, and what it was before: sysctls, and FORWARD's policy with ip_forward.
+"""Sysctls of the host that minirun changes, and their earlier values; FORWARD's policy goes with ip_forward.
 
-Docker leaves these as they are when it ends, and so does minirun. But they are written down, so that `reset` can give
-the host back as it was.
+Docker leaves its changes when it ends, and so does minirun. The earlier values are saved in <run>/networks/before.json,
+so that `reset` can restore them.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ def _path(run: str) -> str:
 
 
 def read(run: str) -> dict[str, str]:
-    """What was there before: name below /proc/sys/net → value; in the order in which it was changed."""
+    """The saved values: name below /proc/sys/net → earlier value; in the order of the changes."""
     try:
-        known = store.read(_path(run))
+        saved = store.read(_path(run))
     except (FileNotFoundError, MinirunError):
         return {}
-    return known["Sysctls"] if known.get("Host") == generation.host() else {}
+    return saved["Sysctls"] if saved.get("Host") == generation.host() else {}
 
 
 def remember(run: str, name: str, value: str) -> None:
-    """Write down what a sysctl was, unless that is known already."""
-    known = read(run)
-    if name not in known:
-        store.write(_path(run), {"Host": generation.host(), "Sysctls": {**known, name: value}})
+    """Save the earlier value of a sysctl, unless there is a saved one already."""
+    saved = read(run)
+    if name not in saved:
+        store.write(_path(run), {"Host": generation.host(), "Sysctls": {**saved, name: value}})
 
 
 def set_sysctl(run: str, name: str, value: str) -> None:
-    """Set a net sysctl for good, unless it has the value; what it was is written down first."""
+    """Set a sysctl below /proc/sys/net, unless it has the value; the earlier value is saved first."""
     path = f"/proc/sys/net/{name}"
     before = procfs.read(path).strip()
     if before != value:
@@ -44,7 +44,7 @@ def set_sysctl(run: str, name: str, value: str) -> None:
 
 
 def restore(run: str) -> None:
-    """Give the sysctls back what they were, the last one first."""
+    """Restore the sysctls, the last change first."""
     for name, value in reversed(read(run).items()):
         if os.path.exists(f"/proc/sys/net/{name}"):
             procfs.write(f"/proc/sys/net/{name}", value)

@@ -1,12 +1,12 @@
-"""What lies under all networks: forwarding, the bridges, the firewall rules.
+"""Setting up networks in the kernel: forwarding, the bridges, the firewall rules (libnetwork's bridge/setup_*.go).
 
-dockerd lays it when it starts, for all networks it knows; minirun, which has no such moment, at the first start of a
-container after a boot, and again when somebody deleted a bridge or changed the rules. The order is dockerd's:
-forwarding on, the bridges made, their addresses while they are down, the rules, the bridges up. Networks come in the
-order of their IDs, the default one last, so that its rules are on top.
+dockerd does this when it starts, for all networks that it knows; minirun, which has no such moment, at the first start
+of a container after a boot, and again when a bridge was deleted or the rules were changed by another program. The order
+is dockerd's: forwarding on, the bridges created, their addresses while they are down, the rules, the bridges up.
+Networks come in the order of their IDs, the default one last, so that its rules are on top.
 
-What is laid is written down in <run>/networks/KEY/network.json: the network's record with a stamp. It is written before
-anything is made, so that whoever is killed half-way leaves a trace that can be followed.
+A network that is set up has its record saved in <run>/networks/KEY/network.json. It is written before anything is made
+in the kernel, so that after a crash half-way the next command finds what there may be.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ def set_up(
 ) -> list[MinirunError]:
     """Have bridges and rules of these networks in the kernel; what is there already stays.
 
-    Arguments: networks, all there are, in the order in which their rules are to be made; counter (int), open file with
-    the next device number, whose lock the caller holds; needed, those that must not fail; flush (bool), empty our
-    chains first, as dockerd does when it starts. Returns: what went wrong with others.
-    Errors: MinirunError; what was made is gone then.
+    Arguments: networks, all there are, in the order in which their rules are made; counter (int), open file with the
+    next interface index, whose lock the caller holds; needed, those that must not fail; flush (bool), empty our chains
+    first, as dockerd does when it starts. Returns: what went wrong with others.
+    Errors: MinirunError; all changes are rolled back then.
     """
     undo: Undo = []
     run = networks[0].run
-    owes_drop = f"{run}/networks/forward-drop"
+    drop_pending = f"{run}/networks/forward-drop"
     with Socket() as netlink:
         try:
             if settings.iptables:
@@ -63,41 +63,45 @@ def set_up(
                     _load_bridge_filter()
             if settings.ip_forward:
                 with step("let the kernel pass packets from link to link"):
-                    _ensure_forwarding(run, owes_drop, undo)
-            laid, failures = _make_bridges(netlink, networks, needed, counter, undo)
+                    _ensure_forwarding(run, drop_pending, undo)
+            created, failures = _make_bridges(netlink, networks, needed, counter, undo)
             mark = generation.Mark()
             if settings.iptables:
                 with step("set the firewall rules"):
-                    _ensure_rules(laid, undo, drop=os.path.exists(owes_drop), flush=flush)
-            for network in laid:
+                    _ensure_rules(created, undo, drop=os.path.exists(drop_pending), flush=flush)
+            for network in created:
                 network.save_set_up(device.ensure_up(netlink, network.bridge), settings.given)
         except BaseException:
             _roll_back(undo)
             raise
     generation.renew(run, mark)
-    store.discard(owes_drop)
+    store.discard(drop_pending)
     return failures
 
 
 def _make_bridges(
     netlink: Socket, networks: Sequence[Network], needed: Sequence[Network], counter: int, undo: Undo
 ) -> tuple[list[Network], list[MinirunError]]:
-    laid, failures = [], []
+    """Create the bridges. Returns: the networks whose bridge is there; what went wrong with others.
+
+    Errors: MinirunError when one of those in `needed` fails.
+    """
+    created, failures = [], []
     for network in networks:
-        mine: Undo = []
+        own_undo: Undo = []
         try:
             with step(f"make the bridge {network.bridge.name}"):
-                _make_bridge(netlink, network, counter, mine)
+                _make_bridge(netlink, network, counter, own_undo)
                 _restore_ports(netlink, network)
-            laid.append(network)
-            undo += mine
+            created.append(network)
+            undo += own_undo
         except MinirunError as error:
             if network in needed:
-                undo += mine
+                undo += own_undo
                 raise
-            _roll_back(mine)
+            _roll_back(own_undo)
             failures.append(error)
-    return laid, failures
+    return created, failures
 
 
 def _make_bridge(netlink: Socket, network: Network, counter: int, undo: Undo) -> None:
@@ -111,19 +115,19 @@ def _make_bridge(netlink: Socket, network: Network, counter: int, undo: Undo) ->
     before = network.saved()
     network.record["Foreign"] = before.get("Foreign", veth.exists(bridge.name) and not network.is_default)
     network.save()
-    first = os.fstat(counter).st_size == 0  # nobody has counted yet: the kernel's next number is the right one
-    index = 0 if first or veth.exists(bridge.name) else veth.take_numbers(counter, 1)
+    first = os.fstat(counter).st_size == 0  # the counter is empty after a boot: the kernel's next index is right
+    index = 0 if first or veth.exists(bridge.name) else veth.allocate_indexes(counter, 1)
     if device.ensure(netlink, bridge, index, before.get("MAC", "")):
         undo.append(lambda: device.remove(netlink, bridge.name))
         if first:
-            veth.remember_number(counter, veth.number_of(bridge.name) + 1)
+            veth.save_next_index(counter, veth.index_of(bridge.name) + 1)
 
 
 def _restore_ports(netlink: Socket, network: Network) -> None:
-    """Have the cables of its containers in the bridge: one that was deleted by hand and made again has lost them."""
+    """Make the veths of its containers ports of the bridge: one that was deleted and created again has lost them."""
     bridge = links.named(network.bridge.name)
-    for _address, _owner, cable in address_pool.reservations(network.directory):
-        link = links.find_link(netlink, cable) if cable else None
+    for _address, _owner, name in address_pool.reservations(network.directory):
+        link = links.find_link(netlink, name) if name else None
         if link is not None and link.kind == "veth" and link.master != bridge.index:
             netlink.do(links.set_link(link, master=bridge))
             if network.bridge.hairpin:
@@ -131,7 +135,7 @@ def _restore_ports(netlink: Socket, network: Network) -> None:
 
 
 def _filter_bridged_packets(run: str) -> None:
-    """Packets from port to port of a bridge never reach iptables by themselves; br_netfilter hands them over."""
+    """Have iptables see the packets between the ports of a bridge; without br_netfilter they never reach it."""
     if not os.path.exists(f"/proc/sys/net/{_NF_CALL}"):
         raise MinirunError(
             "cannot restrict inter-container communication: please ensure that br_netfilter kernel module is loaded",
@@ -141,7 +145,7 @@ def _filter_bridged_packets(run: str) -> None:
 
 
 def _load_bridge_filter() -> None:
-    """Load br_netfilter, which shows iptables what goes from port to port of a bridge, as dockerd does.
+    """Load br_netfilter, which hands the packets between the ports of a bridge to iptables, as dockerd does.
 
     Like dockerd we go on without it: then containers on one bridge reach each other whatever the rules say.
     """
@@ -149,18 +153,18 @@ def _load_bridge_filter() -> None:
         process.run(["modprobe", "-va", "bridge", "br_netfilter"], check=False)
 
 
-def _ensure_forwarding(run: str, owes_drop: str, undo: Undo) -> None:
+def _ensure_forwarding(run: str, drop_pending: str, undo: Undo) -> None:
     """LayerLock forwarding on. Whoever does that must set FORWARD's policy to DROP, as Docker does.
 
-    The debt is written down first (a file at `owes_drop`): whoever is killed between the two leaves it to the next
+    The debt is written down first (a file at `drop_pending`): whoever is killed between the two leaves it to the next
     one, and not an open host.
     """
-    if device.forwards():
+    if device.is_forwarding():
         return
-    store.write_text(owes_drop, "")
+    store.write_text(drop_pending, "")
     saved_sysctls.remember(run, "ipv4/ip_forward", "0")
     device.set_forwarding("1")
-    undo.append(lambda: store.discard(owes_drop))
+    undo.append(lambda: store.discard(drop_pending))
     undo.append(lambda: device.set_forwarding("0"))
 
 
@@ -188,11 +192,11 @@ def _roll_back(undo: Undo) -> None:
         try:
             undo.pop()()
         except MinirunError:
-            continue  # the error that brought us here is the one to tell; undo the rest
+            continue  # the first error is the one to report; undo the rest
 
 
 def tear_down(network: Network, settings: Settings) -> None:
-    """Take a network's bridge and rules away, as `docker network rm` does; fine when they are gone already.
+    """Delete a network's bridge and rules, as `docker network rm` does. May be called twice.
 
     The caller holds the lock. A bridge that was there before the network stays.
     """

@@ -1,23 +1,22 @@
-"""Which subnet a network gets: Docker's pools in Docker's order, or what the user says.
+"""Default address pools: the subnet of a network for which the user names none (`default-address-pools`).
 
-Networks without --subnet take, one after the other, 172.17.0.0/16 ... 172.31.0.0/16, then 192.168.0.0/20,
-192.168.16.0/20 ...; the search continues behind the last one that was handed out and begins anew at the end, so what
-was just given back is not used again at once. A pool that the host reaches by a route without a gateway is passed
-over, and one in which its nameserver is. Source: libnetwork's ipam/allocator.go, network.go, netutils.
+Such networks get, one after the other, 172.17.0.0/16 ... 172.31.0.0/16, then 192.168.0.0/20, 192.168.16.0/20 ...; the
+search goes on after the subnet that was allocated last and wraps around at the end, so one that was just released is
+not used again at once. A subnet that the host reaches by a route without a gateway is skipped, and one that has the
+host's name server in it. Source: libnetwork's ipam/allocator.go, network.go, netutils.
 """
 
 from __future__ import annotations
-
-import _socket
 
 from minirun import store
 from minirun.errors import EngineError
 from minirun.kernel.netlink import links
 from minirun.kernel.netlink.socket import Socket
+from minirun.light import TYPE_CHECKING
+from minirun.light import socket as _socket
 from minirun.network.dns import resolv_conf
 from minirun.network.ipam.subnet import Subnet, address_of
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -29,7 +28,7 @@ _BITS = {_socket.AF_INET: 32, _socket.AF_INET6: 128}
 
 
 def split(pools: Sequence[tuple[str, int]]) -> list[Subnet]:
-    """The subnets that address pools stand for. Errors: EngineError for a size that does not fit its base."""
+    """The subnets of address pools, each (base, size). Errors: EngineError for a size that does not fit its base."""
     subnets = []
     for base_text, size in pools:
         base = Subnet(base_text)
@@ -42,17 +41,17 @@ def split(pools: Sequence[tuple[str, int]]) -> list[Subnet]:
 
 
 def first_free(pools: Sequence[Subnet], start: int, taken: Iterable[Subnet], *, ipv6: bool = False) -> int:
-    """The place of the first pool from `start` (int) on, around the end, that overlaps with no subnet in `taken`.
+    """The index of the first pool from `start` (int) on, wrapping around, that overlaps with no subnet in `taken`.
 
     Errors: EngineError with Docker's text when there is none.
     """
     occupied = list(taken)
     family = _socket.AF_INET6 if ipv6 else _socket.AF_INET
     for offset in range(len(pools)):
-        place = (start + offset) % len(pools)
-        pool = pools[place]
+        index = (start + offset) % len(pools)
+        pool = pools[index]
         if pool.family == family and not any(pool.overlaps(other) for other in occupied):
-            return place
+            return index
     raise EngineError(
         f"could not find an available, non-overlapping IPv{6 if ipv6 else 4} address pool among the "
         "defaults to assign to the network"
@@ -60,35 +59,36 @@ def first_free(pools: Sequence[Subnet], start: int, taken: Iterable[Subnet], *, 
 
 
 def subnets_of(records: Iterable[dict]) -> list[Subnet]:
-    """The subnets of networks."""
+    """The subnets of the networks with these records."""
     return [Subnet(pool["Subnet"]) for record in records for pool in record.get("Pools", ())]
 
 
 def allocate(run: str, settings: Settings, others: Sequence[dict], *, ipv6: bool = False) -> Subnet:
-    """The next pool in turn; what comes after it is remembered in <run>/networks/pool. The caller holds the lock.
+    """Allocate the next free subnet. The caller holds the lock on the networks.
 
-    Arguments: others, the records of all networks there are.
+    The index to go on from is kept in <run>/networks/pool. Arguments: others, the records of all networks there are.
+    Errors: EngineError when all are in use.
     """
     path = f"{run}/networks/pool"
     text = resolv_conf.read(path).strip()
     subnets = split(settings.default_address_pools or DEFAULT_POOLS)
     with Socket() as netlink:
         taken = host_subnets(netlink) + subnets_of(others)
-    place = first_free(subnets, int(text) if text.isdigit() else 0, taken, ipv6=ipv6)
-    store.write_text(path, f"{place + 1}\n")
-    return subnets[place]
+    index = first_free(subnets, int(text) if text.isdigit() else 0, taken, ipv6=ipv6)
+    store.write_text(path, f"{index + 1}\n")
+    return subnets[index]
 
 
 def forget_position(run: str) -> None:
-    """Forget which pool was the last, as dockerd does when it ends."""
+    """Forget which subnet was allocated last, as dockerd does when it ends."""
     store.discard(f"{run}/networks/pool")
 
 
 def host_subnets(netlink: Socket) -> list[Subnet]:
-    """What a pool must not overlap: subnets that the host reaches without a gateway, and its nameservers.
+    """What a pool must not overlap: subnets that the host reaches without a gateway, and its name servers.
 
-    That is Docker's rule (libnetwork's FindAvailableNetwork); a mere route through a gateway does not count. The
-    address of docker0 counts even while docker0 is down and has no route.
+    That is Docker's rule (libnetwork's FindAvailableNetwork); a route through a gateway does not count. The subnet of
+    docker0 counts even while docker0 is down and has no route.
     """
     taken = [Subnet(f"{address}/{prefix}") for address, prefix in links.connected_subnets(netlink)]
     taken += [

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import _socket
+from minirun.light import socket as _socket
 
 
 def family_of(address: str) -> int:
@@ -19,13 +19,14 @@ def number_of(address: str) -> int:
 
 
 def address_of(number: int, family: int = _socket.AF_INET) -> str:
-    """The address that a number stands for."""
+    """The address of a number."""
     return _socket.inet_ntop(family, number.to_bytes(4 if family == _socket.AF_INET else 16, "big"))
 
 
 class Subnet:
-    """A subnet: `Subnet("172.17.0.0/16")`, `Subnet("2001:db8::/64")`; `.prefix` (int); `.first` and `.last` address as
-    numbers; `.family`. Bits of the address behind the prefix do not count. Errors: OSError, ValueError."""
+    """A subnet: `Subnet("172.17.0.0/16")`, `Subnet("2001:db8::/64")`; `.prefix` (int), the prefix length; `.first` and
+    `.last` (int), its first and last address as numbers; `.family` (AF_INET, AF_INET6). Host bits in the text are
+    ignored. Errors: OSError, ValueError for what is no subnet."""
 
     __slots__ = ("family", "first", "last", "prefix")
 
@@ -48,9 +49,9 @@ class Subnet:
 
     @property
     def broadcast(self) -> str:
-        """The address that reaches all of them; IPv6 has none."""
+        """The broadcast address; "" for IPv6, which has none."""
         return address_of(self.last, self.family) if self.family == _socket.AF_INET else ""
 
     def overlaps(self, other: Subnet) -> bool:
-        """True when some address is in both."""
+        """Whether some address is in both."""
         return self.family == other.family and self.first <= other.last and other.first <= self.last
