@@ -154,10 +154,10 @@ def _load_bridge_filter() -> None:
 
 
 def _ensure_forwarding(run: str, drop_pending: str, undo: Undo) -> None:
-    """LayerLock forwarding on. Whoever does that must set FORWARD's policy to DROP, as Docker does.
+    """Turn forwarding on. FORWARD's policy has to become DROP together with that, as in Docker.
 
-    The debt is written down first (a file at `drop_pending`): whoever is killed between the two leaves it to the next
-    one, and not an open host.
+    So a file at `drop_pending` is written first: after a crash between the two, the next command sets the policy, and
+    the host does not stay a router for everybody.
     """
     if device.is_forwarding():
         return
