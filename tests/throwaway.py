@@ -110,7 +110,7 @@ def remove_cgroup(name: str) -> None:
 
 
 def become_host(name: str, outside: bool) -> None:
-    """LayerLock this process into a throw-away host."""
+    """Turn this process into a throw-away host."""
     trees = cgroup_trees()
     _enter_cgroup(name)
     _unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP)

@@ -68,7 +68,7 @@ def main(spec: dict, cgroup: Cgroup, hands: Hands, fifo: int) -> None:
 
 
 def become_container(spec: dict, cgroup: Cgroup, hands: Hands) -> None:
-    """LayerLock this process into a container: what it may use, what it sees, where its root is."""
+    """Turn this process into a container: what it may use, what it sees, where its root is."""
     with step("enter the cgroup"):
         cgroup.join_v1()
     with step("leave the host's namespaces"):
