@@ -13,7 +13,7 @@ SECONDS ?= 300
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run alpine test test-vm lint course bench fuzz clean
+.PHONY: help run alpine test test-vm lint course twin-page bench fuzz clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -42,13 +42,16 @@ lint: .venv/tests ## style and types
 course: .venv/tests ## docs/network-course.md and docs/images.md: run their commands again, write down what they print
 	@MINIRUN_WRITE_PAGE=1 .venv/bin/pytest -q tests/cli/test_course_page.py
 
+twin-page: .venv/tests ## docs/twin.md, from the scenarios of the twin test
+	@PYTHONPATH=tests .venv/bin/python3 -m harness.twin.docs_page >docs/twin.md
+
 bench: alpine ## timings against runc and docker, side by side
-	@.venv/bin/python3 bench/run.py
+	@PYTHONPATH=tests .venv/bin/python3 bench/run.py
 
 fuzz: .venv-fuzz/ready ## throw bytes at the readers of images (tests/fuzz), SECONDS=300 for each; FUZZ=unpack for one
 	@for target in $(FUZZ); do \
 	    echo "== $$target"; \
-	    .venv-fuzz/bin/python3 tests/fuzz/fuzz.py $$target .fuzz/$$target -max_total_time=$(SECONDS) \
+	    PYTHONPATH=tests .venv-fuzz/bin/python3 tests/fuzz/fuzz.py $$target .fuzz/$$target -max_total_time=$(SECONDS) \
 	        -print_final_stats=1 2>.fuzz/$$target.log </dev/null || { tail -20 .fuzz/$$target.log; exit 1; }; \
 	    grep number_of_executed_units .fuzz/$$target.log; \
 	done

@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import registries
 from big_image import Image
 from rivals import SYSTEM_PATH, Docker, Minirun, Missing, checked, milliseconds
 from table import Table
+
+from harness.registry import servers
 
 NEEDED = {"docker-registry": "docker-registry", "skopeo": "skopeo"}  # program → Debian package
 LAYERS, LISTED = 8, 200
@@ -32,7 +33,7 @@ InTurn = Callable[[dict, float], dict[str, list[float]]]
 
 
 class _Here:
-    """This throw-away host, for tests/registries.py, which else looks into one from outside."""
+    """This throw-away host, for tests/harness/registry, which else looks into one from outside."""
 
     pid = "self"
 
@@ -57,7 +58,7 @@ class Images:
     def compare(self) -> None:
         """All of it."""
         image = Image(self.scratch / "image", self.megabytes, LAYERS)
-        with registries.Real(_Here, self.scratch).running() as registry:  # type: ignore[arg-type]
+        with servers.Real(_Here, self.scratch).running() as registry:  # type: ignore[arg-type]
             self.name = f"{registry.name}/big:1"
             checked(
                 [

@@ -1,7 +1,7 @@
 """Who is measured: minirun, runc and Docker, each with nothing but its own directories.
 
-All of them live in a throw-away host (tests/throwaway.py): its links, rules, mounts and cgroups end with it. What is on
-disk is below one temporary directory, which the caller removes.
+All of them live in a throw-away host (tests/harness/host.py): its links, rules, mounts and cgroups end with it. What is
+on disk is below one temporary directory, which the caller removes.
 """
 
 from __future__ import annotations

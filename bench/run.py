@@ -1,6 +1,6 @@
 """minirun beside runc and Docker: what a start, a list, an exec and a running container cost (`make bench`).
 
-    bench/run.py [--quick] [--minirun PATH] [--image NAME]
+    PYTHONPATH=tests bench/run.py [--quick] [--minirun PATH] [--image NAME]
 
 A number in milliseconds says little about a program on a machine that others use too. So rivals are measured in turn,
 A B C A B C ..., and what counts is the ratio within each round; the table shows its median, and the medians of the
@@ -19,15 +19,13 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+import crowd
+import images
+import throughput
+from rivals import SLEEP, SYSTEM_PATH, Docker, Minirun, Missing, Runc, milliseconds
+from table import Table
 
-import crowd  # noqa: E402
-import images  # noqa: E402
-import throughput  # noqa: E402
-from rivals import SLEEP, SYSTEM_PATH, Docker, Minirun, Missing, Runc, milliseconds  # noqa: E402
-from table import Table  # noqa: E402
-from throwaway import Host  # noqa: E402
+from harness.host import Host
 
 PAUSE = 0.1  # seconds between two commands
 SECONDS = 420  # for all of it; a slow machine gets fewer rounds, not more time
@@ -236,7 +234,7 @@ def inside(words: argparse.Namespace) -> int:
         bench.close()
     text = head + bench.table.text()
     print(text, end="")
-    (HERE / f"results-{time.strftime('%Y-%m-%d')}.txt").write_text(text)
+    (Path(__file__).resolve().parent / f"results-{time.strftime('%Y-%m-%d')}.txt").write_text(text)
     return 0
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from person import Person
-from registries import LOCKED, PASSWORDS, Fake, Real, forget_images
+
+from harness.registry.servers import LOCKED, PASSWORDS, Fake, Real, forget_images
+from harness.terminal import Person
 
 
 @pytest.fixture

@@ -6,16 +6,12 @@ import hashlib
 import io
 import json
 import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docker"))
-
-from engines import Docker, missing
-from throwaway import wait_for
+from harness.host import wait_for
+from harness.twin.engines import Docker, missing
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from throwaway import wait_for
+
+from harness.host import wait_for
 
 SCRIPT = r"""
 rm /etc/motd; rm -rf /etc/apk; mkdir /etc/apk; echo n > /etc/apk/new; rm -rf /media; echo f > /media

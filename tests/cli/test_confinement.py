@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from throwaway import wait_for
+
+from harness.host import wait_for
 
 SPACES = ("mnt", "pid", "net", "uts", "ipc", "cgroup")
 MASKED_DIRECTORIES = ("/proc/asound", "/proc/acpi", "/proc/scsi", "/sys/firmware")

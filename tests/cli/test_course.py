@@ -10,8 +10,9 @@ import json
 import re
 
 import pytest
-from packets import Tcpdump
-from throwaway import wait_for
+
+from harness.host import wait_for
+from harness.tcpdump import Tcpdump
 
 RED, BLUE, BR0, OUTSIDE = "10.10.0.1", "10.10.0.2", "10.10.0.254", "198.51.100.1"
 PAIR = """

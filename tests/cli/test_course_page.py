@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 
 import pytest
-from console_page import run_again, shape
+
+from harness.console_page import run_again, shape
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

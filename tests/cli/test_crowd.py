@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from throwaway import wait_for
+
+from harness.host import wait_for
 
 NETWORKS = ("bridge", "one", "two")
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from throwaway import PATIENCE, wait_for
+
+from harness.host import PATIENCE, wait_for
 
 MOMENTS = 20
 

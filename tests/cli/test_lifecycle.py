@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from throwaway import PATIENCE, wait_for
+
+from harness.host import PATIENCE, wait_for
 
 READY = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"
 

@@ -6,7 +6,8 @@ import json
 import re
 
 import pytest
-from throwaway import wait_for
+
+from harness.host import wait_for
 
 HOG = "dd if=/dev/zero of=/dev/shm/x bs=1M count=60 2>/dev/null"  # pages of a tmpfs count as the container's memory
 
@@ -14,7 +15,7 @@ HOG = "dd if=/dev/zero of=/dev/shm/x bs=1M count=60 2>/dev/null"  # pages of a t
 @pytest.fixture
 def v1(host):
     """Whether this machine's controllers are those of cgroup v1."""
-    from throwaway import cgroup_trees
+    from harness.host import cgroup_trees
 
     return any(kind == "cgroup" for _, kind, _ in cgroup_trees())
 
@@ -88,7 +89,7 @@ def test_pids_unlimited(minirun, value):
 
 def test_every_process_is_in_every_cgroup(minirun, host):
     container = minirun.begin("alpine", "sh", "-c", "sleep 100 & sleep 100")
-    from throwaway import cgroup_trees
+    from harness.host import cgroup_trees
 
     assert len(container.cgroups()) == len(cgroup_trees())
     for directory in container.cgroups():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from registries import Image, layers
+
+from harness.registry.servers import Image, layers
 
 pytestmark = pytest.mark.usefixtures("forgets")
 

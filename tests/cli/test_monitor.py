@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from throwaway import PATIENCE, wait_for
+from harness.host import PATIENCE, wait_for
 
 CHATTER = "n=0; while [ $n -lt 30 ]; do echo tick $n; n=$((n+1)); sleep 0.1; done; exit 7"
 #: The same until somebody says enough.

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from throwaway import wait_for
 
-NAME_SERVER = Path(__file__).resolve().parent.parent / "name_server.py"
+from harness import dns_server
+from harness.host import wait_for
+
+DNS_SERVER = Path(dns_server.__file__)
 
 
 def dig(container, *words):
@@ -90,7 +92,7 @@ def servers(host, resolv_conf):
         ("1", "127.0.0.1", ()),
         ("2", "203.0.113.2", ("nsenter", f"--net=/proc/{outside}/ns/net")),
     ):
-        begun.append(host.popen(*wrapper, sys.executable, str(NAME_SERVER), where, number, stdout=subprocess.PIPE))
+        begun.append(host.popen(*wrapper, sys.executable, str(DNS_SERVER), where, number, stdout=subprocess.PIPE))
         assert begun[-1].stdout.readline() == "ready\n"
     resolv_conf("nameserver 127.0.0.1\nnameserver 203.0.113.2\n")
     yield begun

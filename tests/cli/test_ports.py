@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from throwaway import wait_for
+
+from harness.host import wait_for
 
 FAILED = "driver failed programming external connectivity on endpoint "
 

@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from registries import OCI, SIZE, Fake, Image, digest, index, layers, short
-from throwaway import wait_for
+
+from harness.host import wait_for
+from harness.registry.servers import OCI, SIZE, Fake, Image, digest, index, layers, short
 
 pytestmark = pytest.mark.usefixtures("forgets")
 

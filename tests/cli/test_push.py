@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 
 import pytest
-from registries import Fake, Image, Real, layers, short
-from throwaway import wait_for
+
+from harness.host import wait_for
+from harness.registry.servers import Fake, Image, Real, layers, short
 
 pytestmark = pytest.mark.usefixtures("forgets")
 

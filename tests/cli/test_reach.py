@@ -11,12 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from registries import Fake, Image, Real, certificate, forget_images, layers, own_etc, tls
+
+from harness.host import ROOT
+from harness.registry.servers import Fake, Image, Real, certificate, forget_images, layers, own_etc, tls
 
 pytestmark = pytest.mark.usefixtures("forgets")
 
 
-PROXY = Path(__file__).parents[1] / "proxy.py"
+PROXY = ROOT / "tests/harness/http_proxy.py"
 #: A name server on port 53 that knows nobody, and that is out of order when it is asked for "broken".
 NAMELESS = """
 import socket

@@ -7,7 +7,8 @@ import subprocess
 import time
 
 import pytest
-from throwaway import PATIENCE, wait_for
+
+from harness.host import PATIENCE, wait_for
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ID = re.compile(r"[0-9a-f]{64}")

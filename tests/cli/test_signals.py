@@ -7,7 +7,8 @@ import subprocess
 import time
 
 import pytest
-from throwaway import PATIENCE, wait_for
+
+from harness.host import PATIENCE, wait_for
 
 
 @pytest.fixture

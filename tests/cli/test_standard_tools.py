@@ -13,8 +13,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from packets import Tcpdump
-from throwaway import PATIENCE, wait_for
+
+from harness.host import PATIENCE, wait_for
+from harness.tcpdump import Tcpdump
 
 
 def shown(host, *argv: str) -> str:

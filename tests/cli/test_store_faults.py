@@ -14,7 +14,8 @@ import tarfile
 import time
 
 import pytest
-from registries import Fake, Image, digest
+
+from harness.registry.servers import Fake, Image, digest
 
 ROUNDS = int(os.environ.get("MINIRUN_ROUNDS", "3"))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from registries import Image, Real, TokenServer, layers
+
+from harness.registry.servers import Image, Real, TokenServer, layers
 
 pytestmark = pytest.mark.usefixtures("forgets")
 

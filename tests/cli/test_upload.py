@@ -8,8 +8,9 @@ import os
 import signal
 
 import pytest
-from registries import Fake, Image, layers, short
-from throwaway import wait_for
+
+from harness.host import wait_for
+from harness.registry.servers import Fake, Image, layers, short
 
 pytestmark = pytest.mark.usefixtures("forgets")
 

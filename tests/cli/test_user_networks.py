@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from throwaway import wait_for
+
+from harness.host import wait_for
 
 SLEEP = ("alpine", "sleep", "1000")
 STANDARD = 6  # lines in /etc/hosts before those of the container's own

@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from court import Court, Scenario
-from engines import Docker, Minirun, Twin, missing
+from harness.twin.engines import Docker, Minirun, Twin, missing
+from harness.twin.host_pair import Court, Scenario
 
 
 class Courts:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from engines import Docker, Done, begin, finish, missing
+from harness.twin.engines import Docker, Done, begin, finish, missing
 
 pytestmark = pytest.mark.docker
 OUTSIDE = "198.51.100.1"

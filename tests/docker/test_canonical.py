@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from canonical import WORDS, Names, canonical, forms_of
-from court import in_our_words
-from looking import Section
-from verdict import Difference, differences
+
+from harness.twin.canonical import WORDS, Names, canonical, forms_of
+from harness.twin.differences import Difference, differences
+from harness.twin.host_pair import in_our_words
+from harness.twin.network_state import Section
 
 ONE, TWO = "1" * 12 + "a" * 52, "2" * 12 + "b" * 52
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines import SYSTEM_PATH, Docker, missing
-from throwaway import wait_for
+
+from harness.host import wait_for
+from harness.twin.engines import SYSTEM_PATH, Docker, missing
 
 pytestmark = pytest.mark.docker
 

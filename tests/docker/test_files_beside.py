@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from court import Scenario
-from engines import Twin, begin, finish
+
+from harness.twin.engines import Twin, begin, finish
+from harness.twin.host_pair import Scenario
 
 pytestmark = pytest.mark.docker
 

@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from engines import Docker, Twin, begin, finish
-from throwaway import wait_for
+
+from harness.host import wait_for
+from harness.twin.engines import Docker, Twin, begin, finish
 
 pytestmark = pytest.mark.docker
 

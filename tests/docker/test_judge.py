@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from court import Court, Scenario
-from engines import begin, finish
-from looking import begin_look, finish_look
+
+from harness.twin.engines import begin, finish
+from harness.twin.host_pair import Court, Scenario
+from harness.twin.network_state import begin_look, finish_look
 
 pytestmark = pytest.mark.docker
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from page import page
+from harness.twin.docs_page import page
 
 
 def test_the_page_is_made_of_the_scenarios():
     where = Path(__file__).parents[2] / "docs" / "twin.md"
-    assert where.read_text() == page(), "python3 tests/docker/page.py > docs/twin.md"
+    assert where.read_text() == page(), "make twin-page"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from scenarios import SCENARIOS, Scenario
+
+from harness.twin.scenarios import SCENARIOS, Scenario
 
 pytestmark = pytest.mark.docker
 

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from crafted import DISPUTED, IMAGES, write_docker_archive, write_oci_layout
-from engines import Twin, begin, finish
+
+from harness.twin import tree_snapshot
+from harness.twin.crafted_images import DISPUTED, IMAGES, write_docker_archive, write_oci_layout
+from harness.twin.engines import Twin, begin, finish
 
 pytestmark = pytest.mark.docker
 
 FIELDS = ("mode", "owner", "size", "device", "mtime", "target", "first name", "xattrs", "content", "holes")
 #: After this moment (ns) a time is the one of the unpacking: of a directory that no entry describes.
 NOW = 1_600_000_000_000_000_000
-TOOL = str(Path(__file__).parent / "portrait.py")
+TOOL = tree_snapshot.__file__
 
 
 class Meant(NamedTuple):

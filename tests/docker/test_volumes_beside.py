@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from court import Scenario
-from engines import Docker, Done, Twin, begin, finish
+
+from harness.twin.engines import Docker, Done, Twin, begin, finish
+from harness.twin.host_pair import Scenario
 
 pytestmark = pytest.mark.docker
 

@@ -1,8 +1,8 @@
 """Throw bytes at a reader, guided by what they make it do: `make fuzz`, or by hand
 
-    python3 tests/fuzz/fuzz.py unpack .fuzz/unpack -max_total_time=600
+    PYTHONPATH=tests python3 tests/fuzz/fuzz.py unpack .fuzz/unpack -max_total_time=600
 
-The first word is a target of targets.py, the second a directory that keeps what led to new code, the rest is for
+The first word is a target of tests/harness/fuzz_targets.py, the second a directory that keeps what led to new code, the rest is for
 libFuzzer. What ends badly is written to crash-... in the directory of the target; a finding that was repaired goes to
 tests/fuzz/found, where test_targets.py tries it for ever.
 
@@ -17,13 +17,10 @@ from pathlib import Path
 
 import atheris
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/fuzz")]
-
 #: What is watched for new ways that the bytes lead it.
 WATCHED = ["minirun.image", "tarfile", "email._parseaddr", "email.utils", "urllib.parse"]
 with atheris.instrument_imports(include=WATCHED):
-    import targets
+    from harness import fuzz_targets as targets
 
 
 def main() -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import targets
+from harness import fuzz_targets as targets
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and device nodes take root")
 FOUND = sorted((Path(__file__).parent / "found").iterdir())

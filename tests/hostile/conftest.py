@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from registries import Fake
+
+from harness.registry.servers import Fake
 
 #: Runs a command; the last line of its output is the most memory that it had, in MiB.
 MEASURE = """

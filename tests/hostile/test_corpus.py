@@ -7,10 +7,11 @@ the message is one line, and the exit code is Docker's. (How large things may be
 from __future__ import annotations
 
 import pytest
-from hostile import archives, layers, lies
-from hostile.ways import serve
-from registries import Image
-from registries import layers as honest_layers
+
+from harness.hostile import archives, layers, malformed
+from harness.hostile.serve import serve
+from harness.registry.servers import Image
+from harness.registry.servers import layers as honest_layers
 
 
 @pytest.mark.parametrize("name", layers.cases("/bait"))
@@ -35,16 +36,16 @@ def test_a_layer(house, fake, name):
             house.assert_unchanged()
 
 
-@pytest.mark.parametrize("name", lies.ARCHIVES)
+@pytest.mark.parametrize("name", malformed.ARCHIVES)
 def test_an_archive(house, name):
-    data, text = lies.ARCHIVES[name]
+    data, text = malformed.ARCHIVES[name]
     (house.given / "archive").write_bytes(data)
     house.assert_refused(house("load", "-i", str(house.given / "archive")), text)
 
 
-@pytest.mark.parametrize("lie", lies.REGISTRIES, ids=lambda lie: lie.__name__)
+@pytest.mark.parametrize("lie", malformed.REGISTRIES, ids=lambda lie: lie.__name__)
 def test_a_registry(house, fake, lie):
     image = Image(*honest_layers("a"))
     fake.put(image)
     lie(fake, image)
-    house.assert_refused(house("pull", "-q", f"{fake.name}/x"), lies.REGISTRIES[lie])
+    house.assert_refused(house("pull", "-q", f"{fake.name}/x"), malformed.REGISTRIES[lie])

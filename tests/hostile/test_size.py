@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile import archives
-from hostile.tars import entry, folder, tar
-from hostile.ways import serve
+
+from harness.hostile import archives
+from harness.hostile.serve import serve
+from harness.hostile.tars import entry, folder, tar
 
 MB = 1 << 20
 DEEP = 10_000

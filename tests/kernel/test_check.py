@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from throwaway import wait_for
 
 import minirun
+from harness.host import wait_for
 
 ROOT = os.path.dirname(os.path.dirname(minirun.__file__))  # what is tested, which may be installed elsewhere
 SCRIPT = """
@@ -182,7 +182,7 @@ def kept(host):
 
 def plant_cgroups(host, name):
     """Make the cgroup of a container by hand, in every tree. Returns: the directories."""
-    from throwaway import cgroup_trees
+    from harness.host import cgroup_trees
 
     host.minirun.ok("run", "--rm", "--network", "none", "alpine", "true")  # makes the one above it
     made = [f"{mountpoint}/{host.name}/minirun/{name}" for mountpoint, _, _ in cgroup_trees()]

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from network_host import DATA, RUN, Failed, NetworkHost
 
+from harness.network_host import DATA, RUN, Failed, NetworkHost
 from minirun import trace
 from minirun.kernel.netlink import links
 from minirun.network import gc

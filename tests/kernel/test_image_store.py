@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
 import minirun
+from harness.tarball import make_tar
 from minirun.errors import ClientError, EngineError, KernelError, MinirunError, NoSuchImage
 from minirun.image.archive import import_tar
 from minirun.image.content.gc import sweep
@@ -26,15 +25,6 @@ from minirun.image.snapshot import overlayfs
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 
 PROJECT = Path(minirun.__file__).parents[1]  # what is tested, which may be installed elsewhere
-
-
-def make_tar(path: Path, *names: str, mode: str = "w", content: bytes = b"x") -> str:
-    with tarfile.open(path, mode) as file:
-        for name in names:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
-    return str(path)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_image_store import make_tar
 
+from harness.tarball import make_tar
 from minirun.image.archive import import_tar
 from minirun.image.content import ingest
 from minirun.image.images import Images

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hostile.tars import SAMPLES, entry, folder, hard, link, mended, tar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import minirun
+from harness.hostile.tars import SAMPLES, entry, folder, hard, link, mended, tar
 from minirun.errors import MinirunError
 from minirun.image.layer import apply
 from minirun.image.layer.tar_stream import Stream

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hostile import archives, tars
 
+from harness.hostile import archives, tars
 from minirun.engine import paths
 from minirun.errors import EngineError, MinirunError
 from minirun.image import quota

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hostile import lies
-from hostile.archives import LAYER, UPPER, blob, config, descriptor, docker, oci, pointer, sha256, tarred
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.hostile import malformed
+from harness.hostile.archives import LAYER, UPPER, blob, config, descriptor, docker, oci, pointer, sha256, tarred
 from minirun.engine import info
 from minirun.errors import MinirunError
 from minirun.image.archive import index, load
@@ -236,8 +236,8 @@ def test_any_value_in_any_place_is_taken_or_refused(images: Images, take_in: Cal
         "manifest": lambda: oci(LAYER, config=value),
         "index": lambda: oci(LAYER, index={"manifests": [value]}),
         "layers": lambda: oci(LAYER, layers=value),
-        "settings": lambda: lies.settings_with(config=value),
-        "config": lambda: lies.settings_with(**(value if isinstance(value, dict) else {"history": value})),
+        "settings": lambda: malformed.settings_with(config=value),
+        "config": lambda: malformed.settings_with(**(value if isinstance(value, dict) else {"history": value})),
     }.get(key, lambda: docker(LAYER, **{key: value}))()
     listed_or_refused(images, take_in, archive)
 

@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from network_host import DATA, RUN, Failed, NetworkHost
 
 import minirun
+from harness.network_host import DATA, RUN, Failed, NetworkHost
 from minirun import trace
 from minirun.errors import KernelError
 from minirun.kernel import process

@@ -6,8 +6,8 @@ import os
 import shutil
 
 import pytest
-from network_host import DATA, RUN, Failed, NetworkHost
 
+from harness.network_host import DATA, RUN, Failed, NetworkHost
 from minirun.kernel import process
 from minirun.network import gc
 from minirun.network.bridge import endpoint as bridge_endpoint

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from throwaway import PATIENCE, wait_for
 
 import minirun as package
+from harness.host import PATIENCE, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(package.__file__))
 SCRIPT = """

@@ -16,9 +16,10 @@ import time
 from select import POLLIN, poll
 
 import pytest
-from name_server import SO_RCVBUFFORCE, Answer, query, received
-from network_host import RUN, NetworkHost
 
+from harness import dns_server
+from harness.dns_server import SO_RCVBUFFORCE, Answer, query, received
+from harness.network_host import RUN, NetworkHost
 from minirun import store
 from minirun.engine.network import dns_service
 from minirun.kernel import namespaces, syscalls
@@ -28,7 +29,7 @@ NETWORK = "7" * 64
 U1 = "1" * 64
 PLACE = f"{RUN}/containers/{U1}"
 SERVERS = [["127.0.0.1", True], ["203.0.113.2", False]]
-NAME_SERVER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "name_server.py")
+DNS_SERVER = dns_server.__file__
 
 
 def write_names(servers, ndots):
@@ -95,7 +96,7 @@ class Names:
         return self.host.within(self.pid, "sh", "-ec", script)
 
     def begin(self, address, number, *wrapper):
-        server = self.host.popen(*wrapper, sys.executable, NAME_SERVER, address, str(number), stdout=subprocess.PIPE)
+        server = self.host.popen(*wrapper, sys.executable, DNS_SERVER, address, str(number), stdout=subprocess.PIPE)
         assert server.stdout.readline() == "ready\n"
         questions = self.questions[number] = queue.Queue()
         threading.Thread(target=lambda: [questions.put(line) for line in server.stdout], daemon=True).start()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_image_store import make_tar
 
+from harness.tarball import make_tar
 from minirun.image import reference
 from minirun.image.archive import import_tar
 from minirun.image.images import Images

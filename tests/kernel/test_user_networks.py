@@ -8,8 +8,8 @@ import re
 import signal
 
 import pytest
-from network_host import DATA, RUN, Failed, NetworkHost
 
+from harness.network_host import DATA, RUN, Failed, NetworkHost
 from minirun.errors import MinirunError
 from minirun.kernel import process
 from minirun.network import gc

@@ -7,8 +7,8 @@ import threading
 import time
 
 import pytest
-from throwaway import wait_for
 
+from harness.host import wait_for
 from minirun.image.layer.readahead import BUFFERS, SIZE, Ahead
 
 

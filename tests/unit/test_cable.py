@@ -1,8 +1,8 @@
 """Which of several networks has the way out, and what interfaces are called."""
 
 import pytest
-from engine_samples import ID
 
+from harness.engine_samples import ID
 from minirun.engine.network import endpoint_config, sandbox
 from minirun.errors import EngineError
 

@@ -1,8 +1,8 @@
 """`inspect` of a container, compared with the shape that Docker 20.10 prints: each key, in its place."""
 
 import pytest
-from engine_samples import ID, Places, make
 
+from harness.engine_samples import ID, Places, make
 from minirun.engine import timestamps
 from minirun.engine.container import inspect
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from engine_samples import Options
 
+from harness.engine_samples import Options
 from minirun.cli.container import port
 from minirun.cli.run import publish as publish_flags
 from minirun.errors import ClientError

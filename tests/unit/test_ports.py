@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from engine_samples import make
 
+from harness.engine_samples import make
 from minirun.engine.network import port_bindings
 from minirun.errors import EngineError
 from minirun.network import inspect

@@ -1,8 +1,8 @@
 """The record of a container: Docker's merging of wishes and image, and each text with which its daemon refuses one."""
 
 import pytest
-from engine_samples import ID, Image, Options, make
 
+from harness.engine_samples import ID, Image, Options, make
 from minirun.engine.container import validate
 from minirun.engine.shim import signals
 from minirun.engine.volume import mountpoints

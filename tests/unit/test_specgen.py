@@ -1,8 +1,8 @@
 """config.json as minirun makes it, against what Docker hands to runc."""
 
 import pytest
-from engine_samples import ID, Image, Places, make, root
 
+from harness.engine_samples import ID, Image, Places, make, root
 from minirun.engine.spec import specgen, users
 from minirun.kernel import capabilities
 from minirun.runtime import spec as oci

@@ -1,0 +1,325 @@
+"""Registries in a throw-away host, and small images to put into them."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+from harness.host import Host, wait_for
+
+#: Bytes of a layer of `layers`.
+SIZE = 300_000
+FAKE, TOKENS = (Path(__file__).with_name(name) for name in ("fake_registry.py", "token_server.py"))
+OCI = "application/vnd.oci.image."
+DOCKER = "application/vnd.docker."
+#: What `htpasswd -B` makes of "secret"; it takes the strength 4, or each request would take a third of a second.
+PASSWORDS = "me:$2b$04$luu2JNtd4sx/uF1Ah5XGQO0B/E9YEFZ1EKYUFQiakII9JDM.6jBd.\n"
+LOCKED = "auth: {htpasswd: {realm: test, path: %s}}\n"
+CONFIG = """
+version: 0.1
+log: {level: error}
+storage: {filesystem: {rootdirectory: %s}}
+http: {addr: %s}
+"""
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def layers(*names: str) -> list[dict[str, bytes]]:
+    """A layer for each name, with a file that cannot be compressed."""
+    return [{name: os.urandom(SIZE)} for name in names]
+
+
+def short(blob: str) -> str:
+    """A digest as Docker shows it."""
+    return blob.removeprefix("sha256:")[:12]
+
+
+def forget_images(minirun: Callable) -> None:
+    """Remove all images but alpine: hosts go from test to test."""
+    lines = minirun.ok("images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}").splitlines()  # type: ignore[attr-defined]
+    kept = {line.split()[0] for line in lines if line.split()[1] == "alpine"}
+    for line in lines:
+        name = line.split()
+        if name[0] not in kept:
+            minirun("rmi", "-f", name[0])
+        elif name[1] != "alpine":
+            tags = minirun.ok("images", "--format", "{{.Repository}}:{{.Tag}}", name[1]).split()  # type: ignore[attr-defined]
+            minirun("rmi", "-f", *tags)
+
+
+class Image:
+    """An image of small layers. `.blobs` {digest: bytes}, `.manifest` (bytes), `.digest`, `.id`, `.layers` (digests).
+
+    Arguments: files, for each layer {name: content}; docker (bool), Docker's media types instead of the OCI's; words,
+    what else is in its config.
+    """
+
+    def __init__(self, *files: dict[str, bytes], docker: bool = False, **words: object) -> None:
+        tars = [_tar(layer) for layer in files]
+        packed = [gzip.compress(tar, 1, mtime=0) for tar in tars]
+        self.diff_ids, self.layers = [digest(tar) for tar in tars], [digest(blob) for blob in packed]
+        self.config = json.dumps(
+            {
+                "architecture": "amd64",
+                "os": "linux",
+                "config": {"Cmd": ["sh"]},
+                "rootfs": {"type": "layers", "diff_ids": self.diff_ids},
+                **words,
+            }
+        ).encode()
+        self.id = digest(self.config)
+        self.blobs = {digest(blob): blob for blob in [self.config, *packed]}
+        self.type = f"{DOCKER}distribution.manifest.v2+json" if docker else f"{OCI}manifest.v1+json"
+        config = f"{DOCKER}container.image.v1+json" if docker else f"{OCI}config.v1+json"
+        layer = f"{DOCKER}image.rootfs.diff.tar.gzip" if docker else f"{OCI}layer.v1.tar+gzip"
+        self.document = {
+            "schemaVersion": 2,
+            "mediaType": self.type,
+            "config": {"mediaType": config, "digest": self.id, "size": len(self.config)},
+            "layers": [{"mediaType": layer, "digest": digest(blob), "size": len(blob)} for blob in packed],
+        }
+
+    @property
+    def manifest(self) -> bytes:
+        return json.dumps(self.document).encode()
+
+    @property
+    def digest(self) -> str:
+        return digest(self.manifest)
+
+    def descriptor(self, architecture: str) -> dict:
+        """What an index says of it."""
+        return {
+            "mediaType": self.type,
+            "digest": self.digest,
+            "size": len(self.manifest),
+            "platform": {"os": "linux", "architecture": architecture},
+        }
+
+
+def index(*descriptors: dict, docker: bool = False) -> bytes:
+    """An index of several platforms."""
+    kind = f"{DOCKER}distribution.manifest.list.v2+json" if docker else f"{OCI}index.v1+json"
+    return json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": list(descriptors)}).encode()
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return data.getvalue()
+
+
+class Real:
+    """Debian's docker-registry in a host: `.name` "127.0.0.1:5000". Images come by `put`, which skopeo does.
+
+    Arguments: more, of its config; address, where it listens; tls (str), what `tls` gives.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        directory: Path,
+        port: int = 5000,
+        more: str = "",
+        *,
+        address: str = "127.0.0.1",
+        tls: str = "",
+    ) -> None:
+        self.host, self.name, self.directory = host, f"{address}:{port}", directory
+        self.config = directory / f"registry-{port}.yml"
+        self.config.write_text(CONFIG % (directory / "registry", f"{self.name}{tls}") + more)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Real]:
+        with self.host.popen(
+            "docker-registry",
+            "serve",
+            str(self.config),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as server:
+            try:
+                assert wait_for(lambda: _listens(self.host, self.name)), "docker-registry does not start"
+                yield self
+            finally:
+                server.kill()
+
+    def put(self, image: Image, name: str, *credentials: str) -> None:
+        """Have skopeo bring an image."""
+        place = self.directory / "for-skopeo"
+        place.mkdir(exist_ok=True)
+        (place / "version").write_text("Directory Transport Version: 1.1\n")
+        (place / "manifest.json").write_bytes(image.manifest)
+        for blob, data in image.blobs.items():
+            (place / blob.partition(":")[2]).write_bytes(data)
+        done = self.host.run(
+            "skopeo",
+            "copy",
+            "--insecure-policy",
+            "--preserve-digests",
+            "--dest-tls-verify=false",
+            *credentials,
+            f"dir:{place}",
+            f"docker://{self.name}/{name}",
+        )
+        assert done.returncode == 0, done.stderr
+
+
+class Scripted:
+    """A server of our own in a host: a script that reads its mood from `mood.json` in its directory."""
+
+    script: Path
+
+    def __init__(self, host: Host, directory: Path, port: int) -> None:
+        self.host, self.directory, self.port = host, directory, port
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Self]:
+        with self.host.popen(
+            sys.executable,
+            str(self.script),
+            str(self.port),
+            str(self.directory),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        ) as server:
+            try:
+                assert server.stdout and server.stdout.readline() == "ready\n"
+                yield self
+            finally:
+                server.kill()
+
+    def mood(self, **words: object) -> None:
+        """How it behaves from now on."""
+        (self.directory / "mood.json").write_text(json.dumps(words))
+
+
+class Fake(Scripted):
+    """tests/fake_registry.py in a host: `.name`, `.directory`; what was asked is in `.log()`."""
+
+    script = FAKE
+
+    def __init__(self, host: Host, directory: Path, port: int = 5001) -> None:
+        super().__init__(host, directory, port)
+        self.name = f"127.0.0.1:{port}"
+        for part in ("manifests", "blobs"):
+            (directory / part).mkdir(parents=True)
+
+    def put(self, image: Image, tag: str = "latest") -> None:
+        """Have an image in it."""
+        for name in (tag, image.digest):
+            (self.directory / "manifests" / name).write_bytes(image.manifest)
+        for blob, data in image.blobs.items():
+            (self.directory / "blobs" / blob).write_bytes(data)
+
+    def log(self, part: str = "") -> list[dict]:
+        """What was asked, of those paths that have `part` in them."""
+        file = self.directory / "log"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [line for line in map(json.loads, lines) if part in line["path"]]
+
+
+class TokenServer(Scripted):
+    """tests/token_server.py in a host; `.more` is what the config of a registry says that believes it."""
+
+    script = TOKENS
+
+    def __init__(self, host: Host, directory: Path, port: int = 5105) -> None:
+        super().__init__(host, directory, port)
+        directory.mkdir()
+        self.more = (
+            f'auth: {{token: {{realm: "http://127.0.0.1:{port}/token?a=b", service: lab, issuer: lab, '
+            f"rootcertbundle: {directory}/crt}}}}\n"
+        )
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Self]:
+        certificate(self.host, self.directory)
+        with super().running():
+            yield self
+
+    def log(self) -> list[dict]:
+        """What was asked since the last look."""
+        file = self.directory / "log"
+        lines = file.read_text().splitlines() if file.exists() else []
+        file.unlink(missing_ok=True)
+        return [json.loads(line) for line in lines]
+
+
+def certificate(host: Host, directory: Path, name: str = "IP:127.0.0.1", *, issuer: str = "") -> None:
+    """Make directory/key and directory/crt for a server, or a client.
+
+    Arguments: name, as X.509 has it; issuer, a directory with the key and crt of who vouches for it, "" for itself.
+    """
+    directory.mkdir(exist_ok=True)
+    signed = (
+        ["-CA", f"{issuer}/crt", "-CAkey", f"{issuer}/key", "-addext", "basicConstraints=critical,CA:FALSE"]
+        if issuer
+        else []
+    )
+    done = host.run(
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={name}",
+        "-addext",
+        f"subjectAltName={name}",
+        *signed,
+        "-keyout",
+        f"{directory}/key",
+        "-out",
+        f"{directory}/crt",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def tls(directory: Path, clients: str = "") -> str:
+    """The part of a registry's config that has it speak TLS. Arguments: clients, the authority for theirs."""
+    only = f", clientcas: [{clients}]" if clients else ""
+    return f", tls: {{certificate: {directory}/crt, key: {directory}/key{only}}}"
+
+
+@contextlib.contextmanager
+def own_etc(host: Host) -> Iterator[str]:
+    """An /etc of the host's own, in which one may write; its path from outside."""
+    host.run(
+        "sh",
+        "-euc",
+        "mkdir -p /run/etc/upper /run/etc/work; mount -t overlay overlay -o "
+        "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc",
+        check=True,
+    )
+    try:
+        yield f"/proc/{host.pid}/root/etc"
+    finally:
+        host.run("sh", "-euc", "umount /etc; rm -r /run/etc", check=True)
+
+
+def _listens(host: Host, name: str) -> bool:
+    port = f"{int(name.rpartition(':')[2]):04X}"
+    lines = Path(f"/proc/{host.pid}/net/tcp").read_text().splitlines()
+    return any(f":{port} 00000000:0000 0A" in line for line in lines)
