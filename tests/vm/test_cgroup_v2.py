@@ -22,8 +22,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 MACHINE = shlex.split(os.environ.get("MINIRUN_VM", ""))
 LOOKED_AT = """tests/cli/test_limits.py tests/cli/test_confinement.py tests/cli/test_network.py tests/cli/test_run.py
-    tests/cli/test_commit.py tests/kernel/test_check.py tests/kernel/test_network.py tests/kernel/test_endpoints.py
-    tests/kernel/test_pausing.py"""
+    tests/cli/test_commit.py tests/kernel/engine/check/test_check.py tests/kernel/engine/test_pause.py
+    tests/kernel/network/test_controller.py tests/kernel/network/test_endpoints.py"""
 #: What belongs to this machine: an environment made here does not work there.
 OURS = (".git", ".venv", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
 

@@ -21,7 +21,7 @@ Renamed is only what must differ: random ids, names of cables and MACs, each by 
 docker0, and numbers that the kernel gives to namespaces and to ports of a bridge. Where Docker itself makes rules once
 in this order and once in that, because they come out of a map of Go's, their order does not count. A difference that is
 meant is listed with its scenario, as the lines of both sides; one that is listed and does not show is a failure too.
-`tests/docker/test_judge.py` makes two equal hosts differ on purpose, in one thing after the other, and wants each to be
+`tests/docker/test_sensitivity.py` makes two equal hosts differ on purpose, in one thing after the other, and wants each to be
 seen.
 
 What is done in each scenario stands in `tests/harness/twin/scenarios`; this page is made of it (`make twin-page`).

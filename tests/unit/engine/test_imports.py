@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import minirun
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(minirun.__file__)))
 SLOW = (
     "re json typing dataclasses enum pathlib subprocess signal socket selectors contextlib functools collections "
     "shutil tempfile logging argparse pyroute2 click asyncio importlib.metadata datetime random hashlib"
