@@ -178,7 +178,7 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
             )
         ]
         if linked:
-            changes += chains.of_link(network.bridge, endpoint["IPAddress"], linked["IPAddress"], ports)
+            changes += chains.link_rules(network.bridge, endpoint["IPAddress"], linked["IPAddress"], ports)
     if changes:
         with step("let linked containers speak with each other"), apply.writing(paths.run) as lock:
             endpoint_rules.add(network.directory, endpoint, changes, known=lock.known)

@@ -12,7 +12,7 @@ from minirun.engine.shim import run_state
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
 from minirun.network.ports import portmapper
-from minirun.network.ports.portmapper import Wish
+from minirun.network.ports.portmapper import PortBinding
 from minirun.network.ports.proxy import Proxy
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # ---- what is wished --------------------------------------------------------------------------------------------
 
 
-def wishes(record: dict) -> list[Wish]:
+def wishes(record: dict) -> list[PortBinding]:
     """The ports that a container publishes, in the order in which Docker makes them: the highest first, as a rule.
 
     The rule is a strange one (go-connections, SortPortMap): of two ports that one goes first whose port on the host is
@@ -35,7 +35,7 @@ def wishes(record: dict) -> list[Wish]:
     Go sorts short lists by insertion, and so do we.
     """
     bindings = record["HostConfig"]["PortBindings"]
-    found: list[tuple[str, Wish]] = []
+    found: list[tuple[str, PortBinding]] = []
     for word in sorted(record["Config"].get("ExposedPorts") or {}):
         for binding in bindings.get(word) or ([{}] if record["HostConfig"]["PublishAllPorts"] else []):
             entry = word, _wish(word, binding)
@@ -46,14 +46,14 @@ def wishes(record: dict) -> list[Wish]:
     return [wish for first in dict.fromkeys(word for word, _ in found) for word, wish in found if word == first]
 
 
-def _before(one: Wish, other: Wish) -> bool:
+def _before(one: PortBinding, other: PortBinding) -> bool:
     return one.first > other.first or one.port > other.port or one.port == other.port and one.proto == "tcp"
 
 
-def _wish(word: str, binding: dict) -> Wish:
+def _wish(word: str, binding: dict) -> PortBinding:
     port, _, proto = word.partition("/")
     first, _, last = (binding.get("HostPort") or "0").partition("-")
-    return Wish(
+    return PortBinding(
         proto or "tcp", int(port), portmapper.canonical(binding.get("HostIp") or ""), int(first), int(last or 0)
     )
 
@@ -83,7 +83,7 @@ def move(container: Container, note: dict, before: dict | None) -> None:
     """
     had, note["Ports"] = note["Ports"], None
     sandbox.write(container, note)
-    portmapper.withdraw(paths.run, container.id, had, before)
+    portmapper.unpublish(paths.run, container.id, had, before)
     _mappings, sockets = _publish(container, note, {portmapper.key(mapping) for mapping in had or ()})
     for sock in sockets:
         sock.close()  # it has shown that the port is free; the monitor takes it now
@@ -125,7 +125,7 @@ def follow(relay: Relay, run_directory: str) -> None:
         relay.services.append(proxy)
     if proxy is not None:
         try:
-            proxy.follow(mappings)
+            proxy.update(mappings)
         finally:
-            if not proxy.doors:
+            if not proxy.listeners:
                 relay.services.remove(proxy)

@@ -170,4 +170,4 @@ def unplug(container: Container) -> None:
         if note["Ports"] != []:
             from minirun.network.ports import portmapper
 
-            portmapper.withdraw(paths.run, container.id, note["Ports"])
+            portmapper.unpublish(paths.run, container.id, note["Ports"])

@@ -1,12 +1,12 @@
-"""iptables(8), read and written: a rule is a value, and all changes of one errand go to the kernel in one call.
+"""Reading and changing the kernel's firewall rules: iptables-save(8) and iptables-restore(8), undo, and the lock.
 
-What the kernel has is read once (`iptables-save`). On that listing a `Plan` is played through, in Docker's order and
-with Docker's questions ("is the rule there already?"), and what is left to do is handed to one
-`iptables-restore --noflush`: where Docker runs some forty programs, we run two. Told are the forty lines, because they
-are what a person would type.
+The rules are listed once (`iptables-save`), a `Plan` finds the changes, and one `iptables-restore --noflush` makes
+them: where Docker runs some forty programs, we run two. --explain shows the forty commands, because they are what a
+person would type.
 
-Whoever writes rules does it within `writing`. The kernel counts the generations of its rules; the one under which all
-was last known to be in place is written down, so that a start only needs to ask for a number.
+Rules are changed inside `writing`, which holds the lock on the networks. The kernel counts the generations of its
+ruleset; the one under which all rules were last known to be in place is saved, so that a start reads only a number
+(see `generation`).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from minirun.network.iptables.rule import Change
 
-#: Actions and how they are taken back; "" when there is nothing to take back.
-_BACK = {"-A": "-D", "-I": "-D", "-N": "-X", "-D": "", "-F": "", "-X": "", "-P": "-P"}
+#: Action → the one that undoes it; "" when nothing does.
+_UNDO = {"-A": "-D", "-I": "-D", "-N": "-X", "-D": "", "-F": "", "-X": "", "-P": "-P"}
 
 
 def read() -> Plan:
-    """A plan that begins with what the kernel has. Errors: MinirunError with iptables' complaint."""
+    """The plan that begins with the kernel's rules. Errors: MinirunError with iptables' message."""
     return Plan(process.run(["iptables-save"]).out)
 
 
@@ -38,9 +38,10 @@ def read() -> Plan:
 
 
 def apply(changes: Iterable[Change]) -> None:
-    """Make changes, all in one call. Errors: MinirunError with iptables' own complaint; nothing is left then.
+    """Make changes, all in one iptables-restore, which is atomic for each table.
 
-    When that call fails, single ones say which rule it was; and a system without iptables-restore still works.
+    When that fails, the changes are made one by one, so that the error names the rule; and a system without
+    iptables-restore still works. Errors: MinirunError with iptables' own message; the changes are undone then.
     """
     changes = list(changes)
     if not changes:
@@ -64,9 +65,9 @@ def apply(changes: Iterable[Change]) -> None:
 def _one_by_one(changes: list[Change]) -> None:
     try:
         for action, rule in changes:
-            if action in ("-A", "-I", "-D") and says_yes(rule.argv("-C")) == (action != "-D"):
-                continue  # the failed call had come as far as this
-            if action == "-N" and says_yes(command("-t", rule.table, "-n", "-L", rule.chain)):
+            if action in ("-A", "-I", "-D") and succeeds(rule.argv("-C")) == (action != "-D"):
+                continue  # the failed iptables-restore had made this change
+            if action == "-N" and succeeds(command("-t", rule.table, "-n", "-L", rule.chain)):
                 continue
             process.run(rule.argv(action))
     except BaseException:
@@ -75,19 +76,19 @@ def _one_by_one(changes: list[Change]) -> None:
 
 
 def undo(changes: Iterable[Change]) -> None:
-    """Take changes back, as far as they can be: a rule that was moved stays where it is."""
+    """Undo changes, as far as that is possible: a rule that was moved stays where it is."""
     changes = list(changes)
     moved = {rule.words for action, rule in changes if action == "-D"}
     for action, rule in reversed(changes):
-        back = _BACK[action]
+        inverse = _UNDO[action]
         if action == "-P":
             rule = Rule(rule.table, rule.chain, "ACCEPT")
-        if back and rule.words not in moved:
-            process.run(rule.argv(back), check=False)
+        if inverse and rule.words not in moved:
+            process.run(rule.argv(inverse), check=False)
 
 
-def says_yes(argv: list[str]) -> bool:
-    """Ask iptables something. It says no with exit code 1; a greater one means that it could not look."""
+def succeeds(argv: list[str]) -> bool:
+    """Run a query of iptables. Returns: False for exit code 1, "no". Errors: MinirunError for a greater one."""
     result = process.run(argv, check=False)
     if result.code > 1:
         raise MinirunError(f"{' '.join(argv)}: {result.err.strip().partition(chr(10))[0]}")
@@ -95,17 +96,18 @@ def says_yes(argv: list[str]) -> bool:
 
 
 def ensure_usable() -> None:
-    """See that iptables is there and works, before anything is changed.
+    """Check that iptables is there and works, before anything is changed.
 
-    Errors: MinirunError with its complaint; or when rules of ours are in the tables of the other iptables. There are
-    two, nf_tables and legacy, the kernel goes through the rules of both, and which one is `iptables` can be changed.
+    Errors: MinirunError with its message; or when rules of ours are in the tables of the other iptables. There are two
+    variants, nf_tables and legacy; the kernel evaluates the rules of both, and an administrator can switch which one
+    is `iptables`.
     """
     argv = command("-t", "nat", "-S", "POSTROUTING")
     result = process.run(argv, check=False)
     if result.code:
-        complaint = result.err.strip().partition("\n")[0]
-        hint = "the kernel cannot translate addresses yet: modprobe iptable_nat" if "insmod" in complaint else ""
-        raise MinirunError(f"{' '.join(argv)}: {complaint}", hint=hint)
+        message = result.err.strip().partition("\n")[0]
+        hint = "the kernel cannot translate addresses yet: modprobe iptable_nat" if "insmod" in message else ""
+        raise MinirunError(f"{' '.join(argv)}: {message}", hint=hint)
     version = process.run(["iptables", "--version"]).out
     other = "legacy" if "nf_tables" in version else "nft"
     if other == "legacy" and not nftables.legacy_sizes() or not process.exists(f"iptables-{other}-save"):
@@ -121,10 +123,11 @@ def ensure_usable() -> None:
 
 
 class writing:
-    """Change rules: `with writing(run): plan = read(); ...; apply(plan.changes)`. Holds the networks' lock.
+    """Change rules: `with writing(run): plan = read(); ...; apply(plan.changes)`. Holds the lock on the networks.
 
-    The stamp moves on with our own changes. When somebody else has been at the rules it does not fit any more, and the
-    next start looks at all of them.
+    `.known` (bool): no other program has changed a rule since all were known to be in place. If so, the saved ruleset
+    generation is renewed after our own changes; if not, it stays as it is, does not match any more, and the next start
+    checks all rules.
     """
 
     def __init__(self, run: str) -> None:
@@ -138,7 +141,7 @@ class writing:
 
     @property
     def fd(self) -> int:
-        """The locked file, which holds the next device number."""
+        """The locked file, which holds the next interface index."""
         return self.lock.fd
 
     def __exit__(self, *error: object) -> None:

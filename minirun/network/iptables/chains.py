@@ -1,14 +1,14 @@
-"""Docker's firewall rules, as iptables(8) has them: which ones a network has, and in which order.
+"""Docker's chains and the rules of a network in them, in Docker's order (iptables(8)).
 
-    from a container to the world    FORWARD -i minirun0 ! -o minirun0 ACCEPT, then nat POSTROUTING MASQUERADE
-    the world's answer               FORWARD -o minirun0 ctstate RELATED,ESTABLISHED ACCEPT
-    the world by itself              FORWARD -o minirun0 -j MINIRUN (published ports), else the policy: DROP
-    one network to another           MINIRUN-ISOLATION-STAGE-1 (left a bridge?), -2 (enters another?): DROP
-    what the administrator wants     MINIRUN-USER, always first, never emptied by us
+    container to the outside       FORWARD -i minirun0 ! -o minirun0 ACCEPT, then nat POSTROUTING MASQUERADE
+    its replies                    FORWARD -o minirun0 ctstate RELATED,ESTABLISHED ACCEPT
+    new connections from outside   FORWARD -o minirun0 -j MINIRUN (published ports), else the policy: DROP
+    one network to another         MINIRUN-ISOLATION-STAGE-1 (leaves a bridge), -2 (enters another one): DROP
+    the administrator's rules      MINIRUN-USER, always first, never flushed by us
 
 Chains and order are those of Docker 20.10 to 27 with DOCKER renamed to MINIRUN, so that both can live on one host: the
 profile `docker-20`. Nearly all rules are inserted at the top, so the newest network comes first and, within it, the
-last rule made. Each function here takes a `Plan` (what the kernel has) and notes in it what is to be changed.
+last rule made. Each function here takes a `Plan` (the simulated rule set) and adds the changes to it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ CHAINS = (("nat", MINIRUN), ("filter", MINIRUN), ("filter", STAGE_1), ("filter",
 _LOCAL = "-m addrtype --dst-type LOCAL"
 
 
-def entries(hairpin: bool) -> list[Change]:
-    """The two jumps into nat's MINIRUN; a port published on 127.0.0.1 is the proxy's affair, if there is one."""
+def nat_jumps(hairpin: bool) -> list[Change]:
+    """The two jumps to nat's MINIRUN; connections to 127.0.0.1 go to the userland proxy, unless hairpin replaces it."""
     loopback = "" if hairpin else "! -d 127.0.0.0/8 "
     return [
         ("-A", Rule("nat", "PREROUTING", f"{_LOCAL} -j {MINIRUN}")),
@@ -39,26 +39,26 @@ def entries(hairpin: bool) -> list[Change]:
     ]
 
 
-def of_bridge(bridge: Bridge) -> list[Change]:
-    """(action, rule) for a bridge, in the order in which Docker makes them; "top" is for the very top of a chain."""
-    return _internal(bridge) if bridge.internal else _external(bridge)
+def bridge_rules(bridge: Bridge) -> list[Change]:
+    """The rules of a bridge, (action, rule), in the order in which Docker makes them; "top" see `ensure_on_top`."""
+    return _internal_rules(bridge) if bridge.internal else _external_rules(bridge)
 
 
-def _external(bridge: Bridge) -> list[Change]:
+def _external_rules(bridge: Bridge) -> list[Change]:
     name = bridge.name
     changes: list[Change] = []
     if bridge.masquerade:
         changes.append(("-I", Rule("nat", "POSTROUTING", f"-s {bridge.subnet} ! -o {name} -j MASQUERADE")))
     if bridge.hairpin:
-        changes.append(("-I", _to_itself(bridge)))
+        changes.append(("-I", _hairpin_masquerade(bridge)))
     elif bridge.masquerade:
         changes.append(("-I", Rule("nat", MINIRUN, f"-i {name} -j RETURN")))
     return (
         changes
-        + _among_containers(bridge)
+        + _icc_rules(bridge)
         + [
             ("-I", Rule("filter", "FORWARD", f"-i {name} ! -o {name} -j ACCEPT")),
-            *entries(bridge.hairpin),
+            *nat_jumps(bridge.hairpin),
             ("-I", Rule("filter", "FORWARD", f"-o {name} -j {MINIRUN}")),
             ("-I", Rule("filter", "FORWARD", f"-o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")),
             ("top", Rule("filter", "FORWARD", f"-j {STAGE_1}")),
@@ -68,31 +68,31 @@ def _external(bridge: Bridge) -> list[Change]:
     )
 
 
-def _to_itself(bridge: Bridge) -> Rule:
-    """What a container sends to the host's address, and so to itself, must not come back to it as from 127.0.0.1."""
+def _hairpin_masquerade(bridge: Bridge) -> Rule:
+    """Masquerade what the host's own addresses send to a container: a packet from 127.0.0.1 could not be answered."""
     return Rule("nat", "POSTROUTING", f"-o {bridge.name} -m addrtype --src-type LOCAL -j MASQUERADE")
 
 
-def _internal(bridge: Bridge) -> list[Change]:
-    """A network without a way out: what comes from elsewhere, or wants to go elsewhere, is dropped."""
+def _internal_rules(bridge: Bridge) -> list[Change]:
+    """The rules of an internal network: what comes from outside its subnet, or goes there, is dropped."""
     return [
         ("-I", Rule("filter", STAGE_1, f"! -d {bridge.subnet} -i {bridge.name} -j DROP")),
         ("-I", Rule("filter", STAGE_1, f"! -s {bridge.subnet} -o {bridge.name} -j DROP")),
-        *_among_containers(bridge),
+        *_icc_rules(bridge),
         ("top", Rule("filter", "FORWARD", f"-j {STAGE_1}")),
     ]
 
 
-def _among_containers(bridge: Bridge) -> list[Change]:
-    """`icc`: the one rule at the top, or the other at the end; never both."""
+def _icc_rules(bridge: Bridge) -> list[Change]:
+    """Inter-container communication: ACCEPT at the top, or DROP at the end; never both."""
     accept, drop = (
         Rule("filter", "FORWARD", f"-i {bridge.name} -o {bridge.name} -j {word}") for word in ("ACCEPT", "DROP")
     )
     return [("-D", drop), ("-I", accept)] if bridge.icc else [("-D", accept), ("-A", drop)]
 
 
-def of_link(bridge: Bridge, client: str, server: str, ports: Sequence[tuple[str, int]]) -> list[Change]:
-    """`--link` where containers may not speak with each other (icc off): these two may, by way of the exposed ports.
+def link_rules(bridge: Bridge, client: str, server: str, ports: Sequence[tuple[str, int]]) -> list[Change]:
+    """The rules of a legacy link on a bridge without inter-container communication: ACCEPT for the exposed ports.
 
     Arguments: client, server (addresses); ports, (protocol, number) of each port that the server exposes; Docker begins
     with the highest.
@@ -106,7 +106,7 @@ def of_link(bridge: Bridge, client: str, server: str, ports: Sequence[tuple[str,
 
 
 def ensure_chains(plan: Plan) -> None:
-    """What is there before any network."""
+    """Create our chains, which are there before any network."""
     for table, chain in CHAINS:
         plan.ensure_chain(table, chain)
     for chain in (STAGE_1, STAGE_2):
@@ -114,10 +114,10 @@ def ensure_chains(plan: Plan) -> None:
 
 
 def ensure_bridge(plan: Plan, bridge: Bridge) -> None:
-    """The rules of one bridge, and the administrator's chain on top of all."""
+    """Have the rules of one bridge, and the jump to the administrator's chain on top of all."""
     if not bridge.hairpin:
-        plan.ensure_gone(_to_itself(bridge))  # from a time when there was no proxy
-    for action, rule in of_bridge(bridge):
+        plan.ensure_gone(_hairpin_masquerade(bridge))  # from a time without the userland proxy
+    for action, rule in bridge_rules(bridge):
         if action == "-D":
             plan.ensure_gone(rule)
         elif action == "top":
@@ -128,17 +128,17 @@ def ensure_bridge(plan: Plan, bridge: Bridge) -> None:
 
 
 def ensure_user_chain(plan: Plan) -> None:
-    """MINIRUN-USER: made with one RETURN, first in FORWARD; what is in it is not ours."""
+    """Have MINIRUN-USER, with one RETURN, and the jump to it first in FORWARD; its other rules are not ours."""
     plan.ensure_chain("filter", USER)
     plan.ensure("-A", Rule("filter", USER, "-j RETURN"))
     ensure_on_top(plan, Rule("filter", "FORWARD", f"-j {USER}"))
 
 
 def ensure_on_top(plan: Plan, rule: Rule) -> None:
-    """Have a rule first in its chain, save for the jump to MINIRUN-USER, which is the very first.
+    """Have a rule first in its chain, after the jump to MINIRUN-USER only.
 
-    Docker takes it out and inserts it again whenever it passes here. We look first: a rule that is in its place stays
-    there, and there is no moment without it.
+    Docker deletes and inserts it each time. We look first: a rule that is in its place stays there, and there is no
+    moment without it.
     """
     user = Rule("filter", "FORWARD", f"-j {USER}")
     present = [words for words in plan.chain(rule.table, rule.chain) if words != user.words or rule.words == user.words]
@@ -149,16 +149,16 @@ def ensure_on_top(plan: Plan, rule: Rule) -> None:
 
 
 def remove_bridge(plan: Plan, bridge: Bridge) -> None:
-    """Take away the rules of one bridge; the chains, the jumps into them and the policy stay, as Docker leaves them."""
-    for action, rule in of_bridge(bridge):
+    """Delete the rules of one bridge; our chains, the jumps to them and the policy stay, as Docker leaves them."""
+    for action, rule in bridge_rules(bridge):
         if action in ("-I", "-A") and (bridge.name in rule.words):
             plan.ensure_gone(rule)
 
 
 def flush_chains(plan: Plan) -> None:
-    """What dockerd does first when it starts: empty our chains, and what jumps into nat's. MINIRUN-USER stays."""
+    """Flush our chains, and delete the jumps to nat's, as dockerd does first when it starts. MINIRUN-USER stays."""
     for hairpin in (False, True):
-        for _, rule in entries(hairpin):
+        for _, rule in nat_jumps(hairpin):
             plan.ensure_gone(rule)
     plan.remove_chain("nat", MINIRUN)
     for chain in (MINIRUN, STAGE_1, STAGE_2):
@@ -166,7 +166,7 @@ def flush_chains(plan: Plan) -> None:
 
 
 def remove_chains(plan: Plan) -> list[str]:
-    """Take our chains away, with all that jumps into them. Returns: what had to stay, and why."""
+    """Delete our chains, with all rules that jump to them. Returns: what had to stay, and why."""
     left = []
     ours = [chain for chain in plan.ours() if chain != ("filter", USER)]
     own = plan.chain("filter", USER)

@@ -1,9 +1,9 @@
-"""Firewall rules that belong to one endpoint: its published ports, its links.
+"""The firewall rules of one endpoint: its published ports, its legacy links.
 
-They are written down before they are made, one file for each endpoint: <run>/networks/KEY/rules/ENDPOINT. So whoever
-finds rules flushed can put them back, and whoever clears up after a crash can take them away, without knowing what they
-are for. The caller of all that change something is inside `firewall.writing`; if it knows that nobody else has touched
-the rules, they are not looked at before they are changed.
+They are saved before they are made, one file for each endpoint: <run>/networks/KEY/rules/ENDPOINT. So they can be
+restored after the rules were flushed, and deleted after a crash, without knowing what they are for. The caller of the
+functions that change something is inside `apply.writing`; its `.known` says that no other program has changed the
+rules, so they need not be listed before.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ if TYPE_CHECKING:
 
 
 def path_of(directory: str, endpoint: dict) -> str:
-    """Where the rules of an endpoint are written down. Arguments: directory (str), the network's volatile files."""
+    """The file with the rules of an endpoint. Arguments: directory (str), the network's volatile files."""
     return f"{directory}/rules/{endpoint['EndpointID']}"
 
 
 def paths_in(directory: str) -> list[str]:
-    """All such files of a network, without those over whose writing somebody was killed (see `store.write`)."""
+    """All such files of a network, without the temporary ones of a write that was killed (see `store.write`)."""
     return [f"{directory}/rules/{name}" for name in store.names(f"{directory}/rules") if "." not in name]
 
 
 def add(directory: str, endpoint: dict, changes: list[Change], *, known: bool = False) -> None:
     """Add rules to those of an endpoint: each is appended or inserted unless it is there.
 
-    Arguments: known (bool), see `firewall.writing`. Errors: MinirunError; the rules are not there then, and not written
-    down.
+    Arguments: known (bool), see `apply.writing`. Errors: MinirunError; the rules are neither made nor saved then.
     """
     path, owner = path_of(directory, endpoint), endpoint["ContainerID"]
     _, before = read(path)
@@ -56,19 +55,19 @@ def _missing(changes: list[Change]) -> list[Change]:
 
 
 def remove(directory: str, endpoint: dict, changes: list[Change] | None = None, *, known: bool = False) -> None:
-    """Take away rules of an endpoint in the order in which they were made: these, as far as it has them, or all."""
+    """Delete rules of an endpoint in the order in which they were made: these, as far as it has them, or all."""
     remove_from(path_of(directory, endpoint), changes, known=known)
 
 
 def remove_from(path: str, changes: list[Change] | None = None, *, known: bool = False) -> None:
-    """The same for an endpoint of which only the file with its rules is known."""
+    """The same, by the endpoint's file with its rules."""
     owner, before = read(path)
     named = None if changes is None else {str(rule) for _, rule in changes}
-    going = [change for change in before if named is None or str(change[1]) in named]
-    if not going:
+    removed = [change for change in before if named is None or str(change[1]) in named]
+    if not removed:
         return
-    apply.apply([("-D", rule) for _, rule in going] if known else _present(rule for _, rule in going))
-    _write(path, owner, [change for change in before if change not in going])
+    apply.apply([("-D", rule) for _, rule in removed] if known else _present(rule for _, rule in removed))
+    _write(path, owner, [change for change in before if change not in removed])
 
 
 def _present(rules: Iterable[Rule]) -> list[Change]:
@@ -87,17 +86,17 @@ def every(run: str) -> list[Change]:
 def _age(path: str) -> int:
     try:
         return os.stat(path).st_mtime_ns
-    except FileNotFoundError:  # taken away at this moment
+    except FileNotFoundError:  # deleted in the meantime
         return 0
 
 
 def read(path: str) -> tuple[str, list[Change]]:
     """(container ID, rules) of such a file; ("", []) when it is not there."""
     try:
-        known = store.read(path)
+        saved = store.read(path)
     except FileNotFoundError:
         return "", []
-    return known["Owner"], [(action, Rule(table, chain, words)) for action, table, chain, words in known["Rules"]]
+    return saved["Owner"], [(action, Rule(table, chain, words)) for action, table, chain, words in saved["Rules"]]
 
 
 def _write(path: str, owner: str, changes: list[Change]) -> None:

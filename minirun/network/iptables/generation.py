@@ -1,36 +1,34 @@
-"""How a start knows, almost for nothing, that all is still in place: what was last seen is written down as a number.
+"""The ruleset generation: how a start knows, by reading one number, that all firewall rules are still in place.
 
-A stamp says under which boot and in which network namespace something was seen to be in place. For a bridge it holds
-the number of its link: one that was deleted and made again has another. For the firewall rules it is the kernel's own
-count of their generations (`kernel.netfilter`): whoever changes a rule, moves it on. Our own changes are so many more
-generations; written down is the number that the kernel must have reached if nobody but us was at work. So a change
-that somebody else made at the same time is not missed.
+The kernel counts the generations of its nf_tables ruleset (NFT_MSG_GETGEN, `kernel.netlink.nftables`): every commit by
+any program increments the number. Saved is the number under which all rules were last known to be in place, with the
+boot and the network namespace that it belongs to. After changes of our own, what is saved is the old number plus our
+commits: the kernel has that one only if no other program has committed in between. So a change that another program
+makes at the same time is not missed.
 """
 
 from __future__ import annotations
 
-import os
-
 from minirun import store
 from minirun.kernel import procfs
 from minirun.kernel.netlink import nftables
+from minirun.light import os
 
-#: How many changes of the rules this process has committed.
+#: Commits to the ruleset that this process has made.
 commits = 0
-
-
 _boot_id = ""
 
 
 def host() -> str:
-    """What tells this boot and this network namespace from any other."""
+    """The identity of this boot and this network namespace."""
     global _boot_id
     _boot_id = _boot_id or procfs.boot_id()
     return f"{_boot_id} {os.stat('/proc/self/ns/net').st_ino}"
 
 
 class Mark:
-    """The generation of the rules at a moment, and how many changes had been ours by then."""
+    """The ruleset generation at a moment: `.number`; `.legacy`, the sizes of the legacy tables; `.commits`, ours until
+    then. `str()` is what is saved."""
 
     __slots__ = ("commits", "legacy", "number")
 
@@ -41,15 +39,15 @@ class Mark:
         return f"{host()} {self.number} {self.legacy}".rstrip()
 
     def expected(self) -> str:
-        """What must be the mark by now if nobody but us has changed a rule since."""
+        """What `str(Mark())` is now if no other program has changed a rule since."""
         now = Mark()
-        if not now.legacy:  # legacy tables do not count; with them what is seen has to do
+        if not now.legacy:  # legacy tables have no generation: then only what is there now can be compared
             now.number = None if self.number is None else self.number + commits - self.commits
         return str(now)
 
 
 def is_unchanged(run: str) -> bool:
-    """True when nobody has touched the rules since all of them were last known to be in place."""
+    """Whether no program has changed the rules since all of them were last known to be in place."""
     try:
         with open(f"{run}/networks/rules", encoding="utf-8") as file:
             return file.read() == str(Mark())
@@ -58,5 +56,5 @@ def is_unchanged(run: str) -> bool:
 
 
 def renew(run: str, since: Mark) -> None:
-    """Write down that all rules are in place. Arguments: since, the mark when they were looked at, or last so."""
+    """Save that all rules are in place. Arguments: since, the generation when they were listed, or last known to be."""
     store.write_text(f"{run}/networks/rules", since.expected())

@@ -17,7 +17,8 @@ OURS = "MINIRUN"
 
 
 class Plan:
-    """The rules of the kernel as they will be, and `.changes`, the way there.
+    """The simulated rule set: `.chains`, (table, chain) → rules; `.policies`, (table, chain) → policy, "-" for a chain
+    that is not built in; `.changes`, what has to be done in the kernel for it.
 
     Arguments: listing (str), what iptables-save prints.
     """
@@ -38,7 +39,7 @@ class Plan:
                 self.chains[table, chain].append(tuple(words))
 
     def ours(self) -> list[tuple[str, str]]:
-        """The (table, chain) of each chain of ours."""
+        """The (table, chain) of each of our chains."""
         return [(table, chain) for table, chain in self.policies if chain == OURS or chain.startswith(f"{OURS}-")]
 
     def chain(self, table: str, chain: str) -> list[tuple[str, ...]]:
@@ -46,11 +47,11 @@ class Plan:
         return self.chains.setdefault((table, chain), [])
 
     def has(self, rule: Rule) -> bool:
-        """True when the rule is there."""
+        """Whether the rule is there (iptables -C)."""
         return rule.words in self.chain(rule.table, rule.chain)
 
     def add(self, action: str, rule: Rule) -> None:
-        """Note a change: -A, -I or -D of a rule."""
+        """Add a change: -A, -I or -D of a rule."""
         present = self.chain(rule.table, rule.chain)
         if action == "-A":
             present.append(rule.words)
@@ -71,25 +72,25 @@ class Plan:
             self.add("-D", rule)
 
     def ensure_chain(self, table: str, chain: str) -> None:
-        """Make the chain unless it is there."""
+        """Create the chain unless it is there."""
         if (table, chain) not in self.policies:
             self.policies[table, chain] = "-"
             self.changes.append(("-N", Rule(table, chain, "")))
 
     def flush(self, table: str, chain: str) -> None:
-        """Empty a chain, if there is anything in it."""
+        """Flush a chain, if there is a rule in it."""
         if self.chain(table, chain):
             self.chain(table, chain).clear()
             self.changes.append(("-F", Rule(table, chain, "")))
 
     def remove_chain(self, table: str, chain: str) -> None:
-        """Empty a chain and delete it, if it is there; nothing may jump into it any more."""
+        """Flush a chain and delete it, if it is there; no rule may jump to it any more."""
         if (table, chain) in self.policies:
             self.flush(table, chain)
             del self.policies[table, chain], self.chains[table, chain]
             self.changes.append(("-X", Rule(table, chain, "")))
 
     def set_policy(self, table: str, chain: str, policy: str) -> None:
-        """What becomes of a packet that no rule wants. -P is told in any case, as Docker does it."""
+        """Set a chain's policy: the verdict on a packet that matches no rule. Docker runs -P in any case, so we do."""
         self.policies[table, chain] = policy
         self.changes.append(("-P", Rule(table, chain, policy)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 
 class Rule:
-    """A rule: `.table` ("filter" or "nat"), `.chain` (str), `.words` (tuple of str, what follows the chain's name).
+    """A rule: `.table` ("filter", "nat" or "mangle"), `.chain` (str), `.words` (tuple of str, matches and target).
 
-    The words are as `iptables -S` prints them (`! -d` before `-i`, `-p tcp -m tcp`), so that a rule and a line of the
-    listing can be compared as they are. A chain is a rule without words, a policy one with the policy's name.
+    The words are in the order in which `iptables -S` prints them (`! -d` before `-i`, `-p tcp -m tcp`), so that a rule
+    and a line of the listing can be compared as they are. A chain is a rule without words, a policy one with the
+    policy's name.
     """
 
     __slots__ = ("chain", "table", "words")
@@ -19,12 +20,12 @@ class Rule:
         return " ".join(["-t", self.table, self.chain, *self.words])
 
     def argv(self, action: str) -> list[str]:
-        """The command; `action` is -A (append), -I (insert at the top), -C (check), -D (delete), -N, -X, -F or -P."""
+        """The iptables command. `action`: -A (append), -I (insert first), -C (check), -D (delete), -N, -X, -F or -P."""
         return command("-t", self.table, action, self.chain, *self.words)
 
 
 def command(*words: str) -> list[str]:
-    """An iptables command. --wait: another program may be at the tables at this moment, and it would fail at once."""
+    """An iptables command. --wait: while another program holds the xtables lock it would fail at once."""
     return ["iptables", "--wait", *words]
 
 

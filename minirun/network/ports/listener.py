@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import errno
-import posix as os  # os without its Python half: this stays in the re-exec'ed shim
 
 from minirun.errors import EngineError
+from minirun.light import TYPE_CHECKING, os
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
 _IPPROTO_SCTP = 132
-#: As many may wait to be let in as the kernel allows (net.core.somaxconn cuts it down).
+#: As many connections may wait for accept(2) as the kernel allows (net.core.somaxconn cuts it down).
 _BACKLOG = 65535
 
 
 class Listener:
-    """A socket bound to a published port. `.fd`; `.proto`; `.address`, `.port` of the host; `.target`, (address, port)
-    in the container; `.served` (bool), whether somebody answers, or the port is only kept from others."""
+    """A socket bound to a published port: `.fd`; `.proto`; `.address`, `.port` of the host; `.target`, (address, port)
+    in the container; `.served` (bool), whether the userland proxy serves it, or it only keeps the port in use."""
 
     __slots__ = ("_socket", "address", "fd", "port", "proto", "served", "target")
 
@@ -30,19 +29,19 @@ class Listener:
         self.served = not mapping["Hairpin"]
 
     def key(self) -> tuple[str, str, int]:
-        """Which port of the host it is."""
+        """The port of the host, as in `portmapper.key`."""
         return self.proto, self.address, self.port
 
     def socket(self) -> _socket.socket:
-        """The socket as an object."""
+        """The socket as a Python object."""
         if self._socket is None:
-            import _socket  # who waits for years need not have it loaded
+            from minirun.light import socket  # the idle shim need not have it loaded
 
-            self._socket = _socket.socket(fileno=self.fd)
+            self._socket = socket.socket(fileno=self.fd)
         return self._socket
 
     def close(self) -> None:
-        """Let the port go."""
+        """Close the socket, which frees the port."""
         if self._socket is None:
             os.close(self.fd)
         else:
@@ -50,11 +49,11 @@ class Listener:
 
 
 def bind(mapping: dict) -> _socket.socket:
-    """A socket, bound to a mapping's port of the host and listening (see `ports`). It does not block.
+    """A non-blocking socket that is bound to a mapping's port of the host (see `portmapper`) and listens.
 
-    Errors: EngineError in the words of Docker, which are those of Go's package net.
+    Errors: EngineError with Docker's text, which is that of Go's package net.
     """
-    import _socket  # who only watches has no use for it
+    from minirun.light import socket as _socket  # the idle shim need not have it loaded
 
     proto, address, port = mapping["Proto"], mapping["HostIP"], mapping["HostPort"]
     family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
@@ -66,19 +65,19 @@ def bind(mapping: dict) -> _socket.socket:
         if family == _socket.AF_INET6:
             sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)  # 0.0.0.0 has a socket of its own
         if proto != "udp":
-            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)  # old connections do not bar the port
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)  # also while old connections are in TIME_WAIT
         sock.bind((address, port))
         if proto != "udp":
             sock.listen(_BACKLOG)
     except OSError as reason:
-        start = "" if mapping["Hairpin"] else "Error starting userland proxy: "
-        raise EngineError(start + _complaint(proto, address, port, reason)) from None
+        prefix = "" if mapping["Hairpin"] else "Error starting userland proxy: "
+        raise EngineError(prefix + _error_text(proto, address, port, reason)) from None
     return sock
 
 
-def _complaint(proto: str, address: str, port: int, reason: OSError) -> str:
-    why = os.strerror(reason.errno or 0).lower()
+def _error_text(proto: str, address: str, port: int, reason: OSError) -> str:
+    text = os.strerror(reason.errno or 0).lower()
     if reason.errno == errno.EPROTONOSUPPORT:
-        return why
+        return text
     version, where = (6, f"[{address}]") if ":" in address else (4, address)
-    return f"listen {proto}{version} {where}:{port}: bind: {why}"
+    return f"listen {proto}{version} {where}:{port}: bind: {text}"

@@ -1,43 +1,41 @@
-"""Docker's port allocator: which port of the host belongs to whom, and which one is next.
+"""The port allocator: which port of the host is allocated to which container (libnetwork's portallocator).
 
-Every host address counts for itself, and each protocol on it: 0.0.0.0 and 127.0.0.1 may both have 8080 here (the kernel
-will object to that later), and `::` may be ahead of 0.0.0.0. A free port is not the lowest one but the one after the
-last that was given out, so a port is not used again at once: for the ephemeral range of the kernel
-(net.ipv4.ip_local_port_range), and likewise for each range that somebody asks for.
+Ports are allocated for each host address and each protocol by itself: 0.0.0.0 and 127.0.0.1 may both have 8080 here
+(bind(2) will fail for that later), and `::` may get ahead of 0.0.0.0. When any port will do, it is not the lowest free
+one but the one after the last that was allocated, so that a port is not used again at once: in the kernel's ephemeral
+range (net.ipv4.ip_local_port_range), and likewise in each range that was asked for.
 
 The store is a directory that `ls` can read, as in `ipam`: <run>/networks/ports/0.0.0.0/tcp/8080 is the reservation, and
-says who has it; `last` and `last-9000-9005` beside it are the places where to look from. The caller of `take` holds the
-lock on the networks.
+its content the owner; `last` and `last-9000-9005` beside it hold the port that was allocated last. The caller of
+`request_port` holds the lock on the networks.
 """
 
 from __future__ import annotations
 
-import posix as os
-
 from minirun import store
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import procfs
+from minirun.light import TYPE_CHECKING, os
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EPHEMERAL = "/proc/sys/net/ipv4/ip_local_port_range"
-#: What Docker takes when the kernel does not say.
-DYNAMIC_PORTS = (49153, 65535)
+#: Docker's range when the kernel does not say.
+DEFAULT_PORTS = (49153, 65535)
 
 
-def place(run: str, address: str, proto: str) -> str:
-    """The directory with the reserved ports of an address ("0.0.0.0", "::") and a protocol ("tcp")."""
+def directory_of(run: str, address: str, proto: str) -> str:
+    """The directory with the allocated ports of an address ("0.0.0.0", "::") and a protocol ("tcp")."""
     return f"{run}/networks/ports/{address}/{proto}"
 
 
-def take(directory: str, address: str, wanted: tuple[int, int], note: str) -> int:
-    """Reserve a port. Returns: its number.
+def request_port(directory: str, address: str, wanted: tuple[int, int], note: str) -> int:
+    """Allocate a port. Returns: its number.
 
-    Arguments: directory (str), see `place`; address (str), for the error; wanted, the first and last port that would
-    do, (0, 0) for any; note (str), the reservation's content, which begins with the owner's container ID.
-    Errors: EngineError in Docker's words.
+    Arguments: directory (str), see `directory_of`; address (str), for the error; wanted, the first and last port that
+    will do, (0, 0) for any; note (str), the reservation's content, which begins with the owner's container ID.
+    Errors: EngineError with Docker's text.
     """
     store.make_directory(directory)
     first, last = wanted
@@ -56,14 +54,14 @@ def take(directory: str, address: str, wanted: tuple[int, int], note: str) -> in
     raise EngineError("all ports are allocated")
 
 
-def release(directory: str, port: int, owner: str) -> None:
-    """Give a port back; fine when it is not the owner's, or no longer."""
+def release_port(directory: str, port: int, owner: str) -> None:
+    """Release a port. Nothing happens when it is not, or no longer, the owner's."""
     if owner_of(directory, port)[0] == owner:
         store.discard(f"{directory}/{port}")
 
 
 def owner_of(directory: str, port: int) -> tuple[str, str]:
-    """(owner, what else is noted) of a port; ("", "") when nobody has it."""
+    """(owner, rest of the note) of a port; ("", "") when it is free."""
     try:
         with open(f"{directory}/{port}", encoding="utf-8") as file:
             owner, _, note = file.read().partition(" ")
@@ -73,7 +71,7 @@ def owner_of(directory: str, port: int) -> tuple[str, str]:
 
 
 def reservations(run: str) -> Iterator[tuple[str, str, int, str, str]]:
-    """All of them: (address, proto, port, owner, what else is noted)."""
+    """All allocated ports: (address, proto, port, owner, rest of the note)."""
     top = f"{run}/networks/ports"
     for address in _names(top):
         for proto in _names(f"{top}/{address}"):
@@ -85,16 +83,16 @@ def reservations(run: str) -> Iterator[tuple[str, str, int, str, str]]:
 
 
 def ephemeral_ports() -> tuple[int, int]:
-    """The first and last port that the kernel gives to who does not ask for one."""
+    """The first and last port of the kernel's ephemeral range, from which connect(2) and bind(2) to port 0 take one."""
     try:
         first, last = map(int, procfs.read(EPHEMERAL).split())
     except (MinirunError, ValueError):
-        return DYNAMIC_PORTS
+        return DEFAULT_PORTS
     return first, last
 
 
 def _last(counter: str) -> int:
-    """The port that was given out last; 0 before there was one."""
+    """The port that was allocated last; 0 before there was one."""
     try:
         with open(counter, encoding="ascii") as file:
             return int(file.read())

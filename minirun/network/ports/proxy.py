@@ -1,101 +1,100 @@
-"""The userland proxy: who cannot be sent on by a firewall rule is served by a program that stands in between.
+"""The userland proxy: it serves the connections to a published port that no NAT rule redirects (docker-proxy).
 
-Rules in nat do not see everybody: a connection to 127.0.0.1, or one by IPv6, or one from a container to its own host
-(behind the bridge the answer would go straight back and not be understood). Those reach the socket that is bound to the
-published port; Docker starts a `docker-proxy` for each of these sockets, we do it in the container's monitor. The
-container sees the bridge's address as client.
+Those are connections to 127.0.0.1, connections by IPv6, and connections from a container to its own host (with DNAT the
+reply would go to the container directly, from an address that it did not connect to). They reach the socket that is
+bound to the published port. Docker starts a `docker-proxy` for each of these sockets; here the container's shim serves
+them all. The container sees the bridge's address as the client.
 
-Here are the bound sockets, the *doors*, and their epoll(7): all that a monitor at rest needs. What happens behind an
-open door is loaded with the first who comes: `streams` for TCP, `datagrams` for UDP.
+This module has the listeners and their epoll(7): all that the re-exec'ed idle shim needs. What moves the data is loaded
+with the first connection: `proxy_tcp` or `proxy_udp`.
 """
 
 from __future__ import annotations
 
-import posix as os  # os without its Python half: this stays in a monitor at rest
 from select import EPOLLIN, epoll
 
 from minirun.errors import EngineError
+from minirun.light import TYPE_CHECKING, os
 from minirun.network.ports import listener
 from minirun.network.ports.listener import Listener
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.network.ports.proxy_tcp import Streams
-    from minirun.network.ports.proxy_udp import Datagrams
+    from minirun.network.ports.proxy_tcp import TCPProxy
+    from minirun.network.ports.proxy_udp import UDPProxy
 
-#: So many events are served before others get their turn.
+#: Events that are served in one turn, before the shim's other services have theirs.
 EVENTS = 256
 
 
 class Proxy:
-    """All doors of a container and who has come through them: a service of its monitor (see `engine.relay`)."""
+    """All listeners of a container and their connections: a service of its shim (see `engine.shim.relay`)."""
 
     def __init__(self) -> None:
         self.epoll = epoll()
         self.fd = self.epoll.fileno()
         self.deadline: float | None = None
-        self.doors: dict[int, Listener] = {}
-        self.streams: Streams | None = None
-        self.datagrams: Datagrams | None = None
+        self.listeners: dict[int, Listener] = {}
+        self.tcp: TCPProxy | None = None
+        self.udp: UDPProxy | None = None
 
     def open(self, fd: int, mapping: dict) -> None:
-        """Serve a mapping on a bound socket (int), which is the proxy's from now on."""
-        door = self.doors[fd] = Listener(fd, mapping)
-        if door.served:
+        """Serve a mapping on a bound socket. Arguments: fd (int), which the proxy closes from now on."""
+        opened = self.listeners[fd] = Listener(fd, mapping)
+        if opened.served:
             self.epoll.register(fd, EPOLLIN)
 
-    def close(self, door: Listener) -> None:
-        """Let a port go, and all who have come through it."""
-        shut = self.streams is not None and door in self.streams.shut
-        for work in (self.streams, self.datagrams):
-            if work:
-                work.leave(door)
-        del self.doors[door.fd]
-        if door.served and not shut:
-            self.epoll.unregister(door.fd)  # by itself it goes with the last descriptor of its socket, not with this
-        door.close()
+    def close(self, closing: Listener) -> None:
+        """Close a listener, and all connections that came through it."""
+        paused = self.tcp is not None and closing in self.tcp.paused
+        for handler in (self.tcp, self.udp):
+            if handler:
+                handler.close_listener(closing)
+        del self.listeners[closing.fd]
+        if closing.served and not paused:
+            self.epoll.unregister(closing.fd)  # epoll would drop it only with the last descriptor of its socket
+        closing.close()
 
     def stop(self) -> None:
-        """Let all ports go (see `engine.relay.Service`)."""
-        for door in list(self.doors.values()):
-            self.close(door)
+        """Close all listeners (see `engine.shim.relay.Service`)."""
+        for opened in list(self.listeners.values()):
+            self.close(opened)
 
     def serve(self) -> None:
-        """Do what there is to do (see `engine.relay.Service`)."""
+        """Handle what is ready (see `engine.shim.relay.Service`)."""
         for fd, events in self.epoll.poll(0, EVENTS):
-            door = self.doors.get(fd)
-            if door:
-                self._work(door.proto).welcome(door)
-            elif not (self.streams and self.streams.serve(fd, events)) and self.datagrams:
-                self.datagrams.serve(fd)
-        deadlines = [work.tend() for work in (self.streams, self.datagrams) if work]
+            opened = self.listeners.get(fd)
+            if opened:
+                self._handler(opened.proto).accept(opened)
+            elif not (self.tcp and self.tcp.serve(fd, events)) and self.udp:
+                self.udp.serve(fd)
+        deadlines = [handler.run_pending() for handler in (self.tcp, self.udp) if handler]
         self.deadline = min((moment for moment in deadlines if moment is not None), default=None)
 
-    def _work(self, proto: str) -> Streams | Datagrams:
+    def _handler(self, proto: str) -> TCPProxy | UDPProxy:
         if proto == "udp":
-            if self.datagrams is None:
-                from minirun.network.ports.proxy_udp import Datagrams
+            if self.udp is None:
+                from minirun.network.ports.proxy_udp import UDPProxy
 
-                self.datagrams = Datagrams(self.epoll)
-            return self.datagrams
-        if self.streams is None:
-            from minirun.network.ports.proxy_tcp import Streams
+                self.udp = UDPProxy(self.epoll)
+            return self.udp
+        if self.tcp is None:
+            from minirun.network.ports.proxy_tcp import TCPProxy
 
-            self.streams = Streams(self.epoll)
-        return self.streams
+            self.tcp = TCPProxy(self.epoll)
+        return self.tcp
 
-    def follow(self, mappings: list[dict]) -> None:
-        """Serve these mappings and no others: those that have changed are served anew, who used them is let go.
+    def update(self, mappings: list[dict]) -> None:
+        """Serve these mappings and no others; the connections of those that have changed are closed.
 
-        Errors: EngineError when a port cannot be had; all others are served all the same.
+        Errors: EngineError when a port cannot be bound; all others are served all the same.
         """
         wanted = {(mapping["Proto"], mapping["HostIP"], mapping["HostPort"]): mapping for mapping in mappings}
-        for door in list(self.doors.values()):
-            mapping = wanted.pop(door.key(), None)
+        for opened in list(self.listeners.values()):
+            mapping = wanted.pop(opened.key(), None)
             target = mapping and (mapping["ContainerIP"], mapping["ContainerPort"])
-            if mapping is None or target != door.target:
-                kept = os.dup(door.fd) if mapping else -1  # not a moment without it
-                self.close(door)
+            if mapping is None or target != opened.target:
+                kept = os.dup(opened.fd) if mapping else -1  # so that the port stays bound all the time
+                self.close(opened)
                 if mapping:
                     os.set_inheritable(kept, False)
                     self.open(kept, mapping)
@@ -111,33 +110,33 @@ class Proxy:
     # ---- as a service ------------------------------------------------------------------------------------------
 
     def idle(self) -> bool:
-        """Nobody is inside."""
-        return not (self.streams and self.streams.connections or self.datagrams and self.datagrams.peers)
+        """Whether there are no connections."""
+        return not (self.tcp and self.tcp.connections or self.udp and self.udp.clients)
 
     def descriptors(self) -> list[int]:
-        """The doors."""
-        return list(self.doors)
+        """The listeners' sockets."""
+        return list(self.listeners)
 
     def words(self) -> list[str]:
-        """For each door all that is to be known of it, in one word."""
+        """The state of each listener, serialised as one word for the command line of the re-exec'ed shim."""
         return [
-            "/".join(map(str, (fd, *door.key(), *door.target, int(door.served)))) for fd, door in self.doors.items()
+            "/".join(map(str, (fd, *each.key(), *each.target, int(each.served)))) for fd, each in self.listeners.items()
         ]
 
 
 def taken_over(words: list[str]) -> Proxy:
-    """The proxy that another program in this process had, of its `words`."""
+    """The proxy of the shim before its re-exec, from its `words`."""
     proxy = Proxy()
     for word in filter(None, words):
-        fd, proto, address, port, inside, inner, served = word.split("/")
+        fd, proto, address, port, container_ip, container_port, served = word.split("/")
         proxy.open(
             int(fd),
             {
                 "Proto": proto,
                 "HostIP": address,
                 "HostPort": int(port),
-                "ContainerIP": inside,
-                "ContainerPort": int(inner),
+                "ContainerIP": container_ip,
+                "ContainerPort": int(container_port),
                 "Hairpin": served == "0",
             },
         )

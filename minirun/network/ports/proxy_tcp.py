@@ -1,42 +1,43 @@
-"""TCP through the userland proxy: two connections, and what comes out of one goes into the other, both ways.
+"""TCP through the userland proxy: a connection from the client and one to the container, and what is received on one is
+sent on the other (docker-proxy's TCPProxy). SCTP in its one-to-one style goes the same way.
 
-The bytes do not come to us. splice(2) moves them from a socket into a pipe and from there into the other socket, inside
-the kernel. A pipe holds a fixed amount, so a fast sender waits for a slow receiver (back-pressure) and a thousand of
-them cost no memory of ours. A connection has a pipe only while it has something in it.
+The data is not copied to us. splice(2) moves it from a socket into a pipe and from there into the other socket, inside
+the kernel. A pipe has a fixed capacity, so a fast sender waits for a slow receiver (back-pressure) and a thousand of
+them cost no memory of ours. A connection has a pipe only while there is data in it.
 
-Each way has its own end: who has sent all he has to send closes his half, that is passed on, and the other half goes on
-until it ends as well (half-close, shutdown(2)). When both have ended the connection is over.
+Each direction ends by itself: when one side has shut its sending half down, that is passed on, and the other direction
+goes on until it ends too (half-close, shutdown(2)). When both have ended the connection is closed.
 
-epoll tells only of changes here (EPOLLET), so nothing has to be asked for or called off: whenever a socket stirs, its
-connection is moved on until nothing goes any more, or until others should have a turn.
+epoll is edge-triggered here (EPOLLET), so no interest has to be changed: on every event of a socket its connection is
+served until both directions would block, or until others should have their turn.
 """
 
 from __future__ import annotations
 
-import _socket
 import fcntl
-import posix as os
 import resource
 import time
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 
-TYPE_CHECKING = False
+from minirun.light import TYPE_CHECKING, os
+from minirun.light import socket as _socket
+
 if TYPE_CHECKING:
     from minirun.network.ports.listener import Listener
 
 _EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 _FLAGS = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
-#: So many bytes a pipe takes, of 64 KiB that it has by itself: each turn costs the same, whatever it moves.
-_MUCH = 1 << 18
-#: So often a connection is moved on before others get their turn, and so many newcomers are let in.
-_ROUNDS, _NEWCOMERS = 16, 64
-#: So many empty pipes are kept.
-_SPARE = 16
-#: Open files of a connection at the most (two sockets, two pipes), and of the monitor besides.
+#: Bytes that a pipe holds, instead of the default 64 KiB: a splice costs the same, whatever it moves.
+_PIPE_SIZE = 1 << 18
+#: Splices for a connection in one turn, and connections that are accepted in one turn.
+_ROUNDS, _ACCEPTS = 16, 64
+#: Empty pipes that are kept for reuse.
+_SPARE_PIPES = 16
+#: Open files of a connection at the most (two sockets, two pipes), and of the shim besides.
 _FILES, _OWN_FILES = 6, 32
-#: Seconds after which it is tried again when there are too many open files.
-_PAUSE = 0.1
-#: As Go sets it for every connection: after 15 s without a word the kernel asks whether the other side is there.
+#: Seconds until the next try when there are too many open files.
+_RETRY_DELAY = 0.1
+#: As Go sets it for every connection: after 15 s of silence the kernel sends a keep-alive probe.
 _KEEP_ALIVE = (
     (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1),
     (_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, 15),
@@ -45,9 +46,8 @@ _KEEP_ALIVE = (
 )
 
 
-class Half:
-    """One way through a connection: `.pipe` (read, write) while `.held` bytes are in it; `.done`, nothing more will
-    come through."""
+class Direction:
+    """One direction of a connection: `.pipe` (read end, write end) while `.held` bytes are in it; `.done`, it ended."""
 
     __slots__ = ("done", "held", "pipe", "sink", "source")
 
@@ -57,8 +57,8 @@ class Half:
         self.held = 0
         self.done = False
 
-    def move(self, pipes: Pipes) -> bool:
-        """Move on what can be moved. Returns: whether there may be more. Errors: OSError when no pipe is to be had."""
+    def move(self, pipes: PipePool) -> bool:
+        """Move what can be moved now. Returns: whether there may be more. Errors: OSError when no pipe is to be had."""
         for _ in range(_ROUNDS):
             if not self.held and not self._fill(pipes):
                 return False
@@ -66,70 +66,70 @@ class Half:
                 return False
         return True
 
-    def _fill(self, pipes: Pipes) -> bool:
-        """Take something in; False when there is nothing now, or nothing more."""
-        pipe = self.pipe or pipes.take()
+    def _fill(self, pipes: PipePool) -> bool:
+        """Splice from the source into a pipe. Returns: False when there is nothing to read, now or ever."""
+        pipe = self.pipe or pipes.acquire()
         try:
-            count = os.splice(self.source.fileno(), pipe[1], _MUCH, flags=_FLAGS)
+            count = os.splice(self.source.fileno(), pipe[1], _PIPE_SIZE, flags=_FLAGS)
         except BlockingIOError:
-            pipes.give_back(pipe)
+            pipes.release(pipe)
             return False
-        except OSError:  # broken off: for the other side that is an end
+        except OSError:  # reset: for the other side that is an end
             count = 0
         if count:
             self.pipe, self.held = pipe, count
             return True
-        pipes.give_back(pipe)
+        pipes.release(pipe)
         self.done = True
         try:
             self.sink.shutdown(_socket.SHUT_WR)
-        except OSError:  # it has gone, too
+        except OSError:  # it is closed, too
             return False
         return False
 
-    def _drain(self, pipes: Pipes) -> bool:
-        """Let something out; False when nothing can be now, or never again."""
+    def _drain(self, pipes: PipePool) -> bool:
+        """Splice from the pipe into the sink. Returns: False when nothing can be written, now or ever."""
         assert self.pipe
         try:
             self.held -= os.splice(self.pipe[0], self.sink.fileno(), self.held, flags=_FLAGS)
         except BlockingIOError:
             return False
-        except OSError:  # nobody is there to take it
+        except OSError:  # the receiver is gone
             self.done = True
             self.drop()
             return False
         if not self.held:
-            pipes.give_back(self.pipe)
+            pipes.release(self.pipe)
             self.pipe = None
         return True
 
     def drop(self) -> None:
-        """Forget what is held."""
+        """Discard the pipe and the data in it."""
         for fd in self.pipe or ():
             os.close(fd)
         self.pipe, self.held = None, 0
 
 
-class Pipes:
-    """Empty pipes, for who has something to put in."""
+class PipePool:
+    """Empty pipes for reuse."""
 
     def __init__(self) -> None:
         self.spare: list[tuple[int, int]] = []
 
-    def take(self) -> tuple[int, int]:
+    def acquire(self) -> tuple[int, int]:
         """An empty pipe. Errors: OSError when there are too many open files."""
         if self.spare:
             return self.spare.pop()
         pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _MUCH)
-        except OSError:  # fs.pipe-max-size is less: then it goes in smaller pieces
+            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        except OSError:  # above fs.pipe-max-size: then in smaller pieces
             return pipe
         return pipe
 
-    def give_back(self, pipe: tuple[int, int]) -> None:
-        """It is empty again."""
-        if len(self.spare) < _SPARE:
+    def release(self, pipe: tuple[int, int]) -> None:
+        """Keep an empty pipe for reuse, or close it."""
+        if len(self.spare) < _SPARE_PIPES:
             self.spare.append(pipe)
         else:
             for fd in pipe:
@@ -137,88 +137,88 @@ class Pipes:
 
 
 class Connection:
-    """Two sockets and the two ways between them."""
+    """The client's socket, the one to the container (`.server`), and the two directions between them."""
 
-    __slots__ = ("client", "connected", "door", "halves", "server")
+    __slots__ = ("client", "connected", "directions", "listener", "server")
 
-    def __init__(self, door: Listener, client: _socket.socket, server: _socket.socket) -> None:
-        self.door, self.client, self.server, self.connected = door, client, server, False
-        self.halves = (Half(client, server), Half(server, client))
+    def __init__(self, listener: Listener, client: _socket.socket, server: _socket.socket) -> None:
+        self.listener, self.client, self.server, self.connected = listener, client, server, False
+        self.directions = (Direction(client, server), Direction(server, client))
 
 
-class Streams:
+class TCPProxy:
     """All connections of a proxy: `.connections`, by each of their two descriptors."""
 
     def __init__(self, events: epoll) -> None:
         self.epoll = events
         self.connections: dict[int, Connection] = {}
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.most = max(1, (files - _OWN_FILES) // _FILES)  # at a time; others wait at the door
-        self.pipes = Pipes()
-        self.unfinished: set[Connection] = set()  # moved on as far as was fair
-        self.starved: set[Connection] = set()  # in want of a descriptor
-        self.shut: set[Listener] = set()  # nobody is let in, for the same reason
+        self.limit = max(1, (files - _OWN_FILES) // _FILES)  # of connections; others wait in the listen queue
+        self.pipes = PipePool()
+        self.unfinished: set[Connection] = set()  # with more to move when it is their turn again
+        self.starved: set[Connection] = set()  # no descriptor was free for a pipe
+        self.paused: set[Listener] = set()  # not accepting, for the same reason
 
-    def welcome(self, door: Listener) -> None:
-        """Let in who waits at a door, and begin a connection to the container for each."""
-        listener = door.socket()
-        for _ in range(_NEWCOMERS):
+    def accept(self, listener: Listener) -> None:
+        """Accept the connections that wait at a listener, and connect to the container for each."""
+        sock = listener.socket()
+        for _ in range(_ACCEPTS):
             if not self._has_room():
-                self._shut(door)
+                self._pause(listener)
                 return
             try:
-                fd, _address = listener._accept()  # type: ignore[attr-defined]
-            except (BlockingIOError, ConnectionError):  # nobody, or he has left again
+                fd, _address = sock._accept()  # type: ignore[attr-defined]
+            except (BlockingIOError, ConnectionError):  # none, or the client is gone already
                 return
             except OSError:  # too many open files
-                self._shut(door)
+                self._pause(listener)
                 return
-            client = _socket.socket(listener.family, listener.type, listener.proto, fileno=fd)
-            self._connect(door, client)
+            client = _socket.socket(sock.family, sock.type, sock.proto, fileno=fd)
+            self._connect(listener, client)
 
     def _has_room(self) -> bool:
-        return len(self.connections) < 2 * self.most
+        return len(self.connections) < 2 * self.limit
 
-    def _shut(self, door: Listener) -> None:
-        """Let nobody in: who comes waits at the door (the kernel keeps a queue)."""
-        self.epoll.unregister(door.fd)
-        self.shut.add(door)
+    def _pause(self, listener: Listener) -> None:
+        """Accept no more connections for now: they wait in the kernel's listen queue."""
+        self.epoll.unregister(listener.fd)
+        self.paused.add(listener)
 
-    def _connect(self, door: Listener, client: _socket.socket) -> None:
+    def _connect(self, listener: Listener, client: _socket.socket) -> None:
         server: _socket.socket | None = None
         try:
-            family = _socket.AF_INET6 if ":" in door.target[0] else _socket.AF_INET
+            family = _socket.AF_INET6 if ":" in listener.target[0] else _socket.AF_INET
             kind = _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
             server = _socket.socket(family, kind, client.proto)
             os.set_blocking(client.fileno(), False)
-            if door.proto == "tcp":
+            if listener.proto == "tcp":
                 for option in _KEEP_ALIVE:
                     client.setsockopt(*option)
                     server.setsockopt(*option)
             try:
-                server.connect(door.target)
+                server.connect(listener.target)
             except BlockingIOError:
-                pass  # epoll tells how it came out
-            connection = Connection(door, client, server)
+                pass  # epoll reports the result
+            connection = Connection(listener, client, server)
             for sock in (client, server):
                 self.connections[sock.fileno()] = connection
                 self.epoll.register(sock.fileno(), _EDGES)
-        except OSError:  # nobody listens there, or there is no way; the client sees an end, as from docker-proxy
+        except OSError:  # refused, or no route: the client sees its connection closed, as from docker-proxy
             for broken in (client, server):
                 if broken:
                     self.connections.pop(broken.fileno(), None)
                     broken.close()
 
     def serve(self, fd: int, events: int) -> bool:
-        """Something has happened on a connection's socket; False when it is none of ours."""
+        """Serve the connection of a socket with these events. Returns: False when the socket is of none."""
         connection = self.connections.get(fd)
         if connection is None:
             return False
         if not connection.connected:
             if fd != connection.server.fileno() or not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
-                return True  # what the client says is heard when there is somebody to tell
+                return True  # what the client sends is read when the container is connected
             if connection.server.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR):
-                self._end(connection)
+                self._close(connection)
                 return True
             connection.connected = True
         self._move(connection)
@@ -227,41 +227,41 @@ class Streams:
     def _move(self, connection: Connection) -> None:
         more = False
         try:
-            for half in connection.halves:
-                if not half.done:
-                    more = half.move(self.pipes) or more
+            for direction in connection.directions:
+                if not direction.done:
+                    more = direction.move(self.pipes) or more
         except OSError:
             self.starved.add(connection)
             return
-        if all(half.done for half in connection.halves):
-            self._end(connection)
+        if all(direction.done for direction in connection.directions):
+            self._close(connection)
         elif more:
             self.unfinished.add(connection)
 
-    def _end(self, connection: Connection) -> None:
-        for half in connection.halves:
-            half.drop()
+    def _close(self, connection: Connection) -> None:
+        for direction in connection.directions:
+            direction.drop()
         for sock in (connection.client, connection.server):
             del self.connections[sock.fileno()]
             sock.close()
         self.unfinished.discard(connection)
         self.starved.discard(connection)
 
-    def leave(self, door: Listener) -> None:
-        """A door is closed: all who came through it are let go."""
-        for connection in {connection for connection in self.connections.values() if connection.door is door}:
-            self._end(connection)
-        self.shut.discard(door)
+    def close_listener(self, listener: Listener) -> None:
+        """Close all connections of a listener that is closed."""
+        for connection in {connection for connection in self.connections.values() if connection.listener is listener}:
+            self._close(connection)
+        self.paused.discard(listener)
 
-    def tend(self) -> float | None:
-        """Go on where it was not fair to go on before. Returns: when to come again (time.monotonic()), or None."""
+    def run_pending(self) -> float | None:
+        """Go on with the connections whose turn was over. Returns: when to call again (time.monotonic()), or None."""
         unfinished, self.unfinished = self.unfinished, set()
         starved, self.starved = self.starved, set()
         for connection in (*unfinished, *starved):
             self._move(connection)
-        wanting = bool(self.starved or self.shut)
+        waiting = bool(self.starved or self.paused)
         if self._has_room():
-            for door in self.shut:
-                self.epoll.register(door.fd, EPOLLIN)
-            self.shut.clear()
-        return 0.0 if self.unfinished else time.monotonic() + _PAUSE if wanting else None
+            for listener in self.paused:
+                self.epoll.register(listener.fd, EPOLLIN)
+            self.paused.clear()
+        return 0.0 if self.unfinished else time.monotonic() + _RETRY_DELAY if waiting else None

@@ -1,106 +1,107 @@
-"""UDP through the userland proxy. There are no connections, so the proxy must remember who asked.
+"""UDP through the userland proxy: UDP has no connections, so the proxy tracks the clients (docker-proxy's UDPProxy).
 
-For each client that speaks to the published port there is a socket of its own towards the container: what comes back on
-it is for that client. Nobody says good-bye in UDP; a client of whom nothing was heard back for 90 seconds is forgotten,
-as docker-proxy does, which has the number from the kernel's own connection tracking.
+For each client of the published port there is one socket that is connected to the container: what is received on it is
+for that client. UDP has no end either; a client to which the container has not replied for 90 seconds is dropped, as in
+docker-proxy, which has the number from the kernel's connection tracking.
 """
 
 from __future__ import annotations
 
-import _socket
 import time
 from select import EPOLLIN, epoll
 
-TYPE_CHECKING = False
+from minirun.light import TYPE_CHECKING
+from minirun.light import socket as _socket
+
 if TYPE_CHECKING:
     from minirun.network.ports.listener import Listener
 
-#: Seconds without an answer after which a client is forgotten.
-PATIENCE = 90
+#: Seconds without a reply from the container after which a client is dropped (docker-proxy's UDPConnTrackTimeout).
+TIMEOUT = 90
 #: The longest datagram: 65535 without the headers of IP and UDP.
 _LONGEST = 65507
-#: So many are passed on before others get their turn.
-_MANY = 64
+#: Datagrams that are forwarded in one turn.
+_BURST = 64
 
 
-class Peer:
-    """A client: through which `.door` it came, its `.address`, the `.socket` towards the container, and until when
-    (time.monotonic()) an answer is expected."""
+class Client:
+    """A client: the `.listener` it sends to, its `.address`, the `.socket` towards the container, and the `.deadline`
+    (time.monotonic()) at which it is dropped."""
 
-    __slots__ = ("address", "door", "socket", "until")
+    __slots__ = ("address", "deadline", "listener", "socket")
 
-    def __init__(self, door: Listener, address: tuple, sock: _socket.socket) -> None:
-        self.door, self.address, self.socket = door, address, sock
-        self.until = time.monotonic() + PATIENCE
+    def __init__(self, listener: Listener, address: tuple, sock: _socket.socket) -> None:
+        self.listener, self.address, self.socket = listener, address, sock
+        self.deadline = time.monotonic() + TIMEOUT
 
 
-class Datagrams:
-    """All clients of a proxy: `.peers`, by the descriptor of the socket towards the container, who is first to be
-    forgotten first."""
+class UDPProxy:
+    """All clients of a proxy: `.clients`, by the descriptor of the socket towards the container, the earliest deadline
+    first."""
 
     def __init__(self, events: epoll) -> None:
         self.epoll = events
-        self.peers: dict[int, Peer] = {}
-        self.known: dict[tuple[int, tuple], Peer] = {}
+        self.clients: dict[int, Client] = {}
+        self.by_address: dict[tuple[int, tuple], Client] = {}
 
-    def welcome(self, door: Listener) -> None:
-        """Pass on what has come to a door."""
-        for _ in range(_MANY):
+    def accept(self, listener: Listener) -> None:
+        """Forward the datagrams that a listener has received."""
+        for _ in range(_BURST):
             try:
-                data, address = door.socket().recvfrom(_LONGEST)
-            except OSError:  # nothing now
+                data, address = listener.socket().recvfrom(_LONGEST)
+            except OSError:  # nothing more for now
                 return
-            peer = self.known.get((door.fd, address)) or self._meet(door, address)
-            if peer and not _send(peer.socket, data):
-                _send(peer.socket, data)  # what failed was an earlier one, of which we hear only now (udp(7))
+            client = self.by_address.get((listener.fd, address)) or self._new_client(listener, address)
+            if client and not _send(client.socket, data):
+                _send(client.socket, data)  # the error was of an earlier datagram, and is reported only now (udp(7))
 
-    def _meet(self, door: Listener, address: tuple) -> Peer | None:
+    def _new_client(self, listener: Listener, address: tuple) -> Client | None:
         try:
-            family = _socket.AF_INET6 if ":" in door.target[0] else _socket.AF_INET
+            family = _socket.AF_INET6 if ":" in listener.target[0] else _socket.AF_INET
             sock = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
-            sock.connect(door.target)
+            sock.connect(listener.target)
             self.epoll.register(sock.fileno(), EPOLLIN)
-        except OSError:  # too many open files, or no way there: a datagram may be lost
+        except OSError:  # too many open files, or no route: UDP may lose a datagram
             return None
-        peer = self.peers[sock.fileno()] = self.known[door.fd, address] = Peer(door, address, sock)
-        return peer
+        client = self.clients[sock.fileno()] = self.by_address[listener.fd, address] = Client(listener, address, sock)
+        return client
 
     def serve(self, fd: int) -> None:
-        """Pass answers on to the client whom they are for."""
-        peer = self.peers.pop(fd, None)
-        if peer is None:
+        """Forward replies of the container to the client of the socket (int) on which they came."""
+        client = self.clients.pop(fd, None)
+        if client is None:
             return
-        self.peers[fd] = peer  # now the last to be forgotten
-        peer.until = time.monotonic() + PATIENCE
-        for _ in range(_MANY):
+        self.clients[fd] = client  # now with the latest deadline
+        client.deadline = time.monotonic() + TIMEOUT
+        for _ in range(_BURST):
             try:
-                data = peer.socket.recv(_LONGEST)
-            except ConnectionError:  # nobody listens in the container, or not yet
+                data = client.socket.recv(_LONGEST)
+            except ConnectionError:  # ICMP port unreachable: no program listens in the container, or not yet
                 continue
-            except OSError:  # nothing now
+            except OSError:  # nothing more for now
                 return
             try:
-                peer.door.socket().sendto(data, peer.address)
-            except OSError:  # no way back: it is lost
+                client.listener.socket().sendto(data, client.address)
+            except OSError:  # no route back: UDP may lose a datagram
                 continue
 
-    def leave(self, door: Listener) -> None:
-        """A door is closed: all who came through it are forgotten."""
-        for peer in [peer for peer in self.peers.values() if peer.door is door]:
-            self._forget(peer)
+    def close_listener(self, listener: Listener) -> None:
+        """Drop all clients of a listener that is closed."""
+        for client in [client for client in self.clients.values() if client.listener is listener]:
+            self._drop(client)
 
-    def _forget(self, peer: Peer) -> None:
-        del self.peers[peer.socket.fileno()], self.known[peer.door.fd, peer.address]
-        peer.socket.close()
+    def _drop(self, client: Client) -> None:
+        del self.clients[client.socket.fileno()], self.by_address[client.listener.fd, client.address]
+        client.socket.close()
 
-    def tend(self) -> float | None:
-        """Forget who is to be forgotten. Returns: when to come again (time.monotonic()), or None."""
+    def run_pending(self) -> float | None:
+        """Drop the clients whose deadline is over. Returns: when to call again (time.monotonic()), or None."""
         now = time.monotonic()
-        while self.peers:
-            peer = next(iter(self.peers.values()))
-            if peer.until > now:
-                return peer.until
-            self._forget(peer)
+        while self.clients:
+            client = next(iter(self.clients.values()))
+            if client.deadline > now:
+                return client.deadline
+            self._drop(client)
         return None
 
 

@@ -342,7 +342,9 @@ def test_links_where_containers_may_not_speak_with_each_other(host):
     def begin():
         network = Controller(DATA, RUN, lambda: Settings(given)).ensure_default()
         client, server = (bridge_endpoint.connect(network, owner * 64, pid) for owner, pid in (("a", one), ("b", two)))
-        changes = chains.of_link(network.bridge, client["IPAddress"], server["IPAddress"], [("tcp", 80), ("udp", 90)])
+        changes = chains.link_rules(
+            network.bridge, client["IPAddress"], server["IPAddress"], [("tcp", 80), ("udp", 90)]
+        )
         with apply.writing(RUN) as lock:
             endpoint_rules.add(network.directory, client, changes, known=lock.known)
 

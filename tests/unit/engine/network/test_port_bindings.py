@@ -66,16 +66,16 @@ def test_an_address_is_written_as_go_writes_it(word, address):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.setattr(portallocator, "ephemeral_ports", lambda: (32768, 32770))
-    return portallocator.place(str(tmp_path), "0.0.0.0", "tcp")
+    return portallocator.directory_of(str(tmp_path), "0.0.0.0", "tcp")
 
 
 def take(place, wanted=(0, 0), owner="one"):
-    return portallocator.take(place, "0.0.0.0", wanted, f"{owner} note")
+    return portallocator.request_port(place, "0.0.0.0", wanted, f"{owner} note")
 
 
 def test_a_port_is_not_used_again_at_once(place):
     assert take(place) == 32768
-    portallocator.release(place, 32768, "one")
+    portallocator.release_port(place, 32768, "one")
     assert [take(place), take(place), take(place)] == [32769, 32770, 32768]
     with pytest.raises(EngineError, match="^all ports are allocated$"):
         take(place)
@@ -84,7 +84,7 @@ def test_a_port_is_not_used_again_at_once(place):
 def test_a_range_goes_round_by_itself(place):
     first = [take(place, (9000, 9002)) for _ in range(2)]
     for port in first:
-        portallocator.release(place, port, "one")
+        portallocator.release_port(place, port, "one")
     assert (first, take(place, (9000, 9002)), take(place, (9000, 9002))) == ([9000, 9001], 9002, 9000)
     assert take(place, (9001, 9005)) == 9001
     assert take(place) == 32768
@@ -95,10 +95,10 @@ def test_a_port_has_one_owner(place, tmp_path):
     with pytest.raises(EngineError) as caught:
         take(place, (80, 80), "two")
     assert caught.value.message == "Bind for 0.0.0.0:80 failed: port is already allocated"
-    portallocator.release(place, 80, "two")
+    portallocator.release_port(place, 80, "two")
     assert portallocator.owner_of(place, 80) == ("one", "note")
     assert list(portallocator.reservations(str(tmp_path))) == [("0.0.0.0", "tcp", 80, "one", "note")]
-    portallocator.release(place, 80, "one")
+    portallocator.release_port(place, 80, "one")
     assert list(portallocator.reservations(str(tmp_path))) == []
 
 

@@ -78,7 +78,7 @@ def test_all_commands_come_from_one_value():
     ids=str,
 )
 def test_the_rules_of_a_bridge_in_dockers_order(words, expected):
-    calls = [rule.argv("-I" if action == "top" else action) for action, rule in chains.of_bridge(bridge(**words))]
+    calls = [rule.argv("-I" if action == "top" else action) for action, rule in chains.bridge_rules(bridge(**words))]
     assert [" ".join(call[2:]) for call in calls] == expected
 
 

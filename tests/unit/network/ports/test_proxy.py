@@ -368,7 +368,7 @@ def test_the_longest_datagram(started, udp_echo):
 
 
 def test_a_silent_client_is_forgotten(started, udp_echo, monkeypatch):
-    monkeypatch.setattr(proxy_udp, "PATIENCE", 0.3)
+    monkeypatch.setattr(proxy_udp, "TIMEOUT", 0.3)
     one = started(udp_echo, "udp")
     with udp_client(one) as client:
         client.send(b"hello")
@@ -413,8 +413,8 @@ def test_it_goes_on_in_another_program():
     again = proxy.taken_over(one.words())
     assert again.words() == one.words()
     assert again.descriptors() == one.descriptors()
-    assert [known.served for known in again.doors.values()] == [True, True, False]
-    for known in list(one.doors.values()):
+    assert [known.served for known in again.listeners.values()] == [True, True, False]
+    for known in list(one.listeners.values()):
         one.close(known)
 
 
@@ -422,20 +422,20 @@ def test_it_follows():
     """A mapping that stays keeps its socket, one with another target a socket for the same port; others come and go."""
     one = proxy.Proxy()
     stays, moves, goes = door(one), door(one), door(one)
-    before = one.doors.copy()
+    before = one.listeners.copy()
     moved = {**moves, "ContainerIP": "127.0.0.2"}
     with socket.create_server(("127.0.0.1", 0)) as busy:
         comes = mapping(9, outer=busy.getsockname()[1])
         with pytest.raises(EngineError, match="address already in use$"):
-            one.follow([stays, moved, comes])
-    one.follow([stays, moved, comes])
-    now = {known.key(): known.target for known in one.doors.values()}
+            one.update([stays, moved, comes])
+    one.update([stays, moved, comes])
+    now = {known.key(): known.target for known in one.listeners.values()}
     assert now == {
         ("tcp", "127.0.0.1", stays["HostPort"]): ("127.0.0.1", 7),
         ("tcp", "127.0.0.1", moves["HostPort"]): ("127.0.0.2", 7),
         ("tcp", "127.0.0.1", comes["HostPort"]): ("127.0.0.1", 9),
     }
-    assert any(known is before.get(fd) for fd, known in one.doors.items())
+    assert any(known is before.get(fd) for fd, known in one.listeners.items())
     socket.create_server(("127.0.0.1", goes["HostPort"])).close()
-    one.follow([])
-    assert one.doors == {}
+    one.update([])
+    assert one.listeners == {}
