@@ -2,9 +2,6 @@
 
 Nothing here knows what is stored. Values are JSON. A reader sees the old value or the new one, never half of one,
 because a value is written to a file beside its place and renamed into it (rename(2) replaces atomically).
-
-JSON goes through CPython's C scanner and encoder directly. `import json` would do the same work but costs some
-10 ms at each start, most of it for `re`, and a container start is twice that; see `docs/inside.md` on the hot path.
 """
 
 from __future__ import annotations
@@ -12,48 +9,12 @@ from __future__ import annotations
 import errno
 import fcntl
 
+from minirun import jsoncodec
 from minirun.errors import ROOT_HINT, KernelError, MinirunError
 from minirun.light import os
 
 #: Nearly all values are shorter than so many bytes.
 _MOST = 8192
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-try:
-    import _json
-
-    class _Plain:
-        """The settings of a plain JSON reader, as `json.decoder` would hold them."""
-
-        strict, object_hook, object_pairs_hook, parse_float, parse_int = True, None, None, float, int
-        parse_constant = float
-
-    _scan = _json.make_scanner(_Plain)  # type: ignore[arg-type]
-
-    def loads(text: str) -> object:
-        """The value that a JSON text stands for. Errors: ValueError on text that is not JSON."""
-        start = len(text) - len(text.lstrip())
-        try:
-            value, end = _scan(text, start)
-            if not text[end:].strip():
-                return value
-        except (StopIteration, SystemError):  # the bare scanner cannot word its error, the full module can
-            pass
-        from json import loads as explain
-
-        return explain(text)
-
-    def _refuse(value: object) -> object:
-        raise TypeError(f"{type(value).__name__} has no place in JSON")
-
-    _encode = _json.make_encoder(None, _refuse, _json.encode_basestring, None, ":", ",", False, False, True)
-
-    def dumps(value: object) -> str:
-        """A value as one line of JSON. Errors: TypeError for a value JSON has no word for."""
-        return "".join(_encode(value, 0))
-
-except ImportError:  # an interpreter without CPython's accelerator: the same, slower
-    from json import dumps, loads  # type: ignore[assignment]
 
 
 def read(path: str) -> dict:
@@ -69,7 +30,7 @@ def read(path: str) -> dict:
     finally:
         os.close(fd)
     try:
-        return loads(data.decode("utf-8"))  # type: ignore[return-value]
+        return jsoncodec.loads(data.decode("utf-8"))  # type: ignore[return-value]
     except ValueError as reason:
         raise MinirunError(f"{path}: {reason}", hint="the file is damaged: remove what it belongs to") from None
 
@@ -81,7 +42,7 @@ def write(path: str, value: object, *, mode: int = 0o600, durable: bool = False)
     milliseconds): right for what a user would miss, wrong for what a reboot clears anyway.
     Errors: KernelError with the path, for a full or read-only disk.
     """
-    text = dumps(value)
+    text = jsoncodec.dumps(value)
     if not text.isascii():  # JSON is UTF-8: a byte that somebody has typed and that is not becomes U+FFFD, as in Docker
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     write_text(path, text, mode=mode, durable=durable)
@@ -195,91 +156,8 @@ def _make_one(path: str, mode: int) -> None:
         raise KernelError(f"mkdir {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
 
 
-def remove_tree(path: str) -> None:
-    """Remove a directory with all below it; fine when it is gone already.
-
-    Symbolic links are removed, never followed: each name is looked up in the open directory that holds it.
-    """
-    directory, _, name = path.rpartition("/")
-    try:
-        parent = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        _remove_below(parent, name)
-    except FileNotFoundError:  # another process is at the same work, and was quicker
-        return
-    except OSError as reason:
-        raise KernelError(f"remove {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
-    finally:
-        os.close(parent)
-
-
-def _remove_below(parent: int, name: str) -> None:
-    if _unlinked(parent, name):
-        return
-    top = os.open(name, _DIRECTORY, dir_fd=parent)
-    try:
-        while names := os.listdir(top):
-            for entry in names:
-                if not _unlinked(top, entry):
-                    _flatten(top, entry)
-    finally:
-        os.close(top)
-    _removed_directory(parent, name)
-
-
-def _flatten(top: int, name: str) -> None:
-    """Remove a directory; the directories in it move up into `top` first.
-
-    So the deepest tree (a container may have made ten thousand levels) takes two descriptors and no stack.
-    """
-    try:
-        directory = os.open(name, _DIRECTORY, dir_fd=top)
-    except FileNotFoundError:  # another process is at the same work
-        return
-    try:
-        for entry in os.listdir(directory):
-            if not _unlinked(directory, entry) and not _was_empty(directory, entry):
-                os.rename(entry, f".{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
-    finally:
-        os.close(directory)
-    _removed_directory(top, name)
-
-
-def _removed_directory(parent: int, name: str) -> None:
-    try:
-        os.rmdir(name, dir_fd=parent)
-    except FileNotFoundError:
-        return
-
-
-def _was_empty(parent: int, name: str) -> bool:
-    """Remove a directory that has nothing in it, as most have; False for another one."""
-    try:
-        _removed_directory(parent, name)
-    except OSError as reason:
-        if reason.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        return False
-    return True
-
-
-def _unlinked(parent: int, name: str) -> bool:
-    """Remove what is no directory; False for a directory."""
-    try:
-        os.unlink(name, dir_fd=parent)
-    except FileNotFoundError:
-        return True
-    except OSError as reason:
-        if reason.errno not in (errno.EISDIR, errno.EPERM):
-            raise
-        return False
-    return True
-
-
-def nobody_holds(path: str) -> bool:
-    """Whether a path for which somebody may queue up (see `lock`) is free at this moment, or not there at all."""
+def is_unlocked(path: str) -> bool:
+    """Whether no process holds the `lock` on a path at this moment, or there is no such file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -294,24 +172,38 @@ def nobody_holds(path: str) -> bool:
 
 
 class lock:
-    """Queue up for a path: `with lock(path): ...`. Held by the open file, so it ends with the process (flock(2))."""
+    """An exclusive lock on a path: `with lock(path): ...`, or `acquire` and `release`. Blocks until it is ours.
+
+    The open file holds it, so the kernel releases it when the process ends, however it ends (flock(2)).
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.fd = -1
 
     def __enter__(self) -> lock:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def acquire(self) -> lock:
+        """Wait for the lock and take it; fine when it is held already, as one that was handed over to us.
+
+        Errors: FileNotFoundError when the directory is gone, which the caller knows how to read; KernelError.
+        """
         if self.fd >= 0:
-            return self  # held since it was handed over
+            return self
         try:
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
-            raise  # no directory, nobody to queue up with: the caller knows what that means
+            raise
         except OSError as reason:
             raise KernelError(f"open {self.path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
         fcntl.flock(self.fd, fcntl.LOCK_EX)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
+        """Let the next one in."""
         os.close(self.fd)
         self.fd = -1

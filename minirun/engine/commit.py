@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 
-from minirun import store
+from minirun import jsoncodec, store
 from minirun.engine import paths
 from minirun.engine.container import index
 from minirun.engine.container.reconcile import reconciled_status
@@ -84,7 +84,7 @@ def commit(container: Container, wish: Commit) -> str:
         config = _config(image, container, settings, writer.diff_ids)
         config["history"] += [_history(container, wish, config["created"], empty=not written)]
         config |= {"author": wish.author} if wish.author else {}
-        return writer.finish(store.dumps(config).encode("utf-8", "replace"), [wish.name])
+        return writer.finish(jsoncodec.dumps(config).encode("utf-8", "replace"), [wish.name])
 
 
 def _add_layer(writer: ImageWriter, container: Container, pause: bool) -> bool:

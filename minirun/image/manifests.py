@@ -10,7 +10,7 @@ would be two images with one digest.
 
 from __future__ import annotations
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.errors import EngineError, MinirunError
 from minirun.image import reference
 from minirun.image.content import layout as oci
@@ -120,8 +120,8 @@ def read_config(data: bytes, manifest: dict) -> dict:
 
 def _object(data: bytes, what: str) -> dict:
     try:
-        document = store.loads(data.decode())
-        store.dumps(document).encode()  # "\\ud800" is JSON, but no text: whoever wrote it out again would stumble
+        document = jsoncodec.loads(data.decode())
+        jsoncodec.dumps(document).encode()  # "\\ud800" is JSON, but no text: whoever wrote it out again would stumble
     except (ValueError, RecursionError):
         raise EngineError(f"invalid {what}: it is not JSON") from None
     if not isinstance(document, dict):

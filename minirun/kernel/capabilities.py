@@ -73,6 +73,11 @@ def held() -> dict[str, int]:
     return {line[:6]: int(line[7:], 16) for line in lines if line.startswith("Cap")}
 
 
+def _setpriv_name(number: int) -> str:
+    """A capability as setpriv(1) calls it; "cap_41" for one that is newer than our table."""
+    return NAMES[number].lower() if number < len(NAMES) else f"cap_{number}"
+
+
 def limit_bounding(allowed: int) -> None:
     """Drop all from the bounding set that is not in `allowed`: to be done while CAP_SETPCAP is still there."""
     from minirun.kernel import syscalls  # who only wants the names need not load it
@@ -80,7 +85,7 @@ def limit_bounding(allowed: int) -> None:
     bounding = held()["CapBnd"]
     for number in range(bounding.bit_length()):
         if bounding >> number & 1 and not allowed >> number & 1:
-            syscalls.prctl("CAPBSET_DROP", number)
+            syscalls.prctl("CAPBSET_DROP", number, shell=f"setpriv --bounding-set -{_setpriv_name(number)}")
 
 
 def limit(sets: dict[str, list[str]]) -> None:

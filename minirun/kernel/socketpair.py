@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.errors import MinirunError, from_data
 from minirun.light import socket
 
@@ -27,7 +27,7 @@ class Channel:
     def send(self, message: dict[str, object]) -> bool:
         """Send a message; False when nobody is left to hear it."""
         try:
-            os.write(self.fd, store.dumps(message).encode("utf-8", "surrogateescape"))
+            os.write(self.fd, jsoncodec.dumps(message).encode("utf-8", "surrogateescape"))
         except (BrokenPipeError, ConnectionResetError):
             return False
         return True
@@ -44,7 +44,7 @@ class Channel:
             return None
         if not data:
             return None
-        message = store.loads(data.decode("utf-8", "surrogateescape"))
+        message = jsoncodec.loads(data.decode("utf-8", "surrogateescape"))
         if "error" in message:  # type: ignore[operator]
             raise from_data(message["error"])  # type: ignore[index]
         return message  # type: ignore[return-value]

@@ -344,23 +344,23 @@ def cap_ambient_clear() -> None:
     _call(lib.cap_ambient_clear, "")
 
 
-def prctl(option: str, *arguments: object) -> None:
-    """prctl(2): a setting of this process. Arguments: option (str), without PR_, "SET_NO_NEW_PRIVS"; its arguments."""
-    tell("prctl(2)", _prctl_line, option, *arguments)
+def prctl(option: str, *arguments: object, shell: str = "") -> None:
+    """prctl(2): a setting of this process.
+
+    Arguments: option (str), without PR_, "SET_NO_NEW_PRIVS"; its arguments; shell (str), the equal shell line where it
+    does not follow from these.
+    """
+    tell("prctl(2)", _prctl_line, option, shell, *arguments)
     try:
         _prctl.prctl(getattr(_prctl, f"PR_{option}"), *arguments)
     except (OSError, ValueError) as reason:
         raise failure("prctl", f"PR_{option}", getattr(reason, "errno", None) or errno.EINVAL) from None
 
 
-def _prctl_line(option: str, *arguments: object) -> str:
-    if option == "CAPBSET_DROP":
-        from minirun.kernel.capabilities import NAMES  # it imports us
-
-        return f"setpriv --bounding-set -{NAMES[int(str(arguments[0]))].lower()}"
+def _prctl_line(option: str, shell: str, *arguments: object) -> str:
     words = " ".join(map(str, arguments))
     lines = {"SET_NO_NEW_PRIVS": "setpriv --no-new-privs", "SET_NAME": f"echo {words} > /proc/self/comm"}
-    return lines.get(option, f"prctl PR_{option} {words}")
+    return shell or lines.get(option, f"prctl PR_{option} {words}")
 
 
 def setgroups(groups: list[int]) -> None:

@@ -17,7 +17,7 @@ that holds the lock removes it.
 
 from __future__ import annotations
 
-from minirun import store
+from minirun import jsoncodec, rmtree, store
 from minirun.errors import EngineError, MinirunError, NoSuchNetwork
 from minirun.network import predefined
 from minirun.network.daemon_config import Settings
@@ -116,7 +116,7 @@ class Controller:
             store.make_directory(directory)
             for name in ("host", "none"):
                 record = create_options.new_record(name, predefined.DRIVERS[name])
-                store.reserve(f"{directory}/{name}.json", store.dumps(record))
+                store.reserve(f"{directory}/{name}.json", jsoncodec.dumps(record))
             names = store.names(directory)
         for name in names:
             if name.endswith(".json"):
@@ -236,7 +236,7 @@ class Controller:
             except BaseException:
                 if network.is_link_present():  # the record could not be written, perhaps for a full disk
                     setup.tear_down(network, self.settings)
-                store.remove_tree(network.directory)
+                rmtree.remove_tree(network.directory)
                 raise
         return network
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.kernel.netlink.socket import Socket
 from minirun.network.bridge import device, saved_sysctls, veth
 from minirun.network.ipam import address_pool
@@ -41,7 +41,7 @@ def reset(run: str, networks: list[Network], counter: int, *, iptables: bool) ->
     for key in store.names(f"{run}/networks"):
         path = f"{run}/networks/{key}"
         if os.path.isdir(path):
-            store.remove_tree(path)
+            rmtree.remove_tree(path)
         elif key != "ifindex":
             store.discard(path)
     os.ftruncate(counter, 0)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import os
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.errors import MinirunError
 from minirun.kernel import namespaces, process, procfs, syscalls
-from minirun.kernel.cgroup.cgroup import Cgroup, wait_until
+from minirun.kernel.cgroup.cgroup import Cgroup
 from minirun.kernel.socketpair import Channel
+from minirun.kernel.wait import wait_until
 from minirun.light import TYPE_CHECKING
 from minirun.runtime import init
 from minirun.runtime import spec as specs
@@ -196,7 +197,7 @@ def delete(state: State, *, force: bool = False) -> None:
         cgroup = Cgroup(state.cgroup)
         _kill_all(state, cgroup)
         cgroup.remove()
-        store.remove_tree(state.directory)
+        rmtree.remove_tree(state.directory)
 
 
 def _kill_all(state: State, cgroup: Cgroup) -> None:

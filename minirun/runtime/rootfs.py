@@ -13,7 +13,7 @@ import stat
 
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import devices, mounts, procfs, syscalls
-from minirun.kernel.cgroup.cgroup import hierarchies
+from minirun.kernel.cgroup.hierarchy import hierarchies
 from minirun.trace import step
 
 #: What of /proc may be another file (lxcfs has such, which tell the container's own limits). Source: runc.

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from urllib3 import HTTPHeaderDict
 
 from harness.hostile import archives, tars
-from minirun import store
+from minirun import rmtree
 from minirun.errors import MinirunError
 from minirun.image import config, manifests, platforms, reference
 from minirun.image.archive import load
@@ -90,7 +90,7 @@ def unpack(data: bytes) -> None:
             assert before == (os.lstat(top / "outside"), os.lstat(top / "outside/secret"))
             assert sorted(os.listdir(top)) == ["outside", "tree"]
     finally:
-        store.remove_tree(str(top))
+        rmtree.remove_tree(str(top))
 
 
 @target(

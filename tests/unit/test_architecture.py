@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "minirun"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 #: From the ground up; a module imports from its own floor and from those below it.
-GROUND = {"light": 0, "errors": 1, "trace": 2, "store": 3}
-FLOORS = {"kernel": 4, "runtime": 5, "network": 5, "image": 5, "engine": 6, "lecture": 7, "cli": 8}
+GROUND = {"light": 0, "jsoncodec": 0, "errors": 1, "trace": 2, "store": 3, "rmtree": 4}
+FLOORS = {"kernel": 5, "runtime": 6, "network": 6, "image": 6, "engine": 7, "lecture": 8, "cli": 9}
 #: Floors of the same height do not know each other.
 APART = {"runtime", "network", "image"}
 #: How minirun is begun; above all floors, or before there is any.

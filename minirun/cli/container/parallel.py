@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.errors import MinirunError, from_data
 
 TYPE_CHECKING = False
@@ -38,10 +38,10 @@ def _start(act: Callable[[str], object], word: str) -> tuple[int, int]:
         try:
             act(word)
         except MinirunError as error:
-            os.write(writing, store.dumps(error.to_data()).encode())
+            os.write(writing, jsoncodec.dumps(error.to_data()).encode())
         except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
             told = MinirunError(f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself")
-            os.write(writing, store.dumps(told.to_data()).encode())
+            os.write(writing, jsoncodec.dumps(told.to_data()).encode())
         code = 0
     finally:
         os._exit(code)  # never back into the code of the parent, whose output is still buffered here
@@ -54,7 +54,7 @@ def _outcome(pid: int, fd: int) -> MinirunError | None:
     os.close(fd)
     _, status = os.waitpid(pid, 0)
     if data:
-        return from_data(store.loads(data.decode()))  # type: ignore[arg-type]
+        return from_data(jsoncodec.loads(data.decode()))  # type: ignore[arg-type]
     if status:
         return MinirunError(f"the helper process ended with {os.waitstatus_to_exitcode(status)}")
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minirun import store
+from minirun import jsoncodec
 
 
 def pretty(value: object, indent: str = "") -> str:
@@ -12,8 +12,8 @@ def pretty(value: object, indent: str = "") -> str:
     """
     deeper = indent + "    "
     if isinstance(value, dict) and value:
-        inner = (f"{deeper}{store.dumps(str(key))}: {pretty(item, deeper)}" for key, item in value.items())
+        inner = (f"{deeper}{jsoncodec.dumps(str(key))}: {pretty(item, deeper)}" for key, item in value.items())
         return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
     if isinstance(value, (list, tuple)) and value:
         return "[\n" + ",\n".join(deeper + pretty(item, deeper) for item in value) + f"\n{indent}]"
-    return store.dumps(value)
+    return jsoncodec.dumps(value)

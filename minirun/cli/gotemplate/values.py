@@ -6,7 +6,7 @@ a mistake, it prints as `{a b}`), a `Map` as a map (a missing key has no value, 
 
 from __future__ import annotations
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.cli.format.strconv_quote import quote
 
 TYPE_CHECKING = False
@@ -93,9 +93,9 @@ def plain(value: object) -> object:
 
 def _json(value: object) -> str:
     if not isinstance(value, Row):
-        return store.dumps(plain(value))
+        return jsoncodec.dumps(plain(value))
     fields = {key: plain(value[key]) for key in sorted(value) if not callable(value[key])}
-    return store.dumps(fields).translate({ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"})
+    return jsoncodec.dumps(fields).translate({ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"})
 
 
 def _print(*values: object) -> str:

@@ -75,7 +75,7 @@ def _rows(options: Options) -> list[dict[str, str]]:
 
 def _story(image: Image, steps: int | None = None, layers: int | None = None) -> tuple:
     """What tells an image that ends with a step from all others: the steps and the layers until then."""
-    from minirun.store import dumps
+    from minirun.jsoncodec import dumps
 
     return dumps((image.config.get("history") or [])[:steps]), *image.diff_ids[:layers]
 

@@ -11,7 +11,7 @@ import os
 from minirun.engine import paths
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import namespaces, process, procfs, syscalls
-from minirun.kernel.cgroup import cgroup
+from minirun.kernel.cgroup import hierarchy
 from minirun.kernel.netlink import links
 from minirun.kernel.netlink.socket import Socket
 from minirun.kernel.socketpair import Channel
@@ -83,7 +83,7 @@ def _data_root() -> Feature:
 def _control_groups() -> list[Feature]:
     """The version, and the controllers that are here."""
     try:
-        trees = cgroup.hierarchies()
+        trees = hierarchy.hierarchies()
     except MinirunError as error:
         return [("cgroups", False, f"{error.message}: {error.hint}")]
     v2_only = all(tree.version == 2 for tree in trees)

@@ -81,7 +81,7 @@ def is_new(path: str, seconds: float = 0) -> bool:
 
 def is_busy(container: Container) -> bool:
     """Whether somebody is starting, stopping or removing it: he holds the lock of `Container.queue`."""
-    return not store.nobody_holds(f"{container.directory}/{QUEUE}")
+    return not store.is_unlocked(f"{container.directory}/{QUEUE}")
 
 
 def writer(name: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.engine import paths
 from minirun.engine.check.problem import Problem, containers, ids, is_busy, is_new
 from minirun.engine.container.container import Container
@@ -21,7 +21,7 @@ from minirun.engine.shim import run_state as watches
 from minirun.engine.shim import task
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import procfs
-from minirun.kernel.cgroup import cgroup
+from minirun.kernel.cgroup import cgroup, hierarchy
 from minirun.network import gc
 from minirun.network.bridge.endpoint import VETH_GRACE
 from minirun.network.ports import portmapper
@@ -132,7 +132,7 @@ def runtime_states() -> Iterator[Problem]:
         try:
             state = states.load(directory)
         except MinirunError:
-            yield Problem("state", f"{directory}: holds no state", store.remove_tree, directory)
+            yield Problem("state", f"{directory}: holds no state", rmtree.remove_tree, directory)
             continue
         if state.bundle == bundle:  # else another engine uses the runtime, with a bundle of its own
             yield Problem("state", f"{directory}: nobody watches this container", _delete, state)
@@ -145,7 +145,7 @@ def _delete(state: states.State) -> None:
 def cgroups_of_nobody() -> Iterator[Problem]:
     """Kind "cgroup": cgroups, in any tree, of containers of ours that are at rest."""
     found: dict[str, list[str]] = {}
-    for tree in cgroup.hierarchies():
+    for tree in hierarchy.hierarchies():
         for name in ids(f"{tree.mountpoint}/minirun"):
             found.setdefault(name, []).append(f"{tree.mountpoint}/minirun/{name}")
     for name, directories in found.items():

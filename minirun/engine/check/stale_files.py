@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.engine import paths
 from minirun.engine.check.problem import Problem, containers, is_being_written, is_busy, is_new, names, writer
 from minirun.engine.container.container import Container
@@ -76,7 +76,7 @@ def volume_leftovers() -> Iterator[Problem]:
         return
     for path in volumes.remains():
         if not is_new(path):
-            yield Problem("volume", f"{path}: remains of a volume", store.remove_tree, path)
+            yield Problem("volume", f"{path}: remains of a volume", rmtree.remove_tree, path)
     for name in populate.unfinished():
         yield Problem("volume", f"volume {name}: was left while it was filled", populate.finish, name)
 
@@ -104,7 +104,7 @@ def _orphans(layout: Layout) -> list[str]:
 def _remove_orphan(layout: Layout, path: str) -> None:
     with layout.lock():
         if path in _orphans(layout):
-            store.remove_tree(path)
+            rmtree.remove_tree(path)
 
 
 def unfinished_writes() -> Iterator[Problem]:

@@ -192,7 +192,7 @@ class Container:
 
     def _settled(self) -> dict:
         """The record once the monitor has written the end into it, which it does first."""
-        from minirun.kernel.cgroup.cgroup import wait_until  # a container is seldom met in the moment of its end
+        from minirun.kernel.wait import wait_until  # a container is seldom met in the moment of its end
 
         def settled() -> bool:
             self.forget()
@@ -210,7 +210,7 @@ class _Editing:
         self.lock = store.lock(f"{container.directory}/.record")
 
     def __enter__(self) -> dict:
-        self.lock.__enter__()
+        self.lock.acquire()
         self.container.forget()
         return self.container.record
 

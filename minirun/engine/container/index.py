@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.engine import paths
 from minirun.engine.container import names
 from minirun.engine.container.container import QUEUE, VOLUMES, Container
@@ -93,7 +93,7 @@ def reserve(container: Container) -> store.lock:
     while True:
         store.make_directory(making, 0o710)
         try:
-            queue = store.lock(f"{making}/{QUEUE}").__enter__()
+            queue = store.lock(f"{making}/{QUEUE}").acquire()
             os.rename(making, container.directory)
         except FileNotFoundError:  # somebody took it for given up, before we were in its queue
             continue
@@ -140,10 +140,10 @@ def retire(container: Container, *, with_volumes: bool = False) -> str:
 def clear(remains: str) -> None:
     """Remove what is left of a container that has been retired; fine when it is gone already."""
     if not store.exists(f"{remains}/{WITH_VOLUMES}"):
-        store.remove_tree(remains)
+        rmtree.remove_tree(remains)
         return
     from minirun.engine.volume import volumes  # few containers have any
 
     volumes.leave(remains)
-    store.remove_tree(remains)
+    rmtree.remove_tree(remains)
     volumes.sweep()

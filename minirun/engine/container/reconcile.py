@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.engine import paths
 from minirun.engine.container import names
 from minirun.engine.container.container import KILLED, QUEUE, Container, Status
@@ -23,7 +23,7 @@ def reconcile(container: Container) -> None:
     if watched is not None:
         clear_dead_shim(container)
     elif store.exists(container.run_directory):
-        store.remove_tree(container.run_directory)  # a bundle: its `start` was killed before there was a shim
+        rmtree.remove_tree(container.run_directory)  # a bundle: its `start` was killed before there was a shim
 
 
 def reconciled_status(container: Container) -> Status:
@@ -64,7 +64,7 @@ def reconcile_all() -> None:
     directory = f"{paths.data}/containers"
     for entry in _entries(directory):
         path = f"{directory}/{entry}"
-        if entry.startswith(REMOVED) or entry.startswith(MAKING) and store.nobody_holds(f"{path}/{QUEUE}"):
+        if entry.startswith(REMOVED) or entry.startswith(MAKING) and store.is_unlocked(f"{path}/{QUEUE}"):
             clear(path)
         elif len(entry) == 64 and not exists(entry):
             _clear_half_made(Container(entry))
@@ -82,14 +82,14 @@ def _entries(directory: str) -> list[str]:
 
 def _clear_half_made(container: Container) -> None:
     """A directory without a record: its container is being made at this moment, or its maker was killed."""
-    if store.nobody_holds(f"{container.directory}/{QUEUE}") and not exists(container.id):
+    if store.is_unlocked(f"{container.directory}/{QUEUE}") and not exists(container.id):
         discard(container, with_volumes=True)
         names.release_all(paths.data, container.id)
 
 
 def _reconcile_unless_busy(container: Container) -> None:
     watched = container.watch()
-    if watched and watched.alive() or not store.nobody_holds(f"{container.directory}/{QUEUE}"):
+    if watched and watched.alive() or not store.is_unlocked(f"{container.directory}/{QUEUE}"):
         return
     try:
         with container.queue():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.engine import paths, timestamps
 from minirun.errors import ClientError, EngineError, NoSuchContainer
 
@@ -102,7 +102,7 @@ def records(path: str, wanted: Wanted, ended: Callable[[], bool] | None = None) 
             os.lseek(fd, _start_of_last(fd, wanted.tail), os.SEEK_SET)
         for line in _lines(fd, wanted.until, ended):
             try:
-                entry = store.loads(line.decode("utf-8", "replace"))
+                entry = jsoncodec.loads(line.decode("utf-8", "replace"))
                 moment = timestamps.read(entry["time"])  # type: ignore[index]
             except (ValueError, TypeError, KeyError):
                 continue  # half a line, left by a machine that lost its power: the next line is whole again

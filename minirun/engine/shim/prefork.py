@@ -13,7 +13,7 @@ import os
 
 from minirun import trace
 from minirun.errors import MinirunError
-from minirun.kernel import scheduling
+from minirun.kernel import process
 from minirun.kernel.socketpair import Channel
 
 
@@ -29,14 +29,14 @@ class Starter:
         pid = os.fork()
         if pid == 0:
             try:
-                scheduling.begin()
+                process.yield_cpu()
                 trace.side = "monitor"
                 self.orders.close()
                 self.sock.close()
                 _become_monitor(theirs, client)
             finally:
                 os._exit(1)  # never back into the code of the command that forked us
-        scheduling.let_begin(pid)
+        process.move_to_idle_cpu(pid)
         theirs.close()
         client.close()
 

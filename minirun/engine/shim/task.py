@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
+from minirun import rmtree
 from minirun.engine import paths, timestamps
 from minirun.engine.network import sandbox
 from minirun.engine.shim import run_state
@@ -102,4 +102,4 @@ def take_down(container: Container) -> None:
             lifecycle.delete(states.load(directory), force=True)
         if os.path.exists(f"{container.run_directory}/{run_state.CABLE}"):
             sandbox.unplug(container)
-        store.remove_tree(container.run_directory)
+        rmtree.remove_tree(container.run_directory)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.engine import paths
 from minirun.engine.container.container import VOLUMES
 from minirun.engine.spec import bundle
@@ -66,7 +66,7 @@ def _fill(container: Container, point: dict) -> None:
         if os.listdir(f"{path}/_data"):
             return
         filling = f"{path}/.filling"
-        store.remove_tree(filling)  # its maker was killed
+        rmtree.remove_tree(filling)  # its maker was killed
         store.make_directory(filling)
         try:
             if not copy_up.copy_up(pile, point["Destination"], filling):
@@ -75,7 +75,7 @@ def _fill(container: Container, point: dict) -> None:
         except NotADirectoryError:
             raise BadParameter(_not_a_directory(container, point)) from None
         finally:
-            store.remove_tree(filling)
+            rmtree.remove_tree(filling)
         _settle(path)
 
 
@@ -104,7 +104,7 @@ def _settle(path: str) -> None:
             os.rename(f"{filled}/{entry}", f"{data}/{entry}")
     copy_up.copy_looks(filled, data, looks)
     os.utime(data, ns=(looks.st_mtime_ns,) * 2)
-    store.remove_tree(filled)
+    rmtree.remove_tree(filled)
 
 
 def unfinished() -> list[str]:
@@ -113,7 +113,7 @@ def unfinished() -> list[str]:
     for name in volumes.every():
         path = volumes.path_of(name)
         begun = store.exists(f"{path}/.filling") or store.exists(f"{path}/.filled")
-        if begun and store.nobody_holds(f"{path}/.lock"):
+        if begun and store.is_unlocked(f"{path}/.lock"):
             found.append(name)
     return found
 
@@ -122,5 +122,5 @@ def finish(name: str) -> None:
     """Settle a volume, and remove a copy that is not whole."""
     path = volumes.path_of(name)
     with store.lock(f"{path}/.lock"):
-        store.remove_tree(f"{path}/.filling")
+        rmtree.remove_tree(f"{path}/.filling")
         _settle(path)

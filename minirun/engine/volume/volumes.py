@@ -17,7 +17,7 @@ import os
 import stat
 import time
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.engine import paths, timestamps
 from minirun.engine.container.container import VOLUMES
 from minirun.errors import EngineError, KernelError, NoSuchVolume
@@ -152,7 +152,7 @@ def remains() -> list[str]:
 def sweep() -> None:
     """Remove all remains."""
     for path in remains():
-        store.remove_tree(path)
+        rmtree.remove_tree(path)
 
 
 def size(name: str) -> int:

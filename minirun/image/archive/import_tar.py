@@ -6,7 +6,7 @@ import errno
 import os
 import time
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.errors import ClientError, EngineError
 from minirun.image import platforms
 from minirun.image.content.image_writer import ImageWriter
@@ -53,7 +53,7 @@ def import_tar(  # noqa: PLR0913 (the words of a command line)
             raise
         archive.check()
         config = _config(settings, runs_on, writer.diff_ids[0], message or f"Imported from {archive.source}")
-        return writer.finish(store.dumps(config).encode(), [name])
+        return writer.finish(jsoncodec.dumps(config).encode(), [name])
 
 
 class _File:

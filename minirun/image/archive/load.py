@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.errors import ClientError, EngineError, NoSuchImage
 from minirun.image import manifests, platforms, reference, tags
 from minirun.image.archive.index import Bundle
@@ -100,7 +100,7 @@ def _open(source: str) -> int:
 def _docker(bundle: Bundle) -> Iterator[Packed]:
     """The images of a docker-archive (moby, image/tarexport)."""
     try:
-        items = store.loads(bundle.read("manifest.json").decode())
+        items = jsoncodec.loads(bundle.read("manifest.json").decode())
     except (ValueError, RecursionError):
         raise EngineError("invalid manifest.json: it is not JSON") from None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):

@@ -18,7 +18,7 @@ import os
 import tarfile
 from datetime import datetime
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.errors import ClientError, EngineError, NoSuchImage
 from minirun.image import reference
 from minirun.image.content import layout as oci
@@ -253,7 +253,7 @@ def _directories(image: Image) -> list[tuple[str, dict]]:
 
 def _json(value: object) -> str:
     """JSON as Go writes it: fit to stand in a web page."""
-    return store.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return jsoncodec.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _seconds(created: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.image.content.layout import DOWNLOAD, TURN
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def sweep(layout: Layout, kept_layers: Iterable[str] = ()) -> list[str]:
     with layout.lock():
         found = orphans(layout, kept_layers)
         for path in found:
-            store.remove_tree(path)
+            rmtree.remove_tree(path)
         return found
 
 
@@ -63,12 +63,12 @@ def clear_ingests(layout: Layout) -> None:
     for path in _dead_drafts(layout) + [
         path for path in _dead_downloads(layout) if os.stat(path).st_mtime < longest_ago
     ]:
-        store.remove_tree(path)
+        rmtree.remove_tree(path)
 
 
 def _dead_downloads(layout: Layout) -> list[str]:
-    return [path for path in layout.unfinished(DOWNLOAD) if store.nobody_holds(path)]
+    return [path for path in layout.unfinished(DOWNLOAD) if store.is_unlocked(path)]
 
 
 def _dead_drafts(layout: Layout) -> list[str]:
-    return [path for path in layout.ingests() + layout.unfinished(TURN) if store.nobody_holds(path)]
+    return [path for path in layout.ingests() + layout.unfinished(TURN) if store.is_unlocked(path)]

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 
-from minirun import store
+from minirun import jsoncodec, rmtree, store
 from minirun.errors import EngineError, KernelError
 from minirun.image.config import check as check_config
 from minirun.image.content import layout as oci
@@ -146,7 +146,7 @@ class ImageWriter:
                 }
                 if self.layout.adopt_layer(tree, chain, facts):
                     self._new_layers.append(chain)
-            store.remove_tree(tree)  # if there was one already
+            rmtree.remove_tree(tree)  # if there was one already
 
     def finish(
         self,
@@ -160,7 +160,7 @@ class ImageWriter:
         Arguments: config (bytes), the image config as its digest wants it; names, what it is called; manifest (bytes),
         as its digest wants it; without one, it is written here for the layers that have come; media_type (str), its.
         """
-        document: dict = store.loads(config.decode())  # type: ignore[assignment]
+        document: dict = jsoncodec.loads(config.decode())  # type: ignore[assignment]
         check_config(document)
         with self.layout.lock(), _disk():
             chains = chain_ids(self.diff_ids)
@@ -168,7 +168,7 @@ class ImageWriter:
             image = self.layout.put(config, oci.CONFIG)
             manifest = (
                 manifest
-                or store.dumps(
+                or jsoncodec.dumps(
                     {"schemaVersion": 2, "mediaType": oci.MANIFEST, "config": image, "layers": self.descriptors}
                 ).encode()
             )

@@ -6,7 +6,7 @@ import fcntl
 import os
 import struct
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.image.content.gc import clear_ingests
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ class Ingest:
         return self.path
 
     def __exit__(self, *_: object) -> None:
-        store.remove_tree(self.path)
+        rmtree.remove_tree(self.path)
         os.close(self.fd)
 
 

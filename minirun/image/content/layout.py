@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
+from minirun import jsoncodec, rmtree, store
 from minirun.errors import MinirunError
 from minirun.image import reference
 from minirun.image.digest import chain_ids, sha256
@@ -118,7 +118,7 @@ class Layout:
 
     def write(self, value: dict, media_type: str) -> dict:
         """Store a value as a JSON blob. Returns: its descriptor."""
-        return self.put(store.dumps(value).encode(), media_type)
+        return self.put(jsoncodec.dumps(value).encode(), media_type)
 
     def put(self, data: bytes, media_type: str) -> dict:
         """Store a few bytes as a blob. Returns: its descriptor."""
@@ -167,12 +167,12 @@ class Layout:
         """
         for tree in (f"{path}-init", path):
             trash = f"{self.root}/tmp/trash-{os.path.basename(tree)}"
-            store.remove_tree(trash)
+            rmtree.remove_tree(trash)
             try:
                 os.rename(tree, trash)
             except FileNotFoundError:
                 continue
-            store.remove_tree(trash)
+            rmtree.remove_tree(trash)
         store.discard(f"{path}.json")
 
     def need(self, ingest: str, layers: Iterable[str], blobs: Iterable[str]) -> None:
@@ -185,7 +185,7 @@ class Layout:
     def needed(self, ingest: str) -> dict:
         """What `need` has said, of an ingest whose maker lives; else nothing: {"layers": [...], "blobs": [...]}."""
         try:
-            return {"layers": [], "blobs": []} if store.nobody_holds(ingest) else store.read(f"{ingest}/needed.json")
+            return {"layers": [], "blobs": []} if store.is_unlocked(ingest) else store.read(f"{ingest}/needed.json")
         except FileNotFoundError:
             return {"layers": [], "blobs": []}
 

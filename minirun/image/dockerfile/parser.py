@@ -7,7 +7,7 @@ variable which is set to nothing counts as set.
 
 from __future__ import annotations
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.errors import EngineError
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ def json_list(rest: str) -> list[str] | None:
     if not rest.startswith("["):
         return None
     try:
-        value = store.loads(rest)
+        value = jsoncodec.loads(rest)
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, list):
@@ -84,7 +84,7 @@ def expanded(word: str, environment: Mapping[str, str]) -> str:
     try:
         return _Word(word, environment).until("")
     except ValueError as reason:
-        raise EngineError(f"failed to process {store.dumps(word)}: {reason}") from None
+        raise EngineError(f"failed to process {jsoncodec.dumps(word)}: {reason}") from None
 
 
 class _Word:

@@ -18,7 +18,7 @@ import errno
 import os
 import stat
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.errors import EngineError, KernelError
 from minirun.image.layer import metadata
 from minirun.image.layer.beneath_fs import Beneath, Parts, by_descriptor, split
@@ -206,7 +206,7 @@ def _clear(parent: int, name: bytes) -> None:
     try:
         os.unlink(name, dir_fd=parent)
     except IsADirectoryError:
-        store.remove_tree(f"{by_descriptor(parent)}/{os.fsdecode(name)}")
+        rmtree.remove_tree(f"{by_descriptor(parent)}/{os.fsdecode(name)}")
 
 
 def _make_opaque(parent: int, name: bytes) -> None:

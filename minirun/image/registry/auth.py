@@ -14,7 +14,7 @@ import threading
 import time
 from urllib.parse import urlencode
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.errors import EngineError
 from minirun.image.registry import challenge, responses
 from minirun.image.registry.responses import Denied
@@ -110,7 +110,7 @@ class Authorizer:
         if answer.status != 200:
             raise responses.refusal(answer, data, at)
         try:
-            document: Any = store.loads(data.decode())
+            document: Any = jsoncodec.loads(data.decode())
             token = document.get("token") or document.get("access_token")
             life, identity = document.get("expires_in"), document.get("refresh_token")
         except (ValueError, AttributeError, RecursionError):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import os
 
-from minirun import store
+from minirun import jsoncodec, store
 from minirun.errors import MinirunError
 from minirun.image.registry.auth import Credentials
 from minirun.image.registry.client import HUB
@@ -80,7 +80,7 @@ def keep(domain: str, credentials: Credentials) -> str:
             "Username": TOKEN_USER if credentials.identity else credentials.user,
             "Secret": credentials.identity or credentials.password,
         }
-        result = _run(helper, "store", store.dumps(words))
+        result = _run(helper, "store", jsoncodec.dumps(words))
         if result.code != 0:
             raise _failed("storing", result)
         _auths(config)[key] = {}
@@ -124,7 +124,7 @@ def _ask_helper(helper: str, key: str) -> Credentials:
             return Credentials()
         raise _failed("getting", result)
     try:
-        answer: Any = store.loads(result.out)
+        answer: Any = jsoncodec.loads(result.out)
         user, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError):
         raise _failed("getting", process.Result(0, "", "its answer is not JSON with a Username and a Secret")) from None

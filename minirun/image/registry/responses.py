@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from urllib3.exceptions import HTTPError
 
-from minirun import store
+from minirun import jsoncodec
 from minirun.errors import EngineError
 from minirun.image.registry import challenge
 from minirun.image.registry.http import seconds
@@ -66,7 +66,7 @@ def refusal(answer: urllib3.BaseHTTPResponse, data: bytes, at: str = "") -> Deni
     code, message = _of_the_token(answer)
     hint = ""
     try:
-        document: Any = store.loads(data.decode())
+        document: Any = jsoncodec.loads(data.decode())
         first = (document.get("errors") or [{}])[0]
         if not code:
             code, message = str(first.get("code", "")), str(first.get("message", ""))
@@ -100,7 +100,7 @@ def _of_the_token(answer: urllib3.BaseHTTPResponse) -> tuple[str, str]:
 def strings(data: bytes, key: str) -> list[str]:
     """The list of words under a key of a JSON object. Errors: EngineError for anything else."""
     try:
-        document: Any = store.loads(data.decode())
+        document: Any = jsoncodec.loads(data.decode())
         words = document.get(key) or []
     except (ValueError, AttributeError, RecursionError):
         words = None

@@ -20,7 +20,7 @@ import errno
 import os
 import stat
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.errors import KernelError, MinirunError
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ def mount(layers: Sequence[str], container: str, *, volatile: bool = False) -> d
     if volatile:
         # The kernel leaves this mark and refuses a second volatile mount of what may have been cut off unsynced; a
         # restarted container that is to be removed anyway may be mounted again.
-        store.remove_tree(f"{container}/work/work/incompat")
+        rmtree.remove_tree(f"{container}/work/work/incompat")
     return {"destination": "/", "type": "overlay", "source": "overlay", "options": options(layers, container, volatile)}
 
 
@@ -125,7 +125,7 @@ def ensure_init_layer(layers: Sequence[str]) -> str:
         _make_placeholders(list(reversed(layers)), new)
         os.rename(new, target)
     except OSError as reason:
-        store.remove_tree(new)
+        rmtree.remove_tree(new)
         if not os.path.isdir(target):  # else another start was quicker
             raise KernelError(f"mkdir {target}", reason.errno or errno.EIO, hint=store.disk_hint(reason)) from None
     return target
@@ -133,8 +133,8 @@ def ensure_init_layer(layers: Sequence[str]) -> str:
 
 def remove(container: str) -> None:
     """Remove what a container wrote; fine when it is gone. It must not be mounted any more."""
-    store.remove_tree(f"{container}/upper")
-    store.remove_tree(f"{container}/work")
+    rmtree.remove_tree(f"{container}/upper")
+    rmtree.remove_tree(f"{container}/work")
 
 
 def _make_placeholders(layers: Sequence[str], directory: str) -> None:

@@ -19,7 +19,7 @@ import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
-from minirun import store
+from minirun import jsoncodec, store
 from minirun.errors import EngineError, KernelError
 from minirun.image.content import layout as oci
 from minirun.image.content.ingest import Ingest
@@ -78,7 +78,7 @@ class _Packing:
                 path = self._path(layer["digest"])
                 if os.path.exists(path):
                     self._layout.adopt_blob(path, layer["digest"])
-            manifest = self._layout.put(store.dumps(document).encode(), document.get("mediaType") or oci.MANIFEST)
+            manifest = self._layout.put(jsoncodec.dumps(document).encode(), document.get("mediaType") or oci.MANIFEST)
             self._replace(manifest)
         return type(self._image)(self._layout, manifest, self._image.names)
 

@@ -11,7 +11,8 @@ import errno
 
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import procfs
-from minirun.kernel.cgroup.cgroup import Cgroup, wait_until
+from minirun.kernel.cgroup.cgroup import Cgroup
+from minirun.kernel.wait import wait_until
 
 #: A process that is in the middle of something the kernel cannot interrupt, a read from a disk say, freezes after it.
 PATIENCE = 10

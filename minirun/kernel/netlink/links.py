@@ -1,4 +1,4 @@
-"""Links, addresses and routes: what `ip` says to the kernel (rtnetlink(7)). The third of the four doors.
+"""Network devices: RTM_NEWLINK and its like, what `ip link` asks of the kernel (rtnetlink(7)). Of the third door.
 
 Each function makes one request as a value (`netlink.Message`) and knows the `ip` line that would make the same; a
 `Socket` sends it. The few requests that a container start needs are packed here by hand, because the libraries that
@@ -14,11 +14,11 @@ from minirun.errors import KernelError
 from minirun.kernel.namespaces import Opened as Netns
 from minirun.kernel.namespaces import inside
 from minirun.kernel.netlink.socket import (
-    NLM_F_ACK,
-    NLM_F_CREATE,
+    CHANGE,
+    CREATE,
     NLM_F_DUMP,
-    NLM_F_EXCL,
     NLM_F_REQUEST,
+    U32,
     Message,
     Socket,
     attribute,
@@ -30,25 +30,14 @@ from minirun.light import TYPE_CHECKING, struct
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# linux/rtnetlink.h, if_link.h, if_addr.h, veth.h
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 19, 20, 21, 22
-RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+# linux/rtnetlink.h, if_link.h, veth.h
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN, IFLA_LINKINFO = 1, 3, 4, 5, 10, 13, 18
 IFLA_NET_NS_FD, IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 28, 1, 2, 1
 IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_MODE = 4, 5, 4
-IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_F_NODAD = 1, 2, 4, 2
-RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
-RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 3, 0, 253, 1
-AF_INET, AF_INET6 = _socket.AF_INET, _socket.AF_INET6
-
-_CHANGE = NLM_F_REQUEST | NLM_F_ACK
-_CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
 
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, which flags
-_ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
-_ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst and src length, tos, table, protocol, scope, type, flags
-_U32 = struct.Struct("=I")
 
 
 class Link:
@@ -84,15 +73,6 @@ def packed_mac(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
-def packed_address(address: str) -> bytes:
-    """The four bytes that "172.17.0.2" stands for, the sixteen of "fe80::1". Errors: OSError for what is no address."""
-    return _socket.inet_pton(_family(address), address)
-
-
-def _family(address: str) -> int:
-    return AF_INET6 if ":" in address else AF_INET
-
-
 def _text(value: str) -> bytes:
     return value.encode() + b"\0"
 
@@ -101,10 +81,10 @@ def _text(value: str) -> bytes:
 _WORDS = {
     "name": (IFLA_IFNAME, _text, "name {}"),
     "mac": (IFLA_ADDRESS, packed_mac, "address {}"),
-    "mtu": (IFLA_MTU, _U32.pack, "mtu {}"),
-    "txqlen": (IFLA_TXQLEN, _U32.pack, "txqueuelen {}"),
-    "master": (IFLA_MASTER, lambda link: _U32.pack(link.index), "master {}"),
-    "netns": (IFLA_NET_NS_FD, lambda netns: _U32.pack(netns.fd), "netns {}"),
+    "mtu": (IFLA_MTU, U32.pack, "mtu {}"),
+    "txqlen": (IFLA_TXQLEN, U32.pack, "txqueuelen {}"),
+    "master": (IFLA_MASTER, lambda link: U32.pack(link.index), "master {}"),
+    "netns": (IFLA_NET_NS_FD, lambda netns: U32.pack(netns.fd), "netns {}"),
 }
 
 
@@ -131,7 +111,7 @@ def new_bridge(index: int = 0, **words: object) -> Message:
     txqlen (int).
     """
     info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, _text("bridge")))
-    return Message("RTM_NEWLINK", RTM_NEWLINK, _CREATE, _end(index, None, words) + info).about(
+    return Message("RTM_NEWLINK", RTM_NEWLINK, CREATE, _end(index, None, words) + info).about(
         str(words["name"]), lambda: f"link add {_spoken(index, None, words)} type bridge"
     )
 
@@ -146,21 +126,21 @@ def new_veth(near: dict[str, object], far: dict[str, object], *, index: int = 0,
     number = index + 1 if index else 0
     peer = attribute(VETH_INFO_PEER, _end(index, None, far))
     info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, _text("veth")) + attribute(IFLA_INFO_DATA, peer))
-    return Message("RTM_NEWLINK", RTM_NEWLINK, _CREATE, _end(number, up, near) + info).about(
+    return Message("RTM_NEWLINK", RTM_NEWLINK, CREATE, _end(number, up, near) + info).about(
         str(near["name"]), lambda: f"link add {_spoken(number, up, near)} type veth peer {_spoken(index, None, far)}"
     )
 
 
 def set_link(link: Link, *, up: bool | None = None, **words: object) -> Message:
     """RTM_SETLINK: change a link. Arguments: up (bool), start or stop it; words as for `new_veth`."""
-    return Message("RTM_SETLINK", RTM_SETLINK, _CHANGE, _end(link.index, up, words)).about(
+    return Message("RTM_SETLINK", RTM_SETLINK, CHANGE, _end(link.index, up, words)).about(
         link.name, lambda: f"link set {link} {_spoken(0, up, words)}"
     )
 
 
 def del_link(link: Link) -> Message:
     """RTM_DELLINK: delete a link; a veth goes with its other end. Waits for RCU, some 20 ms."""
-    return Message("RTM_DELLINK", RTM_DELLINK, _CHANGE, _end(link.index, None, {})).about(
+    return Message("RTM_DELLINK", RTM_DELLINK, CHANGE, _end(link.index, None, {})).about(
         link.name, lambda: f"link del {link}"
     )
 
@@ -169,65 +149,9 @@ def set_hairpin(link: Link) -> Message:
     """RTM_NEWLINK: let a port of a bridge send a packet back to where it came from."""
     mode = attribute(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\1"))
     info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_SLAVE_KIND, _text("bridge")) + mode)
-    return Message("RTM_NEWLINK", RTM_NEWLINK, _CHANGE, _end(link.index, None, {}) + info).about(
+    return Message("RTM_NEWLINK", RTM_NEWLINK, CHANGE, _end(link.index, None, {}) + info).about(
         link.name, lambda: f"link set {link} type bridge_slave hairpin on"
     )
-
-
-def new_address(link: Link, address: str, prefix: int, broadcast: str, *, nodad: bool = False) -> Message:
-    """RTM_NEWADDR: give a link an address with its prefix length (int) and, for IPv4, its broadcast address (str).
-
-    Arguments: nodad (bool), use an IPv6 address at once, without asking the neighbours whether one has it (RFC 4862).
-    """
-    body, words = _address(link, address, prefix, nodad), ""
-    if broadcast:
-        body, words = body + attribute(IFA_BROADCAST, packed_address(broadcast)), f"broadcast {broadcast} "
-    return Message("RTM_NEWADDR", RTM_NEWADDR, _CREATE, body).about(
-        f"{address}/{prefix} on {link}",
-        lambda: f"addr add {address}/{prefix} {words}dev {link}{' nodad' if nodad else ''}",
-    )
-
-
-def del_address(link: Link, address: str, prefix: int) -> Message:
-    """RTM_DELADDR: take an address from a link."""
-    return Message("RTM_DELADDR", RTM_DELADDR, _CHANGE, _address(link, address, prefix)).about(
-        f"{address}/{prefix} on {link}", lambda: f"addr del {address}/{prefix} dev {link}"
-    )
-
-
-def _address(link: Link, address: str, prefix: int, nodad: bool = False) -> bytes:
-    local = packed_address(address)
-    return (
-        _ADDRESS.pack(_family(address), prefix, IFA_F_NODAD if nodad else 0, RT_SCOPE_UNIVERSE, link.index)
-        + attribute(IFA_ADDRESS, local)
-        + attribute(IFA_LOCAL, local)
-    )
-
-
-def new_default_route(link: Link, gateway: str) -> Message:
-    """RTM_NEWROUTE: send what no other route knows to `gateway` (str), out of `link`."""
-    return Message("RTM_NEWROUTE", RTM_NEWROUTE, _CREATE, _default_route(link, gateway)).about(
-        f"default via {gateway}", lambda: f"{_dash_6(gateway)}route add default via {gateway} dev {link}"
-    )
-
-
-def del_default_route(link: Link, gateway: str) -> Message:
-    """RTM_DELROUTE: take such a route away."""
-    return Message("RTM_DELROUTE", RTM_DELROUTE, _CHANGE, _default_route(link, gateway)).about(
-        f"default via {gateway}", lambda: f"{_dash_6(gateway)}route del default via {gateway} dev {link}"
-    )
-
-
-def _default_route(link: Link, gateway: str) -> bytes:
-    return (
-        _ROUTE.pack(_family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
-        + attribute(RTA_GATEWAY, packed_address(gateway))
-        + attribute(RTA_OIF, _U32.pack(link.index))
-    )
-
-
-def _dash_6(address: str) -> str:
-    return "-6 " if ":" in address else ""
 
 
 # ---- questions -------------------------------------------------------------------------------------------------
@@ -271,52 +195,6 @@ def _link_of(body: bytes) -> Link:
     link.mac = found.get(IFLA_ADDRESS, b"").hex(":")
     link.up = bool(flags & IFF_UP)
     link.mtu, link.txqlen, link.master, link.peer = (
-        _U32.unpack(found.get(kind, bytes(4)))[0] for kind in (IFLA_MTU, IFLA_TXQLEN, IFLA_MASTER, IFLA_LINK)
+        U32.unpack(found.get(kind, bytes(4)))[0] for kind in (IFLA_MTU, IFLA_TXQLEN, IFLA_MASTER, IFLA_LINK)
     )
     return link
-
-
-def addresses(netlink: Socket) -> list[tuple[int, str, int]]:
-    """All IPv4 addresses of the namespace: (index of the link, address, prefix length)."""
-    return _addresses(netlink, AF_INET, IFA_LOCAL)
-
-
-def addresses6(netlink: Socket) -> list[tuple[int, str, int]]:
-    """The same for IPv6."""
-    return _addresses(netlink, AF_INET6, IFA_ADDRESS)
-
-
-def _addresses(netlink: Socket, family: int, kind: int) -> list[tuple[int, str, int]]:
-    question = Message("RTM_GETADDR", RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, _ADDRESS.pack(family, 0, 0, 0, 0))
-    result = []
-    for body in netlink.ask(question):
-        _family, prefix, _flags, _scope, index = _ADDRESS.unpack_from(body)
-        address = attributes(body, _ADDRESS.size).get(kind)
-        if address:
-            result.append((index, _socket.inet_ntop(family, address), prefix))
-    return result
-
-
-def default_routes(netlink: Socket) -> list[tuple[int, str]]:
-    """The default routes of the namespace's main table: (index of the link, gateway); IPv4, then IPv6."""
-    result = []
-    for family in (AF_INET, AF_INET6):
-        question = Message("RTM_GETROUTE", RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, _ROUTE.pack(family, *[0] * 8))
-        for body in netlink.ask(question):
-            found = attributes(body, _ROUTE.size)
-            if _ROUTE.unpack_from(body)[1:5:3] == (0, RT_TABLE_MAIN) and RTA_GATEWAY in found and RTA_OIF in found:
-                gateway = _socket.inet_ntop(family, found[RTA_GATEWAY])
-                result.append((_U32.unpack(found[RTA_OIF])[0], gateway))
-    return result
-
-
-def connected_subnets(netlink: Socket) -> list[tuple[str, int]]:
-    """The IPv4 subnets that are reached without a gateway (scope link, table main): (address, prefix length)."""
-    question = Message("RTM_GETROUTE", RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, _ROUTE.pack(AF_INET, *[0] * 8))
-    result = []
-    for body in netlink.ask(question):
-        _, prefix, _, _, table, _, scope, _, _ = _ROUTE.unpack_from(body)
-        target = attributes(body, _ROUTE.size).get(RTA_DST)
-        if (table, scope) == (RT_TABLE_MAIN, RT_SCOPE_LINK) and target:
-            result.append((_socket.inet_ntop(AF_INET, target), prefix))
-    return result

@@ -29,6 +29,11 @@ NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200  # in an answer: our request is not 
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NLMSGERR_ATTR_MSG = 270, 10, 11, 1
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, number, port
+#: The flags of a request that changes something, and of one that makes something new.
+CHANGE = NLM_F_REQUEST | NLM_F_ACK
+CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
+
+U32 = struct.Struct("=I")
 _ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
 
 #: What an errno most often means, where strerror(3) does not say it.

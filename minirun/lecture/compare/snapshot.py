@@ -13,8 +13,7 @@ from __future__ import annotations
 import os
 
 from minirun.errors import KernelError, MinirunError
-from minirun.kernel import process
-from minirun.kernel.cgroup import cgroup
+from minirun.kernel import process, wait
 from minirun.kernel.namespaces import Opened, inside
 from minirun.kernel.syscalls import CLONE_NEWNET
 from minirun.lecture.compare import relevant_rules, snapshot_process, sysctls
@@ -97,7 +96,7 @@ def settled_netspace() -> Netspace:
         return netspace.settled()
 
     if not netspace.settled():
-        cgroup.wait_until(rested, PATIENCE)
+        wait.wait_until(rested, PATIENCE)
     return netspace
 
 

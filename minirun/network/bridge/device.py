@@ -13,7 +13,7 @@ from __future__ import annotations
 from minirun import store
 from minirun.errors import EngineError
 from minirun.kernel import procfs
-from minirun.kernel.netlink import links
+from minirun.kernel.netlink import addresses, links
 from minirun.light import TYPE_CHECKING, os
 from minirun.network.ipam.address_pool import Pool
 from minirun.network.ipam.subnet import Subnet
@@ -108,7 +108,7 @@ def is_true(word: str) -> bool:
 def current_subnet(netlink: Socket, name: str) -> tuple[Subnet, str] | None:
     """(subnet, address) of an existing bridge; None when there is no such bridge or it has no IPv4 address."""
     link = links.find_link(netlink, name)
-    for index, address, prefix in links.addresses(netlink) if link else ():
+    for index, address, prefix in addresses.addresses(netlink) if link else ():
         if link and index == link.index:
             return Subnet(f"{address}/{prefix}"), address
     return None
@@ -142,15 +142,17 @@ def ensure(netlink: Socket, bridge: Bridge, index: int, mac: str = "") -> bool:
 
 def _ensure_addresses(netlink: Socket, bridge: Bridge, link: links.Link) -> None:
     """Add the addresses that are missing; another IPv4 address is deleted first, as in Docker."""
-    present = [(address, prefix) for index, address, prefix in links.addresses(netlink) if index == link.index]
+    present = [(address, prefix) for index, address, prefix in addresses.addresses(netlink) if index == link.index]
     if present and not bridge.inhibit_ipv4 and bridge.addresses()[0][:2] not in present:
-        netlink.do(links.del_address(link, *present[0]))
+        netlink.do(addresses.del_address(link, *present[0]))
     if bridge.pool6:
         set_sysctl(f"ipv6/conf/{bridge.name}/disable_ipv6", "0")
-        present += [(address, prefix) for index, address, prefix in links.addresses6(netlink) if index == link.index]
+        present += [
+            (address, prefix) for index, address, prefix in addresses.addresses6(netlink) if index == link.index
+        ]
     for address, prefix, broadcast in bridge.addresses():
         if (address, prefix) not in present:
-            netlink.do(links.new_address(link, address, prefix, broadcast))
+            netlink.do(addresses.new_address(link, address, prefix, broadcast))
 
 
 def set_sysctl(name: str, value: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.errors import MinirunError
 from minirun.kernel import process
 from minirun.kernel.netlink import links
@@ -211,4 +211,4 @@ def tear_down(network: Network, settings: Settings) -> None:
     if not network.saved().get("Foreign"):
         with step(f"delete the bridge {network.bridge.name}"), Socket() as netlink:
             device.remove(netlink, network.bridge.name)
-    store.remove_tree(network.directory)
+    rmtree.remove_tree(network.directory)

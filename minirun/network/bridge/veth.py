@@ -13,7 +13,7 @@ from minirun import store
 from minirun.errors import KernelError
 from minirun.kernel import procfs
 from minirun.kernel.namespaces import inside
-from minirun.kernel.netlink import links
+from minirun.kernel.netlink import addresses, links
 from minirun.kernel.netlink.links import Link, Netns, Socket
 from minirun.kernel.syscalls import CLONE_NEWNET
 from minirun.light import TYPE_CHECKING, os
@@ -35,7 +35,7 @@ def random_name() -> str:
 
 def mac_of(address: str) -> str:
     """The MAC for an IPv4 address: 02:42 and its four bytes, so unique on the bridge because the address is."""
-    return f"02:42:{links.packed_address(address).hex(':')}"
+    return f"02:42:{addresses.packed_address(address).hex(':')}"
 
 
 def allocate_indexes(counter: int, count: int) -> int:
@@ -133,14 +133,14 @@ def connect(bridge: Bridge, endpoint: dict, netns: Netns, *, default_route: bool
 
 def _addresses(bridge: Bridge, endpoint: dict, eth: Link) -> list[Message]:
     subnet, address6 = bridge.subnet, endpoint.get("GlobalIPv6Address")
-    messages = [links.new_address(eth, endpoint["IPAddress"], subnet.prefix, subnet.broadcast)]
+    messages = [addresses.new_address(eth, endpoint["IPAddress"], subnet.prefix, subnet.broadcast)]
     if address6:  # without duplicate address detection (RFC 4862): IPAM has already seen to it that it is unique
-        messages.append(links.new_address(eth, address6, endpoint["GlobalIPv6PrefixLen"], "", nodad=True))
+        messages.append(addresses.new_address(eth, address6, endpoint["GlobalIPv6PrefixLen"], "", nodad=True))
     return messages
 
 
 def _default_routes(endpoint: dict, eth: Link) -> list[Message]:
-    return [links.new_default_route(eth, endpoint[key]) for key in ("Gateway", "IPv6Gateway") if endpoint.get(key)]
+    return [addresses.new_default_route(eth, endpoint[key]) for key in ("Gateway", "IPv6Gateway") if endpoint.get(key)]
 
 
 def set_default_routes(netns: Netns, endpoint: dict | None) -> None:
@@ -149,8 +149,8 @@ def set_default_routes(netns: Netns, endpoint: dict | None) -> None:
         names = {link.index: link for link in links.links(container)}
         wanted = _default_routes(endpoint, Link(endpoint["InterfaceIndex"], endpoint["Interface"])) if endpoint else []
         old = [
-            links.del_default_route(names[index], gateway)
-            for index, gateway in links.default_routes(container)
+            addresses.del_default_route(names[index], gateway)
+            for index, gateway in addresses.default_routes(container)
             if index in names
         ]
         if old or wanted:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from minirun import store
 from minirun.errors import EngineError
-from minirun.kernel.netlink import links
+from minirun.kernel.netlink import addresses, links
 from minirun.kernel.netlink.socket import Socket
 from minirun.light import TYPE_CHECKING
 from minirun.light import socket as _socket
@@ -90,13 +90,13 @@ def host_subnets(netlink: Socket) -> list[Subnet]:
     That is Docker's rule (libnetwork's FindAvailableNetwork); a route through a gateway does not count. The subnet of
     docker0 counts even while docker0 is down and has no route.
     """
-    taken = [Subnet(f"{address}/{prefix}") for address, prefix in links.connected_subnets(netlink)]
+    taken = [Subnet(f"{address}/{prefix}") for address, prefix in addresses.connected_subnets(netlink)]
     taken += [
         Subnet(server) for server in resolv_conf.nameservers(resolv_conf.read("/etc/resolv.conf")) if ":" not in server
     ]
     docker = links.find_link(netlink, "docker0")
     return taken + [
         Subnet(f"{address}/{prefix}")
-        for index, address, prefix in links.addresses(netlink)
+        for index, address, prefix in addresses.addresses(netlink)
         if docker and index == docker.index
     ]

@@ -135,7 +135,7 @@ class writing:
         self.lock = store.lock(f"{run}/networks/ifindex")
 
     def __enter__(self) -> writing:
-        self.lock.__enter__()
+        self.lock.acquire()
         self.known, self.mark = generation.is_unchanged(self.run), generation.Mark()
         return self
 

@@ -17,7 +17,7 @@ which rules there may be. Order, texts and numbers are those of Docker 20.10.
 
 from __future__ import annotations
 
-from minirun import store
+from minirun import jsoncodec, store
 from minirun.errors import EngineError, MinirunError
 from minirun.light import TYPE_CHECKING
 from minirun.light import socket as _socket
@@ -104,7 +104,7 @@ def mappings_in_force(run: str, owner: str = "") -> Iterator[dict]:
     """All mappings that are reserved, or those of one container; each has "Owner", the container's ID."""
     for address, proto, port, holder, note in portallocator.reservations(run):
         if owner in ("", holder):
-            saved: dict = store.loads(note)  # type: ignore[assignment]
+            saved: dict = jsoncodec.loads(note)  # type: ignore[assignment]
             yield {**saved, "Proto": proto, "HostIP": address, "HostPort": port, "Owner": holder}
 
 
@@ -221,7 +221,7 @@ def _allocate(
         note = {key: mapping[key] for key in ("ContainerIP", "ContainerPort", "Bridge", "Hairpin")}
         directory = _directory(run, mapping)
         mapping["HostPort"] = portallocator.request_port(
-            directory, mapping["HostIP"], wanted, f"{owner} {store.dumps(note)}"
+            directory, mapping["HostIP"], wanted, f"{owner} {jsoncodec.dumps(note)}"
         )
         try:
             return None if key(mapping) in held else listener.bind(mapping)

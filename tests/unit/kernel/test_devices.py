@@ -7,7 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirun.kernel import devices
+from minirun.kernel.cgroup import devices
 
 DENY_ALL = {"allow": False, "access": "rwm"}
 TYPES, ACCESS = {"b": 1, "c": 2}, {"m": 1, "r": 2, "w": 4}

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from minirun import store
+from minirun import rmtree, store
 from minirun.engine.network import dns_service
 from minirun.network.dns import resolv_conf
 from minirun.network.dns.message import AAAA, A
@@ -108,7 +108,7 @@ def test_a_quiet_network_is_not_read_again(run, foo, monkeypatch):
 def test_a_network_that_is_gone(run, foo):
     run.plug("1" * 64, ["u1"], "172.18.0.2")
     assert foo("u1") == ["172.18.0.2"]
-    store.remove_tree(run.directory)
+    rmtree.remove_tree(run.directory)
     assert foo("u1") is None
 
 

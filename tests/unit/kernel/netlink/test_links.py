@@ -10,7 +10,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from minirun.kernel.netlink import links
+from minirun.kernel.netlink import addresses, links
 from minirun.kernel.netlink import socket as netlink_socket
 from minirun.kernel.netlink.links import Link
 
@@ -151,7 +151,7 @@ CASES = {
     ),
     "delete": (links.del_link(Link(5, "x")), oracle(ifinfmsg, 17, CHANGE, {"index": 5}, [])),
     "address": (
-        links.new_address(Link(5, "eth0"), "172.17.0.2", 16, "172.17.255.255"),
+        addresses.new_address(Link(5, "eth0"), "172.17.0.2", 16, "172.17.255.255"),
         oracle(
             ifaddrmsg,
             20,
@@ -161,7 +161,7 @@ CASES = {
         ),
     ),
     "IPv6 address": (
-        links.new_address(Link(5, "eth0"), "2001:db8::2", 64, "", nodad=True),
+        addresses.new_address(Link(5, "eth0"), "2001:db8::2", 64, "", nodad=True),
         oracle(
             ifaddrmsg,
             20,
@@ -171,7 +171,7 @@ CASES = {
         ),
     ),
     "address gone": (
-        links.del_address(Link(5, "eth0"), "172.17.0.2", 16),
+        addresses.del_address(Link(5, "eth0"), "172.17.0.2", 16),
         oracle(
             ifaddrmsg,
             21,
@@ -181,7 +181,7 @@ CASES = {
         ),
     ),
     "IPv6 default route": (
-        links.new_default_route(Link(5, "eth0"), "2001:db8::1"),
+        addresses.new_default_route(Link(5, "eth0"), "2001:db8::1"),
         oracle(
             rtmsg,
             24,
@@ -191,7 +191,7 @@ CASES = {
         ),
     ),
     "default route gone": (
-        links.del_default_route(Link(5, "eth0"), "172.17.0.1"),
+        addresses.del_default_route(Link(5, "eth0"), "172.17.0.1"),
         oracle(
             rtmsg,
             25,
@@ -221,7 +221,7 @@ CASES = {
         ),
     ),
     "default route": (
-        links.new_default_route(Link(5, "eth0"), "172.17.0.1"),
+        addresses.new_default_route(Link(5, "eth0"), "172.17.0.1"),
         oracle(
             rtmsg,
             24,
@@ -262,7 +262,7 @@ def test_shell_lines() -> None:
 
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(OSError):
-        links.new_address(Link(5, "eth0"), "172.17.0", 16, "172.17.255.255")
+        addresses.new_address(Link(5, "eth0"), "172.17.0", 16, "172.17.255.255")
 
 
 def answer(code: int, words: str = "", capped: bool = True) -> tuple[int, bytes]:
