@@ -199,11 +199,9 @@ class Bench:
 
 def layer_archive(name: str) -> str:
     """The path of the tar that an image was imported from, in minirun's ordinary data root."""
-    from minirun.engine import paths
-    from minirun.image.images import Images
+    from minirun.engine.daemon import Daemon
 
-    paths.settle()
-    image = Images(f"{paths.data}/images").find(name)
+    image = Daemon().images.find(name)
     if len(image.manifest["layers"]) != 1:
         raise RuntimeError(f"{name} has several layers; the bench wants an image with one")
     return image.layout.blob(image.manifest["layers"][0]["digest"])

@@ -124,7 +124,7 @@ ROOT = Verb(
     "",
     "A container runtime small enough to read and real enough to use",
     "[OPTIONS] COMMAND",
-    lambda _: 0,
+    lambda _daemon, _options: 0,
     takes=("words*",),
     options=GLOBAL,
     interspersed=False,

@@ -11,10 +11,14 @@ from __future__ import annotations
 from minirun.cli.parser.grammar import Options, Verb
 from minirun.errors import ClientError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
+
 SHELLS = ("bash", "zsh", "fish")
 
 
-def completion(options: Options) -> int:
+def completion(daemon: Daemon, options: Options) -> int:
     """Print the script for a shell."""
     if options.shell not in SHELLS:
         raise ClientError(f"minirun completes words in bash, zsh and fish, not in {options.shell}", exit_code=1)

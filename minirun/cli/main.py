@@ -70,27 +70,27 @@ def expect_a_start(settings: Options) -> None:
     """
     if settings.explain:
         return  # it would not tell what it does
-    from minirun.engine import paths
+    from minirun.engine.daemon import Daemon
     from minirun.engine.shim import prefork
 
     try:
-        paths.settle(settings.root, settings.exec_root, settings.config_file)
+        daemon = Daemon(settings.root, settings.exec_root, settings.config_file)
     except MinirunError:
         return  # `act` comes to the same, when the words have proved right
-    prefork.begin()
+    prefork.begin(daemon)
 
 
 def act(settings: Options, verb: Verb, options: Options) -> int:
     """Do it."""
-    from minirun.engine import paths
+    from minirun.engine.daemon import Daemon
 
-    paths.settle(settings.root, settings.exec_root, settings.config_file)
+    daemon = Daemon(settings.root, settings.exec_root, settings.config_file)
     if settings.explain:
         from minirun.lecture import explain  # rarely asked for
 
         explain.attach()
     try:
-        return verb.act(options)
+        return verb.act(daemon, options)
     except MinirunError:
         if settings.debug:
             _print_traceback()

@@ -11,12 +11,13 @@ from minirun.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.check.check import Report
+    from minirun.engine.daemon import Daemon
 
 FORMAT = Option("format", STRING, "Format the output using the given Go template", short="f")
 FIELDS = (("Version", "Version"), ("API version", "ApiVersion"), ("Python version", "GoVersion"), ("OS/Arch", "Os"))
 
 
-def version(options: Options) -> int:
+def version(daemon: Daemon, options: Options) -> int:
     """Print the version."""
     from minirun.engine import info
 
@@ -43,11 +44,11 @@ def _version_lines(facts: dict, indent: str, width: int) -> list[str]:
     return [f"{indent} {title + ':':<{width}} {shown[key]}" for title, key in FIELDS]
 
 
-def info(options: Options) -> int:
+def info(daemon: Daemon, options: Options) -> int:
     """Print what is here: containers, images, drivers, the machine."""
     from minirun.engine import info
 
-    facts = info.info()
+    facts = info.info(daemon)
     if options.format:
         return _print_through(options.format, "", "system.info", facts)
     print("\n".join(info_lines(facts)))
@@ -119,14 +120,14 @@ def _print_through(text: str, name: str, kind: str, facts: dict) -> int:
     return 0
 
 
-def check(options: Options) -> int:
+def check(daemon: Daemon, options: Options) -> int:
     """Look whether the kernel has what a container needs, and for what is ours and does not belong.
 
     With --repair that is cleared away. The exit code is 1 when something is missing or left over.
     """
     from minirun.engine.check import check as host
 
-    report = host.run(options.repair)
+    report = host.run(daemon, options.repair)
     print("\n".join(check_lines(report, options.repair)))
     return 0 if report.good else 1
 

@@ -10,6 +10,10 @@ from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
 from minirun.cli.run.types import LABELS
 from minirun.errors import ClientError, EngineError, MinirunError, NoSuchVolume
+from minirun.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
 
 #: Field of a template → head of its column, in Docker's words.
 HEADS = {
@@ -32,7 +36,7 @@ QUESTION = (
 # ---- create -----------------------------------------------------------------------------------------------------
 
 
-def create(options: Options) -> int:
+def create(daemon: Daemon, options: Options) -> int:
     """Make a volume and print its name."""
     from minirun.engine.volume import parse, volumes
 
@@ -42,8 +46,8 @@ def create(options: Options) -> int:
     labels = {key: value for key, _, value in (entry.partition("=") for entry in options.label)}
     parse.check_name(name)
     parse.check_driver(name, options.driver, options.opt)
-    with volumes.lock():
-        volumes.create(name, labels, {})
+    with volumes.lock(daemon):
+        volumes.create(daemon, name, labels, {})
     print(name)
     return 0
 
@@ -51,7 +55,7 @@ def create(options: Options) -> int:
 # ---- ls, inspect ------------------------------------------------------------------------------------------------
 
 
-def ls(options: Options) -> int:
+def ls(daemon: Daemon, options: Options) -> int:
     """List volumes, by name."""
     from minirun.cli.filters import volumes
     from minirun.cli.format import format
@@ -61,7 +65,7 @@ def ls(options: Options) -> int:
     template = None
     if text and not (text == "table" and options.quiet):
         template = format.Format(text, kind="*formatter.volumeContext", heads=HEADS, columns=COLUMNS)
-    rows = [_row(volume) for volume in volumes.listed(options.filter)]
+    rows = [_row(volume) for volume in volumes.listed(daemon, options.filter)]
     if template:
         template.print(rows)
     elif options.quiet:
@@ -87,28 +91,28 @@ def _row(volume: dict) -> dict[str, object]:
     }
 
 
-def inspect(options: Options) -> int:
+def inspect(daemon: Daemon, options: Options) -> int:
     """All that is known of volumes."""
     from minirun.cli.container import inspect as inspecting
 
     options.type = "volume"
-    return inspecting.inspect(options)
+    return inspecting.inspect(daemon, options)
 
 
 # ---- rm, prune --------------------------------------------------------------------------------------------------
 
 
-def remove(options: Options) -> int:
+def remove(daemon: Daemon, options: Options) -> int:
     """Remove volumes that no container uses."""
     from minirun.cli.error_text import complaint
     from minirun.engine.container import reconcile
     from minirun.engine.volume import volumes
 
-    reconcile.reconcile_all()
+    reconcile.reconcile_all(daemon)
     failures = 0
     for word in options.volumes:
         try:
-            volumes.remove(word)
+            volumes.remove(daemon, word)
         except NoSuchVolume:
             if not options.force:
                 print(f"Error: No such volume: {word}", file=sys.stderr)
@@ -122,7 +126,7 @@ def remove(options: Options) -> int:
     return 1 if failures else 0
 
 
-def prune(options: Options) -> int:
+def prune(daemon: Daemon, options: Options) -> int:
     """Remove all volumes that no container uses."""
     from minirun.cli.filters import volumes as filters
     from minirun.cli.format.units import decimal_size
@@ -133,11 +137,11 @@ def prune(options: Options) -> int:
     if not options.force:
         print(QUESTION, end="", flush=True)
     if options.force or sys.stdin.readline().strip().lower() == "y":
-        reconcile.reconcile_all()
-        for volume in filters.unused(options.filter):
+        reconcile.reconcile_all(daemon)
+        for volume in filters.unused(daemon, options.filter):
             try:
-                size = volumes.size(volume["Name"])
-                volumes.remove(volume["Name"])
+                size = volumes.size(daemon, volume["Name"])
+                volumes.remove(daemon, volume["Name"])
             except EngineError:  # somebody uses it now, or has removed it
                 continue
             removed.append(volume["Name"])

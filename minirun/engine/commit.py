@@ -12,8 +12,6 @@ import os
 import time
 
 from minirun import jsoncodec, store
-from minirun.engine import paths
-from minirun.engine.container import index
 from minirun.engine.container.reconcile import reconciled_status
 from minirun.engine.spec import bundle
 from minirun.errors import KernelError, NoSuchContainer, NoSuchImage
@@ -72,7 +70,7 @@ def commit(container: Container, wish: Commit) -> str:
     disk. Nothing is left behind then, and the container runs.
     """
     settings = _settings(container, wish.changes)
-    images = Images(f"{paths.data}/images", paths.image_limits)
+    images = container.daemon.images
     image = _image_of(images, container)
     with ImageWriter(images.layout) as writer:
         with step("find the layers of the container's image"):
@@ -124,7 +122,7 @@ def _pile(container: Container) -> list[str]:
 
 def _still_there(container: Container) -> None:
     """Who is removed while he is read seems to have fewer files, and must not pass for whole."""
-    if not index.exists(container.id):
+    if not container.exists():
         raise NoSuchContainer(container.id)
 
 

@@ -6,7 +6,6 @@ import os
 import sys
 
 from minirun import store
-from minirun.engine import paths
 from minirun.engine.container import names
 from minirun.engine.container.container import Container
 from minirun.engine.container.index import discard, reserve
@@ -19,41 +18,41 @@ from minirun.trace import step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.cli.parser.grammar import Options
+    from minirun.engine.daemon import Daemon
 
 #: What uname(2) calls most machines, and what images for them say.
 USUAL = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def create(options: Options) -> Container:
+def create(daemon: Daemon, options: Options) -> Container:
     """Make a container and do not start it: a directory, a name, a writable layer, a record.
 
     Errors: NoSuchImage, BadParameter, EngineError as Docker's; nothing is left behind then.
     """
     # A container is made once and started often; and with `run`, what is loaded here is loaded beside the `Starter`.
     from minirun.engine.container import config
-    from minirun.image.images import Images
     from minirun.image.snapshot import overlayfs
 
     with step("find the image"):
-        image = Images(f"{paths.data}/images", paths.image_limits).find(options.image)
+        image = daemon.images.find(options.image)
         if options.platform or image.config.get("architecture") != USUAL.get(os.uname().machine):
             from minirun.image import platforms  # most images are for this machine
 
             sys.stderr.write(platforms.check(image.config, options.platform, options.image))
-    reconcile_all()  # their names, addresses and ports are free again then; the shim takes longer to get ready
-    container = Container(os.urandom(32).hex())
+    reconcile_all(daemon)  # their names, addresses and ports are free again then; the shim takes longer to get ready
+    container = Container(daemon, os.urandom(32).hex())
     with step("make the container's record"):
         name = names.check(options.name) if options.name else ""
         container._record = config.make(options, image, container.id, name)
         if options.volumes_from:
             from minirun.engine.volume import volumes_from
 
-            volumes_from.take(container.record)
-        _settle_networks(container.record, options.link)
+            volumes_from.take(container)
+        _settle_networks(container, options.link)
         queue = reserve(container)
         try:
             with queue:
-                container.record["Name"] = "/" + names.reserve(paths.data, name, container.id)
+                container.record["Name"] = "/" + names.reserve(daemon.data_root, name, container.id)
                 overlayfs.ensure_directories(image.layers, container.directory)
                 if any(point["Type"] == "volume" for point in container.record["MountPoints"]):
                     from minirun.engine.volume import populate
@@ -72,23 +71,24 @@ def create(options: Options) -> Container:
     return container
 
 
-def _settle_networks(record: dict, links: list[str]) -> None:
+def _settle_networks(container: Container, links: list[str]) -> None:
     """Find out what the words of a new container's wishes stand for, as far as it is there already.
 
     Errors: BadParameter for a link to a container that is not.
     """
+    record = container.record
     mode = record["HostConfig"]["NetworkMode"]
     if links and endpoint_config.network_of(mode) == predefined.BRIDGE:
         from minirun.engine.network import legacy_links
 
-        record["Links"] = legacy_links.resolve(links)
+        record["Links"] = legacy_links.resolve(container.daemon, links)
     if mode.startswith("container:"):
         from minirun.engine.network import shared_netns
 
-        shared_netns.settle(record)
+        shared_netns.settle(container)
     elif predefined.is_user_defined(mode):
         try:
-            name = paths.controller().find(mode).name
+            name = container.daemon.networks.find(mode).name
         except NoSuchNetwork:
             return  # it may be there when the container is started
         record["Networks"] = {name: record["Networks"][mode]}

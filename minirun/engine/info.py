@@ -7,13 +7,12 @@ import stat
 import sys
 
 from minirun import __version__
-from minirun.engine import paths
 from minirun.engine.container import index
-from minirun.image.images import Images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
+    from minirun.engine.daemon import Daemon
     from minirun.image.images import Image
 
 #: The API whose words, shapes and exit codes minirun keeps to (Docker 20.10); it does not serve it.
@@ -48,20 +47,20 @@ def version() -> dict:
     }
 
 
-def info() -> dict:
+def info(daemon: Daemon) -> dict:
     """`minirun info`, with the keys of Docker's where minirun has the thing."""
-    words = [status.word for _, status in index.statuses()]
+    words = [status.word for _, status in index.statuses(daemon)]
     system = os.uname()
     running, paused = words.count("running"), words.count("paused")
     return {
-        "ID": _identity(),
+        "ID": _identity(daemon),
         "Containers": len(words),
         "ContainersRunning": running,
         "ContainersPaused": paused,
         "ContainersStopped": len(words) - running - paused,
-        "Images": len(Images(f"{paths.data}/images").every()),
+        "Images": len(daemon.images.every()),
         "Driver": "overlay2",
-        "DriverStatus": [["Backing Filesystem", _backing(paths.data)], ["Supports d_type", "true"]],
+        "DriverStatus": [["Backing Filesystem", _backing(daemon.data_root)], ["Supports d_type", "true"]],
         "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Log": ["json-file"]},
         "MemoryLimit": True,
         "SwapLimit": True,
@@ -82,8 +81,8 @@ def info() -> dict:
         "OSType": "linux",
         "Architecture": system.machine,
         "Name": system.nodename,
-        "DockerRootDir": paths.data,
-        "ExecRoot": paths.run,
+        "DockerRootDir": daemon.data_root,
+        "ExecRoot": daemon.exec_root,
         "Debug": False,
         "Labels": [],
         "ExperimentalBuild": False,
@@ -99,7 +98,7 @@ def info() -> dict:
 def sizes(container: Container) -> tuple[int, int]:
     """Bytes that a container has written, and of all its files with the image's (Docker's SizeRw, SizeRootFs)."""
     own = tree_size(f"{container.directory}/upper")
-    images = Images(f"{paths.data}/images").every()
+    images = container.daemon.images.every()
     image = next((image for image in images if image.id == container.record["Image"]), None)
     return own, own + (image.size if image else 0)
 
@@ -190,12 +189,12 @@ def _directories(image: Image) -> dict[str, str]:
     return {**below, "UpperDir": layers[0]} if layers else {}
 
 
-def _identity() -> str:
+def _identity(daemon: Daemon) -> str:
     """A name for this machine's data root, of Docker's form: twelve groups of four letters and digits."""
     from base64 import b32encode
     from hashlib import sha256
 
-    seed = (_reads("/etc/machine-id") or os.uname().nodename) + paths.data
+    seed = (_reads("/etc/machine-id") or os.uname().nodename) + daemon.data_root
     text = b32encode(sha256(seed.encode()).digest()).decode()[:48]
     return ":".join(text[place : place + 4] for place in range(0, 48, 4))
 

@@ -10,37 +10,36 @@ from __future__ import annotations
 
 import sys
 
-from minirun.engine import paths
 from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.image.images import Images
+    from minirun.engine.daemon import Daemon
     from minirun.image.reference import Reference
     from minirun.image.registry.auth import Credentials
     from minirun.image.transfer.mirrors import Source
 
 
-def source() -> Source:
+def source(daemon: Daemon) -> Source:
     """Where images come from and go to. Errors: MinirunError for settings that make no sense."""
     from minirun.image.transfer.mirrors import Source  # 80 ms, for the HTTP library
 
-    return Source(*_settings(), _credentials)
+    return Source(*_settings(daemon), _credentials)
 
 
-def unchanged(images: Images, name: Reference) -> str:
+def unchanged(daemon: Daemon, name: Reference) -> str:
     """The digest of an image that is here and has not changed in its registry, if that is easily found out; else "".
 
     Errors: as for `source`.
     """
     from minirun.image.transfer import up_to_date
 
-    return up_to_date.digest_of(images, name, _settings()[0])
+    return up_to_date.digest_of(daemon.images, name, _settings(daemon)[0])
 
 
-def _settings() -> tuple[list[str], list[str]]:
+def _settings(daemon: Daemon) -> tuple[list[str], list[str]]:
     """Insecure registries, mirrors."""
-    given = paths.registry_settings()
+    given = daemon.registry_settings()
     insecure, mirrors = given.get("insecure-registries", []), given.get("registry-mirrors", [])
     for word in insecure:
         _check_insecure(word)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minirun.engine.container.index import discard, exists
+from minirun.engine.container.index import discard
 from minirun.engine.container.reconcile import reconcile
 from minirun.engine.stop import SIGKILL, send_signal
 from minirun.errors import EngineError
@@ -17,7 +17,7 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
 
     Errors: NoSuchContainer, EngineError for one that runs. Whoever starts it at the same time comes before or after.
     """
-    while exists(container.id):
+    while container.exists():
         with container.queue():
             reconcile(container)
             if container.watch() is None:  # nothing of it is left but files, and perhaps a record that nobody can read

@@ -6,7 +6,7 @@ shim, a process of its own.
 
 from __future__ import annotations
 
-from minirun.engine.container.index import discard, exists
+from minirun.engine.container.index import discard
 from minirun.engine.container.reconcile import clear_dead_shim, reconciled_status
 from minirun.engine.create import create
 from minirun.engine.shim import protocol, signals
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from minirun.cli.parser.grammar import Options
     from minirun.engine.container.container import Container
+    from minirun.engine.daemon import Daemon
     from minirun.engine.shim.attach import Attachment, Watcher
 
 #: The layers of software through which Docker hears that a program cannot be started; scripts know the words.
@@ -29,13 +30,13 @@ CANNOT_START = (
 )
 
 
-def run(options: Options, starter: Starter) -> int:
+def run(daemon: Daemon, options: Options, starter: Starter) -> int:
     """Create a container, start it and stay with it until it ends; or leave it alone, with -d.
 
     Arguments: starter, which gets ready while the container is made. Returns: its exit code, or 0 with -d.
     """
     if options.detach:
-        container = create(options)
+        container = create(daemon, options)
         try:
             with container.queue():
                 _start(container, starter)
@@ -45,7 +46,7 @@ def run(options: Options, starter: Starter) -> int:
     from minirun.engine.shim.attach import Attachment
 
     with signals.held() as waiting:
-        container = create(options)
+        container = create(daemon, options)
         config = container.record["Config"]
         attachment = Attachment(
             stdin=config["AttachStdin"],
@@ -64,7 +65,7 @@ def start(container: Container, attachment: Attachment | None = None) -> int:
 
     Returns: with an attachment its exit code, else 0. Errors: ProgramError (126, 127), EngineError.
     """
-    starter, watcher = Starter(), None  # it needs some milliseconds to get ready, which are not lost
+    starter, watcher = Starter(container.daemon), None  # it needs some milliseconds to get ready, which are not lost
     with container.queue():
         # The monitor of the run before this may be cleaning up still. Or one is bringing the container up whose starter
         # was killed, who stood first in the queue: then it runs a moment later.
@@ -124,7 +125,7 @@ def _note_failed_start(container: Container, error: MinirunError) -> None:
         return  # it had started, and was killed with its monitor
     task.take_down(container)
     container.forget()
-    if not exists(container.id):
+    if not container.exists():
         return
     if container.record["HostConfig"]["AutoRemove"]:
         discard(container, with_volumes=True)

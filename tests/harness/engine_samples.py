@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 from minirun.engine.container import config
+from minirun.engine.daemon import Daemon
 from minirun.engine.spec import users
 
 ID = "0123456789ab" + "c" * 52
@@ -102,11 +103,8 @@ class Host:
         return {"cpu": "0-1", "node": "0"}[kind]
 
 
-class Places:
-    """Where Docker's own directories would be, with names that no test can mistake for real ones."""
-
-    data = "/DATA"
-    run = "/RUN"
+#: Its roots have names that no test can mistake for real ones.
+DAEMON = Daemon("/DATA", "/RUN")
 
 
 def make(image: Image | None = None, **wishes: object) -> dict:

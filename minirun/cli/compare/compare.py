@@ -8,6 +8,10 @@ from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL
 from minirun.errors import UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
+
 #: In the order of `minirun.lecture.compare.snapshot.TOPICS`, which takes long to load.
 TOPICS = (
     "links",
@@ -34,18 +38,18 @@ def topics(text: str) -> list[str]:
     return words
 
 
-def compare(options: Options) -> int:
+def compare(daemon: Daemon, options: Options) -> int:
     """Look at two subjects and print the comparison. Returns: 0 when all is equal, 1 when something is different."""
     chosen = options.only or list(TOPICS)
     if options.run:
-        a, b = _twins(options.words, chosen)
+        a, b = _twins(daemon, options.words, chosen)
     else:
         if len(options.words) != 2:
             raise UsageError(f'"minirun compare" requires two things to compare, not {len(options.words)}')
         from minirun.lecture.compare import target
         from minirun.lecture.compare.snapshot import observe
 
-        subjects = [target.find(word) for word in options.words]
+        subjects = [target.find(daemon, word) for word in options.words]
         a, b = (observe(one, chosen) for one in subjects)
     return show(a, b, options)
 
@@ -73,7 +77,7 @@ def show(a: dict, b: dict, options: Options) -> int:
     return 0 if equal else 1
 
 
-def _twins(words: list[str], chosen: list[str]) -> tuple[dict, dict]:
+def _twins(daemon: Daemon, words: list[str], chosen: list[str]) -> tuple[dict, dict]:
     from minirun.cli import commands
     from minirun.cli.parser import click_adapter, grammar
     from minirun.cli.run import run
@@ -82,7 +86,7 @@ def _twins(words: list[str], chosen: list[str]) -> tuple[dict, dict]:
     verb = commands.load("run")
     options = grammar.read(verb, words) or click_adapter.read_verb(verb, words)  # which finds words for what is wrong
     run.complete(options)
-    return run_both.observe_both(words, options, chosen)
+    return run_both.observe_both(daemon, words, options, chosen)
 
 
 HELP = """\

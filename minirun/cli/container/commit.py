@@ -11,48 +11,49 @@ from minirun.errors import ClientError, EngineError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
+    from minirun.engine.daemon import Daemon
 
 
-def diff(options: Options) -> int:
+def diff(daemon: Daemon, options: Options) -> int:
     """List what a container has added (A), changed (C) and deleted (D)."""
     from minirun.engine import commit
     from minirun.engine.container import index
 
     if not options.container.strip("/"):
         raise ClientError("Container name cannot be empty", exit_code=1)
-    for kind, path in commit.diff(index.find(options.container)):
+    for kind, path in commit.diff(index.find(daemon, options.container)):
         sys.stdout.buffer.write(b"%s %s\n" % (kind.encode(), path))  # a name need not be UTF-8
     return 0
 
 
-def export(options: Options) -> int:
+def export(daemon: Daemon, options: Options) -> int:
     """Write a container's files as a tar, to standard output or to a file that is there when it is whole."""
     from minirun.cli.image import tar_output
     from minirun.engine import commit
 
     tar_output.check(options.output, "failed to export container")
-    container = _find(options.container)
+    container = _find(daemon, options.container)
     tar_output.write(options.output, lambda fd: commit.export(container, fd))
     return 0
 
 
-def commit(options: Options) -> int:
+def commit(daemon: Daemon, options: Options) -> int:
     """Make an image of a container's changes, and print its id."""
     from minirun.engine import commit
     from minirun.image.images import parse_tag
 
     name = parse_tag(options.reference) if options.reference else None
     wish = commit.Commit(name, options.author, options.message, options.change, options.pause)
-    print(commit.commit(_find(options.container), wish))
+    print(commit.commit(_find(daemon, options.container), wish))
     return 0
 
 
-def _find(word: str) -> Container:
+def _find(daemon: Daemon, word: str) -> Container:
     from minirun.engine.container import index
 
     if not word:
         raise EngineError('invalid name or ID supplied: ""')
-    return index.find(word)
+    return index.find(daemon, word)
 
 
 VERBS = {

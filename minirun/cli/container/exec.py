@@ -8,8 +8,12 @@ from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, LIST, STRING, VARIABLES
 from minirun.errors import ClientError, EngineError, ProgramError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
 
-def execute(options: Options) -> int:
+
+def execute(daemon: Daemon, options: Options) -> int:
     """Run a command in a running container; the exit code is the command's."""
     from minirun.engine import exec
     from minirun.engine.container import index
@@ -19,7 +23,7 @@ def execute(options: Options) -> int:
 
         options.env = env.variables(options.env, env.contents(options.env_file), os.environ)
         options.env_file = []
-    container = index.find(options.container)
+    container = index.find(daemon, options.container)
     if options.tty and options.interactive and not options.detach and not os.isatty(0):
         raise ClientError("the input device is not a TTY", exit_code=1)
     try:

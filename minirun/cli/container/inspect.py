@@ -13,35 +13,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minirun.cli.gotemplate.parse import Template
+    from minirun.engine.daemon import Daemon
 
 #: What Docker's --type knows; minirun has containers, images, networks and volumes.
 TYPES = ("container", "image", "config", "network", "node", "plugin", "secret", "service", "task", "volume")
 
 
-def inspect(options: Options) -> int:
+def inspect(daemon: Daemon, options: Options) -> int:
     """Whatever has this name: a container first, then an image, a network, a volume."""
     if options.type and options.type not in TYPES:
         raise ClientError(f'"{options.type}" is not a valid value for --type', exit_code=1)
-    return _inspect(options, options.type, options.type or "object")
+    return _inspect(daemon, options, options.type, options.type or "object")
 
 
-def inspect_container(options: Options) -> int:
+def inspect_container(daemon: Daemon, options: Options) -> int:
     """Containers only."""
-    return _inspect(options, "container", "container")
+    return _inspect(daemon, options, "container", "container")
 
 
-def inspect_image(options: Options) -> int:
+def inspect_image(daemon: Daemon, options: Options) -> int:
     """Images only."""
-    return _inspect(options, "image", "image")
+    return _inspect(daemon, options, "image", "image")
 
 
-def _inspect(options: Options, kind: str, noun: str) -> int:
+def _inspect(daemon: Daemon, options: Options, kind: str, noun: str) -> int:
     template = _template(options.format) if options.format else None
     found: list[dict] = []
     failures: list[str] = []
     for word in options.objects:
         try:
-            found.append(describe(word, kind, size=getattr(options, "size", False)))
+            found.append(describe(daemon, word, kind, size=getattr(options, "size", False)))
         except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume) as error:
             failures.append(f"Error: No such {noun}: {word}")
             if kind == "image" and isinstance(error.__cause__, ClientError):
@@ -59,7 +60,7 @@ def _inspect(options: Options, kind: str, noun: str) -> int:
     return 1 if failures else 0
 
 
-def describe(word: str, kind: str = "", *, size: bool = False) -> dict:
+def describe(daemon: Daemon, word: str, kind: str = "", *, size: bool = False) -> dict:
     """One object as Docker's API shows it.
 
     Arguments: kind (str), "container", "image", "network", "volume" or "" for the first of this name; size, add
@@ -69,22 +70,21 @@ def describe(word: str, kind: str = "", *, size: bool = False) -> dict:
     for name, read in _READERS.items():
         if kind in ("", name):
             try:
-                return read(word, size)
+                return read(daemon, word, size)
             except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume):
                 if kind:
                     raise
     raise NoSuchContainer(word)
 
 
-def _container(word: str, size: bool) -> dict:
-    from minirun.engine import paths
+def _container(daemon: Daemon, word: str, size: bool) -> dict:
     from minirun.engine.container import index
     from minirun.engine.container import inspect as engine
 
-    container = index.find(word)
+    container = index.find(daemon, word)
     status = container.status()
     ports = container.ports() if status.word in ("running", "paused", "restarting") else {}
-    result = engine.describe(container.record, status, container.cable(), paths, ports)
+    result = engine.describe(container.record, status, container.cable(), daemon, ports)
     if size:
         from minirun.engine import info
 
@@ -92,33 +92,31 @@ def _container(word: str, size: bool) -> dict:
     return result
 
 
-def _image(word: str, _size: bool) -> dict:
-    from minirun.engine import info, paths
-    from minirun.image.images import Images
+def _image(daemon: Daemon, word: str, _size: bool) -> dict:
+    from minirun.engine import info
 
     try:
-        return info.image(Images(f"{paths.data}/images").find(word))
+        return info.image(daemon.images.find(word))
     except ClientError as error:  # a word that cannot be the name of an image is not the name of one
         raise NoSuchImage(word) from error
 
 
-def _network(word: str, _size: bool) -> dict:
+def _network(daemon: Daemon, word: str, _size: bool) -> dict:
     from minirun import store
-    from minirun.engine import paths
     from minirun.engine.network import endpoints
 
-    if not store.exists(f"{paths.data}/networks"):
+    if not store.exists(f"{daemon.data_root}/networks"):
         raise NoSuchNetwork(word)  # nobody has asked for one yet, and a look must not make the first
-    return endpoints.described(endpoints.find(word))
+    return endpoints.described(daemon, daemon.networks.find(word))
 
 
-def _volume(word: str, _size: bool) -> dict:
+def _volume(daemon: Daemon, word: str, _size: bool) -> dict:
     from minirun.engine.volume import volumes
 
-    return volumes.describe(word)
+    return volumes.describe(daemon, word)
 
 
-_READERS: dict[str, Callable[[str, bool], dict]] = {
+_READERS: dict[str, Callable[[Daemon, str, bool], dict]] = {
     "container": _container,
     "image": _image,
     "network": _network,

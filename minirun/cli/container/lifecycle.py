@@ -16,8 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from minirun.engine.daemon import Daemon
 
-def start(options: Options) -> int:
+
+def start(daemon: Daemon, options: Options) -> int:
     """Start stopped containers; with -a or -i just one, whose exit code is ours."""
     from minirun.engine.container import index
     from minirun.engine.start import start as start_one
@@ -26,7 +28,7 @@ def start(options: Options) -> int:
         if len(options.containers) > 1:
             raise ClientError("you cannot start and attach multiple containers at once", exit_code=1)
         try:
-            container = index.find(options.containers[0])
+            container = index.find(daemon, options.containers[0])
         except NoSuchContainer as error:  # with -a Docker's client looks for itself, and words it differently
             raise ClientError(f"Error: {error.message}", exit_code=1) from None
         from minirun.engine.shim.attach import Attachment
@@ -35,7 +37,7 @@ def start(options: Options) -> int:
     failed = []
     for word in options.containers:
         try:
-            start_one(index.find(word))
+            start_one(index.find(daemon, word))
             print(word)
         except MinirunError as error:
             _complain(error, "start")
@@ -45,30 +47,30 @@ def start(options: Options) -> int:
     return 1 if failed else 0
 
 
-def stop(options: Options) -> int:
+def stop(daemon: Daemon, options: Options) -> int:
     """Ask containers to end, and kill those that have not after some seconds."""
     from minirun.engine.container import index
     from minirun.engine.stop import stop as stop_one
 
-    return _for_each(options.containers, "stop", lambda word: stop_one(index.find(word), options.time))
+    return _for_each(options.containers, "stop", lambda word: stop_one(index.find(daemon, word), options.time))
 
 
-def restart(options: Options) -> int:
+def restart(daemon: Daemon, options: Options) -> int:
     """Stop and start."""
     from minirun.engine import start
     from minirun.engine.container import index
 
-    return _for_each(options.containers, "restart", lambda word: start.restart(index.find(word), options.time))
+    return _for_each(options.containers, "restart", lambda word: start.restart(index.find(daemon, word), options.time))
 
 
-def kill(options: Options) -> int:
+def kill(daemon: Daemon, options: Options) -> int:
     """Send a signal to the first process of running containers."""
     from minirun.engine import stop
     from minirun.engine.container import index
 
     def signal_one(word: str) -> None:
         try:
-            stop.kill(index.find(word), options.signal)
+            stop.kill(index.find(daemon, word), options.signal)
         except BadParameter:
             raise
         except EngineError as error:
@@ -79,15 +81,15 @@ def kill(options: Options) -> int:
     return _for_each(options.containers, "kill", signal_one)
 
 
-def wait(options: Options) -> int:
+def wait(daemon: Daemon, options: Options) -> int:
     """Block until containers have ended; prints the exit code of each."""
     from minirun.engine import stop
     from minirun.engine.container import index
 
-    return _for_each(options.containers, "wait", lambda word: stop.wait(index.find(word)))
+    return _for_each(options.containers, "wait", lambda word: stop.wait(index.find(daemon, word)))
 
 
-def remove(options: Options) -> int:
+def remove(daemon: Daemon, options: Options) -> int:
     """Remove containers. With -f it is no failure that one is not there, though it is said (as Docker does)."""
     from minirun.engine.container import index
     from minirun.engine.remove import remove as remove_one
@@ -96,7 +98,7 @@ def remove(options: Options) -> int:
         word = word.strip("/")
         if not word:
             raise ClientError("Container name cannot be empty")
-        remove_one(index.find(word), force=options.force, volumes=options.volumes)
+        remove_one(index.find(daemon, word), force=options.force, volumes=options.volumes)
 
     return _for_each(options.containers, "rm", remove_word, absent_is_fine=options.force)
 

@@ -7,13 +7,17 @@ import os
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
 
-def logs(options: Options) -> int:
+
+def logs(daemon: Daemon, options: Options) -> int:
     """Fetch the logs of a container."""
     from minirun.engine.container import index
     from minirun.engine.shim import logs as log
 
-    container = index.find(options.container)
+    container = index.find(daemon, options.container)
     to = {"stdout": 1, "stderr": 2}
     waiting: list[bytes] = []
     before = size = 0

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minirun.engine.container.container import Container, Status
+    from minirun.engine.daemon import Daemon
 
     Ports = dict[str, list[dict[str, str]] | None]
 
 
-def port(options: Options) -> int:
+def port(daemon: Daemon, options: Options) -> int:
     """List the published ports of a container, or those of one of its own ports."""
     from minirun.engine.container import index
 
-    container = index.find(options.container)
+    container = index.find(daemon, options.container)
     ports = container.ports() if container.status().word in ("running", "paused") else {}
     if options.private_port:
         word = _private(options.private_port)

@@ -16,6 +16,7 @@ from minirun.errors import MinirunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container, Status
+    from minirun.engine.daemon import Daemon
 
 #: Field of a template → head of its column, in Docker's words.
 HEADS = {
@@ -40,7 +41,7 @@ COMMAND_WIDTH = 20
 ALIVE = ("running", "paused", "restarting")
 
 
-def ps(options: Options) -> int:
+def ps(daemon: Daemon, options: Options) -> int:
     """List containers."""
     template = None
     if options.format:
@@ -55,7 +56,7 @@ def ps(options: Options) -> int:
         )
         template.try_out()
     now = time.time_ns()
-    rows = [Row(container, status, now, full=options.no_trunc) for container, status in chosen(options)]
+    rows = [Row(container, status, now, full=options.no_trunc) for container, status in chosen(daemon, options)]
     if template and not (template.is_default and options.quiet):
         template.print([row.fields() for row in rows])
     elif options.quiet:
@@ -69,7 +70,7 @@ def ps(options: Options) -> int:
     return 0
 
 
-def chosen(options: Options) -> list[tuple[Container, Status]]:
+def chosen(daemon: Daemon, options: Options) -> list[tuple[Container, Status]]:
     """The containers to show, the newest first, with what they do now."""
     from minirun.engine.container import index
 
@@ -79,9 +80,9 @@ def chosen(options: Options) -> list[tuple[Container, Status]]:
     if options.filter:
         from minirun.cli.filters import containers  # regular expressions, for those who ask for them
 
-        fits = containers.containers(options.filter)
+        fits = containers.containers(daemon, options.filter)
     found: list[tuple[Container, Status]] = []
-    for container, status in index.statuses():
+    for container, status in index.statuses(daemon):
         if (everything or status.word in ALIVE) and (fits is None or fits(container, status)):
             found.append((container, status))
             if len(found) == last:
@@ -123,9 +124,11 @@ class Row:
     def Image(self) -> str:  # noqa: N802
         """The image as the user named it; its id once that name means another image, or none."""
         name, image = self.record["ImageName"], self.record["Image"]
-        if self.created > _images_changed():
+        if self.created > _images_changed(self.container.daemon):
             return name  # no name has changed its meaning since
-        return name if _meaning(name) == image else image if self.full else image.removeprefix("sha256:")[:12]
+        if _meaning(self.container.daemon, name) == image:
+            return name
+        return image if self.full else image.removeprefix("sha256:")[:12]
 
     def Command(self) -> str:  # noqa: N802
         words = [f"'{word}'" if " " in word else word for word in self.record["Args"]]
@@ -186,26 +189,21 @@ _meanings: dict[str, str] = {}
 _changed: list[int] = []
 
 
-def _images_changed() -> int:
+def _images_changed(daemon: Daemon) -> int:
     """When an image was last made, named or removed (ns since 1970). Asked once."""
     if not _changed:
-        from minirun.engine import paths
-
         try:
-            _changed.append(os.stat(f"{paths.data}/images/index.json").st_mtime_ns)
+            _changed.append(os.stat(f"{daemon.data_root}/images/index.json").st_mtime_ns)
         except OSError:  # there are none
             _changed.append(sys.maxsize)
     return _changed[0]
 
 
-def _meaning(name: str) -> str:
+def _meaning(daemon: Daemon, name: str) -> str:
     """The id of the image that has this name now, "" when none has. Asked once for each name."""
     if name not in _meanings:
-        from minirun.engine import paths
-        from minirun.image.images import Images
-
         try:
-            _meanings[name] = Images(f"{paths.data}/images").find(name).id
+            _meanings[name] = daemon.images.find(name).id
         except MinirunError:
             _meanings[name] = ""
     return _meanings[name]

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from minirun.cli.container import port
 from minirun.cli.filters.filter import Factory, Test, equal, labels, like, matcher
-from minirun.engine import paths, timestamps
+from minirun.engine import timestamps
 from minirun.engine.container import index
 from minirun.engine.container.container import Container, Status
+from minirun.engine.daemon import Daemon
 from minirun.errors import EngineError, MinirunError
-from minirun.image.images import Images
 
 #: What a test looks at.
 Listed = tuple[Container, Status]
@@ -18,9 +18,15 @@ Listed = tuple[Container, Status]
 STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 
 
-def containers(conditions: list[tuple[str, str]]) -> Callable[[Container, Status], bool]:
+def containers(daemon: Daemon, conditions: list[tuple[str, str]]) -> Callable[[Container, Status], bool]:
     """A test for containers. Errors: EngineError for an unknown name or value."""
-    test = matcher(conditions, _FACTORIES)
+    factories: dict[str, Factory[Listed]] = {
+        **_FACTORIES,
+        "ancestor": lambda values: _ancestor(daemon, values),
+        "before": lambda values: _created(daemon, values, before=True),
+        "since": lambda values: _created(daemon, values, before=False),
+    }
+    test = matcher(conditions, factories)
     return lambda container, status: test((container, status))
 
 
@@ -44,12 +50,11 @@ def _name(values: list[str]) -> Test[Listed]:
     return by_name([value.removeprefix("/") for value in values])
 
 
-def _ancestor(values: list[str]) -> Test[Listed]:
-    images = Images(f"{paths.data}/images")
+def _ancestor(daemon: Daemon, values: list[str]) -> Test[Listed]:
     ids = set()
     for value in values:
         try:
-            ids.add(images.find(value).id)
+            ids.add(daemon.images.find(value).id)
         except MinirunError:
             continue  # no image of that name: no container was made from it
     return lambda listed: listed[0].record["Image"] in ids
@@ -82,8 +87,8 @@ def _port(name: str) -> Factory[Listed]:
     return factory
 
 
-def _created(values: list[str], *, before: bool) -> Test[Listed]:
-    limits = [timestamps.read(index.find(value).record["Created"]) for value in values]
+def _created(daemon: Daemon, values: list[str], *, before: bool) -> Test[Listed]:
+    limits = [timestamps.read(index.find(daemon, value).record["Created"]) for value in values]
 
     def test(listed: Listed) -> bool:
         created = timestamps.read(listed[0].record["Created"])
@@ -98,9 +103,6 @@ def _all(_values: list[str]) -> Test[Listed]:
 
 
 _FACTORIES: dict[str, Factory[Listed]] = {
-    "ancestor": _ancestor,
-    "before": lambda values: _created(values, before=True),
-    "since": lambda values: _created(values, before=False),
     "exited": _exited,
     "expose": _port("expose"),
     "health": equal(lambda _listed: "none"),

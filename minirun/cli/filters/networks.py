@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from minirun.cli.filters.filter import Factory, Test, booleans, equal, labels, like, matcher, moment, no_labels
 from minirun.engine import timestamps
+from minirun.engine.daemon import Daemon
 from minirun.engine.network import endpoints
 from minirun.errors import EngineError
 from minirun.network.network import Network
 
 
-def listed(conditions: list[tuple[str, str]]) -> list[Network]:
+def listed(daemon: Daemon, conditions: list[tuple[str, str]]) -> list[Network]:
     """The networks that `ls` shows. Errors: EngineError for an unknown name or value."""
-    test = matcher(conditions, _LIST)
-    return [network for network in endpoints.every() if test(network)]
+    test = matcher(conditions, {**_LIST, "dangling": lambda values: _dangling(daemon, values)})
+    return [network for network in daemon.networks.every() if test(network)]
 
 
-def unused(conditions: list[tuple[str, str]]) -> list[Network]:
+def unused(daemon: Daemon, conditions: list[tuple[str, str]]) -> list[Network]:
     """The networks that `prune` removes. Errors: EngineError for an unknown name or value."""
-    test, used = matcher(conditions, _PRUNE), endpoints.used()
+    test, used = matcher(conditions, _PRUNE), endpoints.used(daemon)
     return [
         network
-        for network in endpoints.every()
+        for network in daemon.networks.every()
         if not network.is_predefined and network.id not in used and test(network)
     ]
 
 
-def _dangling(values: list[str]) -> Test[Network]:
+def _dangling(daemon: Daemon, values: list[str]) -> Test[Network]:
     """Networks of the user's without an endpoint; or all others."""
     refusal = 'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")'
-    wanted, used = booleans(values, refusal), endpoints.used()
+    wanted, used = booleans(values, refusal), endpoints.used(daemon)
     return lambda network: (not network.is_predefined and network.id not in used) in wanted
 
 
@@ -48,7 +49,6 @@ def _until(values: list[str]) -> Test[Network]:
 
 _labels: Factory[Network] = labels(lambda network: network.record["Labels"])
 _LIST: dict[str, Factory[Network]] = {
-    "dangling": _dangling,
     "driver": equal(lambda network: network.driver),
     "id": like(lambda network: network.id),
     "label": _labels,

@@ -10,12 +10,13 @@ import sys
 import time
 
 from minirun.cli.format.units import decimal_size, duration
-from minirun.cli.image.images import find, store
+from minirun.cli.image.images import find
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
     from minirun.image.images import Image
 
 HEADS = {
@@ -35,7 +36,7 @@ NARROW = 45  # characters of CREATED BY
 MISSING = "<missing>"
 
 
-def history(options: Options) -> int:
+def history(daemon: Daemon, options: Options) -> int:
     """Show the steps that made an image."""
     from minirun.cli.format import format
     from minirun.cli.format.tabwriter import table
@@ -44,7 +45,7 @@ def history(options: Options) -> int:
     template = None
     if options.format and not (options.format == "table" and options.quiet):
         template = format.Format(options.format, kind="*image.historyContext", heads=HEADS, columns=columns)
-    rows = _rows(options)
+    rows = _rows(daemon, options)
     if template:
         template.print(rows)
     elif options.quiet:
@@ -56,11 +57,11 @@ def history(options: Options) -> int:
     return 0
 
 
-def _rows(options: Options) -> list[dict[str, str]]:
-    image = find(options.image)
+def _rows(daemon: Daemon, options: Options) -> list[dict[str, str]]:
+    image = find(daemon, options.image)
     chains = image.chain_ids
     steps = image.config.get("history") or [{} for _ in chains]
-    known = {_story(other): other.id for other in store().every()}
+    known = {_story(other): other.id for other in daemon.images.every()}
     layers = 0
     rows = []
     for place, step in enumerate(steps, 1):

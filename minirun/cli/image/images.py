@@ -14,8 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minirun.engine.daemon import Daemon
     from minirun.image.content.remove import User
-    from minirun.image.images import Image, Images
+    from minirun.image.images import Image
 
 HEADS = {
     "ID": "IMAGE ID",
@@ -35,7 +36,7 @@ RUNNING = ("running", "paused", "restarting")
 WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 
 
-def images(options: Options) -> int:
+def images(daemon: Daemon, options: Options) -> int:
     """List images, the newest first, a line for each name."""
     template = None
     columns = WITH_DIGEST if options.digests else COLUMNS
@@ -44,7 +45,7 @@ def images(options: Options) -> int:
 
         text = _raw(options) if options.format == "raw" else options.format
         template = format.Format(text, kind="*formatter.imageContext", heads=HEADS, columns=columns)
-    rows = [row for image in _chosen(options) for row in _rows(image, options)]
+    rows = [row for image in _chosen(daemon, options) for row in _rows(image, options)]
     if template and not (template.is_default and options.quiet):
         template.print(rows)
     elif options.quiet:
@@ -69,29 +70,21 @@ def _raw(options: Options) -> str:
     )
 
 
-def store() -> Images:
-    """The images of our data root."""
-    from minirun.engine import paths
-    from minirun.image.images import Images
-
-    return Images(f"{paths.data}/images", paths.image_limits)
-
-
-def find(word: str) -> Image:
+def find(daemon: Daemon, word: str) -> Image:
     """The image that a word means. Errors: NoSuchImage, EngineError: it is the daemon that reads this word."""
     try:
-        return store().find(word)
+        return daemon.images.find(word)
     except ClientError as error:
         raise EngineError(error.message) from None
 
 
-def _chosen(options: Options) -> list[Image]:
+def _chosen(daemon: Daemon, options: Options) -> list[Image]:
     if not options.filter and not options.reference:
-        return store().every()
+        return daemon.images.every()
     from minirun.cli.filters import images
 
     named = [("reference", options.reference)] if options.reference else []
-    return images.images(store(), [*options.filter, *named])
+    return images.images(daemon.images, [*options.filter, *named])
 
 
 def _rows(image: Image, options: Options) -> list[dict[str, str]]:
@@ -140,7 +133,7 @@ def _names(image: Image, options: Options) -> Iterator[tuple[str, str, str]]:
             yield repository, "<none>", digest
 
 
-def import_(options: Options) -> int:
+def import_(daemon: Daemon, options: Options) -> int:
     """Make an image of a tar with a root file system, and print its id."""
     source, name = options.source[0], (options.source + [""])[1]
     from minirun.image.archive import import_tar
@@ -149,19 +142,23 @@ def import_(options: Options) -> int:
         from minirun.image.archive.import_url import Fetched
 
         source = Fetched(source, lambda url: print(f"Downloading from {url}", flush=True))
-    print(import_tar.import_tar(store(), source, name, options.message, options.change, options.platform))
+    print(import_tar.import_tar(daemon.images, source, name, options.message, options.change, options.platform))
     return 0
 
 
-def rmi(options: Options) -> int:
+def rmi(daemon: Daemon, options: Options) -> int:
     """Take names away, and images with their last name."""
     from minirun.cli.error_text import complaint
+    from minirun.engine.container.reconcile import reconcile_all
     from minirun.image.content import remove
 
+    reconcile_all(daemon)
     failures = 0
     for word in options.images:
         try:
-            sys.stdout.write("".join(f"{line}\n" for line in remove.remove(store(), word, options.force, users())))
+            sys.stdout.write(
+                "".join(f"{line}\n" for line in remove.remove(daemon.images, word, options.force, users(daemon)))
+            )
         except ClientError as error:  # it is the daemon that reads this word
             print(complaint(EngineError(error.message), "rmi"), file=sys.stderr)
             failures += 1
@@ -174,15 +171,14 @@ def rmi(options: Options) -> int:
     return 1 if failures else 0
 
 
-def users() -> list[User]:
+def users(daemon: Daemon) -> list[User]:
     """The containers, as far as images go."""
-    from minirun.engine.container import index, reconcile
+    from minirun.engine.container import index
     from minirun.image.content.remove import User
 
-    reconcile.reconcile_all()
     return [
         User(container.id, container.record["Image"], status.word in RUNNING, container.record["LayerIDs"])
-        for container, status in index.statuses()
+        for container, status in index.statuses(daemon)
     ]
 
 

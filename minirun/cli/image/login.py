@@ -11,6 +11,7 @@ from minirun.errors import ClientError, EngineError, MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
     from minirun.image.registry.auth import Credentials
     from minirun.image.transfer.mirrors import Source
 
@@ -25,7 +26,7 @@ HUB_IS = (
 )
 
 
-def login(options: Options) -> int:
+def login(daemon: Daemon, options: Options) -> int:
     """See whether a registry takes a name and a password, and write them down."""
     from minirun.engine import registry_config
     from minirun.image.registry import credentials
@@ -33,7 +34,7 @@ def login(options: Options) -> int:
 
     domain, _ = _server(options.server)
     password = _given_password(options)
-    source = registry_config.source()
+    source = registry_config.source(daemon)
     found = source.credentials(domain, "") if not (options.username or password) else None
     if not (found and found.password and _still_good(source, domain, found)):
         found = _ask(options.username, password, found.user if found else "", hub=domain == HUB)
@@ -68,7 +69,7 @@ def _still_good(source: Source, domain: str, found: Credentials) -> bool:
     return True
 
 
-def logout(options: Options) -> int:
+def logout(daemon: Daemon, options: Options) -> int:
     """Forget a registry's name and password."""
     from minirun.image.registry import credentials
 

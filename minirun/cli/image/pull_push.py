@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from minirun.engine.daemon import Daemon
     from minirun.image.progress import Progress
     from minirun.image.reference import Reference
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 RECIPES = ("alpine", "busybox", "debian")
 
 
-def pull(options: Options) -> int:
+def pull(daemon: Daemon, options: Options) -> int:
     """Have an image come, or all of a repository, and print the full name at the end."""
     from minirun.image import reference
 
@@ -28,19 +29,18 @@ def pull(options: Options) -> int:
     if not (asked.tag or asked.digest or options.quiet or options.all_tags):
         print("Using default tag: latest", flush=True)
     shown = (asked if asked.digest else name).full
-    if not options.all_tags and _is_unchanged(name, options.platform, None if options.quiet else sys.stdout):
+    if not options.all_tags and _is_unchanged(daemon, name, options.platform, None if options.quiet else sys.stdout):
         print(shown)
         return 0
-    from minirun.cli.image.images import store
     from minirun.cli.image.progress import Quiet, progress
     from minirun.engine import registry_config
     from minirun.image.transfer import pull as pulling
 
     take = pulling.pull_all if options.all_tags else pulling.pull
-    images = store()
+    images = daemon.images
     with Quiet() if options.quiet else progress(sys.stdout) as told:
         try:
-            pulled = take(images, registry_config.source(), name, options.platform, told)
+            pulled = take(images, registry_config.source(daemon), name, options.platform, told)
         except EngineError as error:
             raise _worded(error, told) from None
         remark = "" if options.all_tags else pulling.remark(images, pulled, name, options.platform)
@@ -50,15 +50,14 @@ def pull(options: Options) -> int:
     return 0
 
 
-def _is_unchanged(name: Reference, platform: str, told: TextIO | None) -> bool:
+def _is_unchanged(daemon: Daemon, name: Reference, platform: str, told: TextIO | None) -> bool:
     """Whether an image is here and its registry has no other one; if so, say what `pull` says then.
 
     Arguments: told, where to; None for nowhere. False is also what can only be found out the long way.
     """
-    from minirun.cli.image.images import store
     from minirun.engine import registry_config
 
-    digest = "" if platform else registry_config.unchanged(store(), name)
+    digest = "" if platform else registry_config.unchanged(daemon, name)
     if digest and told:
         told.write(
             f"{name.full if name.digest else name.tag}: Pulling from {name.path}\nDigest: {digest}\n"
@@ -68,7 +67,7 @@ def _is_unchanged(name: Reference, platform: str, told: TextIO | None) -> bool:
     return bool(digest)
 
 
-def pull_missing(word: str, platform: str, exit_code: int | None) -> None:
+def pull_missing(daemon: Daemon, word: str, platform: str, exit_code: int | None) -> None:
     """What `run` and `create` do about an image that is not here, or with --pull always; told on standard error.
 
     Arguments: exit_code (int), when it fails midway; None for `run`'s own.
@@ -77,9 +76,8 @@ def pull_missing(word: str, platform: str, exit_code: int | None) -> None:
     from minirun.image import reference
 
     name = reference.parse_wanted(word)
-    if _is_unchanged(name, platform, sys.stderr):
+    if _is_unchanged(daemon, name, platform, sys.stderr):
         return
-    from minirun.cli.image.images import store
     from minirun.cli.image.progress import progress
     from minirun.engine import registry_config
     from minirun.image.registry.http_errors import Unreachable
@@ -87,7 +85,7 @@ def pull_missing(word: str, platform: str, exit_code: int | None) -> None:
 
     with progress(sys.stderr) as told:
         try:
-            pulling.pull(store(), registry_config.source(), name, platform, told)
+            pulling.pull(daemon.images, registry_config.source(daemon), name, platform, told)
         except EngineError as error:
             if told.begun:
                 raise _worded(error, told, exit_code) from None
@@ -131,9 +129,8 @@ def recipe_hint(name: str) -> str:
     )
 
 
-def push(options: Options) -> int:
+def push(daemon: Daemon, options: Options) -> int:
     """Bring an image, or all of a repository, to the registry that its name says."""
-    from minirun.cli.image.images import store
     from minirun.cli.image.progress import Quiet, progress
     from minirun.engine import registry_config
     from minirun.image.transfer import push as pushing
@@ -145,13 +142,13 @@ def push(options: Options) -> int:
     if not options.quiet:
         print("" if asked.tag or options.all_tags else "Using default tag: latest\n", end="")
         print(f"The push refers to repository [{name.name}]", flush=True)
-    images = store()
+    images = daemon.images
     names = images.tags(name) if options.all_tags else [name]
     try:
         if not names:
             raise NoSuchImage(name.familiar)
         with Quiet() if options.quiet else progress(sys.stdout, "Pushing") as told:
-            source = registry_config.source()
+            source = registry_config.source(daemon)
             for one in names:
                 pushing.push(images, images.find(one.familiar), source, one, told)
     except NoSuchImage:

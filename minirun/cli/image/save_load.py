@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import os
 
-from minirun.cli.image.images import store
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import ClientError, EngineError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
 
-def save(options: Options) -> int:
+
+def save(daemon: Daemon, options: Options) -> int:
     """Write images as a tar, to standard output or to a file that is there when it is whole."""
     from minirun.cli.image import tar_output
     from minirun.image.archive import save as image
 
     tar_output.check(options.output, "failed to save image")
-    images = store()
+    images = daemon.images
     chosen = image.choose(images, options.images)
     tar_output.write(options.output, lambda fd: image.save(images, chosen, fd))
     return 0
 
 
-def load(options: Options) -> int:
+def load(daemon: Daemon, options: Options) -> int:
     """Take in the images of an archive, and say what they are called."""
     from minirun.image.archive import load as image
 
     if not options.input and os.isatty(0):
         raise ClientError("requested load from stdin, but stdin is empty", exit_code=1)
     try:
-        image.load(store(), options.input or "-", lambda line: print(line, flush=True), quiet=options.quiet)
+        image.load(daemon.images, options.input or "-", lambda line: print(line, flush=True), quiet=options.quiet)
     except EngineError as error:  # Docker's daemon says these in the middle of its answer, and without its usual words
         raise ClientError(error.message, hint=error.hint, exit_code=1) from None
     return 0

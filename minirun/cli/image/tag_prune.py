@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from minirun.cli.image.images import store, users
+from minirun.cli.image.images import users
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS
 from minirun.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
     from minirun.image.reference import Reference
 
 QUESTION = "WARNING! This will remove all {}.\nAre you sure you want to continue? [y/N] "
 DANGLING, UNUSED = "dangling images", "images without at least one container associated to them"
 
 
-def tag(options: Options) -> int:
+def tag(daemon: Daemon, options: Options) -> int:
     """Point one more name at an image."""
     from minirun.image import reference
 
@@ -25,7 +26,7 @@ def tag(options: Options) -> int:
         _reference(options.source)
     if _reference(options.target).digest:
         raise ClientError("refusing to create a tag with a digest reference", exit_code=1)
-    store().tag(options.source, options.target)
+    daemon.images.tag(options.source, options.target)
     return 0
 
 
@@ -40,10 +41,11 @@ def _reference(word: str) -> Reference:
         ) from None
 
 
-def prune(options: Options) -> int:
+def prune(daemon: Daemon, options: Options) -> int:
     """Remove dangling images; with -a, all from which no container was made."""
     from minirun.cli.filters import images
     from minirun.cli.format.units import decimal_size
+    from minirun.engine.container.reconcile import reconcile_all
     from minirun.image.content import remove as image
 
     everything, wanted = images.pruned(options.filter, options.all)
@@ -52,7 +54,8 @@ def prune(options: Options) -> int:
         if sys.stdin.readline().strip().lower() != "y":
             print("Total reclaimed space: 0B")
             return 0
-    lines, freed = image.prune(store(), users, everything=everything, wanted=wanted)
+    reconcile_all(daemon)
+    lines, freed = image.prune(daemon.images, lambda: users(daemon), everything=everything, wanted=wanted)
     if lines:
         print("Deleted Images:\n" + "\n".join(lines) + "\n")
     print(f"Total reclaimed space: {decimal_size(freed, 4)}")

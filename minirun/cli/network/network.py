@@ -15,6 +15,7 @@ from minirun.errors import ClientError, EngineError, MinirunError, NoSuchContain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
     from minirun.network.network import Network
 
 #: Field of a template → head of its column, in Docker's words.
@@ -39,10 +40,9 @@ QUESTION = (
 # ---- create -----------------------------------------------------------------------------------------------------
 
 
-def create(options: Options) -> int:
+def create(daemon: Daemon, options: Options) -> int:
     """Make a network and print its ID."""
     from minirun.cli.network import ipam_options
-    from minirun.engine import paths
 
     for flag, value in (
         ("scope", options.scope),
@@ -62,7 +62,7 @@ def create(options: Options) -> int:
         "Labels": _pairs(options.label),
         "IPAM": {"Driver": options.ipam_driver, "Options": options.ipam_opt, "Config": ipam_options.configs(options)},
     }
-    print(paths.controller().create(wish).id)
+    print(daemon.networks.create(wish).id)
     return 0
 
 
@@ -73,7 +73,7 @@ def _pairs(entries: list[str]) -> dict[str, str]:
 # ---- ls, inspect --------------------------------------------------------------------------------------------------
 
 
-def ls(options: Options) -> int:
+def ls(daemon: Daemon, options: Options) -> int:
     """List networks, by name."""
     from minirun.cli.filters import networks
     from minirun.cli.format import format
@@ -83,7 +83,7 @@ def ls(options: Options) -> int:
     template = None
     if text and not (text == "table" and options.quiet):
         template = format.Format(text, kind="*network.networkContext", heads=HEADS, columns=COLUMNS)
-    rows = [_row(network, options.no_trunc) for network in networks.listed(options.filter)]
+    rows = [_row(network, options.no_trunc) for network in networks.listed(daemon, options.filter)]
     if template:
         template.print(rows)
     elif options.quiet:
@@ -112,29 +112,27 @@ def _row(network: Network, full: bool) -> dict[str, object]:
     }
 
 
-def inspect(options: Options) -> int:
+def inspect(daemon: Daemon, options: Options) -> int:
     """All that is known of networks."""
     from minirun.cli.container import inspect as inspecting
 
     options.type = "network"
-    return inspecting.inspect(options)
+    return inspecting.inspect(daemon, options)
 
 
 # ---- rm, prune ------------------------------------------------------------------------------------------------------
 
 
-def remove(options: Options) -> int:
+def remove(daemon: Daemon, options: Options) -> int:
     """Remove networks that nobody is on."""
     from minirun.cli.error_text import complaint
-    from minirun.engine import paths
     from minirun.engine.container import reconcile
-    from minirun.engine.network import endpoints
 
-    reconcile.reconcile_all()
+    reconcile.reconcile_all(daemon)
     failures = 0
     for word in options.networks:
         try:
-            paths.controller().remove(endpoints.find(word))
+            daemon.networks.remove(daemon.networks.find(word))
             print(word, flush=True)
         except NoSuchNetwork:
             print(f"Error: No such network: {word}", file=sys.stderr)
@@ -145,21 +143,20 @@ def remove(options: Options) -> int:
     return 1 if failures else 0
 
 
-def prune(options: Options) -> int:
+def prune(daemon: Daemon, options: Options) -> int:
     """Remove all networks that nobody is on."""
     from minirun.cli.filters import networks
-    from minirun.engine import paths
     from minirun.engine.container import reconcile
 
     if not options.force:
         print(QUESTION, end="", flush=True)
         if sys.stdin.readline().strip().lower() != "y":
             return 0
-    reconcile.reconcile_all()
+    reconcile.reconcile_all(daemon)
     removed = []
-    for network in networks.unused(options.filter):
+    for network in networks.unused(daemon, options.filter):
         try:
-            paths.controller().remove(network)
+            daemon.networks.remove(network)
             removed.append(network.name)
         except EngineError:  # somebody is on it now, or has removed it
             continue
@@ -171,7 +168,7 @@ def prune(options: Options) -> int:
 # ---- connect, disconnect --------------------------------------------------------------------------------------------
 
 
-def connect(options: Options) -> int:
+def connect(daemon: Daemon, options: Options) -> int:
     """Put a container on one more network."""
     from minirun.engine.container import index
     from minirun.engine.network import connect
@@ -184,7 +181,7 @@ def connect(options: Options) -> int:
         drivers[key.lower().strip()] = value.lower().strip()
     address = {key: value for key, value in (("IPv4Address", options.ip), ("IPv6Address", options.ip6)) if value}
     connect.connect(
-        index.find(options.container),
+        index.find(daemon, options.container),
         options.network,
         {
             "IPAMConfig": address,
@@ -197,13 +194,13 @@ def connect(options: Options) -> int:
     return 0
 
 
-def disconnect(options: Options) -> int:
+def disconnect(daemon: Daemon, options: Options) -> int:
     """Take a container off a network."""
     from minirun.engine.container import index
     from minirun.engine.network import connect
 
     try:
-        container = index.find(options.container)
+        container = index.find(daemon, options.container)
     except NoSuchContainer:
         if options.force:
             raise EngineError(f"endpoint {options.container} not found") from None
@@ -212,12 +209,12 @@ def disconnect(options: Options) -> int:
     return 0
 
 
-def reload(options: Options) -> int:
+def reload(daemon: Daemon, options: Options) -> int:
     """Have the kernel as the records say: bridges, firewall rules, and the cables of the containers that run."""
     from minirun.cli.error_text import complaint
     from minirun.engine.network import reload
 
-    lines, failures = reload.reload()
+    lines, failures = reload.reload(daemon)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     for error in failures:
         print(complaint(error, "network reload"), file=sys.stderr)

@@ -6,14 +6,15 @@ from minirun.cli.parser.grammar import Options, Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
     from minirun.engine.network.reset import Proof
 
 
-def reset(options: Options) -> int:
+def reset(daemon: Daemon, options: Options) -> int:
     """Take away what is ours, and say what was taken and what is left. The exit code is 1 when something is left."""
     from minirun.engine.network import reset
 
-    proof = reset.reset()
+    proof = reset.reset(daemon)
     print("\n".join(proof_lines(proof)))
     return 1 if proof.left or proof.why or proof.foreign else 0
 

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from minirun.engine.daemon import Daemon
+
 #: The states a container must be in for a verb to make sense of it.
 STATES = {
     "start": ("created", "exited"),
@@ -46,7 +48,7 @@ def values(option: Option, incomplete: str, settings: dict) -> list[tuple[str, s
         return [(incomplete, "dir")]
     words = list(CHOICES.get(option.long, ()))
     if option.long in ("network", "net"):
-        words = _silently(lambda: [name for name, _ in _networks()], settings)
+        words = _silently(lambda daemon: [name for name, _ in _networks(daemon)], settings)
     return [(word, "plain") for word in words if word.startswith(incomplete)]
 
 
@@ -63,7 +65,7 @@ def arguments(verb: Verb, given: list[str], incomplete: str, settings: dict) -> 
     glued = ""
     if name == "compare":
         given, incomplete, glued = _unbroken(given, incomplete)
-    found = _silently(lambda: _names(verb, name, given), settings)
+    found = _silently(lambda daemon: _names(daemon, verb, name, given), settings)
     found = [(word.removeprefix(glued), told) for word, told in found if word.startswith(glued)]
     return [(word, "plain", told) for word, told in found if word.startswith(incomplete) and word not in given]
 
@@ -80,81 +82,78 @@ def _unbroken(given: list[str], incomplete: str) -> tuple[list[str], str, str]:
     return given, incomplete, ""
 
 
-def _silently(look: Callable[[], list], settings: dict) -> list:
+def _silently(look: Callable[[Daemon], list], settings: dict) -> list:
     """What is found in our directories."""
-    from minirun.engine import paths
+    from minirun.engine.daemon import Daemon
 
-    paths.settle(*((settings.get(word) or ("",))[-1] for word in ("root", "exec_root", "config_file")))
+    daemon = Daemon(*((settings.get(word) or ("",))[-1] for word in ("root", "exec_root", "config_file")))
     try:
-        return look()
+        return look(daemon)
     except (MinirunError, OSError):  # no rights, or nothing there: a shell that asks for words wants no error
         return []
 
 
-def _names(verb: Verb, name: str, given: list[str]) -> list[tuple[str, str]]:
+def _names(daemon: Daemon, verb: Verb, name: str, given: list[str]) -> list[tuple[str, str]]:
     if verb.name.startswith("network "):
-        return _of_network_verb(name, given)
+        return _of_network_verb(daemon, name, given)
     if verb.name.startswith("volume "):
-        return _volumes() if name in ("inspect", "rm") else []
+        return _volumes(daemon) if name in ("inspect", "rm") else []
     if name == "compare":
-        return [("host", "this machine"), ("pid:", "any process"), *_compared()]
+        return [("host", "this machine"), ("pid:", "any process"), *_compared(daemon)]
     if name in ("run", "create", "exec") and given:
         return []  # from here on the words are the container's
     if name in ("run", "create", "rmi", "images", "tag", "history", "save") or verb.name == "image rm":
-        return _images()
-    found = _containers(STATES[name]) if name in STATES and not verb.name.startswith("image") else []
+        return _images(daemon)
+    found = _containers(daemon, STATES[name]) if name in STATES and not verb.name.startswith("image") else []
     if verb.name in ("inspect", "image inspect"):
-        found += _images()
+        found += _images(daemon)
     return found
 
 
-def _of_network_verb(name: str, given: list[str]) -> list[tuple[str, str]]:
+def _of_network_verb(daemon: Daemon, name: str, given: list[str]) -> list[tuple[str, str]]:
     """Networks; and for the second word of `connect` and `disconnect` containers."""
     if name in ("connect", "disconnect") and given:
-        return _containers(()) if len(given) == 1 else []
-    found = _networks() if name in ("connect", "disconnect", "inspect", "rm") else []
+        return _containers(daemon, ()) if len(given) == 1 else []
+    found = _networks(daemon) if name in ("connect", "disconnect", "inspect", "rm") else []
     return [pair for pair in found if name != "rm" or not predefined.is_predefined(pair[0])]
 
 
-def _networks() -> list[tuple[str, str]]:
-    from minirun.engine.network import endpoints
+def _networks(daemon: Daemon) -> list[tuple[str, str]]:
 
-    return [(network.name, network.driver) for network in endpoints.every()]
+    return [(network.name, network.driver) for network in daemon.networks.every()]
 
 
-def _volumes() -> list[tuple[str, str]]:
+def _volumes(daemon: Daemon) -> list[tuple[str, str]]:
     from minirun.engine.volume import volumes
 
-    return [(name, "") for name in volumes.every()]
+    return [(name, "") for name in volumes.every(daemon)]
 
 
-def _containers(states: tuple[str, ...]) -> list[tuple[str, str]]:
+def _containers(daemon: Daemon, states: tuple[str, ...]) -> list[tuple[str, str]]:
     from minirun.engine.container import index
 
     return [
         (container.name, container.record["ImageName"])
-        for container, status in index.statuses()
+        for container, status in index.statuses(daemon)
         if not states or status.word in states
     ]
 
 
-def _compared() -> list[tuple[str, str]]:
+def _compared(daemon: Daemon) -> list[tuple[str, str]]:
     """The running containers of both engines, as `compare` wants them."""
     from minirun.lecture.compare import target
 
     docker = target.ask_docker("ps", "--format", "{{.Names}} {{.Image}}")
     theirs = [line.split(" ", 1) for line in docker.out.splitlines()] if docker.code == 0 else []
     return [
-        *((f"minirun:{name}", image) for name, image in _containers(("running",))),
+        *((f"minirun:{name}", image) for name, image in _containers(daemon, ("running",))),
         *((f"docker:{name}", image) for name, image in theirs),
     ]
 
 
-def _images() -> list[tuple[str, str]]:
-    from minirun.engine import paths
-    from minirun.image.images import Images
+def _images(daemon: Daemon) -> list[tuple[str, str]]:
 
-    return [(name, "") for image in Images(f"{paths.data}/images").every() for name in _spellings(image.names)]
+    return [(name, "") for image in daemon.images.every() for name in _spellings(image.names)]
 
 
 def _spellings(names: list[str]) -> list[str]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from minirun.engine.daemon import Daemon
+
 
 class ValueType:
     """The type of an option's value (pflag's Value).
@@ -144,7 +146,7 @@ class Verb:
         name: str,
         summary: str,
         usage: str,
-        act: Callable[[Options], int],
+        act: Callable[[Daemon, Options], int],
         *,
         takes: tuple[str, ...] = (),
         options: Iterable[Option] = (),

@@ -10,8 +10,12 @@ from minirun.cli.run import network
 from minirun.cli.run.options import CREATE, RUN
 from minirun.errors import ClientError, EngineError, NoSuchImage, UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
 
-def run(options: Options) -> int:
+
+def run(daemon: Daemon, options: Options) -> int:
     """Run a command in a new container; the exit code is the command's."""
     complete(options)
     _check_wishes(options, None)
@@ -22,20 +26,20 @@ def run(options: Options) -> int:
         raise ClientError("the input device is not a TTY", exit_code=1)
     from minirun.engine.shim import prefork
 
-    monitor = prefork.take()  # begun before what we need is loaded
+    monitor = prefork.take(daemon)  # begun before what we need is loaded
     from minirun.engine import start
 
-    warn(options)
+    warn(daemon, options)
     if options.pull == "always":
-        _pull(options, None)
+        _pull(daemon, options, None)
     try:
-        return start.run(options, monitor)
+        return start.run(daemon, options, monitor)
     except NoSuchImage as error:
-        _fetch(error, options, None)
-    return start.run(options, monitor)
+        _fetch(daemon, error, options, None)
+    return start.run(daemon, options, monitor)
 
 
-def create(options: Options) -> int:
+def create(daemon: Daemon, options: Options) -> int:
     """Make a container and print its ID."""
     complete(options)
     _check_wishes(options, 1)
@@ -43,14 +47,14 @@ def create(options: Options) -> int:
     options.sig_proxy, options.detach_keys = True, ""
     from minirun.engine import create
 
-    warn(options)
+    warn(daemon, options)
     if options.pull == "always":
-        _pull(options, 1)
+        _pull(daemon, options, 1)
     try:
-        print(create.create(options).id)
+        print(create.create(daemon, options).id)
     except NoSuchImage as error:
-        _fetch(error, options, 1)
-        print(create.create(options).id)
+        _fetch(daemon, error, options, 1)
+        print(create.create(daemon, options).id)
     return 0
 
 
@@ -69,7 +73,7 @@ def _check_wishes(options: Options, exit_code: int | None) -> None:
         pull_push.check_trust(options, exit_code)
 
 
-def _fetch(error: NoSuchImage, options: Options, exit_code: int | None) -> None:
+def _fetch(daemon: Daemon, error: NoSuchImage, options: Options, exit_code: int | None) -> None:
     """Have a missing image come, if that is wanted; else the error stands."""
     if options.pull != "missing":
         raise error from None
@@ -79,13 +83,13 @@ def _fetch(error: NoSuchImage, options: Options, exit_code: int | None) -> None:
 
         word = reference.parse(options.image).with_tag().familiar
     print(f"Unable to find image '{word}' locally", file=sys.stderr)
-    _pull(options, exit_code)
+    _pull(daemon, options, exit_code)
 
 
-def _pull(options: Options, exit_code: int | None) -> None:
+def _pull(daemon: Daemon, options: Options, exit_code: int | None) -> None:
     from minirun.cli.image import pull_push  # most images are here
 
-    pull_push.pull_missing(options.image, options.platform, exit_code)
+    pull_push.pull_missing(daemon, options.image, options.platform, exit_code)
 
 
 def complete(options: Options) -> None:
@@ -121,11 +125,10 @@ def complete(options: Options) -> None:
         )
 
 
-def warn(options: Options) -> None:
+def warn(daemon: Daemon, options: Options) -> None:
     """Say what will not work, though it can be made."""
-    from minirun.engine import paths
 
-    if not paths.settings().ip_forward and options.network not in ("host", "none"):
+    if not daemon.settings.ip_forward and options.network not in ("host", "none"):
         from minirun.network.bridge import device
 
         if not device.is_forwarding():

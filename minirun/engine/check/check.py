@@ -10,6 +10,10 @@ from minirun.engine.check import kernel_features, stale_containers, stale_files
 from minirun.engine.check.problem import Problem
 from minirun.errors import MinirunError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
+
 #: First of all what is frozen, since it cannot even be killed. Then in the order of a take-down: a dead container
 #: first, with all that its own record leads to; what is found after that has no record any more.
 LOOKS = (
@@ -44,7 +48,7 @@ class Report:
         return all(ok for _, ok, _ in self.features) and all(problem.cleared for problem in self.problems)
 
 
-def run(repair: bool = False) -> Report:
+def run(daemon: Daemon, repair: bool = False) -> Report:
     """Look at everything; with `repair`, clear each problem as it is found.
 
     Safe to do twice, in two places at once, and while others start and stop containers.
@@ -52,10 +56,10 @@ def run(repair: bool = False) -> Report:
     problems = []
     for look in LOOKS:
         try:
-            for problem in look():
+            for problem in look(daemon):
                 if repair:
                     problem.clear()
                 problems.append(problem)
         except MinirunError as error:  # a damaged record; the other looks are worth it all the same
             problems.append(Problem("record", str(error), None, why=error.hint))
-    return Report(kernel_features.every(), problems)
+    return Report(kernel_features.every(daemon), problems)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from minirun.engine import paths
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import namespaces, process, procfs, syscalls
 from minirun.kernel.cgroup import hierarchy
@@ -20,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from minirun.engine.daemon import Daemon
+
 #: v1 controllers without which a limit of Docker's cannot be set; in v2 `devices` is not a controller but a program.
 CONTROLLERS = ("memory", "cpu", "cpuset", "pids", "devices")
 #: File systems that cannot hold what a container writes: overlayfs needs extended attributes and whiteouts there.
@@ -28,12 +29,12 @@ UNFIT = ("overlay", "nfs", "nfs4", "vfat", "exfat", "ntfs3", "fuse", "9p", "ecry
 Feature = tuple[str, bool, str]
 
 
-def every() -> list[Feature]:
+def every(daemon: Daemon) -> list[Feature]:
     """All features: (name, whether the kernel has it, a note)."""
     return [
         *_namespaces(),
         _overlay(),
-        _data_root(),
+        _data_root(daemon),
         *_control_groups(),
         *_network(),
         _iptables(),
@@ -66,9 +67,9 @@ def _overlay() -> Feature:
     return "overlay", loadable, "a module, loaded when first used" if loadable else "not in this kernel"
 
 
-def _data_root() -> Feature:
+def _data_root(daemon: Daemon) -> Feature:
     """Whether the file system of the data root can hold an overlay's upper directory."""
-    path = paths.data
+    path = daemon.data_root
     while not os.path.exists(path):
         path = os.path.dirname(path)
     numbers, kind = os.stat(path).st_dev, "unknown"
@@ -77,7 +78,7 @@ def _data_root() -> Feature:
         if fields[2] == f"{os.major(numbers)}:{os.minor(numbers)}":
             kind = fields[fields.index("-") + 1]
     fit = kind not in UNFIT
-    return "data root", fit, f"{paths.data} on {kind}" + ("" if fit else ": move it with --root")
+    return "data root", fit, f"{daemon.data_root} on {kind}" + ("" if fit else ": move it with --root")
 
 
 def _control_groups() -> list[Feature]:

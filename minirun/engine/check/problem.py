@@ -10,7 +10,6 @@ import os
 import time
 
 from minirun import store
-from minirun.engine import paths
 from minirun.engine.container.container import QUEUE, Container
 from minirun.errors import MinirunError
 from minirun.kernel import procfs
@@ -18,6 +17,8 @@ from minirun.kernel import procfs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from minirun.engine.daemon import Daemon
 
 HEX = frozenset("0123456789abcdef")
 #: Seconds for which a directory may be without its record, or a name without its owner: its maker is between two calls.
@@ -53,9 +54,9 @@ class Problem:
             self.why = str(error)
 
 
-def containers() -> list[Container]:
+def containers(daemon: Daemon) -> list[Container]:
     """All containers of our data root, also those without a record."""
-    return [Container(name) for name in ids(f"{paths.data}/containers")]
+    return [Container(daemon, name) for name in ids(f"{daemon.data_root}/containers")]
 
 
 def ids(directory: str) -> list[str]:

@@ -11,10 +11,8 @@ from __future__ import annotations
 import os
 
 from minirun import rmtree, store
-from minirun.engine import paths
 from minirun.engine.check.problem import Problem, containers, ids, is_busy, is_new
 from minirun.engine.container.container import Container
-from minirun.engine.container.index import exists
 from minirun.engine.container.reconcile import clear_dead_shim
 from minirun.engine.pause import freezer_of
 from minirun.engine.shim import run_state as watches
@@ -32,19 +30,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minirun.engine.daemon import Daemon
 
-def dead_containers() -> Iterator[Problem]:
+
+def dead_containers(daemon: Daemon) -> Iterator[Problem]:
     """Kind "monitor": containers whose monitor was killed. Their programs may run on, unwatched."""
-    for container in containers():
+    for container in containers(daemon):
         watch = container.watch()
-        if watch is not None and not watch.alive() and exists(container.id):
+        if watch is not None and not watch.alive() and container.exists():
             what = f"container {container.id[:12]} ({container.name}): its monitor is dead"
             yield Problem("monitor", what, _clear_dead, container)
 
 
-def failed_services() -> Iterator[Problem]:
+def failed_services(daemon: Daemon) -> Iterator[Problem]:
     """Kind "service": what a monitor does not do any more for a container that runs (names, published ports)."""
-    for container in containers():
+    for container in containers(daemon):
         for line in watches.failures_of(container.run_directory):
             yield Problem(
                 "service",
@@ -59,9 +59,9 @@ def _clear_dead(container: Container) -> None:
         clear_dead_shim(container)
 
 
-def frozen_containers() -> Iterator[Problem]:
+def frozen_containers(daemon: Daemon) -> Iterator[Problem]:
     """Kind "frozen": containers that stand still though nobody works on them: `commit` was killed (see `pausing`)."""
-    for container in containers():
+    for container in containers(daemon):
         if container.watch() is None:
             continue
         try:
@@ -77,11 +77,11 @@ def _thaw(container: Container) -> None:
         freezer_of(container).thaw()
 
 
-def run_directories() -> Iterator[Problem]:
+def run_directories(daemon: Daemon) -> Iterator[Problem]:
     """Kind "run": volatile directories of containers that do not run or are not there any more."""
-    for name in ids(f"{paths.run}/containers"):
-        container = Container(name)
-        if exists(container.id):
+    for name in ids(f"{daemon.exec_root}/containers"):
+        container = Container(daemon, name)
+        if container.exists():
             if container.watch() is None and not (is_new(container.run_directory) or is_busy(container)):
                 yield Problem(
                     "run",
@@ -89,7 +89,7 @@ def run_directories() -> Iterator[Problem]:
                     _take_down_unwatched,
                     container,
                 )
-        elif _data_root_of(container.run_directory) == paths.data:
+        elif _data_root_of(container.run_directory) == daemon.data_root:
             watch = container.watch()
             if watch is None or not watch.alive():
                 yield Problem(
@@ -123,10 +123,10 @@ def _data_root_of(run_directory: str) -> str:
     return upper.replace("\\", "").rpartition("/containers/")[0]
 
 
-def runtime_states() -> Iterator[Problem]:
+def runtime_states(daemon: Daemon) -> Iterator[Problem]:
     """Kind "state": states of the runtime whose container's run directory is gone; that one is always removed last."""
-    for name in ids(f"{paths.run}/runtime"):
-        directory, bundle = f"{paths.run}/runtime/{name}", f"{paths.run}/containers/{name}"
+    for name in ids(f"{daemon.exec_root}/runtime"):
+        directory, bundle = f"{daemon.exec_root}/runtime/{name}", f"{daemon.exec_root}/containers/{name}"
         if os.path.isdir(bundle) or not os.path.isdir(directory):  # in this order: the state goes first
             continue
         try:
@@ -142,14 +142,14 @@ def _delete(state: states.State) -> None:
     lifecycle.delete(state, force=True)
 
 
-def cgroups_of_nobody() -> Iterator[Problem]:
+def cgroups_of_nobody(daemon: Daemon) -> Iterator[Problem]:
     """Kind "cgroup": cgroups, in any tree, of containers of ours that are at rest."""
     found: dict[str, list[str]] = {}
     for tree in hierarchy.hierarchies():
         for name in ids(f"{tree.mountpoint}/minirun"):
             found.setdefault(name, []).append(f"{tree.mountpoint}/minirun/{name}")
     for name, directories in found.items():
-        container = Container(name)
+        container = Container(daemon, name)
         if not _rests(container):
             continue
         more = f" (and in {len(directories) - 1} more trees)" if directories[1:] else ""
@@ -188,22 +188,25 @@ def _remove_cgroup(container: Container) -> None:
 class _WithRunDirectory:
     """The IDs that have a run directory: whatever else these have is cleared together with that."""
 
+    def __init__(self, daemon: Daemon) -> None:
+        self.directory = f"{daemon.exec_root}/containers"
+
     def __contains__(self, name: object) -> bool:
-        return bool(name) and os.path.isdir(f"{paths.run}/containers/{name}")
+        return bool(name) and os.path.isdir(f"{self.directory}/{name}")
 
 
-def network_leftovers() -> Iterator[Problem]:
+def network_leftovers(daemon: Daemon) -> Iterator[Problem]:
     """What the network holds for containers that are gone: kinds "rules", "address" and "cable"."""
-    for leftover in gc.leftovers(paths.run, _WithRunDirectory()):
+    for leftover in gc.leftovers(daemon.exec_root, _WithRunDirectory(daemon)):
         kind = leftover.kind
         # The kernel pulls the cable of an ended container out by itself, a moment later.
         if kind != "cable" or not is_new(leftover.path, VETH_GRACE):
-            yield Problem(kind, str(leftover), gc.clear, paths.run, [leftover])
+            yield Problem(kind, str(leftover), gc.clear, daemon.exec_root, [leftover])
 
 
-def half_networks() -> Iterator[Problem]:
+def half_networks(daemon: Daemon) -> Iterator[Problem]:
     """Kind "network": networks over whose making or removing somebody was killed."""
-    controller = paths.controller()
+    controller = daemon.networks
     for network in controller.orphans():
         yield Problem(
             "network",
@@ -212,11 +215,11 @@ def half_networks() -> Iterator[Problem]:
         )
 
 
-def ports_of_nobody() -> Iterator[Problem]:
+def ports_of_nobody(daemon: Daemon) -> Iterator[Problem]:
     """Kind "port": published ports of containers that are gone."""
-    for mapping in portmapper.leftovers(paths.run, _WithRunDirectory()):
+    for mapping in portmapper.leftovers(daemon.exec_root, _WithRunDirectory(daemon)):
         what = (
             f"port {mapping['HostIP']}:{mapping['HostPort']}/{mapping['Proto']} is held for container "
             f"{mapping['Owner'][:12]}, which is gone"
         )
-        yield Problem("port", what, portmapper.clear, paths.run, mapping)
+        yield Problem("port", what, portmapper.clear, daemon.exec_root, mapping)

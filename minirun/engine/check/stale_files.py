@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from minirun import rmtree, store
-from minirun.engine import paths
 from minirun.engine.check.problem import Problem, containers, is_being_written, is_busy, is_new, names, writer
 from minirun.engine.container.container import Container
-from minirun.engine.container.index import MAKING, REMOVED, clear, discard, exists
+from minirun.engine.container.index import MAKING, REMOVED, clear, discard
 from minirun.engine.shim import task
 from minirun.engine.volume import populate, volumes
 from minirun.errors import MinirunError
@@ -19,14 +18,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minirun.engine.daemon import Daemon
 
-def half_made() -> Iterator[Problem]:
+
+def half_made(daemon: Daemon) -> Iterator[Problem]:
     """Kind "container": directories of containers without a record: `create` or `rm` was killed."""
-    for name in names(f"{paths.data}/containers"):
-        path = f"{paths.data}/containers/{name}"
+    for name in names(f"{daemon.data_root}/containers"):
+        path = f"{daemon.data_root}/containers/{name}"
         if name.startswith((REMOVED, MAKING)) and not is_new(path):  # see `register.retire` and `register.reserve`
-            yield Problem("container", f"{path}: remains of a container", clear, path)
-    for container in containers():
+            yield Problem("container", f"{path}: remains of a container", clear, daemon, path)
+    for container in containers(daemon):
         if _is_half_made(container):
             yield Problem("container", f"{container.directory}: holds no container", _discard, container)
 
@@ -37,22 +38,22 @@ def _discard(container: Container) -> None:
 
 def _is_half_made(container: Container) -> bool:
     return not (
-        exists(container.id)
+        container.exists()
         or os.path.isdir(container.run_directory)
         or is_new(container.directory)
         or is_busy(container)
     )
 
 
-def names_of_nobody() -> Iterator[Problem]:
+def names_of_nobody(daemon: Daemon) -> Iterator[Problem]:
     """Kind "name": names whose container is gone."""
-    for file in names(f"{paths.data}/names"):
-        path = f"{paths.data}/names/{file}"
-        if _has_no_owner(path):
-            yield Problem("name", f'the name "{file}" belongs to a container that is gone', _free_name, path)
+    for file in names(f"{daemon.data_root}/names"):
+        path = f"{daemon.data_root}/names/{file}"
+        if _has_no_owner(daemon, path):
+            yield Problem("name", f'the name "{file}" belongs to a container that is gone', _free_name, daemon, path)
 
 
-def _has_no_owner(path: str) -> bool:
+def _has_no_owner(daemon: Daemon, path: str) -> bool:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             owner = file.read()
@@ -60,63 +61,63 @@ def _has_no_owner(path: str) -> bool:
         return False
     if not owner:
         return not is_new(path)  # its taker died before he could sign
-    container = Container(owner)
+    container = Container(daemon, owner)
     return not os.path.isdir(container.directory) or _is_half_made(container)
 
 
-def _free_name(path: str) -> None:
-    with store.lock(f"{paths.data}/names.lock"):  # as whoever takes a dead name does
-        if _has_no_owner(path):
+def _free_name(daemon: Daemon, path: str) -> None:
+    with store.lock(f"{daemon.data_root}/names.lock"):  # as whoever takes a dead name does
+        if _has_no_owner(daemon, path):
             store.discard(path)
 
 
-def volume_leftovers() -> Iterator[Problem]:
+def volume_leftovers(daemon: Daemon) -> Iterator[Problem]:
     """Kind "volume": volumes over whose making, filling or removing somebody was killed (see `volumes`, `filling`)."""
-    if not os.path.isdir(volumes.directory()):
+    if not os.path.isdir(volumes.directory(daemon)):
         return
-    for path in volumes.remains():
+    for path in volumes.remains(daemon):
         if not is_new(path):
             yield Problem("volume", f"{path}: remains of a volume", rmtree.remove_tree, path)
-    for name in populate.unfinished():
-        yield Problem("volume", f"volume {name}: was left while it was filled", populate.finish, name)
+    for name in populate.unfinished(daemon):
+        yield Problem("volume", f"volume {name}: was left while it was filled", populate.finish, daemon, name)
 
 
-def image_leftovers() -> Iterator[Problem]:
+def image_leftovers(daemon: Daemon) -> Iterator[Problem]:
     """Kind "image": layers, blobs and drafts that no image needs (see `sweeping.orphans`)."""
-    layout = Layout(f"{paths.data}/images")
+    layout = daemon.images.layout
     if not os.path.isdir(f"{layout.root}/tmp"):
         return
     try:
         with layout.lock():
-            orphans = _orphans(layout)
+            orphans = _orphans(daemon, layout)
     except MinirunError as error:
         yield Problem("image", f"{layout.root} cannot be checked", None, why=str(error))
         return
     for path in orphans:
-        yield Problem("image", f"{path}: no image needs it", _remove_orphan, layout, path)
+        yield Problem("image", f"{path}: no image needs it", _remove_orphan, daemon, layout, path)
 
 
-def _orphans(layout: Layout) -> list[str]:
-    kept = [chain for container in containers() if exists(container.id) for chain in container.record["LayerIDs"]]
+def _orphans(daemon: Daemon, layout: Layout) -> list[str]:
+    kept = [chain for container in containers(daemon) if container.exists() for chain in container.record["LayerIDs"]]
     return [path for path in gc.orphans(layout, kept) if not is_being_written(path)]
 
 
-def _remove_orphan(layout: Layout, path: str) -> None:
+def _remove_orphan(daemon: Daemon, layout: Layout, path: str) -> None:
     with layout.lock():
-        if path in _orphans(layout):
+        if path in _orphans(daemon, layout):
             rmtree.remove_tree(path)
 
 
-def unfinished_writes() -> Iterator[Problem]:
+def unfinished_writes(daemon: Daemon) -> Iterator[Problem]:
     """Kind "write": new versions of files (see `store.write`) whose writer is gone."""
-    directories = [f"{paths.data}/images", f"{paths.data}/networks"]
-    directories += [container.directory for container in containers()]
+    directories = [f"{daemon.data_root}/images", f"{daemon.data_root}/networks"]
+    directories += [container.directory for container in containers(daemon)]
     directories += [
         directory
-        for container in containers()
+        for container in containers(daemon)
         for directory in (container.run_directory, task.state_directory(container))
     ]
-    directories += [path for path, _, _ in os.walk(f"{paths.run}/networks")]
+    directories += [path for path, _, _ in os.walk(f"{daemon.exec_root}/networks")]
     for directory in directories:
         for name in names(directory):
             path = f"{directory}/{name}"

@@ -8,11 +8,15 @@ is cleared by `reconcile`, where a command begins to act.
 from __future__ import annotations
 
 from minirun import store
-from minirun.engine import paths, timestamps
+from minirun.engine import timestamps
 from minirun.engine.shim import run_state
 from minirun.engine.shim.run_state import Watch
 from minirun.errors import NoSuchContainer
 from minirun.kernel import procfs
+from minirun.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
 
 #: In a container's directory: the lock of `Container.queue`.
 QUEUE = ".lock"
@@ -72,12 +76,12 @@ class Record(dict):
 
 
 class Container:
-    """One container. `.id`; `.directory` (what survives a reboot), `.run_directory` (what does not); `.record`."""
+    """One container. `.daemon`; `.id`; `.directory` (survives a reboot), `.run_directory` (does not); `.record`."""
 
-    def __init__(self, container_id: str) -> None:
-        self.id = container_id
-        self.directory = f"{paths.data}/containers/{container_id}"
-        self.run_directory = f"{paths.run}/containers/{container_id}"
+    def __init__(self, daemon: Daemon, container_id: str) -> None:
+        self.daemon, self.id = daemon, container_id
+        self.directory = f"{daemon.data_root}/containers/{container_id}"
+        self.run_directory = f"{daemon.exec_root}/containers/{container_id}"
         self._record: dict | None = None
 
     @property
@@ -96,6 +100,10 @@ class Container:
     def log(self) -> str:
         """The path of the json-file log."""
         return f"{self.directory}/{self.id}-json.log"
+
+    def exists(self) -> bool:
+        """Whether it has been made to the end, and not been removed."""
+        return store.exists(f"{self.directory}/config.v2.json")
 
     def save(self, *, host_config: bool = False) -> None:
         """Write the record, as a whole or not at all. Arguments: host_config (bool), whether that is new, too."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 
 from minirun import rmtree, store
-from minirun.engine import paths
 from minirun.engine.container import names
 from minirun.engine.container.container import QUEUE, VOLUMES, Container
 from minirun.errors import EngineError, KernelError, MinirunError, NoSuchContainer
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minirun.engine.container.container import Status
+    from minirun.engine.daemon import Daemon
 
 HEX = frozenset("0123456789abcdef")
 #: In a container's directory: its volumes without a name shall go with it.
@@ -29,30 +29,29 @@ REMOVED, MAKING = ".removed-", ".making-"
 unreadable: list[str] = []
 
 
-def find(word: str) -> Container:
+def find(daemon: Daemon, word: str) -> Container:
     """The container with this name, id or unique beginning of an id.
 
     Errors: NoSuchContainer; EngineError when several ids begin like this.
     """
-    owner = names.owner(paths.data, word.removeprefix("/"))
-    if owner and exists(owner):
-        return Container(owner)
-    if len(word) == 64 and exists(word):
-        return Container(word)
+    owner = names.owner(daemon.data_root, word.removeprefix("/"))
+    for container_id in (owner, word if len(word) == 64 else ""):
+        if container_id and (container := Container(daemon, container_id)).exists():
+            return container
     if word and HEX.issuperset(word):
-        matches = [entry for entry in _ids() if entry.startswith(word)]
+        matches = [entry for entry in _ids(daemon) if entry.startswith(word)]
         if len(matches) > 1:
             raise EngineError(f"Multiple IDs found with provided prefix: {word}", exit_code=1)
         if matches:
-            return Container(matches[0])
+            return Container(daemon, matches[0])
     raise NoSuchContainer(word)
 
 
-def every() -> list[Container]:
+def every(daemon: Daemon) -> list[Container]:
     """All containers, the newest first."""
     found = []
-    for container_id in _ids():
-        container = Container(container_id)
+    for container_id in _ids(daemon):
+        container = Container(daemon, container_id)
         try:
             found.append((container.record["Created"], container))
         except NoSuchContainer:  # it is being made, or was removed meanwhile
@@ -62,24 +61,19 @@ def every() -> list[Container]:
     return [container for _, container in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
-def statuses() -> Iterator[tuple[Container, Status]]:
+def statuses(daemon: Daemon) -> Iterator[tuple[Container, Status]]:
     """All containers that are not removed meanwhile, the newest first, and what each is doing."""
-    for container in every():
+    for container in every(daemon):
         try:
             yield container, container.status()
         except NoSuchContainer:
             continue
 
 
-def exists(container_id: str) -> bool:
-    """Whether there is a container with this full id."""
-    return store.exists(f"{paths.data}/containers/{container_id}/config.v2.json")
-
-
-def _ids() -> list[str]:
+def _ids(daemon: Daemon) -> list[str]:
     """The ids of all containers, also of those that are half made."""
     try:
-        return [entry for entry in os.listdir(f"{paths.data}/containers") if len(entry) == 64]
+        return [entry for entry in os.listdir(f"{daemon.data_root}/containers") if len(entry) == 64]
     except FileNotFoundError:
         return []
 
@@ -89,7 +83,7 @@ def reserve(container: Container) -> store.lock:
 
     It gets its name in the moment when it is held, so that one which is not held, and has no record, was given up.
     """
-    making = f"{paths.data}/containers/{MAKING}{container.id}"
+    making = f"{container.daemon.data_root}/containers/{MAKING}{container.id}"
     while True:
         store.make_directory(making, 0o710)
         try:
@@ -107,7 +101,7 @@ def discard(container: Container, *, with_volumes: bool = False) -> None:
 
     Arguments: with_volumes (bool), its volumes without a name, too.
     """
-    clear(retire(container, with_volumes=with_volumes))
+    clear(container.daemon, retire(container, with_volumes=with_volumes))
 
 
 def retire(container: Container, *, with_volumes: bool = False) -> str:
@@ -117,13 +111,13 @@ def retire(container: Container, *, with_volumes: bool = False) -> str:
     Returns: the directory with its remains, which may take their time to be removed (see `clear`).
     """
     try:
-        names.release(paths.data, container.name, container.id)
+        names.release(container.daemon.data_root, container.name, container.id)
     except MinirunError:  # no record, or a damaged one: a name whose container is gone counts as free
         pass
     with_volumes = with_volumes and store.exists(f"{container.directory}/{VOLUMES}")
     if with_volumes:
         store.write_text(f"{container.directory}/{WITH_VOLUMES}", "")  # for who finds the remains if we are killed
-    remains = f"{paths.data}/containers/{REMOVED}{container.id}"
+    remains = f"{container.daemon.data_root}/containers/{REMOVED}{container.id}"
     try:
         os.rename(container.directory, remains)
     except FileNotFoundError:
@@ -133,17 +127,17 @@ def retire(container: Container, *, with_volumes: bool = False) -> str:
     if with_volumes:
         from minirun.engine.volume import volumes
 
-        volumes.leave(remains)
+        volumes.leave(container.daemon, remains)
     return remains
 
 
-def clear(remains: str) -> None:
+def clear(daemon: Daemon, remains: str) -> None:
     """Remove what is left of a container that has been retired; fine when it is gone already."""
     if not store.exists(f"{remains}/{WITH_VOLUMES}"):
         rmtree.remove_tree(remains)
         return
     from minirun.engine.volume import volumes  # few containers have any
 
-    volumes.leave(remains)
+    volumes.leave(daemon, remains)
     rmtree.remove_tree(remains)
-    volumes.sweep()
+    volumes.sweep(daemon)

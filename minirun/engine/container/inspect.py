@@ -13,21 +13,22 @@ from minirun.network import inspect as shown
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Status
+    from minirun.engine.daemon import Daemon
 
 _SHOWN_OF_MOUNT = ("Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation")
 
 
-def describe(record: dict, status: Status, cable: dict, places: object, ports: dict | None = None) -> dict:
+def describe(record: dict, status: Status, cable: dict, daemon: Daemon, ports: dict | None = None) -> dict:
     """A container as `docker inspect` shows it (one element of the list that it prints).
 
     Arguments: record, see `minirun.engine.container.config`; status, with `word`, `exit_code`, `pid`, `started_at`,
-    `finished_at`; places, with `data` and `run`; cable, what is plugged in (see `minirun.engine.network.sandbox`);
+    `finished_at`; daemon, for the two roots; cable, what is plugged in (see `minirun.engine.network.sandbox`);
     ports, see `Container.ports`.
     """
     container_id = record["ID"]
     # One that shares another's network has the other's files.
     files_of = record["HostConfig"]["NetworkMode"].partition("container:")[2] or container_id
-    directory = f"{places.data}/containers/{files_of}"  # type: ignore[attr-defined]
+    directory = f"{daemon.data_root}/containers/{files_of}"
     # Docker makes these files at the first start, and names them from then on.
     files = directory if status.started_at != timestamps.ZERO else ""
     return {
@@ -40,7 +41,7 @@ def describe(record: dict, status: Status, cable: dict, places: object, ports: d
         "ResolvConfPath": files and f"{files}/resolv.conf",
         "HostnamePath": files and f"{files}/hostname",
         "HostsPath": files and f"{files}/hosts",
-        "LogPath": files and f"{places.data}/containers/{container_id}/{container_id}-json.log",  # type: ignore[attr-defined]
+        "LogPath": files and f"{daemon.data_root}/containers/{container_id}/{container_id}-json.log",
         "Name": record["Name"],
         "RestartCount": record["RestartCount"],
         "Driver": "overlay2",
@@ -50,7 +51,7 @@ def describe(record: dict, status: Status, cable: dict, places: object, ports: d
         "AppArmorProfile": "",
         "ExecIDs": None,
         "HostConfig": record["HostConfig"],
-        "GraphDriver": _graph_driver(record, places),
+        "GraphDriver": _graph_driver(record, daemon),
         "Mounts": [{key: point[key] for key in _SHOWN_OF_MOUNT if key in point} for point in record["MountPoints"]],
         "Config": record["Config"],
         "NetworkSettings": {**_network_settings(record, status, cable), "Ports": ports or {}},
@@ -74,17 +75,14 @@ def _state(record: dict, status: Status) -> dict:
     }
 
 
-def _graph_driver(record: dict, places: object) -> dict:
+def _graph_driver(record: dict, daemon: Daemon) -> dict:
     """Where the container's files lie: the overlay's layers, highest first, and its writable directory."""
-    data = f"{places.data}/containers/{record['ID']}"  # type: ignore[attr-defined]
-    layers = [
-        f"{places.data}/images/layers/{chain.rpartition(':')[2]}"  # type: ignore[attr-defined]
-        for chain in record["LayerIDs"]
-    ]
+    data = f"{daemon.data_root}/containers/{record['ID']}"
+    layers = [f"{daemon.data_root}/images/layers/{chain.rpartition(':')[2]}" for chain in record["LayerIDs"]]
     return {
         "Data": {
             "LowerDir": ":".join(overlayfs.pile(layers, data)[1:]),
-            "MergedDir": f"{places.run}/containers/{record['ID']}/rootfs",  # type: ignore[attr-defined]
+            "MergedDir": f"{daemon.exec_root}/containers/{record['ID']}/rootfs",
             "UpperDir": f"{data}/upper",
             "WorkDir": f"{data}/work",
         },

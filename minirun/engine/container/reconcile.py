@@ -7,14 +7,15 @@ only asks (`ps`, `inspect`, `logs`) changes nothing. containerd does the same wh
 
 from __future__ import annotations
 
-import posix as os  # os without its Python half, which alone takes a tenth of `ps`
-
 from minirun import rmtree, store
-from minirun.engine import paths
 from minirun.engine.container import names
 from minirun.engine.container.container import KILLED, QUEUE, Container, Status
-from minirun.engine.container.index import MAKING, REMOVED, clear, discard, exists
+from minirun.engine.container.index import MAKING, REMOVED, clear, discard
 from minirun.errors import MinirunError
+from minirun.light import TYPE_CHECKING, os
+
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
 
 
 def reconcile(container: Container) -> None:
@@ -55,22 +56,23 @@ def clear_dead_shim(container: Container) -> bool:
     return bool(watched.started_at)
 
 
-def reconcile_all() -> None:
+def reconcile_all(daemon: Daemon) -> None:
     """Clear up all containers, and what is left of those that were half made or half removed.
 
     One that another command has in its hands is left to that. What cannot be cleared is left to `system check`, which
     says why: it must not keep another container from being made.
     """
-    directory = f"{paths.data}/containers"
+    directory = f"{daemon.data_root}/containers"
     for entry in _entries(directory):
         path = f"{directory}/{entry}"
         if entry.startswith(REMOVED) or entry.startswith(MAKING) and store.is_unlocked(f"{path}/{QUEUE}"):
-            clear(path)
-        elif len(entry) == 64 and not exists(entry):
-            _clear_half_made(Container(entry))
-    for entry in _entries(f"{paths.run}/containers"):
-        if exists(entry):  # an exec root may serve several data roots
-            _reconcile_unless_busy(Container(entry))
+            clear(daemon, path)
+        elif len(entry) == 64 and not (container := Container(daemon, entry)).exists():
+            _clear_half_made(container)
+    for entry in _entries(f"{daemon.exec_root}/containers"):
+        container = Container(daemon, entry)
+        if container.exists():  # an exec root may serve several data roots
+            _reconcile_unless_busy(container)
 
 
 def _entries(directory: str) -> list[str]:
@@ -82,9 +84,9 @@ def _entries(directory: str) -> list[str]:
 
 def _clear_half_made(container: Container) -> None:
     """A directory without a record: its container is being made at this moment, or its maker was killed."""
-    if store.is_unlocked(f"{container.directory}/{QUEUE}") and not exists(container.id):
+    if store.is_unlocked(f"{container.directory}/{QUEUE}") and not container.exists():
         discard(container, with_volumes=True)
-        names.release_all(paths.data, container.id)
+        names.release_all(container.daemon.data_root, container.id)
 
 
 def _reconcile_unless_busy(container: Container) -> None:

@@ -8,7 +8,6 @@ asks the name service goes on asking it.
 
 from __future__ import annotations
 
-from minirun.engine import paths
 from minirun.engine.container.reconcile import reconciled_status
 from minirun.engine.network import dns_service, endpoint_config, endpoints, sandbox, shared_netns
 from minirun.engine.shim import protocol, run_state
@@ -39,7 +38,7 @@ def connect(container: Container, word: str, wish: dict) -> None:
     """
     with container.queue():
         runs = reconciled_status(container).word == "running"
-        network = _find(word, needed=runs)
+        network = _find(container, word, needed=runs)
         if container.record["HostConfig"]["NetworkMode"].startswith(shared_netns.MODE):
             raise EngineError(endpoint_config.CONFLICT_SHARED)
         if network:
@@ -58,15 +57,15 @@ def connect(container: Container, word: str, wish: dict) -> None:
         tell_monitor(container)
 
 
-def _find(word: str, *, needed: bool) -> Network | None:
+def _find(container: Container, word: str, *, needed: bool) -> Network | None:
     try:
-        network = endpoints.find(word)
+        network = container.daemon.networks.find(word)
     except NoSuchNetwork:
         if needed:
             raise
         return None
     if needed:
-        paths.controller().ensure(network)
+        container.daemon.networks.ensure(network)
     return network
 
 
@@ -131,7 +130,7 @@ def _withdraw(container: Container, note: dict, name: str, moved: bool) -> None:
     """Give back what a failed connect has taken. Arguments: moved, whether the way out had gone there already."""
     endpoint = note["Endpoints"].pop(name)
     if endpoint["IPAddress"]:
-        bridge_endpoint.disconnect(paths.run, endpoint, unplug=True)
+        bridge_endpoint.disconnect(container.daemon.exec_root, endpoint, unplug=True)
         pid = shared_netns.pid_of(container)
         if pid and moved:
             _move_way_out(container, note, pid, before=[endpoint])
@@ -148,7 +147,7 @@ def disconnect(container: Container, word: str, *, force: bool = False) -> None:
     """
     with container.queue():
         runs = reconciled_status(container).word == "running"
-        network = _find(word, needed=False)
+        network = _find(container, word, needed=False)
         name = network.name if network else word
         if runs and network is None and not force:
             raise NoSuchNetwork(word)
@@ -176,10 +175,14 @@ def _unplug(container: Container, network: Network) -> None:
         before = sandbox.ways_out(note)[:1]
         # Docker takes those lines out that say no more than a name that is known on the network. The container's own
         # name is not counted, its short id is; so they are all its own lines, but on the default bridge none.
-        names = {name for name in endpoints.service_names(network) if name.partition(".")[0] != container.name}
+        names = {
+            name
+            for name in endpoints.service_names(container.daemon, network)
+            if name.partition(".")[0] != container.name
+        }
         endpoint = note["Endpoints"].pop(network.name)
         if endpoint["IPAddress"]:
-            bridge_endpoint.disconnect(paths.run, endpoint, unplug=True)
+            bridge_endpoint.disconnect(container.daemon.exec_root, endpoint, unplug=True)
             pid = shared_netns.pid_of(container)
             if pid:
                 _move_way_out(container, note, pid, before)

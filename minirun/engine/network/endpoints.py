@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from minirun.engine import paths
 from minirun.engine.check import problem
 from minirun.engine.container.container import Container
 from minirun.engine.shim import run_state
@@ -13,49 +12,42 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minirun.engine.daemon import Daemon
     from minirun.network.network import Network
 
 
-def find(word: str) -> Network:
-    """The network with this name, id or beginning of an id. Errors: NoSuchNetwork."""
-    return paths.controller().find(word)
-
-
-def every() -> list[Network]:
-    """All networks, by name."""
-    return paths.controller().every()
-
-
-def endpoints() -> Iterator[tuple[str, dict]]:
+def endpoints(daemon: Daemon) -> Iterator[tuple[str, dict]]:
     """(container's id, endpoint) of all that is plugged in on this host."""
-    for container_id in problem.ids(f"{paths.run}/containers"):
-        for endpoint in run_state.endpoints_of(f"{paths.run}/containers/{container_id}").values():
+    for container_id in problem.ids(f"{daemon.exec_root}/containers"):
+        for endpoint in run_state.endpoints_of(f"{daemon.exec_root}/containers/{container_id}").values():
             yield container_id, endpoint
 
 
-def endpoints_on(network: Network) -> list[tuple[str, dict]]:
+def endpoints_on(daemon: Daemon, network: Network) -> list[tuple[str, dict]]:
     """(container's id, endpoint) of all that are on a network."""
-    return [(owner, endpoint) for owner, endpoint in endpoints() if endpoint["NetworkID"] == network.id]
+    return [(owner, endpoint) for owner, endpoint in endpoints(daemon) if endpoint["NetworkID"] == network.id]
 
 
-def used() -> set[str]:
+def used(daemon: Daemon) -> set[str]:
     """The ids of the networks that somebody is on."""
-    return {endpoint["NetworkID"] for _, endpoint in endpoints()}
+    return {endpoint["NetworkID"] for _, endpoint in endpoints(daemon)}
 
 
-def service_names(network: Network) -> set[str]:
+def service_names(daemon: Daemon, network: Network) -> set[str]:
     """The names of all that are on a network."""
-    return {name for _, endpoint in endpoints_on(network) for name in endpoint["DNSNames"]}
+    return {name for _, endpoint in endpoints_on(daemon, network) for name in endpoint["DNSNames"]}
 
 
-def described(network: Network) -> dict:
+def described(daemon: Daemon, network: Network) -> dict:
     """A network as `docker network inspect` shows it."""
-    return inspect.network(network, [(_name_of(owner), endpoint) for owner, endpoint in endpoints_on(network)])
+    return inspect.network(
+        network, [(_name_of(daemon, owner), endpoint) for owner, endpoint in endpoints_on(daemon, network)]
+    )
 
 
-def _name_of(container_id: str) -> str:
+def _name_of(daemon: Daemon, container_id: str) -> str:
     """A container's name; "" when it cannot be told, which hides no other."""
     try:
-        return Container(container_id).name
+        return Container(daemon, container_id).name
     except MinirunError:
         return ""

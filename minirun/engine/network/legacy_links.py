@@ -11,7 +11,6 @@ name for the name service; that kind is in the wish of the network (see `wishes`
 from __future__ import annotations
 
 from minirun import store
-from minirun.engine import paths
 from minirun.engine.check import problem
 from minirun.engine.container import index
 from minirun.engine.container.container import Container
@@ -23,16 +22,17 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
     from minirun.network.network import Network
 
 
-def resolve(links: list[str]) -> dict[str, str]:
+def resolve(daemon: Daemon, links: list[str]) -> dict[str, str]:
     """The links of a new container, alias → id. Arguments: links, "NAME[:ALIAS]" each. Errors: BadParameter."""
     found: dict[str, str] = {}
     for link in links:
         name, _, alias = link.partition(":")
         try:
-            linked = _behind(index.find(name))
+            linked = _behind(index.find(daemon, name))
         except NoSuchContainer as error:
             reason = error.message if name else 'invalid name or ID supplied: ""'
             raise BadParameter(f"could not get container for {name}: {reason}") from None
@@ -48,7 +48,7 @@ def resolve(links: list[str]) -> dict[str, str]:
 def _behind(container: Container) -> Container:
     """The container that has the network which this one uses."""
     while (mode := container.record["HostConfig"]["NetworkMode"]).startswith("container:"):
-        container = index.find(mode.partition(":")[2])
+        container = index.find(container.daemon, mode.partition(":")[2])
     return container
 
 
@@ -56,10 +56,11 @@ def write_down(container: Container) -> None:
     """Note the links of a new container where they will be looked for; it has its name now."""
     record = container.record
     record["HostConfig"]["Links"] = [
-        f"/{Container(other).name}:{record['Name']}/{alias}" for alias, other in record["Links"].items()
+        f"/{Container(container.daemon, other).name}:{record['Name']}/{alias}"
+        for alias, other in record["Links"].items()
     ]
     for other in record["Links"].values():
-        directory = f"{paths.data}/containers/{other}/{run_state.PARENTS}"
+        directory = f"{container.daemon.data_root}/containers/{other}/{run_state.PARENTS}"
         store.make_directory(directory)
         store.write_text(f"{directory}/{container.id}", "")
 
@@ -76,11 +77,11 @@ class Links:
         self.variables: list[str] = []
         self.endpoints: list[dict] = []
         for alias, other in container.record["Links"].items():
-            self._add(alias, Container(other))
+            self._add(alias, Container(container.daemon, other))
 
     def _add(self, alias: str, linked: Container) -> None:
         name = _name_of(linked)
-        if not index.exists(linked.id) or linked.status().word != "running":
+        if not linked.exists() or linked.status().word != "running":
             raise EngineError(f"Cannot link to a non running container: {name} AS {self.name}/{alias}")
         endpoint = run_state.endpoints_of(linked.run_directory).get(predefined.BRIDGE)
         if endpoint is None:
@@ -169,7 +170,7 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
     from minirun.network.iptables import apply, chains, endpoint_rules
 
     changes = []
-    for other in map(Container, container.record["Links"].values()):
+    for other in (Container(container.daemon, linked) for linked in container.record["Links"].values()):
         linked = run_state.endpoints_of(other.run_directory).get(predefined.BRIDGE)
         ports = [
             (protocol, int(number))
@@ -180,14 +181,16 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
         if linked:
             changes += chains.link_rules(network.bridge, endpoint["IPAddress"], linked["IPAddress"], ports)
     if changes:
-        with step("let linked containers speak with each other"), apply.writing(paths.run) as lock:
+        with step("let linked containers speak with each other"), apply.writing(container.daemon.exec_root) as lock:
             endpoint_rules.add(network.directory, endpoint, changes, known=lock.known)
 
 
 def tell_parents(container: Container, address: str) -> None:
     """Let running containers that are linked to this one know its address, which may be another than before."""
-    for parent in map(Container, problem.names(f"{container.directory}/{run_state.PARENTS}")):
-        if not index.exists(parent.id):
+    for parent in (
+        Container(container.daemon, name) for name in problem.names(f"{container.directory}/{run_state.PARENTS}")
+    ):
+        if not parent.exists():
             store.discard(f"{container.directory}/{run_state.PARENTS}/{parent.id}")
             continue
         if predefined.BRIDGE in run_state.endpoints_of(parent.run_directory):

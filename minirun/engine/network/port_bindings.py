@@ -6,7 +6,6 @@ what else is plugged in (`watch.ports_of`), and in front of all stands the proxy
 
 from __future__ import annotations
 
-from minirun.engine import paths
 from minirun.engine.network import sandbox
 from minirun.engine.shim import run_state
 from minirun.errors import EngineError, MinirunError
@@ -83,7 +82,7 @@ def move(container: Container, note: dict, before: dict | None) -> None:
     """
     had, note["Ports"] = note["Ports"], None
     sandbox.write(container, note)
-    portmapper.unpublish(paths.run, container.id, had, before)
+    portmapper.unpublish(container.daemon.exec_root, container.id, had, before)
     _mappings, sockets = _publish(container, note, {portmapper.key(mapping) for mapping in had or ()})
     for sock in sockets:
         sock.close()  # it has shown that the port is free; the monitor takes it now
@@ -98,8 +97,10 @@ def _publish(container: Container, note: dict, held: Collection[tuple]) -> tuple
     sockets: list[_socket.socket] = []
     try:
         for endpoint in filter(run_state.leads_out, sandbox.ways_out(note)[:1]):
-            network = paths.controller().find(endpoint["NetworkID"])
-            mappings, sockets = portmapper.publish(network, endpoint, wishes(container.record), paths.settings(), held)
+            network = container.daemon.networks.find(endpoint["NetworkID"])
+            mappings, sockets = portmapper.publish(
+                network, endpoint, wishes(container.record), container.daemon.settings, held
+            )
     except MinirunError as error:
         raise _failure(container, endpoint, error) from None
     finally:

@@ -7,10 +7,9 @@ container has noted.
 
 from __future__ import annotations
 
-from minirun.engine import paths
 from minirun.engine.container import index
 from minirun.engine.container.reconcile import reconciled_status
-from minirun.engine.network import endpoints, sandbox, shared_netns
+from minirun.engine.network import sandbox, shared_netns
 from minirun.engine.shim import run_state
 from minirun.errors import EngineError, MinirunError, NoSuchContainer
 from minirun.network.bridge import endpoint as bridge_endpoint
@@ -19,16 +18,17 @@ from minirun.network.bridge import veth
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
+    from minirun.engine.daemon import Daemon
 
 
-def reload() -> tuple[list[str], list[MinirunError]]:
+def reload(daemon: Daemon) -> tuple[list[str], list[MinirunError]]:
     """Restore bridges, rules, and the cables of all containers that run.
 
     Returns: a line for each cable that was laid again; what went wrong with single networks or containers.
     """
-    failures = paths.controller().reload()
+    failures = daemon.networks.reload()
     lines = []
-    for container in index.every():
+    for container in index.every(daemon):
         try:
             with container.queue():
                 if reconciled_status(container).word == "running":
@@ -52,7 +52,9 @@ def restore(container: Container) -> list[str]:
         restored = []
         for endpoint in ways:
             if not veth.exists(endpoint["HostInterface"]):
-                bridge_endpoint.join(endpoints.find(endpoint["NetworkID"]), endpoint, pid, default_route=False)
+                bridge_endpoint.join(
+                    container.daemon.networks.find(endpoint["NetworkID"]), endpoint, pid, default_route=False
+                )
                 restored.append(endpoint["Network"])
         if restored:
             bridge_endpoint.set_default_route(pid, ways[0])

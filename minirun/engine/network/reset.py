@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 
-from minirun.engine import paths
 from minirun.engine.check import problem
 from minirun.engine.container import index, reconcile
-from minirun.engine.network import endpoints
 from minirun.errors import EngineError
 from minirun.kernel import process, procfs
 from minirun.network.bridge import netns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
 
 #: What may have been switched on for us: forwarding, and that bridged packets are filtered.
 SWITCHES = (
@@ -52,23 +54,23 @@ def _is_ours(line: str, marks: set[str]) -> bool:
     return "MINIRUN" in line or any(word in marks for word in line.split())
 
 
-def reset() -> Proof:
+def reset(daemon: Daemon) -> Proof:
     """Take our links, rules and names away, and set back what was switched on for us.
 
     Errors: EngineError while a container runs: it would lose its network.
     """
-    reconcile.reconcile_all()
-    running = [container.name for container, status in index.statuses() if status.word == "running"]
+    reconcile.reconcile_all(daemon)
+    running = [container.name for container, status in index.statuses(daemon) if status.word == "running"]
     if running:
         raise EngineError(f"cannot reset the network while containers run: {' '.join(running)}")
-    marks = {network.bridge.name for network in endpoints.every() if network.has_bridge}
+    marks = {network.bridge.name for network in daemon.networks.every() if network.has_bridge}
     marks |= {
         cable
-        for name in problem.names(f"{paths.run}/networks")
-        for cable in problem.names(f"{paths.run}/networks/{name}/cables")
+        for name in problem.names(f"{daemon.exec_root}/networks")
+        for cable in problem.names(f"{daemon.exec_root}/networks/{name}/cables")
     }
     before = snapshot()
-    why = paths.controller().reset()
+    why = daemon.networks.reset()
     return Proof(before, snapshot(), marks, why)
 
 

@@ -14,7 +14,6 @@ With several networks the way out leads through one of them: `ways_out` says whi
 from __future__ import annotations
 
 from minirun import store
-from minirun.engine import paths
 from minirun.engine.network import endpoint_config
 from minirun.engine.shim import run_state
 from minirun.engine.spec import etc_files
@@ -52,7 +51,7 @@ def plug_in(container: Container, pid: int, services: list[Service]) -> None:
         "Resolver": None,
     }
     write(container, note)  # an address without an endpoint in the note is found by its owner
-    found = {network.name: network for network in map(find, endpoint_config.in_order(record))}
+    found = {network.name: network for network in (find(container, name) for name in endpoint_config.in_order(record))}
     for network in found.values():
         note["Endpoints"][network.name] = reserve(container, network, record["Networks"][network.name])
     for endpoint in ways_out(note):
@@ -83,9 +82,9 @@ def write(container: Container, note: dict) -> None:
     store.write(f"{container.run_directory}/{run_state.CABLE}", note)
 
 
-def find(word: str) -> Network:
+def find(container: Container, word: str) -> Network:
     """A network, laid. Errors: NoSuchNetwork; MinirunError when it cannot be."""
-    controller = paths.controller()
+    controller = container.daemon.networks
     network = controller.find(word)
     controller.ensure(network)
     return network
@@ -164,10 +163,10 @@ def unplug(container: Container) -> None:
         shared = store.exists(f"{container.run_directory}/{run_state.JOINED}")
         for endpoint in note["Endpoints"].values():
             if endpoint["IPAddress"]:
-                bridge_endpoint.disconnect(paths.run, endpoint, unplug=shared)
+                bridge_endpoint.disconnect(container.daemon.exec_root, endpoint, unplug=shared)
         if not note["Endpoints"] or note.get("Pending"):  # killed before it could write down what it had reserved
-            gc.release_all(paths.run, container.id)
+            gc.release_all(container.daemon.exec_root, container.id)
         if note["Ports"] != []:
             from minirun.network.ports import portmapper
 
-            portmapper.unpublish(paths.run, container.id, note["Ports"])
+            portmapper.unpublish(container.daemon.exec_root, container.id, note["Ports"])

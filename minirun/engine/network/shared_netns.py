@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 MODE = "container:"
 
 
-def settle(record: dict) -> None:
+def settle(container: Container) -> None:
     """Write the id of the other container into a new record, if there is one: its name may change hands later."""
-    host_config = record["HostConfig"]
+    host_config = container.record["HostConfig"]
     try:
-        host_config["NetworkMode"] = MODE + index.find(host_config["NetworkMode"].removeprefix(MODE)).id
+        host_config["NetworkMode"] = (
+            MODE + index.find(container.daemon, host_config["NetworkMode"].removeprefix(MODE)).id
+        )
     except NoSuchContainer:
         return  # whoever starts it hears of that
 
 
 def other(container: Container) -> Container:
     """The container whose network this one shares. Errors: NoSuchContainer; EngineError when it has named itself."""
-    found = index.find(container.record["HostConfig"]["NetworkMode"].removeprefix(MODE))
+    found = index.find(container.daemon, container.record["HostConfig"]["NetworkMode"].removeprefix(MODE))
     if found.id == container.id:
         raise EngineError("cannot join own network")
     return found

@@ -10,7 +10,7 @@ import os
 import time
 
 from minirun import jsoncodec
-from minirun.engine import paths, timestamps
+from minirun.engine import timestamps
 from minirun.errors import ClientError, EngineError, NoSuchContainer
 
 TYPE_CHECKING = False
@@ -77,7 +77,6 @@ def read(container: Container, follow: bool = False, **wishes: object) -> Iterat
     wanted = Wanted(**wishes)
     if container.record["HostConfig"]["LogConfig"]["Type"] == "none":
         raise EngineError("configured logging driver does not support reading", exit_code=1)
-    path = f"{paths.data}/containers/{container.id}/{container.id}-json.log"
 
     def ended() -> bool:
         try:
@@ -85,7 +84,7 @@ def read(container: Container, follow: bool = False, **wishes: object) -> Iterat
         except NoSuchContainer:  # with --rm it goes at its end; the file is open, so its last words can be read
             return True
 
-    return records(path, wanted, ended if follow else None)
+    return records(container.log, wanted, ended if follow else None)
 
 
 def records(path: str, wanted: Wanted, ended: Callable[[], bool] | None = None) -> Iterator[tuple[str, bytes]]:

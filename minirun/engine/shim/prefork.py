@@ -16,6 +16,10 @@ from minirun.errors import MinirunError
 from minirun.kernel import process
 from minirun.kernel.socketpair import Channel
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
+
 
 class Starter:
     """A forked process that waits for a container to start. If none is named it ends with us, and has done nothing.
@@ -23,7 +27,7 @@ class Starter:
     `.sock` is one end of a connection of which the monitor has the other, so that not a byte of output is missed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, daemon: Daemon) -> None:
         self.orders, theirs = Channel.pair()
         self.sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         pid = os.fork()
@@ -33,7 +37,7 @@ class Starter:
                 trace.side = "monitor"
                 self.orders.close()
                 self.sock.close()
-                _become_monitor(theirs, client)
+                _become_monitor(daemon, theirs, client)
             finally:
                 os._exit(1)  # never back into the code of the command that forked us
         process.move_to_idle_cpu(pid)
@@ -59,18 +63,18 @@ class Starter:
 _begun: list[Starter] = []
 
 
-def begin() -> None:
+def begin(daemon: Daemon) -> None:
     """Begin one, since a container will most likely be started; `take` gets it."""
-    _begun.append(Starter())
+    _begun.append(Starter(daemon))
 
 
-def take() -> Starter:
+def take(daemon: Daemon) -> Starter:
     """The one that was begun, or else a new one."""
-    return _begun.pop() if _begun else Starter()
+    return _begun.pop() if _begun else Starter(daemon)
 
 
-def _become_monitor(orders: Channel, client: _socket.socket) -> None:
+def _become_monitor(daemon: Daemon, orders: Channel, client: _socket.socket) -> None:
     from minirun.engine.shim import shim  # here, and not above: it is loaded while our parent makes the container
 
     shim.leave_the_terminal([orders.fd, client.fileno()])
-    shim.main(orders, client)
+    shim.main(daemon, orders, client)

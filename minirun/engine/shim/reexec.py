@@ -21,6 +21,7 @@ from minirun.engine.shim.stdio import Ends
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.container.container import Container
     from minirun.engine.shim.relay import Service
 
 #: What the fresh interpreter runs: little, because what is compiled anew leaves its memory behind.
@@ -30,26 +31,33 @@ AGAIN = (
 )
 
 
-def rest(container_id: str, relay: Relay) -> None:
+def rest(container: "Container", relay: Relay) -> None:
     """Execute a fresh interpreter that goes on with this relay. Comes back if it cannot be done, which does no harm."""
     from minirun import trace
-    from minirun.engine import paths
 
     relay.rest = None  # once is enough
     if trace.listening():
         return  # whoever listens would hear no more
-    ends = relay.ends
+    daemon, ends = container.daemon, relay.ends
     # The log is passed on, not opened anew: its directory may have been removed, and the container is to go on.
     descriptors = [relay.listener, relay.log.fd if relay.log else -1, ends.stdin, ends.stdout, ends.stderr, ends.master]
     clients = [f"{client.fd}:{client.wants}" for client in relay.clients.values()]
     services = [f"{type(service).__module__}={','.join(service.words())}" for service in relay.services]
-    words = [container_id, paths.data, paths.run, str(relay.pid), *map(str, descriptors), *clients, *services]
+    words = [
+        container.id,
+        daemon.data_root,
+        daemon.exec_root,
+        str(relay.pid),
+        *map(str, descriptors),
+        *clients,
+        *services,
+    ]
     home = __file__.rpartition("/minirun/")[0]
     kept = [fd for fd in (*descriptors, *relay.clients) if fd >= 0]
     kept += [fd for service in relay.services for fd in service.descriptors()]
     for fd in kept:
         os.set_inheritable(fd, True)
-    os.putenv(b"MINIRUN_CONFIG", os.environ.get(b"MINIRUN_CONFIG", b""))  # --config-file has changed the copy only
+    os.putenv(b"MINIRUN_CONFIG", daemon.config_file.encode("utf-8", "surrogateescape"))
     try:
         # Through /proc/self/exe, since that is on the read-only mount on which the launcher has found the interpreter.
         os.execv("/proc/self/exe", [sys.executable, "-IS", "-c", AGAIN, home, *words])
@@ -81,21 +89,24 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
         relay.add(fd, wants)
     gc.enable()
     code = relay.run(pid)
-    from minirun.engine import paths
-    from minirun.engine.container.container import Container
     from minirun.engine.shim import shim
 
-    paths.data, paths.run = data, run
-    shim.clean_up(Container(container_id), relay, code)
+    shim.clean_up(_container(container_id, data, run), relay, code)
+
+
+def _container(container_id: str, data: str, run: str) -> "Container":
+    from minirun.engine.container.container import Container
+    from minirun.engine.daemon import Daemon
+
+    return Container(Daemon(data, run), container_id)
 
 
 def _changed(relay: Relay, container_id: str, data: str, run: str) -> str:
-    from minirun.engine import paths  # once in the life of a few containers
-    from minirun.engine.network import plugged
+    from minirun.engine.network import plugged  # once in the life of a few containers
 
-    paths.data, paths.run = data, run
-    relay.rest = lambda relay: rest(container_id, relay)  # what this has loaded is put away again
-    return plugged.follow(relay, f"{run}/containers/{container_id}")
+    container = _container(container_id, data, run)
+    relay.rest = lambda relay: rest(container, relay)  # what this has loaded is put away again
+    return plugged.follow(relay, container.run_directory)
 
 
 def _failed(run_directory: str, service: object, error: Exception) -> None:

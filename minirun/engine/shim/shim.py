@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
+    from minirun.engine.daemon import Daemon
     from minirun.kernel.socketpair import Channel
     from minirun.runtime.state import State
 
@@ -35,7 +36,7 @@ IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.
 PATIENCE = 10
 
 
-def main(orders: Channel, client: _socket.socket) -> None:
+def main(daemon: Daemon, orders: Channel, client: _socket.socket) -> None:
     """Wait for orders; then start that container, stay with it, and clean up after it.
 
     Arguments: orders, on which whoever forked us says what to start, and hears what became of it; client, a socket of
@@ -44,7 +45,7 @@ def main(orders: Channel, client: _socket.socket) -> None:
     order = orders.receive()
     if order is None:
         return  # there was nothing to start
-    container = Container(order["start"])
+    container = Container(daemon, order["start"])
     syscalls.prctl("SET_NAME", "minirun:monitor")
     try:
         state, mounts, relay = start(container, client, order["wants"])
@@ -81,7 +82,7 @@ def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) ->
     if mounts >= 0:
         os.close(mounts)
     if remains:
-        index.clear(remains)  # nobody has to wait for that
+        index.clear(container.daemon, remains)  # nobody has to wait for that
 
 
 def start(container: Container, client: _socket.socket, wants: int) -> tuple[State, int, Relay]:
@@ -126,7 +127,7 @@ def rest(container: Container, relay: Relay, latest: float) -> None:
         return
     from minirun.engine.shim import reexec  # after a second there is time
 
-    reexec.rest(container.id, relay)
+    reexec.rest(container, relay)
 
 
 def _crowded() -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from minirun import rmtree
-from minirun.engine import paths, timestamps
+from minirun.engine import timestamps
 from minirun.engine.network import sandbox
 from minirun.engine.shim import run_state
 from minirun.kernel import namespaces
@@ -58,7 +58,7 @@ def bring_up(container: Container, ends: Ends, services: list[Service]) -> tuple
 
 def state_directory(container: Container) -> str:
     """Where the runtime keeps the container's state."""
-    return f"{paths.run}/runtime/{container.id}"
+    return f"{container.daemon.exec_root}/runtime/{container.id}"
 
 
 def note_start(container: Container) -> None:

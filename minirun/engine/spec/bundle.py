@@ -7,7 +7,6 @@ the container: who can read config.json can say what will happen.
 from __future__ import annotations
 
 from minirun import store
-from minirun.engine import paths
 from minirun.engine.spec import etc_files, specgen, users
 from minirun.engine.volume import mountpoints
 from minirun.image.content.layout import Layout
@@ -33,7 +32,7 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
             from minirun.engine.network import shared_netns  # few containers share another one's network
 
             joined = shared_netns.join(container)
-        spec = specgen.generate(record, user_of(container, record["Config"]["User"]), root, paths, joined)
+        spec = specgen.generate(record, user_of(container, record["Config"]["User"]), root, container.daemon, joined)
         if record.get("Links"):
             from minirun.engine.network import legacy_links  # nor are many linked
 
@@ -45,7 +44,7 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
             store.make_directory(source, 0o755)
         for point in record["MountPoints"]:
             if point["Type"] == "volume":
-                _settle(point)
+                _settle(container, point)
             if point["Propagation"] not in ("", "rprivate"):
                 with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mountinfo:
                     mountpoints.check_propagation(point, mountinfo.read())
@@ -55,17 +54,17 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
         store.write(f"{container.run_directory}/config.json", spec)
 
 
-def _settle(point: dict) -> None:
+def _settle(container: Container, point: dict) -> None:
     """Finish the filling of a volume, if somebody was killed over it."""
     if store.exists(f"{point['Source'].removesuffix('_data')}.filled"):
         from minirun.engine.volume import populate
 
-        populate.settle(point["Name"])
+        populate.settle(container.daemon, point["Name"])
 
 
 def layers_of(container: Container) -> list[str]:
     """The directories of the image's layers, lowest first, by the record: the image's name may mean another by now."""
-    layout = Layout(f"{paths.data}/images")
+    layout = Layout(f"{container.daemon.data_root}/images")
     return [layout.layer(chain) for chain in container.record["LayerIDs"]]
 
 

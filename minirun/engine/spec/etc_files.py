@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from minirun import store
-from minirun.engine import paths
 from minirun.errors import KernelError
 from minirun.network import predefined
 from minirun.network.dns import hosts as hosts_file
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from minirun.engine.container.container import Container
+    from minirun.engine.daemon import Daemon
 
 
 def write(container: Container, links: Iterable[tuple[str, str]] = ()) -> None:
@@ -42,20 +42,20 @@ def _hosts(container: Container, links: Iterable[tuple[str, str]]) -> str:
     """/etc/hosts without the container's own lines."""
     host_config = container.record["HostConfig"]
     extra = host_config["ExtraHosts"] or ()
-    gateway = _host_gateway() if any(entry.endswith(":host-gateway") for entry in extra) else ""
+    gateway = _host_gateway(container.daemon) if any(entry.endswith(":host-gateway") for entry in extra) else ""
     if host_config["NetworkMode"] == "host":
         return hosts_file.for_host_network(dns.read("/etc/hosts"), extra, gateway=gateway)
     return hosts_file.render((), extra, gateway=gateway, links=links)
 
 
-def _host_gateway() -> str:
+def _host_gateway(daemon: Daemon) -> str:
     """The address that --add-host NAME:host-gateway stands for: the host's own on the default bridge."""
-    return paths.controller().ensure_default().bridge.gateway
+    return daemon.networks.ensure_default().bridge.gateway
 
 
 def resolver_wishes(container: Container) -> dns.ResolverOptions:
     """What --dns, --dns-search and --dns-option have said, or else the config file, each by itself."""
-    host_config, settings = container.record["HostConfig"], paths.settings()
+    host_config, settings = container.record["HostConfig"], container.daemon.settings
     return dns.ResolverOptions(
         host_config["Dns"] or settings.dns,
         host_config["DnsSearch"] or settings.dns_search,

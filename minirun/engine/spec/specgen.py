@@ -14,6 +14,7 @@ from minirun.engine.volume import mountpoints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
     from minirun.engine.spec.users import User
 
 #: Files and directories that tell about the host, or steer it, and that no namespace makes the container's own.
@@ -37,19 +38,19 @@ _PERIOD = 100_000  # microseconds: --cpus 0.5 is a quota of 50 ms in each 100 ms
 _NO_LIMIT = 2**64 - 1  # how config.json, whose rlimits have no sign, writes RLIM_INFINITY
 
 
-def generate(record: dict, user: User, overlay: dict, places: object, joined: dict | None = None) -> dict:
+def generate(record: dict, user: User, overlay: dict, daemon: Daemon, joined: dict | None = None) -> dict:
     """The config.json of a container.
 
     Arguments: record; user, resolved against the image's passwd (see `users`); overlay, the first entry of `mounts`,
-    made by `image.snapshot.overlayfs`; places, which has `data` and `run` (see `engine.paths`);
+    made by `image.snapshot.overlayfs`; daemon, for the two roots;
     joined, the other container's "namespace" (path) and "files" (directory), if it shares one's network.
     """
-    files = joined["files"] if joined else f"{places.data}/containers/{record['ID']}"  # type: ignore[attr-defined]
+    files = joined["files"] if joined else f"{daemon.data_root}/containers/{record['ID']}"
     config, host_config = record["Config"], record["HostConfig"]
     spec: dict = {"ociVersion": "1.0.2-dev", "hostname": config["Hostname"]}
     spec["process"] = _process(record, user)
     spec["root"] = {
-        "path": f"{places.run}/containers/{record['ID']}/rootfs",  # type: ignore[attr-defined]
+        "path": f"{daemon.exec_root}/containers/{record['ID']}/rootfs",
         "readonly": host_config["ReadonlyRootfs"],
     }
     spec["mounts"] = [overlay, *_mounts(record, files)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from minirun import rmtree, store
-from minirun.engine import paths
 from minirun.engine.container.container import VOLUMES
 from minirun.engine.spec import bundle
 from minirun.engine.volume import volumes
@@ -21,6 +20,7 @@ from minirun.trace import step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
+    from minirun.engine.daemon import Daemon
 
 
 def attach(container: Container) -> None:
@@ -36,15 +36,15 @@ def attach(container: Container) -> None:
         if inherited or not point["Name"]:
             point["Name"] = point["Name"] or os.urandom(32).hex()
             anonymous.append(point["Name"])
-        point["Source"] = f"{volumes.path_of(point['Name'])}/_data"
+        point["Source"] = f"{volumes.path_of(container.daemon, point['Name'])}/_data"
     new = []
     try:
-        with step("make the container's volumes"), volumes.lock():
+        with step("make the container's volumes"), volumes.lock(container.daemon):
             store.write(
                 f"{container.directory}/{VOLUMES}", {"All": [point["Name"] for point in points], "Anonymous": anonymous}
             )
             for point in points:
-                if volumes.create(point["Name"], point.pop("Labels", None)):
+                if volumes.create(container.daemon, point["Name"], point.pop("Labels", None)):
                     new.append(point["Name"])
         with step("fill empty volumes with what the image has there"):
             for point in points:
@@ -52,14 +52,14 @@ def attach(container: Container) -> None:
                     _fill(container, point)
     except BaseException:
         store.discard(f"{container.directory}/{VOLUMES}")
-        volumes.retire_unused(new)
-        volumes.sweep()
+        volumes.retire_unused(container.daemon, new)
+        volumes.sweep(container.daemon)
         raise
 
 
 def _fill(container: Container, point: dict) -> None:
     """Copy what the image has at the volume's place into the volume, if that is empty."""
-    path = volumes.path_of(point["Name"])
+    path = volumes.path_of(container.daemon, point["Name"])
     pile = overlayfs.pile(bundle.layers_of(container), container.directory)
     with store.lock(f"{path}/.lock"):
         _settle(path)
@@ -80,15 +80,15 @@ def _fill(container: Container, point: dict) -> None:
 
 
 def _not_a_directory(container: Container, point: dict) -> str:
-    path = f"{paths.run}/containers/{container.id}/rootfs{point['Destination']}"
+    path = f"{container.run_directory}/rootfs{point['Destination']}"
     if point["Mode"]:
         return f"source {path} is not directory"
     return f"cannot mount volume over existing file, file exists {path}"
 
 
-def settle(name: str) -> None:
+def settle(daemon: Daemon, name: str) -> None:
     """Finish what a killed `create` has begun in a volume."""
-    path = volumes.path_of(name)
+    path = volumes.path_of(daemon, name)
     with store.lock(f"{path}/.lock"):
         _settle(path)
 
@@ -107,20 +107,20 @@ def _settle(path: str) -> None:
     rmtree.remove_tree(filled)
 
 
-def unfinished() -> list[str]:
+def unfinished(daemon: Daemon) -> list[str]:
     """The names of volumes in which a killed `create` has left something."""
     found = []
-    for name in volumes.every():
-        path = volumes.path_of(name)
+    for name in volumes.every(daemon):
+        path = volumes.path_of(daemon, name)
         begun = store.exists(f"{path}/.filling") or store.exists(f"{path}/.filled")
         if begun and store.is_unlocked(f"{path}/.lock"):
             found.append(name)
     return found
 
 
-def finish(name: str) -> None:
+def finish(daemon: Daemon, name: str) -> None:
     """Settle a volume, and remove a copy that is not whole."""
-    path = volumes.path_of(name)
+    path = volumes.path_of(daemon, name)
     with store.lock(f"{path}/.lock"):
         rmtree.remove_tree(f"{path}/.filling")
         _settle(path)

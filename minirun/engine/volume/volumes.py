@@ -18,7 +18,7 @@ import stat
 import time
 
 from minirun import rmtree, store
-from minirun.engine import paths, timestamps
+from minirun.engine import timestamps
 from minirun.engine.container.container import VOLUMES
 from minirun.errors import EngineError, KernelError, NoSuchVolume
 
@@ -26,35 +26,37 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from minirun.engine.daemon import Daemon
+
 MAKING, REMOVED = ".making-", ".removed-"
 
 
-def directory() -> str:
+def directory(daemon: Daemon) -> str:
     """Where the volumes are."""
-    return f"{paths.data}/volumes"
+    return f"{daemon.data_root}/volumes"
 
 
-def path_of(name: str) -> str:
+def path_of(daemon: Daemon, name: str) -> str:
     """The directory of a volume. Errors: NoSuchVolume for a word that cannot be the name of one."""
     if not name or "/" in name or "\0" in name or name[0] == "." or len(os.fsencode(name)) > 255:
         raise NoSuchVolume(name)
-    return f"{directory()}/{name}"
+    return f"{directory(daemon)}/{name}"
 
 
-def lock() -> store.lock:
+def lock(daemon: Daemon) -> store.lock:
     """Queue up to make, use or remove a volume: `with volumes.lock(): ...`."""
-    store.make_directory(directory())
-    return store.lock(f"{directory()}/.lock")
+    store.make_directory(directory(daemon))
+    return store.lock(f"{directory(daemon)}/.lock")
 
 
-def every() -> list[str]:
+def every(daemon: Daemon) -> list[str]:
     """The names of all volumes, sorted."""
-    return [name for name in store.names(directory()) if name[0] != "."]
+    return [name for name in store.names(directory(daemon)) if name[0] != "."]
 
 
-def describe(name: str) -> dict:
+def describe(daemon: Daemon, name: str) -> dict:
     """A volume as `docker inspect` shows it. Errors: NoSuchVolume."""
-    path = path_of(name)
+    path = path_of(daemon, name)
     try:
         record = store.read(f"{path}/volume.json")
     except (FileNotFoundError, NotADirectoryError):
@@ -62,13 +64,15 @@ def describe(name: str) -> dict:
     return dict(sorted({**record, "Mountpoint": f"{path}/_data"}.items()))
 
 
-def create(name: str, labels: dict[str, str] | None = None, options: dict[str, str] | None = None) -> bool:
+def create(
+    daemon: Daemon, name: str, labels: dict[str, str] | None = None, options: dict[str, str] | None = None
+) -> bool:
     """Make a volume; fine when there is one of this name. The caller has the lock. Returns: whether it is new.
 
     Arguments: name, checked (see `volume_words`); labels, options: Docker shows null for those of a volume that only
     `run` has asked for.
     """
-    path, making = path_of(name), f"{directory()}/{MAKING}{os.urandom(8).hex()}"
+    path, making = path_of(daemon, name), f"{directory(daemon)}/{MAKING}{os.urandom(8).hex()}"
     if store.exists(path):
         return False
     store.make_directory(f"{making}/_data", 0o755)
@@ -83,12 +87,12 @@ def create(name: str, labels: dict[str, str] | None = None, options: dict[str, s
     return True
 
 
-def users() -> dict[str, list[str]]:
+def users(daemon: Daemon) -> dict[str, list[str]]:
     """Which containers use which volumes: name → ids."""
     found: dict[str, list[str]] = {}
-    for container_id in store.names(f"{paths.data}/containers"):
+    for container_id in store.names(f"{daemon.data_root}/containers"):
         if len(container_id) == 64:
-            for name in used_by(f"{paths.data}/containers/{container_id}"):
+            for name in used_by(f"{daemon.data_root}/containers/{container_id}"):
                 found.setdefault(name, []).append(container_id)
     return found
 
@@ -101,66 +105,70 @@ def used_by(container: str, which: str = "All") -> list[str]:
         return []
 
 
-def remove(name: str) -> None:
+def remove(daemon: Daemon, name: str) -> None:
     """Remove a volume that no container uses. Errors: NoSuchVolume, EngineError."""
-    if not store.exists(path_of(name)):
+    if not store.exists(path_of(daemon, name)):
         raise NoSuchVolume(name)
-    with lock():
-        ids = users().get(name)
+    with lock(daemon):
+        ids = users(daemon).get(name)
         if ids:
             raise EngineError(f"remove {name}: volume is in use - [{', '.join(ids)}]", exit_code=1)
-        if not _retire(name):
+        if not _retire(daemon, name):
             raise NoSuchVolume(name)
-    sweep()
+    sweep(daemon)
 
 
-def retire_unused(names: Iterable[str]) -> None:
+def retire_unused(daemon: Daemon, names: Iterable[str]) -> None:
     """Let those of some volumes be gone that no container uses (any more); `sweep` removes what is left of them."""
-    with lock():
-        used = users()
+    with lock(daemon):
+        used = users(daemon)
         for name in names:
             if name not in used:
-                _retire(name)
+                _retire(daemon, name)
 
 
-def leave(container: str) -> None:
+def leave(daemon: Daemon, container: str) -> None:
     """A container is gone, and its volumes without a name with it, unless another one uses them (`--volumes-from`).
 
     Safe to do twice. Arguments: container (str), what is left of its directory.
     """
     names = used_by(container, "Anonymous")
     if names:
-        retire_unused(names)
+        retire_unused(daemon, names)
 
 
-def _retire(name: str) -> bool:
+def _retire(daemon: Daemon, name: str) -> bool:
     try:
-        os.rename(path_of(name), f"{directory()}/{REMOVED}{os.urandom(8).hex()}")
+        os.rename(path_of(daemon, name), f"{directory(daemon)}/{REMOVED}{os.urandom(8).hex()}")
     except FileNotFoundError:  # another process was quicker
         return False
     except OSError as reason:
-        raise KernelError(f"rename {path_of(name)}", reason.errno or 0, hint=store.disk_hint(reason)) from None
+        raise KernelError(f"rename {path_of(daemon, name)}", reason.errno or 0, hint=store.disk_hint(reason)) from None
     return True
 
 
-def remains() -> list[str]:
+def remains(daemon: Daemon) -> list[str]:
     """The paths of volumes that were not finished, or not removed to the end."""
-    with lock():  # whoever makes one has it
-        return [f"{directory()}/{name}" for name in store.names(directory()) if name.startswith((MAKING, REMOVED))]
+    with lock(daemon):  # whoever makes one has it
+        return [
+            f"{directory(daemon)}/{name}"
+            for name in store.names(directory(daemon))
+            if name.startswith((MAKING, REMOVED))
+        ]
 
 
-def sweep() -> None:
+def sweep(daemon: Daemon) -> None:
     """Remove all remains."""
-    for path in remains():
+    for path in remains(daemon):
         rmtree.remove_tree(path)
 
 
-def size(name: str) -> int:
+def size(daemon: Daemon, name: str) -> int:
     """What a volume takes, in bytes: the sizes of its files, each counted once, as Docker counts."""
     from minirun.image.snapshot.merged_tree import Tree
 
     sizes = {}
-    with Tree([f"{path_of(name)}/_data"]) as tree:
+    with Tree([f"{path_of(daemon, name)}/_data"]) as tree:
         for found in tree.walk():
             if not stat.S_ISDIR(found.status.st_mode):
                 sizes[found.status.st_dev, found.status.st_ino] = found.status.st_size

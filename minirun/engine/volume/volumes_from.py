@@ -11,18 +11,23 @@ from minirun.engine.container import index
 from minirun.engine.volume import mountpoints, volumes
 from minirun.errors import BadParameter, NoSuchContainer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.engine.container.container import Container
 
-def take(record: dict) -> None:
+
+def take(container: Container) -> None:
     """Add the mount points of the containers in HostConfig.VolumesFrom to those of a new record.
 
     Errors: BadParameter, in Docker's words, for a container that is not there, or a bad mode.
     """
+    record = container.record
     inherited: dict[str, dict] = {}
     for text in record["HostConfig"]["VolumesFrom"]:
         word, writable = _read(text)
         try:
-            container = index.find(word)
-            points, anonymous = container.record["MountPoints"], volumes.used_by(container.directory, "Anonymous")
+            other = index.find(container.daemon, word)
+            points, anonymous = other.record["MountPoints"], volumes.used_by(other.directory, "Anonymous")
         except NoSuchContainer as error:
             raise BadParameter(error.message) from None
         for point in points:

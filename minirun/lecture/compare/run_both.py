@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from minirun.cli.parser.grammar import Options
+    from minirun.engine.daemon import Daemon
     from minirun.kernel.process import Result
     from minirun.lecture.compare.snapshot import Observation
 
@@ -30,7 +31,9 @@ LABEL = "minirun.compare"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def observe_both(words: list[str], options: Options, topics: list[str]) -> tuple[Observation, Observation]:
+def observe_both(
+    daemon: Daemon, words: list[str], options: Options, topics: list[str]
+) -> tuple[Observation, Observation]:
     """Start `words` with Docker and with minirun, look at both, remove both.
 
     Arguments: words, what follows `run`; options, the same as minirun has read them. Returns: Docker's observation and
@@ -38,23 +41,20 @@ def observe_both(words: list[str], options: Options, topics: list[str]) -> tuple
     """
     from minirun.lecture.compare.snapshot import observe
 
-    _clear_dead()
-    _ensure_images(options.image)
+    _clear_dead(daemon)
+    _ensure_images(daemon, options.image)
     label = f"{LABEL}={os.getpid()}:{procfs.start_time(os.getpid())}"
-    with _until_removed(label) as until_removed:
-        docker = observe(_start_docker(words, label), topics)
-        _remove(label)
+    with _until_removed(daemon, label) as until_removed:
+        docker = observe(_start_docker(daemon, words, label), topics)
+        _remove(daemon, label)
         with until_removed.start():
-            container = _start_minirun(options, label)
-        ours = observe(_running(f"minirun:{container}"), topics)
+            container = _start_minirun(daemon, options, label)
+        ours = observe(_running(daemon, f"minirun:{container}"), topics)
     docker["about"]["word"], ours["about"]["word"] = "docker", "minirun"
     return docker, ours
 
 
-def _ensure_images(image: str) -> None:
-    from minirun.engine import paths
-    from minirun.image.images import Images
-
+def _ensure_images(daemon: Daemon, image: str) -> None:
     if target.ask_docker("version", "--format", "{{.Server.Version}}").code:
         raise MinirunError("docker: " + target.first_line(target.ask_docker("version").err))
     if target.ask_docker("image", "inspect", image).code:
@@ -62,7 +62,7 @@ def _ensure_images(image: str) -> None:
             f"docker has no image {image}", hint=f"`docker pull {image}`, or `docker import FILE {image}`"
         )
     try:
-        Images(f"{paths.data}/images").find(image)
+        daemon.images.find(image)
     except NoSuchImage:
         raise MinirunError(
             f"minirun has no image {image}",
@@ -71,27 +71,27 @@ def _ensure_images(image: str) -> None:
         ) from None
 
 
-def _start_docker(words: list[str], label: str) -> target.Subject:
+def _start_docker(daemon: Daemon, words: list[str], label: str) -> target.Subject:
     result = _ask_docker("run", "--detach", "--label", label, *words)
     if result.code:
         raise MinirunError(f"docker: {target.first_line(result.err)}")
-    return _running(f"docker:{result.out.strip()}")
+    return _running(daemon, f"docker:{result.out.strip()}")
 
 
-def _start_minirun(options: Options, label: str) -> str:
+def _start_minirun(daemon: Daemon, options: Options, label: str) -> str:
     from minirun.engine.create import create
     from minirun.engine.start import start
 
     options.detach = True
     options.label = [*options.label, label]
-    container = create(options)
+    container = create(daemon, options)
     start(container)
     return container.id
 
 
-def _running(word: str) -> target.Subject:
+def _running(daemon: Daemon, word: str) -> target.Subject:
     try:
-        return target.find(word)
+        return target.find(daemon, word)
     except MinirunError as error:
         engine, _, _ = word.partition(":")
         raise MinirunError(
@@ -100,13 +100,13 @@ def _running(word: str) -> target.Subject:
         ) from error
 
 
-def _remove(label: str) -> None:
+def _remove(daemon: Daemon, label: str) -> None:
     """Remove the containers with a label from both engines; fine when there are none."""
     from minirun.engine.container import index
     from minirun.engine.remove import remove
 
     name, _, value = label.partition("=")
-    for container in index.every():
+    for container in index.every(daemon):
         if container.record["Config"]["Labels"].get(name) == value:
             remove(container, force=True, volumes=True)
     found = _ask_docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
@@ -120,8 +120,8 @@ class _until_removed:
     """Remove the labelled containers at the end, whatever it is. A signal that would end us becomes an exception, but
     not in the middle of a start: half a container is hard to remove. While we clean up, signals are ignored."""
 
-    def __init__(self, label: str) -> None:
-        self.label = label
+    def __init__(self, daemon: Daemon, label: str) -> None:
+        self.daemon, self.label = daemon, label
         self.starting = self.interrupted = False
 
     def __enter__(self) -> _until_removed:
@@ -148,7 +148,7 @@ class _until_removed:
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)  # Docker's client is our child and inherits this
         try:
-            _remove(self.label)
+            _remove(self.daemon, self.label)
         finally:
             for number, handler in self.before.items():
                 signal.signal(number, handler)
@@ -163,13 +163,13 @@ def _ask_docker(*words: str) -> Result:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
-def _clear_dead() -> None:
+def _clear_dead(daemon: Daemon) -> None:
     """Remove what comparisons have left that were killed."""
     from minirun.engine.container import index
 
-    labels = {container.record["Config"]["Labels"].get(LABEL, "") for container in index.every()}
+    labels = {container.record["Config"]["Labels"].get(LABEL, "") for container in index.every(daemon)}
     found = _ask_docker("ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}')
     for value in {*labels, *found.out.split()} - {""}:
         pid, _, start = value.partition(":")
         if not (pid.isdigit() and str(procfs.start_time(int(pid))) == start):
-            _remove(f"{LABEL}={value}")
+            _remove(daemon, f"{LABEL}={value}")

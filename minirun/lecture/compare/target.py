@@ -35,7 +35,7 @@ class Subject:
         return procfs.start_time(self.pid) == self.start_time
 
 
-def find(word: str) -> Subject:
+def find(daemon: Daemon, word: str) -> Subject:
     """The process behind a word.
 
     Errors: MinirunError, one line, for an unknown prefix, for nobody of that name, for one that does not run, and when
@@ -44,16 +44,18 @@ def find(word: str) -> Subject:
     prefix, colon, name = word.partition(":")
     if word == "host":
         return Subject(word, "", "", os.getpid())
+    if prefix == "minirun" and colon:
+        return _minirun(daemon, word, name)
     if not colon or prefix not in _FINDERS:
         raise MinirunError(f"{word}: cannot be looked at: expected {KINDS}")
     return _FINDERS[prefix](word, name)
 
 
-def _minirun(word: str, name: str) -> Subject:
+def _minirun(daemon: Daemon, word: str, name: str) -> Subject:
     from minirun.engine.container import index
 
     try:
-        container = index.find(name)
+        container = index.find(daemon, name)
         status = container.status()
     except NoSuchContainer:
         raise MinirunError(f"{word}: no such container") from None
@@ -80,7 +82,7 @@ def _pid(word: str, name: str) -> Subject:
     return Subject(word, engine, container_id, int(name))
 
 
-_FINDERS = {"minirun": _minirun, "docker": _docker, "pid": _pid}
+_FINDERS = {"docker": _docker, "pid": _pid}
 
 
 def _owner(pid: int) -> tuple[str, str]:
@@ -112,4 +114,5 @@ def first_line(complaint: str) -> str:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.daemon import Daemon
     from minirun.kernel import process

@@ -18,11 +18,10 @@ ROOT = os.path.dirname(os.path.dirname(package.__file__))
 SCRIPT = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from minirun.engine import paths
 from minirun.engine.container import index
+from minirun.engine.daemon import Daemon
 from minirun.engine.pause import paused
-paths.settle()
-container = index.find("c1")
+container = index.find(Daemon(), "c1")
 with container.queue(), paused(container):
     print("frozen", flush=True)
     sys.stdin.read()

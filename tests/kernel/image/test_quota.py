@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.hostile import archives, tars
-from minirun.engine import paths
+from minirun.engine.daemon import Daemon
 from minirun.errors import EngineError, MinirunError
 from minirun.image import quota
 from minirun.image.archive.load import load
@@ -122,15 +122,13 @@ def test_a_disk_without_a_number_of_inodes(tmp_path: Path, monkeypatch: pytest.M
         allowance.entry()
 
 
-def test_the_config_file_says_how_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_config_file_says_how_large(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
-    monkeypatch.setattr(paths, "_settings", None)
-    monkeypatch.setattr(paths, "_config", lambda: str(config))
     config.write_text('{"max-image-size": 5000, "max-image-files": 0}')
-    found = paths.image_limits()
+    found = Daemon("/DATA", "/RUN", str(config)).image_quota()
     assert (found.size, found.files) == (5000, 0)
     config.write_text("{}")
-    found = paths.image_limits()
+    found = Daemon("/DATA", "/RUN", str(config)).image_quota()
     assert (found.size, found.files) == (quota.SIZE, quota.FILES)
 
 

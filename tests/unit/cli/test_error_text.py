@@ -118,7 +118,7 @@ def test_our_own_errors_say_in_which_step_and_what_to_do():
 
 
 def test_a_mistake_of_ours_is_one_line_without_debug(monkeypatch, capsys):
-    monkeypatch.setattr(commands.load("ps"), "act", lambda options: 1 // 0)
+    monkeypatch.setattr(commands.load("ps"), "act", lambda daemon, options: 1 // 0)
     assert main.serve(["ps"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -131,7 +131,7 @@ def test_a_mistake_of_ours_is_one_line_without_debug(monkeypatch, capsys):
 
 
 def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
-    def act(_options):
+    def act(_daemon, _options):
         raise PermissionError(13, "Permission denied", "/var/lib/minirun/containers")
 
     monkeypatch.setattr(commands.load("ps"), "act", act)
@@ -142,7 +142,7 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
 
 
 def test_interrupted(monkeypatch, capsys):
-    def act(_options):
+    def act(_daemon, _options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands.load("ps"), "act", act)
@@ -151,7 +151,7 @@ def test_interrupted(monkeypatch, capsys):
 
 
 def test_exec_says_why_where_the_programs_output_would_have_gone(monkeypatch, capsys):
-    def act(_options):
+    def act(_daemon, _options):
         raise ProgramError(NOT_FOUND, exit_code=127)
 
     monkeypatch.setattr(commands.load("exec"), "act", act)

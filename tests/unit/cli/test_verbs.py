@@ -35,7 +35,7 @@ class Made:
 
     def __init__(self, name, state, command=("sleep", "1000"), created=3, image="alpine", **config):
         self.id = (name.encode().hex() * 64)[:64]
-        self.name, self.state = name, state
+        self.name, self.state, self.daemon = name, state, None
         self.record = {
             "ID": self.id,
             "Name": f"/{name}",
@@ -62,13 +62,13 @@ def made(monkeypatch):
     """Containers that exist, newest first; fill the list."""
     known = []
 
-    def find(word):
+    def find(_daemon, word):
         for container in known:
             if word == container.name or container.id.startswith(word):
                 return container
         raise NoSuchContainer(word)
 
-    monkeypatch.setattr(index, "every", lambda: list(known))
+    monkeypatch.setattr(index, "every", lambda _daemon: list(known))
     monkeypatch.setattr(index, "find", find)
     monkeypatch.setattr(ps, "_meanings", {"alpine": f"sha256:{'5' * 64}", "gone": ""})
     monkeypatch.setattr(ps, "_changed", [2**63])  # an image was made or removed after all of them
@@ -240,7 +240,7 @@ def engine(monkeypatch, made):
 
 
 def test_success_prints_the_name_as_it_was_typed(engine, capsys):
-    short = index.find("a").id[:5]
+    short = index.find(None, "a").id[:5]
     assert served(capsys, "kill", "a", short) == (0, f"a\n{short}\n", "")
     assert engine.asked == [("kill", "a", "KILL"), ("kill", "a", "KILL")]
     assert served(capsys, "wait", "a", "b") == (0, "137\n137\n", "")
@@ -397,7 +397,7 @@ def test_an_image_that_is_not_here(capsys, monkeypatch):
 
     asked: list[tuple] = []
     monkeypatch.setattr(start, "run", none)
-    monkeypatch.setattr(pull_push, "pull_missing", lambda *what: asked.append(what))
+    monkeypatch.setattr(pull_push, "pull_missing", lambda _daemon, *what: asked.append(what))
     code, out, err = served(capsys, "run", "x")
     assert (code, out) == (125, "")
     text = "minirun: Error response from daemon: No such image: x:latest.\nSee 'minirun run --help'.\n"
@@ -496,7 +496,7 @@ class Problem:
 
 def test_system_check(capsys, monkeypatch):
     report, asked = Report(Problem("a cgroup", why="busy"), Problem("a name", cleared=True)), []
-    check = SimpleNamespace(run=lambda repair: asked.append(repair) or report)
+    check = SimpleNamespace(run=lambda _daemon, repair: asked.append(repair) or report)
     monkeypatch.setattr(minirun.engine.check, "check", check, raising=False)
     features = "ok       overlay        /proc/filesystems\nMISSING  namespace net  no such file\n"
     assert served(capsys, "system", "check", "--repair") == (

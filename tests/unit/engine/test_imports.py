@@ -14,7 +14,7 @@ SLOW = (
     "shutil tempfile logging argparse pyroute2 click asyncio importlib.metadata datetime random hashlib"
 ).split()
 MODULES = """
-spec.specgen container.config spec.users container.names container.inspect shim.logs shim.loglines timestamps spec.env volume.mountpoints container.validate spec.capabilities shim.signals paths
+spec.specgen container.config spec.users container.names container.inspect shim.logs shim.loglines timestamps spec.env volume.mountpoints container.validate spec.capabilities shim.signals daemon
 """.split()
 
 

@@ -6,7 +6,7 @@ import posix
 
 import pytest
 
-from minirun.engine import paths
+from minirun.engine.daemon import Daemon
 from minirun.errors import MinirunError
 from minirun.network.daemon_config import KEYS, Settings
 
@@ -59,6 +59,6 @@ def test_the_file_is_named_in_the_error(tmp_path, monkeypatch):
     config = tmp_path / "config.json"
     config.write_text('{"mtu": "x"}')
     monkeypatch.setitem(posix.environ, b"MINIRUN_CONFIG", str(config).encode())
-    monkeypatch.setattr(paths, "_settings", None)
+    daemon = Daemon("/DATA", "/RUN")
     with pytest.raises(MinirunError, match=f"^{config}: mtu: expected a number$"):
-        paths.settings()
+        _ = daemon.settings

@@ -19,11 +19,10 @@ ROOT = os.path.dirname(os.path.dirname(minirun.__file__))  # what is tested, whi
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from minirun.engine import paths
 from minirun.engine.check import check, problem
-paths.settle()
+from minirun.engine.daemon import Daemon
 problem.GRACE = float(sys.argv[2])
-report = check.run(repair=sys.argv[3] == "repair")
+report = check.run(Daemon(), repair=sys.argv[3] == "repair")
 print(json.dumps({"features": report.features, "good": report.good, "problems": [
     [found.kind, found.what, found.cleared, found.why] for found in report.problems]}))
 """

@@ -436,6 +436,6 @@ def test_the_fast_reader_understands_everyday_command_lines(given_words, command
 def test_a_reader_that_forgot_a_flag_would_be_noticed():
     """The property above can fail: two tables that differ do not agree."""
     switch = ValueType("", BOOL.read, empty=bool)
-    ours = Verb("x", "s", "", lambda _: 0, options=(Option("a", switch, "h"),))
-    theirs = Verb("x", "s", "", lambda _: 0, options=(Option("a", switch, "h", default=True),))
+    ours = Verb("x", "s", "", lambda _daemon, _options: 0, options=(Option("a", switch, "h"),))
+    theirs = Verb("x", "s", "", lambda _daemon, _options: 0, options=(Option("a", switch, "h", default=True),))
     assert vars(read(ours, [])) != vars(click_adapter.read_verb(theirs, []))

@@ -58,7 +58,7 @@ def test_a_narrow_terminal_gets_a_block_below_the_flag():
         "x",
         "S",
         "[OPTIONS]",
-        lambda _: 0,
+        lambda _daemon, _options: 0,
         options=(
             Option("a-rather-long-flag", STRING, "One sentence about it that is long enough to be broken", short="a"),
         ),
@@ -74,7 +74,7 @@ def test_flags_are_sorted_and_hidden_ones_are_not_shown():
         "x",
         "S",
         "[OPTIONS]",
-        lambda _: 0,
+        lambda _daemon, _options: 0,
         options=(
             Option("zeta", BOOL, "Z"),
             Option("alpha", INT, "A", short="a", shown="10"),
@@ -196,10 +196,10 @@ def completed(monkeypatch, capsys, line):
 
 @pytest.fixture
 def names(monkeypatch):
-    monkeypatch.setattr(complete, "_containers", lambda states: [(state, "") for state in states or ("all",)])
-    monkeypatch.setattr(complete, "_compared", lambda: [("minirun:web", "alpine"), ("docker:web", "alpine")])
-    monkeypatch.setattr(complete, "_networks", lambda: [(name, "") for name in ("bridge", "foo", "host")])
-    monkeypatch.setattr(complete, "_images", lambda: [("alpine", ""), ("busybox:1", "")])
+    monkeypatch.setattr(complete, "_containers", lambda _daemon, states: [(state, "") for state in states or ("all",)])
+    monkeypatch.setattr(complete, "_compared", lambda _daemon: [("minirun:web", "alpine"), ("docker:web", "alpine")])
+    monkeypatch.setattr(complete, "_networks", lambda _daemon: [(name, "") for name in ("bridge", "foo", "host")])
+    monkeypatch.setattr(complete, "_images", lambda _daemon: [("alpine", ""), ("busybox:1", "")])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.engine_samples import ID, Places, make
+from harness.engine_samples import DAEMON, ID, make
 from minirun.engine import timestamps
 from minirun.engine.container import inspect
 
@@ -65,7 +65,7 @@ class Status:
 
 
 def described(status=None, cable=CABLE, mode="default", **wishes):
-    return inspect.describe(make(network=mode, **wishes), status or Status(), cable, Places)
+    return inspect.describe(make(network=mode, **wishes), status or Status(), cable, DAEMON)
 
 
 def at(value, path):
@@ -194,7 +194,7 @@ def test_one_that_shares_anothers_network_has_its_files_and_nothing_of_its_own()
 def test_the_id_of_a_network_outlives_the_run():
     record = make()
     record["Networks"]["bridge"]["NetworkID"] = "e" * 64
-    settings = inspect.describe(record, Status("exited"), NOTHING, Places)["NetworkSettings"]
+    settings = inspect.describe(record, Status("exited"), NOTHING, DAEMON)["NetworkSettings"]
     assert (settings["Networks"]["bridge"]["NetworkID"], settings["EndpointID"]) == ("e" * 64, "")
 
 
@@ -222,7 +222,7 @@ def test_a_container_that_was_never_started_has_no_files_yet():
 def test_what_the_status_says_of_the_end():
     status = Status("exited", 137)
     status.oom_killed, status.error = True, "no luck"
-    state = inspect.describe(make(), status, NOTHING, Places)["State"]
+    state = inspect.describe(make(), status, NOTHING, DAEMON)["State"]
     assert (state["OOMKilled"], state["Error"]) == (True, "no luck")
 
 

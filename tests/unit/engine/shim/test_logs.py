@@ -357,7 +357,8 @@ class Container:
 
     id = "c" * 64
 
-    def __init__(self, driver="json-file"):
+    def __init__(self, log, driver="json-file"):
+        self.log = log
         self.record = {"HostConfig": {"LogConfig": {"Type": driver}}}
 
     @staticmethod
@@ -368,27 +369,21 @@ class Container:
         return Status
 
 
-def test_read_knows_where_the_log_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(logs.paths, "data", str(tmp_path))
-    directory = tmp_path / "containers" / Container.id
-    directory.mkdir(parents=True)
-    plant(directory / f"{Container.id}-json.log", MOMENT, MOMENT)
-    assert list(logs.read(Container(), tail="1")) == [("stdout", b"1\n")]
-    assert list(logs.read(Container(), follow=True, tail="1")) == [("stdout", b"1\n")]
+def test_read_knows_where_the_log_is(tmp_path):
+    log = str(plant(tmp_path / "log", MOMENT, MOMENT))
+    assert list(logs.read(Container(log), tail="1")) == [("stdout", b"1\n")]
+    assert list(logs.read(Container(log), follow=True, tail="1")) == [("stdout", b"1\n")]
     with pytest.raises(EngineError, match="^configured logging driver does not support reading$") as caught:
-        logs.read(Container("none"))
+        logs.read(Container(log, "none"))
     assert caught.value.exit_code == 1
 
 
-def test_following_a_container_that_is_removed_at_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(logs.paths, "data", str(tmp_path))
-    directory = tmp_path / "containers" / Container.id
-    directory.mkdir(parents=True)
-    log = plant(directory / f"{Container.id}-json.log", MOMENT)
+def test_following_a_container_that_is_removed_at_its_end(tmp_path):
+    log = plant(tmp_path / "log", MOMENT)
 
     class Removed(Container):
         def status(self):
             log.unlink(missing_ok=True)
             raise NoSuchContainer(self.id)
 
-    assert list(logs.read(Removed(), follow=True)) == [("stdout", b"0\n")]
+    assert list(logs.read(Removed(str(log)), follow=True)) == [("stdout", b"0\n")]

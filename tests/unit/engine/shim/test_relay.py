@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from minirun.engine.container.container import Container
+from minirun.engine.daemon import Daemon
 from minirun.engine.shim import reexec, run_state
 from minirun.engine.shim.relay import Relay
 from minirun.engine.shim.stdio import Ends
@@ -111,7 +113,7 @@ def test_a_service_goes_through_an_exec(bell, monkeypatch):
     monkeypatch.setattr(reexec.os, "execv", execv)
     relay = relay_of(bell)
     relay.pid = 4711
-    reexec.rest("0" * 64, relay)
+    reexec.rest(Container(Daemon("/DATA", "/RUN"), "0" * 64), relay)
     assert not os.get_inheritable(bell.bell)
     module, _, words = passed[-1].partition("=")
     monkeypatch.setitem(reexec.sys.modules, module, reexec.sys.modules[__name__])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.engine_samples import ID, Image, Places, make, root
+from harness.engine_samples import DAEMON, ID, Image, make, root
 from minirun.engine.spec import specgen, users
 from minirun.kernel import capabilities
 from minirun.runtime import spec as oci
@@ -12,7 +12,7 @@ OVERLAY = {"destination": "/", "type": "overlay", "source": "overlay", "options"
 
 
 def generate(user=None, image=None, **wishes):
-    spec = specgen.generate(make(image, **wishes), user or root(), OVERLAY, Places)
+    spec = specgen.generate(make(image, **wishes), user or root(), OVERLAY, DAEMON)
     oci.check(spec)  # what we write, our own runtime takes
     return spec
 
@@ -276,4 +276,4 @@ def test_nothing_is_masked_with_systempaths_unconfined():
 
 def test_the_same_record_gives_the_same_spec():
     record = make(memory=64 * MiB, volume=["/h:/v"], tmpfs=["/t"])
-    assert specgen.generate(record, root(), OVERLAY, Places) == specgen.generate(record, root(), OVERLAY, Places)
+    assert specgen.generate(record, root(), OVERLAY, DAEMON) == specgen.generate(record, root(), OVERLAY, DAEMON)
