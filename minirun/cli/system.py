@@ -103,8 +103,8 @@ def info_lines(facts: dict) -> list[str]:
 
 
 def _print_through(text: str, name: str, kind: str, facts: dict) -> int:
+    from minirun.cli.gotemplate.exec import Template
     from minirun.cli.gotemplate.lex import TemplateError
-    from minirun.cli.gotemplate.parse import Template
     from minirun.cli.gotemplate.shape import shaped
 
     try:

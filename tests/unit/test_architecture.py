@@ -32,7 +32,6 @@ CIRCLES: tuple[frozenset[str], ...] = (
     frozenset({"engine.shim.reexec", "engine.shim.shim"}),
     frozenset({"engine.spec.bundle", "engine.volume.populate"}),
     frozenset({"lecture.compare.diff", "lecture.compare.explanations"}),
-    frozenset({"cli.gotemplate.exec", "cli.gotemplate.parse"}),
 )
 #: Imports from a floor above, likewise.
 UPWARDS = frozenset(

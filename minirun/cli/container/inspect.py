@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.cli.gotemplate.parse import Template
+    from minirun.cli.gotemplate.exec import Template
     from minirun.engine.daemon import Daemon
 
 #: What Docker's --type knows; minirun has containers, images, networks and volumes.
@@ -126,8 +126,8 @@ _READERS: dict[str, Callable[[Daemon, str, bool], dict]] = {
 
 def _template(text: str) -> Template:
     """The template after -f. Errors: ClientError with Docker's exit code 64."""
+    from minirun.cli.gotemplate.exec import Template
     from minirun.cli.gotemplate.lex import TemplateError
-    from minirun.cli.gotemplate.parse import Template
 
     try:
         return Template(text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from minirun.cli.format.tabwriter import from_text
+from minirun.cli.gotemplate.exec import Template
 from minirun.cli.gotemplate.lex import TemplateError
-from minirun.cli.gotemplate.parse import Template
 from minirun.cli.gotemplate.values import Row
 from minirun.errors import ClientError
 

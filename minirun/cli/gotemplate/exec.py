@@ -1,16 +1,15 @@
-"""A Go template at work: walks the tree over the data and writes down what comes out (Go's text/template/exec.go)."""
+"""Execution of a template: walk the parsed tree over the data and write the output (Go's text/template/exec.go)."""
 
 from __future__ import annotations
 
 from minirun.cli.format.strconv_quote import quote
 from minirun.cli.gotemplate.lex import TemplateError
+from minirun.cli.gotemplate.parse import Parser
 from minirun.cli.gotemplate.values import FUNCTIONS, NO_VALUE, Lazy, Map, Null, Reason, Struct, shown, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from minirun.cli.gotemplate.parse import Template
 
 
 class Evaluation:
@@ -173,3 +172,28 @@ def _source(node: tuple) -> str:
     if kind == "value":
         return quote(node[1]) if isinstance(node[1], str) else shown(node[1])
     return "." if kind == "dot" else str(node[1])
+
+
+class Template:
+    """A template that has been read. Arguments: text (str); name (str), as errors call it.
+
+    Errors: TemplateError ("template: :1: unclosed action").
+    """
+
+    def __init__(self, text: str, name: str = "") -> None:
+        self.text = text
+        self.name = name
+        self.tree = Parser(text, name).parse()
+
+    def execute(self, data: object, missing: Callable[[str], str] | None = None) -> str:
+        """The text for `data`.
+
+        Arguments: missing, the reason to give for a field that `data` does not have (argument: its name).
+        Errors: TemplateError; its `partial` holds what had been printed by then.
+        """
+        return Evaluation(self, data, missing).text()
+
+    def place(self, position: int) -> str:
+        """Line and column as Go counts them: lines from 1, columns from 0."""
+        before = self.text[:position]
+        return f"{before.count(chr(10)) + 1}:{position - before.rfind(chr(10)) - 1}"

@@ -1,4 +1,4 @@
-"""Go's text/template, as far as `--format` and `inspect -f` go: from text to a tree (evaluated by template_run).
+"""Go's text/template, as far as `--format` and `inspect -f` go: from text to a tree (executed by `exec`).
 
     {{.Name}} {{.State.Pid}}        fields              {{index .Config.Env 0}} {{json .}}      functions
     {{range .Mounts}}..{{end}}      loops               {{if eq .A "x"}}..{{else}}..{{end}}     choices
@@ -11,40 +11,12 @@ A tree is made of tuples, the first element of each is its kind (see `Parser`). 
 
 from __future__ import annotations
 
-from minirun.cli.gotemplate.exec import Evaluation
 from minirun.cli.gotemplate.lex import TemplateError, words_of
 from minirun.cli.gotemplate.values import FUNCTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from minirun.cli.gotemplate.lex import Word
-
-
-class Template:
-    """A template that has been read. Arguments: text (str); name (str), as errors call it.
-
-    Errors: TemplateError ("template: :1: unclosed action").
-    """
-
-    def __init__(self, text: str, name: str = "") -> None:
-        self.text = text
-        self.name = name
-        self.tree = Parser(text, name).parse()
-
-    def execute(self, data: object, missing: Callable[[str], str] | None = None) -> str:
-        """The text for `data`.
-
-        Arguments: missing, the reason to give for a field that `data` does not have (argument: its name).
-        Errors: TemplateError; its `partial` holds what had been printed by then.
-        """
-        return Evaluation(self, data, missing).text()
-
-    def place(self, position: int) -> str:
-        """Line and column as Go counts them: lines from 1, columns from 0."""
-        before = self.text[:position]
-        return f"{before.count(chr(10)) + 1}:{position - before.rfind(chr(10)) - 1}"
 
 
 class Parser:

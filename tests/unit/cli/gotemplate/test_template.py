@@ -5,8 +5,8 @@ import json
 import pytest
 
 from minirun.cli.format.format import Format
+from minirun.cli.gotemplate.exec import Template
 from minirun.cli.gotemplate.lex import TemplateError
-from minirun.cli.gotemplate.parse import Template
 from minirun.cli.gotemplate.shape import shaped
 from minirun.errors import ClientError
 
