@@ -1,8 +1,8 @@
-"""From what a user wishes a network to be to its record: Docker's checks, in Docker's order, in Docker's words.
+"""The options of `network create`, and the record that is made of them: Docker's checks, in its order, with its texts.
 
-A *record* is what `docker network inspect` shows, and three keys of our own: `Bridge`, the name of its link; `Pools`,
-the subnets that are really used, each with its gateway; `Configured`, for which IP versions the user named the subnet.
-A options has the keys of Docker's API (POST /networks/create).
+A *record* is what `docker network inspect` shows, and three keys of our own: `Bridge`, the name of its bridge device;
+`Pools`, the subnets in use, each with its gateway; `Configured`, the IP versions for which the user gave the subnet. The
+options have the keys of Docker's API (POST /networks/create).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SWARM = (
 
 
 def new_record(name: str, driver: str, **words: object) -> dict:
-    """A record with Docker's keys in Docker's order; words say what differs from the plainest network."""
+    """A record with Docker's keys in Docker's order. Arguments: words, values that differ from the defaults."""
     record: dict = {
         "Name": name,
         "Id": os.urandom(32).hex(),
@@ -57,10 +57,10 @@ def _now() -> str:
 
 
 def record_of(options: dict, others: Sequence[dict], allocate_pool: Callable[..., Subnet]) -> dict:
-    """The record of a bridge network that is wished for.
+    """The record of a new bridge network.
 
-    Arguments: others, the records of all networks there are; allocate_pool, gives the next free default pool (`pools`),
-    with ipv6=True one for IPv6. Errors: EngineError.
+    Arguments: others, the records of all networks there are; allocate_pool, called for the next free default subnet
+    (`ipam.default_pools`), with ipv6=True for one of IPv6. Errors: EngineError with Docker's text.
     """
     name = options["Name"]
     check_name(name, others)
@@ -85,7 +85,7 @@ def record_of(options: dict, others: Sequence[dict], allocate_pool: Callable[...
 
 
 def check_name(name: str, others: Sequence[dict]) -> None:
-    """Names are not looked at, but for those that are taken."""
+    """Any name will do that is not empty, reserved, or in use. Errors: EngineError."""
     if predefined.is_reserved(name):
         raise EngineError(f"operation is not permitted on predefined {name} network")
     if not name.strip():
@@ -95,7 +95,7 @@ def check_name(name: str, others: Sequence[dict]) -> None:
 
 
 def check_driver(options: dict) -> None:
-    """There is one driver; some others are known by name."""
+    """The driver must be `bridge`; the errors for Docker's other drivers are Docker's. Errors: EngineError."""
     driver = options.get("Driver") or "bridge"
     ipam_driver = (options.get("IPAM") or {}).get("Driver") or "default"
     if driver in ("host", "null"):
@@ -116,7 +116,7 @@ def check_driver(options: dict) -> None:
 def _allocate(
     record: dict, configs: Sequence[dict], others: Sequence[dict], allocate_pool: Callable[..., Subnet]
 ) -> None:
-    """Fill in IPAM.Config, Pools and Configured."""
+    """Fill in IPAM.Config, Pools and Configured. Errors: EngineError."""
     for config in configs:
         check_subnet(config.get("Subnet") or "")
     four = [config for config in configs if ":" not in config["Subnet"]]
@@ -135,14 +135,14 @@ def _allocate(
             shown.append(
                 {key: config[key] for key in ("Subnet", "IPRange", "Gateway", "AuxiliaryAddresses") if config.get(key)}
             )
-            used.append(effective(config))
+            used.append(pool_of(config))
     if len(four) > 1 or len(six) > 1:
         raise EngineError("bridge driver doesn't support multiple subnets")
     record["Pools"] = used if record["EnableIPv6"] else used[:1]
 
 
 def check_subnet(text: str) -> None:
-    """Errors: EngineError for what is no subnet."""
+    """Check --subnet. Errors: EngineError for what is no subnet in CIDR notation."""
     try:
         if "/" not in text:
             raise ValueError
@@ -152,7 +152,7 @@ def check_subnet(text: str) -> None:
 
 
 def _check_overlap(given: Sequence[dict], taken: list[Subnet]) -> None:
-    """No two networks may share an address. (Those that differ in their ip-range alone are told apart later.)"""
+    """No two networks may share an address. (With an ip-range the same subnet passes here, see `_check_conflicts`.)"""
     for config in given:
         subnet = Subnet(config["Subnet"])
         for other in taken:
@@ -162,11 +162,11 @@ def _check_overlap(given: Sequence[dict], taken: list[Subnet]) -> None:
         taken.append(subnet)
 
 
-def effective(config: dict) -> dict:
-    """The pool that an entry of IPAM.Config stands for, with its gateway.
+def pool_of(config: dict) -> dict:
+    """The address pool of an entry of IPAM.Config, with its gateway.
 
-    Without one that is named, the gateway is the first address that a container could have: of the ip-range, if there
-    is one. Errors: EngineError for one that is not free.
+    Unless one is given, the gateway is the first address that a container could have: of the ip-range, if there is
+    one. Errors: EngineError for a gateway or an auxiliary address that is not free.
     """
     subnet, aux = Subnet(config["Subnet"]), config.get("AuxiliaryAddresses") or {}
     range_, gateway = config.get("IPRange") or "", config.get("Gateway") or ""
@@ -188,11 +188,14 @@ def effective(config: dict) -> dict:
     return {"Subnet": str(subnet), "Gateway": gateway, "Range": range_, "Taken": sorted(aux.values())}
 
 
-# ---- what the bridge driver looks at ----------------------------------------------------------------------------
+# ---- the bridge driver's checks ----------------------------------------------------------------------------
 
 
 def check_options(options: dict) -> None:
-    """`-o`: those that we know must make sense; others are kept and mean nothing. Errors: EngineError."""
+    """Check the driver options (`-o`); those that the driver does not know are kept and have no effect.
+
+    Errors: EngineError.
+    """
     for word in ("enable_icc", "enable_ip_masquerade", "inhibit_ipv4"):
         value = options.get(f"{OPTION}{word}", "true")
         if not device.is_true(value) and value not in ("0", "f", "F", "FALSE", "false", "False"):
@@ -210,7 +213,7 @@ def check_options(options: dict) -> None:
 
 
 def check_link_name(name: str) -> None:
-    """Whether the kernel would take it (IFNAMSIZ, dev_valid_name). Errors: EngineError, in its words."""
+    """Check whether the kernel accepts the name (IFNAMSIZ, dev_valid_name). Errors: EngineError with errno's text."""
     if len(name.encode()) > 15:
         raise EngineError("failed to check bridge interface existence: numerical result out of range")
     if name in (".", "..") or any(letter in "/:" or letter.isspace() for letter in name):
@@ -230,15 +233,15 @@ def _check_conflicts(record: dict, others: Sequence[dict]) -> None:
     for other in others:
         if other["Driver"] != "bridge":
             continue
-        why = ""
+        reason = ""
         if other["Bridge"] == record["Bridge"]:
-            why = "networks have same bridge name"
+            reason = "networks have same bridge name"
         elif _overlap(record["Pools"], other["Pools"]):
-            why = "networks have overlapping IPv4"
-        if why:
+            reason = "networks have overlapping IPv4"
+        if reason:
             raise EngineError(
                 f"cannot create network {record['Id']} ({record['Bridge']}): conflicts with network "
-                f"{other['Id']} ({other['Bridge']}): {why}"
+                f"{other['Id']} ({other['Bridge']}): {reason}"
             )
 
 

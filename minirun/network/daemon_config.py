@@ -1,7 +1,7 @@
-"""What dockerd's daemon.json says about networks; minirun takes the same keys from its config file.
+"""The network settings of dockerd's daemon.json; minirun reads the same keys from its config file.
 
-Without a file all is as dockerd has it by default. A key that minirun does not know is an error: one that is passed
-over in silence would be a network that is not what somebody believes.
+Without a file the defaults are dockerd's. An unknown key is an error, as for dockerd: were it ignored, a network would
+not be what its administrator believes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ KEYS: dict[str, tuple[str, type, object]] = {
     "mtu": ("mtu", int, 1500),
     "userland-proxy": ("userland_proxy", bool, True),
 }
-#: Keys of the config file that others read: where things are, what is about registries, how large images may be.
-ELSEWHERE = {
+#: Keys of the config file that are not about networks, and the types of their values.
+OTHER_KEYS = {
     "data-root": str,
     "exec-root": str,
     "insecure-registries": list,
@@ -41,11 +41,12 @@ ELSEWHERE = {
     "max-image-files": int,
     "max-image-size": int,
 }
-_KINDS = {str: "a string", list: "a list", bool: "true or false", int: "a number"}
+_TYPE_NAMES = {str: "a string", list: "a list", bool: "true or false", int: "a number"}
 
 
 class Settings:
-    """The settings, each by its key with _ for -: `.bip`, `.mtu`, `.icc` ...; `.given` (dict), what the file says."""
+    """The settings, each by its key with _ for -: `.bip`, `.mtu` (bytes), `.icc` ...; `.given` (dict), the keys in the
+    file with their values."""
 
     __slots__ = (
         "bip",
@@ -95,17 +96,17 @@ class Settings:
 
     @staticmethod
     def of(data: dict) -> Settings:
-        """The settings that a config file stands for. Errors: MinirunError for a key or a value that makes no sense."""
-        strange = [key for key in data if key not in KEYS and key not in ELSEWHERE]
-        if strange:
+        """The settings of a config file. Errors: MinirunError for an unknown key or a value of the wrong type."""
+        unknown = [key for key in data if key not in KEYS and key not in OTHER_KEYS]
+        if unknown:
             raise MinirunError(
-                "the following directives don't match any configuration option: " + ", ".join(strange),
-                hint="minirun knows: " + ", ".join(sorted([*KEYS, *ELSEWHERE])),
+                "the following directives don't match any configuration option: " + ", ".join(unknown),
+                hint="minirun knows: " + ", ".join(sorted([*KEYS, *OTHER_KEYS])),
             )
         for key, value in data.items():
-            kind = KEYS[key][1] if key in KEYS else ELSEWHERE[key]
+            kind = KEYS[key][1] if key in KEYS else OTHER_KEYS[key]
             if not isinstance(value, kind) or kind is int and isinstance(value, bool):
-                raise MinirunError(f"{key}: expected {_KINDS[kind]}")
+                raise MinirunError(f"{key}: expected {_TYPE_NAMES[kind]}")
             if isinstance(value, int) and value < 0:
                 raise MinirunError(f"invalid {key}: {value}")
         for key in ("dns", "dns-opts", "dns-search", "insecure-registries", "registry-mirrors"):

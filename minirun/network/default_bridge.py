@@ -1,8 +1,8 @@
-"""The network `bridge`: what minirun0 is to be, by the config file and by what the host has.
+"""The default network, `bridge`: the configuration of minirun0, from the config file and from the state of the host.
 
-Its subnet is, in this order: what `bip` says; what minirun0 has already; what it had before somebody deleted it;
-Docker's first free pool. While containers are on it, it stays as it is, whatever the config file says by now; that is
-dockerd's rule too when it starts beside running containers.
+Its subnet is, in this order: that of `bip`; the one that minirun0 has already; the one that it had before it was
+deleted; the first free default pool. While it has endpoints its configuration stays as it is, even when the config file
+has changed; that is dockerd's rule too when it starts beside running containers (live-restore).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def plan(run: str, settings: Settings, others: Sequence[dict]) -> dict:
-    """Decide what the default network is to be, and write it down; nothing is made.
+    """Decide on the configuration of the default network, and save it; the kernel is not changed.
 
     Arguments: others, the records of the other networks. The caller holds the lock. Returns: the record.
-    Errors: EngineError with dockerd's text for settings that cannot be.
+    Errors: EngineError with dockerd's text for invalid settings.
     """
     path = f"{run}/networks/{predefined.BRIDGE}/network.json"
     before = _before(path)
@@ -39,7 +39,7 @@ def plan(run: str, settings: Settings, others: Sequence[dict]) -> dict:
     if settings.ipv6:
         configs.append(_config6(settings))
     try:
-        used = [create_options.effective(config) for config in configs]
+        used = [create_options.pool_of(config) for config in configs]
     except EngineError as error:
         raise EngineError(f'Error creating default "bridge" network: {error}') from None
     record = create_options.new_record(
@@ -52,17 +52,17 @@ def plan(run: str, settings: Settings, others: Sequence[dict]) -> dict:
     record.update(
         {"Bridge": device.NAME, "Pools": used, "Configured": [], "Host": generation.host(), "Settings": settings.given}
     )
-    for key in ("Id", "Created", "MAC"):  # it is the same network, and perhaps the same link
+    for key in ("Id", "Created", "MAC"):  # it is the same network, and perhaps the same bridge device
         if key in before:
             record[key] = before[key]
     if before.get("BridgeIndex"):
-        record["Before"] = before.get("Before", before)  # its rules have to go
+        record["Before"] = before.get("Before", before)  # its rules have to be deleted
     store.write(path, record)
     return record
 
 
 def _before(path: str) -> dict:
-    """What it was until now on this host; {} when there was nothing."""
+    """The record until now, of this boot and network namespace; {} when there is none."""
     try:
         record = store.read(path)
     except (FileNotFoundError, MinirunError):
@@ -71,7 +71,7 @@ def _before(path: str) -> dict:
 
 
 def _config(settings: Settings, before: dict, others: Sequence[dict]) -> dict:
-    """The IPv4 entry of IPAM.Config. A gateway is named when the bridge has it already, or `bip` says so."""
+    """The IPv4 entry of IPAM.Config; with a gateway when `bip` gives it, or the bridge has an address already."""
     with Socket() as netlink:
         present = device.current_subnet(netlink, device.NAME)
         taken = default_pools.host_subnets(netlink) + default_pools.subnets_of(others)

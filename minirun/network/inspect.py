@@ -30,12 +30,13 @@ def _with_prefix(endpoint: dict, address: str, prefix: str) -> str:
     return f"{endpoint[address]}/{endpoint[prefix]}" if endpoint.get(address) else ""
 
 
-def endpoint(of: dict | None, wish: dict | None = None) -> dict:
+def endpoint(of: dict | None, settings: dict | None = None) -> dict:
     """An endpoint as it stands in `docker inspect` under NetworkSettings.Networks.
 
-    Arguments: of, None for a container that does not run; wish, what it wants of the network (see `engine.wishes`).
+    Arguments: of, None for a container that does not run; settings, the container's EndpointSettings for the network
+    (see `engine.network.endpoint_config`).
     """
-    known, wanted = of or {}, wish or {}
+    known, wanted = of or {}, settings or {}
     return {
         **{key: wanted.get(key) for key in ("IPAMConfig", "Links", "Aliases")},
         "NetworkID": known.get("NetworkID") or wanted.get("NetworkID", ""),
@@ -49,18 +50,18 @@ def endpoint(of: dict | None, wish: dict | None = None) -> dict:
 
 
 def ports(exposed: Iterable[str], mappings: Iterable[dict]) -> dict[str, list[dict[str, str]] | None]:
-    """NetworkSettings.Ports: what each exposed port is published as, None for one that is not.
+    """NetworkSettings.Ports: the bindings of each exposed port, None for one that is not published.
 
     Arguments: exposed, the keys of Config.ExposedPorts, "80/tcp"; mappings, see `minirun.network.ports.portmapper`.
     """
-    found: dict[str, list[dict[str, str]] | None] = {_known(word): None for word in exposed}
+    found: dict[str, list[dict[str, str]] | None] = {_canonical(word): None for word in exposed}
     for mapping in mappings:
         word = f"{mapping['ContainerPort']}/{mapping['Proto']}"
         found[word] = [*(found.get(word) or ()), {"HostIp": mapping["HostIP"], "HostPort": str(mapping["HostPort"])}]
     return dict(sorted(found.items()))
 
 
-def _known(word: str) -> str:
-    """A port and its protocol; one that Docker's network library does not know is its number 0 there."""
+def _canonical(word: str) -> str:
+    """A port and its protocol; a protocol that libnetwork does not know is 0 there."""
     port, _, proto = word.partition("/")
     return f"{port}/{proto}" if proto in ("tcp", "udp", "sctp") else f"{port}/0" if proto else f"{port}/tcp"

@@ -33,7 +33,7 @@ JIFFY = 20_000_000
 
 
 class Names:
-    """A network as one container sees it (see `nameserver.Network`).
+    """A network as one container sees it (see `lookup.ServiceRecords`).
 
     Arguments: run (str), the exec root; endpoint (dict), the container's place on it.
     """
@@ -50,13 +50,13 @@ class Names:
         self.by_address: dict[bytes, str] = {}
 
     def addresses(self, name: str, family: int) -> list[bytes] | None:
-        """See `nameserver.Network`."""
+        """See `lookup.ServiceRecords`."""
         found = self.by_name.get(name.lower())
         size = 4 if family == message.A else 16
         return None if found is None else [address for address in found if len(address) == size]
 
     def name_of(self, address: bytes) -> str:
-        """See `nameserver.Network`."""
+        """See `lookup.ServiceRecords`."""
         return self.by_address.get(address, "")
 
     def refresh(self) -> None:
@@ -158,7 +158,7 @@ class NameService(Resolver):
     def _look_for_a_way_out(self, endpoints: Iterable[dict]) -> None:
         """Who is on internal networks alone cannot leave them by a question either: the host asks nobody for him."""
         inside = all("Internal" in endpoint for endpoint in endpoints)
-        self.upstream.servers = [server for server in self.servers if not (inside and server.on_host)]
+        self.forwarder.servers = [server for server in self.servers if not (inside and server.on_host)]
 
 
 def _rank(endpoint: dict) -> tuple[bool, bool, str]:

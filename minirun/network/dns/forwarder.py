@@ -1,43 +1,43 @@
-"""Asking other name servers what is not known here, as Docker's embedded server does.
+"""The forwarder of the embedded DNS server: queries for names that it does not know go to external name servers.
 
-The servers (at most three) are asked one after the other, each for four seconds. A complaint, and "no such name" from
-one that is no authority, are kept while the next is asked; the last of them is the answer if none knows better. When
-the last one says nothing, nothing is answered. Over which of UDP and TCP a question came, over that it goes on; so an
-answer that does not fit into a datagram is passed on cut, and whoever asked comes again over TCP.
+The servers (at most three) are queried one after the other, each with a timeout of four seconds. An error response, and
+NXDOMAIN from a server that is not authoritative, is kept while the next server is queried; the last one is the response
+if none has a better. When the last server times out, the client gets no response. A query that came over UDP is
+forwarded over UDP, one over TCP over TCP; so a truncated response is passed on, and the client tries again over TCP.
 
-Those that the host's resolv.conf names on a loopback are on the host's; all others are asked from where the container
-is, along its routes and through its rules. Each question goes out of a port and with a number that nobody can guess,
-and only an answer from that server, to that port, with that number and to that question is one.
+Servers on the loopback in the host's resolv.conf are queried from the host's network namespace, all others from the
+container's, along its routes and through its rules. Each query has a random source port and id, and only a message
+from that server, to that port, with that id and question is accepted as the response (RFC 5452).
 """
 
 from __future__ import annotations
 
-import _socket
-import posix as os
 import time
 from select import EPOLLIN, EPOLLOUT
 
+from minirun.light import TYPE_CHECKING, os
+from minirun.light import socket as _socket
 from minirun.network.dns import message as dns_message
 from minirun.network.dns.message import AA, HEADER, NOERROR, NXDOMAIN, RCODE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from select import epoll
 
     from minirun.network.dns.message import Query
 
-SERVERS, SECONDS = 3, 4
-#: So many questions may wait for an answer; more are not sent on.
-OUTSTANDING = 1024
-#: So many sockets are opened at once when the container's namespace is entered.
-SPARE = 16
+#: External servers at the most, and the timeout of each in seconds.
+MAX_SERVERS, TIMEOUT = 3, 4
+#: Queries that may be pending; more are not forwarded (libnetwork's maxConcurrent).
+MAX_PENDING = 1024
+#: Sockets that are opened at once, because for each batch the container's namespace has to be entered.
+BATCH = 16
 PORT = 53
 _FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
 
 
 class Server:
-    """A name server: `.address` (str, IPv4); `.on_host` (bool), asked from the host's namespace."""
+    """An external name server: `.address` (str, IPv4); `.on_host` (bool), queried from the host's namespace."""
 
     __slots__ = ("address", "on_host")
 
@@ -45,27 +45,39 @@ class Server:
         self.address, self.on_host = address, on_host
 
 
-class Question:
-    """A question that waits for an answer.
+class PendingQuery:
+    """A query that was forwarded.
 
-    `.query`; `.stream` (bool), over TCP; `.reply`, takes the answer, or b"" for none; `.untried` servers; `.held`, a
-    complaint that is the answer unless a better one comes; `.number`, its id on the way; `.socket`; `.deadline`.
+    `.query`; `.stream` (bool), over TCP; `.reply`, called with the response, or b"" for none; `.untried` servers;
+    `.fallback`, an error response that is passed on unless a better response comes; `.number`, the id that it was
+    forwarded with; `.socket`; `.deadline` (time.monotonic()).
     """
 
-    __slots__ = ("deadline", "held", "incoming", "number", "outgoing", "query", "reply", "socket", "stream", "untried")
+    __slots__ = (
+        "deadline",
+        "fallback",
+        "incoming",
+        "number",
+        "outgoing",
+        "query",
+        "reply",
+        "socket",
+        "stream",
+        "untried",
+    )
 
     def __init__(self, query: Query, stream: bool, reply: Callable[[bytes], None], servers: Sequence[Server]) -> None:
         self.query, self.stream, self.reply, self.untried = query, stream, reply, list(servers)
-        self.held, self.number, self.deadline = b"", 0, 0.0
+        self.fallback, self.number, self.deadline = b"", 0, 0.0
         self.incoming, self.outgoing = b"", b""
         self.socket: _socket.socket | None = None
 
 
-class Upstream:
-    """The servers that are asked, and the questions that wait for them.
+class Forwarder:
+    """The external servers, and the pending queries.
 
-    Arguments: servers; epoll, in which the sockets are; enter, opens so many (int) sockets of a type (SOCK_DGRAM or
-    SOCK_STREAM) in the container's namespace.
+    Arguments: servers; epoll, which watches the sockets; enter, (type, count) → that many sockets of the type
+    (SOCK_DGRAM or SOCK_STREAM), opened in the container's network namespace.
     """
 
     def __init__(
@@ -73,65 +85,65 @@ class Upstream:
     ) -> None:
         self.servers, self.epoll, self.enter = list(servers), epoll, enter
         self.spare: list[_socket.socket] = []
-        self.waiting: dict[int, Question] = {}  # by descriptor; who has waited longest is first
+        self.pending: dict[int, PendingQuery] = {}  # by descriptor; the earliest deadline is first
 
     def deadline(self) -> float | None:
-        """When somebody will have waited too long, or None."""
-        for question in self.waiting.values():
-            return question.deadline
+        """The next deadline (time.monotonic()), or None."""
+        for pending in self.pending.values():
+            return pending.deadline
         return None
 
-    def ask(self, query: Query, stream: bool, reply: Callable[[bytes], None]) -> None:
-        """Send a question on; `reply` is called with the answer, perhaps at once, or with b"" when there is none."""
-        self._try_next(Question(query, stream, reply, self.servers[:SERVERS]))
+    def forward(self, query: Query, stream: bool, reply: Callable[[bytes], None]) -> None:
+        """Forward a query; `reply` is called with the response, perhaps at once, or with b"" when there is none."""
+        self._try_next(PendingQuery(query, stream, reply, self.servers[:MAX_SERVERS]))
 
     def serve(self, fd: int, events: int) -> None:
-        """Something has happened to a socket of ours."""
-        question = self.waiting.get(fd)
-        if question is None:
+        """Handle the events of a socket."""
+        pending = self.pending.get(fd)
+        if pending is None:
             return
         try:
-            message = self._converse(question, events) if question.stream else self._receive(question)
+            message = self._exchange(pending, events) if pending.stream else self._receive(pending)
         except BlockingIOError:
             return
-        except OSError:  # nobody listens there, or cannot be reached
-            self._give_up(question)
+        except OSError:  # refused, or unreachable
+            self._give_up(pending)
             return
         if message:
-            self._judge(question, message)
+            self._accept(pending, message)
 
     def expire(self, now: float) -> None:
-        """Go on without the answers that should have come by now."""
-        while self.waiting:
-            question = next(iter(self.waiting.values()))
-            if question.deadline > now:
+        """Give up on the servers whose timeout is over. Arguments: now (time.monotonic())."""
+        while self.pending:
+            pending = next(iter(self.pending.values()))
+            if pending.deadline > now:
                 return
-            self._give_up(question)
+            self._give_up(pending)
 
     def stop(self) -> None:
-        """Forget all questions."""
-        for question in list(self.waiting.values()):
-            self._hang_up(question)
+        """Drop all pending queries."""
+        for pending in list(self.pending.values()):
+            self._close(pending)
         for sock in self.spare:
             sock.close()
 
-    # ---- one question ------------------------------------------------------------------------------------------
+    # ---- one query ------------------------------------------------------------------------------------------
 
-    def _try_next(self, question: Question) -> None:
-        """Send the question to the next server that can be reached."""
-        while question.untried and len(self.waiting) < OUTSTANDING:
-            server = question.untried.pop(0)
+    def _try_next(self, pending: PendingQuery) -> None:
+        """Send the query to the next server that can be reached."""
+        while pending.untried and len(self.pending) < MAX_PENDING:
+            server = pending.untried.pop(0)
             try:
-                question.socket = self._open(server, question.stream)
-            except OSError:  # too many are open, or the container has just ended
+                pending.socket = self._open(server, pending.stream)
+            except OSError:  # too many open files, or the container has just ended
                 continue
             try:
-                self._begin(question, question.socket, server)
+                self._send(pending, pending.socket, server)
             except OSError:
-                question.socket.close()
+                pending.socket.close()
                 continue
             return
-        question.reply(question.held)
+        pending.reply(pending.fallback)
 
     def _open(self, server: Server, stream: bool) -> _socket.socket:
         kind = _socket.SOCK_STREAM if stream else _socket.SOCK_DGRAM
@@ -140,76 +152,76 @@ class Upstream:
         if stream:
             return self.enter(kind, 1)[0]
         if not self.spare:
-            self.spare = self.enter(kind, SPARE)
+            self.spare = self.enter(kind, BATCH)
         return self.spare.pop()
 
-    def _begin(self, question: Question, sock: _socket.socket, server: Server) -> None:
-        question.number = int.from_bytes(os.urandom(2), "big")
-        message = question.query.message(question.number)
+    def _send(self, pending: PendingQuery, sock: _socket.socket, server: Server) -> None:
+        pending.number = int.from_bytes(os.urandom(2), "big")
+        message = pending.query.message(pending.number)
         try:
-            sock.connect((server.address, PORT))  # from now on the kernel drops what comes from anywhere else
-        except BlockingIOError:  # a handshake is under way
+            sock.connect((server.address, PORT))  # the kernel drops datagrams from any other address now
+        except BlockingIOError:  # the TCP handshake is in progress
             pass
-        if question.stream:
-            question.incoming, question.outgoing = b"", len(message).to_bytes(2, "big") + message
+        if pending.stream:
+            pending.incoming, pending.outgoing = b"", len(message).to_bytes(2, "big") + message
         else:
             sock.send(message)
-        self.epoll.register(sock.fileno(), EPOLLOUT if question.stream else EPOLLIN)
-        self._await(question, sock)
+        self.epoll.register(sock.fileno(), EPOLLOUT if pending.stream else EPOLLIN)
+        self._start_timeout(pending, sock)
 
-    def _await(self, question: Question, sock: _socket.socket) -> None:
-        question.deadline = time.monotonic() + SECONDS
-        self.waiting.pop(sock.fileno(), None)
-        self.waiting[sock.fileno()] = question  # last: nobody's time ends later
+    def _start_timeout(self, pending: PendingQuery, sock: _socket.socket) -> None:
+        pending.deadline = time.monotonic() + TIMEOUT
+        self.pending.pop(sock.fileno(), None)
+        self.pending[sock.fileno()] = pending  # last: all have the same timeout
 
-    def _receive(self, question: Question) -> bytes:
-        """The answer; b"" while there is none."""
-        assert question.socket
+    def _receive(self, pending: PendingQuery) -> bytes:
+        """Receive the response. Errors: BlockingIOError while there is none."""
+        assert pending.socket
         while True:
-            message = question.socket.recv(dns_message.MESSAGE)
-            if dns_message.answers(message, question.query, question.number):
+            message = pending.socket.recv(dns_message.MESSAGE)
+            if dns_message.is_response(message, pending.query, pending.number):
                 return message
 
-    def _converse(self, question: Question, events: int) -> bytes:
-        """The same over TCP, where a message comes after its length. Errors: OSError when that goes wrong."""
-        sock = question.socket
+    def _exchange(self, pending: PendingQuery, events: int) -> bytes:
+        """The same over TCP, where each message follows its length; b"" while it is incomplete. Errors: OSError."""
+        sock = pending.socket
         assert sock
-        if question.outgoing:
-            question.outgoing = question.outgoing[sock.send(question.outgoing) :]
-            if not question.outgoing:
+        if pending.outgoing:
+            pending.outgoing = pending.outgoing[sock.send(pending.outgoing) :]
+            if not pending.outgoing:
                 self.epoll.modify(sock.fileno(), EPOLLIN)
-                self._await(question, sock)
+                self._start_timeout(pending, sock)
             return b""
         part = sock.recv(dns_message.MESSAGE)
-        question.incoming += part
-        length = int.from_bytes(question.incoming[:2], "big")
-        if len(question.incoming) < 2 + length or length == 0:
+        pending.incoming += part
+        length = int.from_bytes(pending.incoming[:2], "big")
+        if len(pending.incoming) < 2 + length or length == 0:
             if not part:
                 raise ConnectionError
             return b""
-        message = question.incoming[2 : 2 + length]
-        if not dns_message.answers(message, question.query, question.number):
+        message = pending.incoming[2 : 2 + length]
+        if not dns_message.is_response(message, pending.query, pending.number):
             raise ConnectionError
         return message
 
-    def _judge(self, question: Question, message: bytes) -> None:
-        """Pass an answer on, or keep it while the next server is asked."""
-        self._hang_up(question)
+    def _accept(self, pending: PendingQuery, message: bytes) -> None:
+        """Pass a response on, or keep it while the next server is queried."""
+        self._close(pending)
         flags = HEADER.unpack_from(message)[1]
-        message = dns_message.renumbered(message, question.query.id)
+        message = dns_message.with_id(message, pending.query.id)
         code = flags & RCODE
         if code == NOERROR or (code == NXDOMAIN and flags & AA):
-            question.reply(message)
+            pending.reply(message)
         else:
-            question.held = message
-            self._try_next(question)
+            pending.fallback = message
+            self._try_next(pending)
 
-    def _give_up(self, question: Question) -> None:
-        self._hang_up(question)
-        question.held = b""  # as in Docker: who says nothing is heard last
-        self._try_next(question)
+    def _give_up(self, pending: PendingQuery) -> None:
+        self._close(pending)
+        pending.fallback = b""  # as in Docker: a later timeout discards an earlier error response
+        self._try_next(pending)
 
-    def _hang_up(self, question: Question) -> None:
-        assert question.socket
-        del self.waiting[question.socket.fileno()]
-        question.socket.close()  # which takes it out of the epoll
+    def _close(self, pending: PendingQuery) -> None:
+        assert pending.socket
+        del self.pending[pending.socket.fileno()]
+        pending.socket.close()  # which takes it out of the epoll

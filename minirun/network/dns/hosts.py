@@ -6,7 +6,8 @@ All here are pure functions from text to text.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from minirun.light import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -48,14 +49,14 @@ def render(
 
 
 def own_entry(address: str, name: str, domain: str = "") -> str:
-    """The line of /etc/hosts that says who the container itself is: its full name, and the first part of that."""
+    """The line of /etc/hosts for the container itself: its fully qualified name, and the first label of that."""
     full = f"{name}.{domain}" if domain else name
     short = full.partition(".")[0]
     return f"{address}\t{full}\n" if short == full else f"{address}\t{full} {short}\n"
 
 
 def without_names(text: str, names: Iterable[str]) -> str:
-    """/etc/hosts without the lines that say no more than one of these names, whatever the address."""
+    """/etc/hosts without the lines that have only one of these names, whatever the address."""
     ends = tuple(f"\t{name}" for name in names)
     return "".join(
         line for line in text.splitlines(keepends=True) if line.startswith("#") or not line.rstrip("\n").endswith(ends)

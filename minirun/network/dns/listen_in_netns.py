@@ -1,24 +1,23 @@
-"""Why a server at 127.0.0.11:53 disturbs nobody in the container: it is not there.
+"""The sockets of the embedded DNS server, opened in the container's network namespace, with the rules that lead there.
 
-Port 53 stays free for whoever wants it. The name server listens on two ports that happened to be free, and rules in
-the container's own namespace send there what is meant for 127.0.0.11:53 (DNAT), and let the answers look as if they
-came from it (SNAT): Docker's rules, with DOCKER renamed to MINIRUN.
+The server does not occupy port 53, which stays free for the container's own programs. It listens on two ephemeral
+ports, and NAT rules in the container's namespace redirect what is sent to 127.0.0.11:53 (DNAT) and make the responses
+look as if they came from there (SNAT): Docker's rules, with DOCKER renamed to MINIRUN.
 """
 
 from __future__ import annotations
 
-import _socket
-
 from minirun.errors import KernelError
 from minirun.kernel import namespaces, process
 from minirun.kernel.syscalls import CLONE_NEWNET
+from minirun.light import socket as _socket
 from minirun.trace import step
 
 ADDRESS, PORT = "127.0.0.11", 53
-#: Waiting to be accepted: as many as the kernel allows (net.core.somaxconn), as Go's programs have it.
+#: Connections that may wait for accept(2): as many as the kernel allows (net.core.somaxconn), as in Go.
 BACKLOG = 65535
-#: Bytes of datagrams that may wait for us; the kernel's default takes some 270 questions.
-BUFFER = 1 << 20
+#: The receive buffer in bytes; the kernel's default holds some 270 queries.
+RECEIVE_BUFFER = 1 << 20
 _FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _RULES = """\
@@ -36,16 +35,16 @@ COMMIT
 
 
 def open_sockets(netns: str) -> tuple[_socket.socket, _socket.socket]:
-    """The server's sockets in a container's network namespace, with the rules that lead there.
+    """Open the server's sockets in a container's network namespace, and set the rules that lead there.
 
-    Arguments: netns (str), path of the namespace. Returns: one for datagrams, one for connections.
-    Errors: KernelError; MinirunError when iptables complains.
+    Arguments: netns (str), path of the namespace. Returns: the UDP socket, the listening TCP socket.
+    Errors: KernelError; MinirunError with iptables' message.
     """
     with step("listen for questions about names"), namespaces.Opened(netns) as namespace:
         datagrams, connections = _open(namespace, [_socket.SOCK_DGRAM, _socket.SOCK_STREAM])
         for sock in (datagrams, connections):
             sock.bind((ADDRESS, 0))
-        datagrams.setsockopt(_socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
+        datagrams.setsockopt(_socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
         connections.listen(BACKLOG)
         rules = _RULES.format(tcp=connections.getsockname()[1], udp=datagrams.getsockname()[1])
         process.run(["iptables-restore", "--noflush", "--wait"], stdin=rules, netns=namespace)
@@ -53,11 +52,11 @@ def open_sockets(netns: str) -> tuple[_socket.socket, _socket.socket]:
 
 
 def sockets_in(netns: str, kind: int, count: int) -> list[_socket.socket]:
-    """So many (int) IPv4 sockets of a kind (int, SOCK_*) in a network namespace. Errors: OSError."""
+    """Open `count` IPv4 sockets of a kind (int, SOCK_*) in a network namespace. Errors: OSError."""
     try:
         with namespaces.Opened(netns) as namespace:
             return _open(namespace, [kind] * count)
-    except KernelError as error:  # there is no such namespace any more, or too much is open
+    except KernelError as error:  # the namespace is gone, or too many files are open
         raise OSError(error.errno, str(error)) from None
 
 

@@ -1,14 +1,14 @@
 """DNS messages: a header of six numbers, a question, then resource records (RFC 1035, section 4).
 
-    id · flags · how many questions, answers, authorities, additional records      six times two bytes
+    id · flags · number of questions, answers, authorities, additional records     six times two bytes
     question                                                                       name, type, class
     records                                                                        name, type, class, ttl, length, data
 
-A name is a row of labels, each with its length before it, and ends with an empty one: 2 u 1 3 f o o 0 is "u1.foo". A
-length of 192 or more is no length but a pointer to a name that stands earlier, and a hostile one can point in circles;
-so the name of a question is read without following any, and those of records are only stepped over.
+A name is a sequence of labels, each with its length before it, and ends with an empty one: 2 u 1 3 f o o 0 is "u1.foo".
+A length of 192 or more is a pointer to an earlier name (compression), and a hostile one can point in circles; so the
+name of a question is read without following pointers, and those of records are only skipped.
 
-What comes in was written by anybody: whatever the bytes are, `read` gives a question, a complaint, or nothing.
+Messages are untrusted input: whatever the bytes are, `read` gives a query, an error code, or nothing.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ A, PTR, MX, AAAA, OPT = 1, 12, 15, 28, 41
 IN = 1
 #: The longest name, label by label, with all lengths; the longest label.
 NAME, LABEL = 255, 63
-#: What fits into a datagram unless the asker says otherwise (EDNS, RFC 6891); into any datagram; and into a message.
+#: The most bytes in a datagram unless the query says otherwise (EDNS, RFC 6891); in any datagram; and in a message.
 DATAGRAM, LONGEST_DATAGRAM, MESSAGE = 512, 65507, 65535
-#: Bytes that a host name does not have. A name with one of them, or with a dot in a label, is nobody's.
-_STRANGE = bytes({*range(0x21), *range(0x7F, 0x100), *b"'@;()\"\\"})
+#: Bytes that are not in host names. A name with one of them, or with a dot in a label, is unknown.
+_NOT_IN_NAMES = bytes({*range(0x21), *range(0x7F, 0x100), *b"'@;()\"\\"})
 
 
 class Query:
-    """A question that was asked.
+    """A query.
 
-    `.id` and `.flags`, of the header; `.name` (bytes, as it was written), `.type`, and `.question`, both with the
-    class, b"" when it could not be read; `.text`, the name with dots and without the last one, "" for one that no host
-    has; `.records` (bytes) that came with it, and `.counts`, how many in each section; `.size`, the longest answer
-    that a datagram may carry; `.complaint`, 0 or the reason (FORMERR, NOTIMP) why it gets no answer.
+    `.id` and `.flags`, of the header; `.name` (bytes, encoded), `.type`, and `.question`, both with the class, b"" when
+    it could not be read; `.text`, the name with dots and without the last one, "" for one that is no host name;
+    `.records` (bytes) that came with it, and `.counts`, how many in each section; `.size` (bytes), the longest response
+    in a datagram; `.error`, 0 or the RCODE (FORMERR, NOTIMP) of the response.
     """
 
-    __slots__ = ("complaint", "counts", "flags", "id", "name", "question", "records", "size", "text", "type")
+    __slots__ = ("error", "counts", "flags", "id", "name", "question", "records", "size", "text", "type")
 
-    def __init__(self, number: int, flags: int, complaint: int = 0) -> None:
-        self.id, self.flags, self.complaint = number, flags, complaint
+    def __init__(self, number: int, flags: int, error: int = 0) -> None:
+        self.id, self.flags, self.error = number, flags, error
         self.name, self.text, self.type, self.question = b"", "", 0, b""
         self.records, self.counts, self.size = b"", [0, 0, 0], DATAGRAM
 
@@ -53,16 +53,16 @@ class Query:
         return self.name[0] + 2 >= len(self.name)
 
     def message(self, number: int) -> bytes:
-        """The query, to be sent on with another id; without what may have followed its last record."""
+        """The query with another id, to be forwarded; without any bytes after its last record."""
         return HEADER.pack(number, self.flags, 1, *self.counts) + self.question + self.records
 
 
 class Malformed(Exception):
-    """Bytes that are no DNS message."""
+    """The bytes are not a DNS message."""
 
 
 def read(message: bytes) -> Query | None:
-    """The question in a message; None for what gets no answer at all: an answer, or too little to be anything."""
+    """Parse a message. Returns: the query; None for what gets no response: a response, or less than a header."""
     if len(message) <= HEADER.size:
         return _without_question(message)
     number, flags, questions, *counts = HEADER.unpack_from(message)
@@ -79,7 +79,7 @@ def read(message: bytes) -> Query | None:
         if offset < len(message):
             _read_records(message, offset, counts, query)
     except Malformed:
-        query.complaint = FORMERR
+        query.error = FORMERR
     return query
 
 
@@ -91,7 +91,7 @@ def _without_question(message: bytes) -> Query | None:
 
 
 def _read_question(message: bytes, query: Query) -> int:
-    """Returns: where it ends. What is missing of type and class counts as zero, as in Docker."""
+    """Read the question. Returns: the offset of its end. Missing bytes of type and class are zero, as in Docker."""
     labels, offset = [], HEADER.size
     while length := _byte(message, offset):
         if length > LABEL or offset + length + 2 - HEADER.size > NAME:
@@ -108,13 +108,13 @@ def _read_question(message: bytes, query: Query) -> int:
     query.question = query.name + rest
     query.type = rest[0] << 8 | rest[1]
     text = b".".join(labels)
-    if text.count(b".") < len(labels) and text == text.translate(None, _STRANGE):
+    if text.count(b".") < len(labels) and text == text.translate(None, _NOT_IN_NAMES):
         query.text = text.decode("ascii")
     return offset + 4
 
 
 def _read_records(message: bytes, offset: int, counts: list[int], query: Query) -> None:
-    """Step over the records. One of them may say how long an answer may be; there may be fewer than were counted."""
+    """Skip the records, of which there may be fewer than counted; OPT has the size of the response (EDNS)."""
     start = offset
     for section, count in enumerate(counts):
         while query.counts[section] < count and offset < len(message):
@@ -147,22 +147,22 @@ def _skip_name(message: bytes, offset: int) -> int:
     return offset + 1
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------
+# ---- responses -----------------------------------------------------------------------------------------------
 
 
-def complaint(query: Query) -> bytes:
-    """The answer to what cannot be answered."""
-    flags = query.flags & ~(AA | RCODE) | QR | query.complaint
-    if query.complaint == FORMERR:
+def error_response(query: Query) -> bytes:
+    """The response to a query with an `.error`."""
+    flags = query.flags & ~(AA | RCODE) | QR | query.error
+    if query.error == FORMERR:
         flags &= ~OPCODE
     return HEADER.pack(query.id, flags, 1 if query.question else 0, 0, 0, 0) + query.question
 
 
-def answer(query: Query, data: list[bytes], ttl: int, limit: int) -> bytes:
-    """The answer: a record of the type that was asked for, for each of `data`.
+def response(query: Query, data: list[bytes], ttl: int, limit: int) -> bytes:
+    """The response: for each of `data` a record of the type in the query.
 
-    Arguments: ttl (int, seconds), for how long it may be remembered; limit (int, bytes), what does not fit is left out,
-    and a datagram says so, so that the asker comes again over TCP.
+    Arguments: ttl (int, seconds), how long it may be cached; limit (int, bytes): what does not fit is left out, and a
+    datagram has the TC bit then, so that the client tries again over TCP.
     """
     flags = QR | RA | query.flags & (OPCODE | (0 if query.flags & OPCODE else RD | CD))
     room = limit - HEADER.size - len(query.question)
@@ -178,7 +178,7 @@ def answer(query: Query, data: list[bytes], ttl: int, limit: int) -> bytes:
 
 
 def name(text: str) -> bytes:
-    """A name of a host as it stands in a message. Errors: Malformed for one that is too long."""
+    """Encode a host name for a message. Errors: Malformed for one that is too long."""
     labels = [label.encode(errors="surrogateescape") for label in text.split(".") if label]
     packed = b"".join(bytes([len(label)]) + label for label in labels if len(label) <= LABEL) + b"\0"
     if len(packed) > NAME or any(len(label) > LABEL for label in labels):
@@ -186,13 +186,13 @@ def name(text: str) -> bytes:
     return packed
 
 
-# ---- what others answer ----------------------------------------------------------------------------------------
+# ---- responses of other servers ------------------------------------------------------------------------------
 
 
-def answers(message: bytes, query: Query, number: int) -> bool:
-    """Whether a message is an answer to this query, which was sent on with this number instead of its own.
+def is_response(message: bytes, query: Query, number: int) -> bool:
+    """Whether a message is a response to this query, which was forwarded with this id instead of its own.
 
-    A complaint may leave the question out.
+    An error response may leave the question out.
     """
     if len(message) < HEADER.size:
         return False
@@ -204,13 +204,13 @@ def answers(message: bytes, query: Query, number: int) -> bool:
     return message[HEADER.size : HEADER.size + len(query.question)].lower() == query.question.lower()
 
 
-def renumbered(message: bytes, number: int) -> bytes:
+def with_id(message: bytes, number: int) -> bytes:
     """The same message with another id."""
     return number.to_bytes(2, "big") + message[2:]
 
 
-def cut(message: bytes, query: Query, limit: int) -> bytes:
-    """The answer if a datagram may carry it, else the question alone, with a word that more was there."""
+def truncate(message: bytes, query: Query, limit: int) -> bytes:
+    """The response if it fits into `limit` (int, bytes), else one with the question only and the TC bit."""
     if len(message) <= limit:
         return message
     number, flags = HEADER.unpack_from(message)[:2]

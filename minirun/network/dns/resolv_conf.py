@@ -1,7 +1,7 @@
-"""The three files of names in a container: /etc/hosts, /etc/hostname, /etc/resolv.conf (hosts(5), resolv.conf(5)).
+"""/etc/resolv.conf of a container (resolv.conf(5); libnetwork's resolvconf).
 
-The image does not bring them: Docker writes them anew at each start, on the host, and mounts them over the image's.
-All here are pure functions from text to text, but for `read`.
+The image does not bring it: Docker writes it anew at each start, on the host, and mounts it over the image's. All here
+are pure functions from text to text, except `read` and `read_host`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import errno
 
 from minirun.errors import KernelError
 from minirun.kernel import procfs
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Where the name service of the networks of the user's own answers, in each container by itself.
+#: The address of the embedded DNS server, on the loopback of each container on a user-defined network.
 EMBEDDED_SERVER = "127.0.0.11"
-#: Used when the host names no server that a container could reach.
+#: Used when the host's file names no server that a container could reach.
 PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4")
 PUBLIC_SERVERS_6 = ("2001:4860:4860::8888", "2001:4860:4860::8844")
-#: Where systemd-resolved keeps the servers that it asks itself.
+#: The file with the servers that systemd-resolved itself forwards to.
 RESOLVED = "/run/systemd/resolve/resolv.conf"
 
 
@@ -57,27 +57,27 @@ class ResolverOptions:
         return bool(self.servers or self.search or self.options)
 
 
-def for_default_bridge(host: str, wishes: ResolverOptions, *, ipv6: bool = False) -> str:
+def for_default_bridge(host: str, given: ResolverOptions, *, ipv6: bool = False) -> str:
     """/etc/resolv.conf on the default bridge.
 
-    Without wishes it is the host's file, comments and all, but for servers that a container cannot reach: those on
-    the loopback, and those with an IPv6 address unless `ipv6`. When none is left, public ones take their place. With
-    a wish the file is written anew, and what was not wished for is taken from the host's.
+    Without given options it is the host's file with its comments, without the servers that a container cannot reach:
+    those on the loopback, and those with an IPv6 address unless `ipv6`. When none is left, public ones take their
+    place. With an option the file is written anew, and what was not given is taken from the host's.
     """
-    if not wishes:
+    if not given:
         return _without_unreachable(host, ipv6)
     return _written(
-        wishes.servers or nameservers(host),
-        wishes.search or _words_after(host, "search"),
-        wishes.options or _words_after(host, "options"),
+        given.servers or nameservers(host),
+        given.search or _words_after(host, "search"),
+        given.options or _words_after(host, "options"),
     )
 
 
 def for_user_network(text: str) -> str:
-    """/etc/resolv.conf where the name service answers at 127.0.0.11, made of what it was before.
+    """/etc/resolv.conf with the embedded DNS server, made from what it was before.
 
-    The name service asks the servers that stood here (those with an IPv4 address: others stay, for want of a way to
-    ask them). A name without a dot is asked for as it is first, ndots:0, unless somebody wanted ndots to be otherwise.
+    The embedded server forwards to the name servers that were in it (those with an IPv4 address; it cannot reach the
+    others, which stay). With ndots:0 a name without a dot is first looked up as it is, unless an option says otherwise.
     """
     options = _words_after(text, "options")
     if not any(option.startswith("ndots") for option in options):
@@ -89,9 +89,9 @@ def for_user_network(text: str) -> str:
     )
 
 
-def for_host_network(host: str, wishes: ResolverOptions) -> str:
-    """/etc/resolv.conf with --network host: the host's, unless there are wishes."""
-    return for_default_bridge(host, wishes) if wishes else host
+def for_host_network(host: str, given: ResolverOptions) -> str:
+    """/etc/resolv.conf with --network host: the host's, unless options are given."""
+    return for_default_bridge(host, given) if given else host
 
 
 def nameservers(text: str) -> list[str]:
@@ -109,7 +109,7 @@ def _without_comments(text: str) -> list[str]:
 
 
 def _words_after(text: str, keyword: str) -> list[str]:
-    """The words on the last line that begins with `keyword`; earlier ones do not count."""
+    """The words on the last line that begins with `keyword`; earlier lines are ignored (resolv.conf(5))."""
     found: list[str] = []
     for line in _without_comments(text):
         words = line.split()
@@ -129,7 +129,7 @@ def _written(servers: Sequence[str], search: Sequence[str], options: Sequence[st
 
 
 def _without_unreachable(text: str, ipv6: bool) -> str:
-    """Take out the nameserver lines that make no sense in a container, with the empty lines that follow them."""
+    """Remove the nameserver lines that a container cannot use, with the empty lines that follow them."""
     kept: list[str] = []
     dropped = False
     for line in text.splitlines(keepends=True):
@@ -150,21 +150,21 @@ def _reachable(words: list[str], ipv6: bool) -> bool:
     return not server.startswith("127.") and server != "::1" and (ipv6 or ":" not in server)
 
 
-# ---- what the name service takes from it -----------------------------------------------------------------------
+# ---- what the embedded DNS server takes from it --------------------------------------------------------------
 
 
-def forwarders(host: str, wishes: ResolverOptions) -> list[tuple[str, bool]]:
-    """The servers that the name service of a user-defined network asks: (address, whether from the host's namespace).
+def forwarders(host: str, given: ResolverOptions) -> list[tuple[str, bool]]:
+    """The servers to which the embedded DNS server forwards: (address, whether from the host's network namespace).
 
-    Those on the host's loopback can be asked, unlike on the default bridge; a loopback address that was wished for is
-    the container's own. Servers with an IPv6 address are not asked, as in Docker.
+    Servers on the host's loopback can be used, unlike on the default bridge; a loopback address in a given option is
+    the container's own. Servers with an IPv6 address are not used, as in Docker.
     """
-    servers = [] if wishes else [server for server in nameservers(host) if ":" not in server]
+    servers = [] if given else [server for server in nameservers(host) if ":" not in server]
     if servers:
         return [(server, server.startswith("127.")) for server in servers]
-    return [(server, False) for server in nameservers(for_default_bridge(host, wishes)) if ":" not in server]
+    return [(server, False) for server in nameservers(for_default_bridge(host, given)) if ":" not in server]
 
 
 def has_ndots(text: str) -> bool:
-    """Whether a resolv.conf says how many dots a name must have to be asked for as it is first."""
+    """Whether a resolv.conf has the option ndots: how many dots a name needs to be looked up as it is first."""
     return any(option.startswith("ndots") for option in _words_after(text, "options"))

@@ -1,41 +1,41 @@
-"""The name server of one container: a socket for datagrams and one for connections, and whoever asks through them.
+"""The embedded DNS server of one container, at 127.0.0.11 (libnetwork's Resolver).
 
-It answers what it knows (`nameserver`) and sends on what it does not (`upstream`). It never waits: all its sockets are
-in one epoll(7), whose descriptor becomes readable when there is something to do. Whoever comes over TCP is answered
-one question after the other, and let go when he says nothing for a while (RFC 7766).
+It resolves the names that it knows (`lookup`) and forwards all other queries (`forwarder`). It never blocks: all its
+sockets are in one epoll(7), whose descriptor becomes readable when there is something to do. A client over TCP gets the
+responses to its queries one after the other, and is disconnected when it is idle for some seconds (RFC 7766).
 """
 
 from __future__ import annotations
 
-import _socket
 import time
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
 
+from minirun.light import TYPE_CHECKING
+from minirun.light import socket as _socket
 from minirun.network.dns import lookup
 from minirun.network.dns import message as dns_message
-from minirun.network.dns.forwarder import Upstream
+from minirun.network.dns.forwarder import Forwarder
 from minirun.network.dns.message import AAAA, DATAGRAM, MESSAGE, A
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from minirun.network.dns.forwarder import Server
-    from minirun.network.dns.lookup import Network
+    from minirun.network.dns.lookup import ServiceRecords
 
-#: So many datagrams are answered before somebody else has his turn.
+#: Datagrams that are read in one turn.
 BURST = 64
-#: So many may be connected; others wait. The kernel keeps a message or two for each, not the megabytes that it would:
-#: that memory is nobody's, so no limit of the container holds it.
-CONNECTIONS = 256
-#: For so long (seconds) may one be silent who has just come, one who has asked before, one who does not take an answer;
-#: and so long does nobody new get in when there is no room.
+#: TCP clients at a time; others wait in the listen queue. Their send buffers are limited to a message or two instead of
+#: megabytes, because the kernel's memory for these sockets is charged to no container, so no limit holds it.
+MAX_CLIENTS = 256
+#: Timeouts in seconds: for the first query of a client, for its next one, for taking a response; and the time for which
+#: no connection is accepted when there are too many.
 FIRST, NEXT, SLOW, FULL = 2, 8, 2, 0.1
 
 
 class Client:
-    """Somebody who asks over TCP: `.socket`; `.incoming` bytes that were not looked at yet; `.outgoing`, not sent yet;
-    `.busy` (bool), waits for an answer; `.ended` (bool), will say no more; `.deadline`."""
+    """A TCP client: `.socket`; `.incoming`, bytes not parsed yet; `.outgoing`, bytes not sent yet; `.busy` (bool), it
+    waits for a response; `.ended` (bool), it has shut its sending side down; `.deadline` (time.monotonic())."""
 
     __slots__ = ("busy", "deadline", "ended", "incoming", "outgoing", "socket")
 
@@ -45,8 +45,8 @@ class Client:
         self.busy = self.ended = False
         self.deadline = time.monotonic() + FIRST
 
-    def question(self) -> bytes | None:
-        """The next whole message, or None."""
+    def next_message(self) -> bytes | None:
+        """The next complete message, or None."""
         end = 2 + int.from_bytes(self.incoming[:2], "big")
         if len(self.incoming) < end:
             return None
@@ -55,17 +55,17 @@ class Client:
 
 
 class Resolver:
-    """A name server.
+    """The server.
 
-    Arguments: datagrams and connections, its two sockets; networks, gives the networks that the container is on;
-    servers and enter, see `upstream`; ndots (bool), names without a dot are not asked for elsewhere, because somebody
-    wished for `options ndots` and so will ask again with a domain.
+    Arguments: sockets, the UDP socket and the listening TCP socket; networks, called for the service records of the
+    container's networks; servers and enter, see `Forwarder`; ndots (bool), queries for names without a dot are not
+    forwarded: the container has `options ndots`, so that its resolver asks again with a search domain.
     """
 
     def __init__(
         self,
         sockets: tuple[_socket.socket, _socket.socket],
-        networks: Callable[[], Sequence[Network]],
+        networks: Callable[[], Sequence[ServiceRecords]],
         servers: Sequence[Server],
         enter: Callable[[int, int], list[_socket.socket]],
         ndots: bool = False,
@@ -74,9 +74,9 @@ class Resolver:
         self.networks, self.ndots = networks, ndots
         self.epoll = epoll()
         self.fd = self.epoll.fileno()
-        self.upstream = Upstream(servers, self.epoll, enter)
+        self.forwarder = Forwarder(servers, self.epoll, enter)
         self.clients: dict[int, Client] = {}
-        self.answered: set[Client] = set()
+        self.responded: set[Client] = set()
         self.full_until = 0.0
         for sock in sockets:
             sock.setblocking(False)
@@ -84,9 +84,9 @@ class Resolver:
 
     @property
     def deadline(self) -> float | None:
-        """When somebody's time is over, or None."""
+        """The next deadline (time.monotonic()), or None."""
         deadlines = [client.deadline for client in self.clients.values() if not client.busy]
-        waiting = self.upstream.deadline()
+        waiting = self.forwarder.deadline()
         if waiting is not None:
             deadlines.append(waiting)
         if self.full_until:
@@ -94,58 +94,60 @@ class Resolver:
         return min(deadlines, default=None)
 
     def idle(self) -> bool:
-        """Whether nobody waits for anything."""
-        return not (self.clients or self.upstream.waiting or self.full_until)
+        """Whether there are no clients and no pending queries."""
+        return not (self.clients or self.forwarder.pending or self.full_until)
 
     def descriptors(self) -> list[int]:
         """The two sockets."""
         return [self.datagrams.fileno(), self.connections.fileno()]
 
     def stop(self) -> None:
-        """Serve no more."""
-        self.upstream.stop()
+        """Close all sockets."""
+        self.forwarder.stop()
         for client in list(self.clients.values()):
-            self._leave(client)
-        for thing in (self.datagrams, self.connections, self.epoll):
-            thing.close()
+            self._disconnect(client)
+        for closing in (self.datagrams, self.connections, self.epoll):
+            closing.close()
 
     def serve(self) -> None:
-        """Do what there is to do."""
+        """Handle what is ready."""
         for fd, events in self.epoll.poll(0):
             if fd == self.datagrams.fileno():
                 self._read_datagrams()
             elif fd == self.connections.fileno():
-                self._welcome()
+                self._accept()
             elif fd in self.clients:
-                self._attend(self.clients[fd], events)
+                self._transfer(self.clients[fd], events)
             else:
-                self.upstream.serve(fd, events)
+                self.forwarder.serve(fd, events)
         now = time.monotonic()
-        self.upstream.expire(now)
-        while self.answered:
-            self._go_on(self.answered.pop())
+        self.forwarder.expire(now)
+        while self.responded:
+            self._continue(self.responded.pop())
         for client in list(self.clients.values()):
             if client.deadline <= now and not client.busy:
-                self._leave(client)
+                self._disconnect(client)
         if self.full_until and self.full_until <= now:
             self.full_until = 0.0
             self.epoll.modify(self.connections.fileno(), EPOLLIN)
 
-    def _answer(self, message: bytes, stream: bool, reply: Callable[[bytes], None]) -> None:
-        """Answer a message. `reply` is called once, now or later; with b"" when there is nothing to say."""
+    def _respond(self, message: bytes, stream: bool, reply: Callable[[bytes], None]) -> None:
+        """Respond to a message. `reply` is called once, now or later; with b"" for no response."""
         query = dns_message.read(message)
         if query is None:
             reply(b"")
             return
-        if query.complaint:
-            reply(dns_message.complaint(query))
+        if query.error:
+            reply(dns_message.error_response(query))
             return
         limit = MESSAGE - 1 if stream else query.size
         answer = lookup.answer(query, self.networks(), limit)
         if answer is None and self.ndots and query.type in (A, AAAA) and query.is_single():
             answer = lookup.empty(query, limit)
         if answer is None:
-            self.upstream.ask(query, stream, lambda found: reply(found and dns_message.cut(found, query, limit)))
+            self.forwarder.forward(
+                query, stream, lambda found: reply(found and dns_message.truncate(found, query, limit))
+            )
         else:
             reply(answer)
 
@@ -154,57 +156,57 @@ class Resolver:
     def _read_datagrams(self) -> None:
         for _ in range(BURST):
             try:
-                # What is longer is cut, and complained about, as in Docker.
-                message, asker = self.datagrams.recvfrom(DATAGRAM)
-            except OSError:  # no more, for now
+                # A longer one is truncated here, and gets FORMERR, as in Docker.
+                message, client = self.datagrams.recvfrom(DATAGRAM)
+            except OSError:  # nothing more for now
                 return
-            self._answer(message, False, self._reply_to(asker))
+            self._respond(message, False, self._reply_to(client))
 
-    def _reply_to(self, asker: tuple[str, int]) -> Callable[[bytes], None]:
+    def _reply_to(self, client: tuple[str, int]) -> Callable[[bytes], None]:
         def send(answer: bytes) -> None:
             if not answer:
                 return
             try:
-                self.datagrams.sendto(answer, asker)
-            except OSError:  # a rule of the container forbids it, or its buffer is full: a datagram may get lost
+                self.datagrams.sendto(answer, client)
+            except OSError:  # a rule of the container drops it, or its buffer is full: UDP may lose a datagram
                 return
 
         return send
 
     # ---- connections -------------------------------------------------------------------------------------------
 
-    def _welcome(self) -> None:
+    def _accept(self) -> None:
         try:
             fd = self.connections._accept()[0]  # type: ignore[attr-defined]
-        except (BlockingIOError, ConnectionError):  # he has gone again
+        except (BlockingIOError, ConnectionError):  # the client is gone already
             return
-        except OSError:  # this process has no descriptor left; he stays where he is
-            self._close_the_door()
+        except OSError:  # too many open files; the client stays in the listen queue
+            self._pause_accept()
             return
         client = Client(_socket.socket(fileno=fd))
         client.socket.setblocking(False)
         client.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, MESSAGE)
         self.clients[fd] = client
         self.epoll.register(fd, EPOLLIN)
-        if len(self.clients) >= CONNECTIONS:
-            self._close_the_door()
+        if len(self.clients) >= MAX_CLIENTS:
+            self._pause_accept()
 
-    def _close_the_door(self) -> None:
-        """Let nobody in for a moment."""
+    def _pause_accept(self) -> None:
+        """Accept no connection for a moment."""
         self.full_until = time.monotonic() + FULL
         self.epoll.modify(self.connections.fileno(), 0)
 
-    def _leave(self, client: Client) -> None:
+    def _disconnect(self, client: Client) -> None:
         del self.clients[client.socket.fileno()]
         client.socket.close()  # which takes it out of the epoll
 
-    def _attend(self, client: Client, events: int) -> None:
-        """Somebody has sent something, or takes what we have for him, or is gone."""
+    def _transfer(self, client: Client, events: int) -> None:
+        """Read from a client, or write to it; or disconnect one that is gone."""
         try:
             if client.outgoing:
                 client.outgoing = client.outgoing[client.socket.send(client.outgoing) :]
             elif client.busy and events & (EPOLLERR | EPOLLHUP):
-                self._leave(client)
+                self._disconnect(client)
             elif not (client.busy or client.ended):
                 part = client.socket.recv(MESSAGE)
                 client.incoming += part
@@ -212,34 +214,34 @@ class Resolver:
         except BlockingIOError:
             return
         except OSError:
-            self._leave(client)
-        self._go_on(client)
+            self._disconnect(client)
+        self._continue(client)
 
-    def _go_on(self, client: Client) -> None:
-        """Answer what he has asked, one after the other, as far as that goes now."""
+    def _continue(self, client: Client) -> None:
+        """Respond to the messages of a client, one after the other, until it has to wait."""
         fd = client.socket.fileno()
-        if fd not in self.clients:  # he has gone meanwhile
+        if fd not in self.clients:  # disconnected meanwhile
             return
         while not (client.busy or client.outgoing):
-            message = client.question()
+            message = client.next_message()
             if message is None:
                 break
             client.busy = True
-            self._answer(message, True, lambda answer: self._hand_over(client, answer))
+            self._respond(message, True, lambda answer: self._send_response(client, answer))
         if client.ended and not (client.busy or client.outgoing):
-            self._leave(client)
+            self._disconnect(client)
         else:
             self.epoll.modify(fd, EPOLLOUT if client.outgoing else 0 if client.busy or client.ended else EPOLLIN)
 
-    def _hand_over(self, client: Client, answer: bytes) -> None:
-        """Send an answer as far as the connection takes it now; `serve` goes on with him."""
+    def _send_response(self, client: Client, answer: bytes) -> None:
+        """Send a response as far as that is possible now; `serve` goes on with this client."""
         client.busy = False
-        self.answered.add(client)
+        self.responded.add(client)
         if answer and client.socket.fileno() >= 0:
             client.outgoing = len(answer).to_bytes(2, "big") + answer
             try:
                 client.outgoing = client.outgoing[client.socket.send(client.outgoing) :]
             except OSError as reason:
-                if not isinstance(reason, BlockingIOError):  # he is gone, which his next event tells
+                if not isinstance(reason, BlockingIOError):  # disconnected, which its next event reports
                     client.outgoing = b""
         client.deadline = time.monotonic() + (SLOW if client.outgoing else NEXT)

@@ -140,7 +140,7 @@ def test_pointers_that_somebody_else_may_know(question):
 @pytest.mark.parametrize("network", ["foo", "n" * 64])
 def test_no_answer_has_room_for_the_name_of_an_address(name, network):
     networks = [Network(network, {}, pointers={v4(3): name})]
-    assert answer("3.0.18.172.in-addr.arpa", PTR, networks) == lookup.SILENCE
+    assert answer("3.0.18.172.in-addr.arpa", PTR, networks) == lookup.NO_RESPONSE
 
 
 def test_a_network_may_be_called_anything():
@@ -149,4 +149,4 @@ def test_a_network_may_be_called_anything():
 
 @pytest.mark.parametrize("question", ["u2", "in-addr.arpa", "ip6.arpa"])
 def test_a_pointer_for_what_is_no_address_gets_no_answer(question):
-    assert answer(question, PTR) == lookup.SILENCE
+    assert answer(question, PTR) == lookup.NO_RESPONSE

@@ -32,9 +32,9 @@ def said(message):
     query = dns_message.read(message)
     if query is None:
         return None
-    if query.complaint:
-        return dns_message.complaint(query)[2:]
-    return dns_message.answer(query, [ADDRESS] if (query.text, query.type) == ("u2", A) else [], 600, query.size)[2:]
+    if query.error:
+        return dns_message.error_response(query)[2:]
+    return dns_message.response(query, [ADDRESS] if (query.text, query.type) == ("u2", A) else [], 600, query.size)[2:]
 
 
 def complaint(flags, question=b""):
@@ -137,17 +137,17 @@ def test_what_does_not_fit_is_left_out_and_said(sizes, limit):
     query = dns_message.read(head(additional=len(sizes)) + QUESTION + b"".join(map(opt, sizes)))
     assert query.size == limit
     addresses = [struct.pack(">I", number) for number in range(5000)]
-    cut = dns_message.answer(query, addresses, 600, query.size)
+    cut = dns_message.response(query, addresses, 600, query.size)
     fit = (limit - 20) // 18
     assert len(cut) == 20 + 18 * fit <= limit
     assert struct.unpack_from(">4H", cut) == (0xABCD, 0x8380, 1, fit)
-    whole = dns_message.answer(query, addresses[:fit], 600, query.size)
+    whole = dns_message.response(query, addresses[:fit], 600, query.size)
     assert struct.unpack_from(">4H", whole) == (0xABCD, 0x8180, 1, fit)
 
 
 def test_over_tcp_nothing_says_that_something_was_left_out():
     query = dns_message.read(head() + QUESTION)
-    answer = dns_message.answer(query, [ADDRESS] * 5000, 600, 65534)
+    answer = dns_message.response(query, [ADDRESS] * 5000, 600, 65534)
     assert len(answer) <= 65534
     assert struct.unpack_from(">2H", answer, 2) == (0x8180, 1)
 
@@ -161,9 +161,9 @@ def test_a_query_that_is_sent_on():
 def test_what_is_an_answer_to_a_query():
     query = dns_message.read(head() + QUESTION)
     good = head(0x8180, number=7) + QUESTION
-    assert dns_message.answers(good, query, 7)
-    assert dns_message.answers(good.replace(b"u2", b"U2"), query, 7)
-    assert dns_message.answers(head(0x8181, questions=0, number=7), query, 7)  # a complaint without the question
+    assert dns_message.is_response(good, query, 7)
+    assert dns_message.is_response(good.replace(b"u2", b"U2"), query, 7)
+    assert dns_message.is_response(head(0x8181, questions=0, number=7), query, 7)  # a complaint without the question
     for bad in (
         b"",
         good[:11],
@@ -174,14 +174,14 @@ def test_what_is_an_answer_to_a_query():
         good[:-1] + b"\x03",
         head(0x8180, questions=0, number=7),
     ):
-        assert not dns_message.answers(bad, query, 7)
+        assert not dns_message.is_response(bad, query, 7)
 
 
 def test_an_answer_that_is_too_long():
     query = dns_message.read(head() + QUESTION)
     answer = head(0x8180, answers=60) + QUESTION + RECORD * 60
-    assert dns_message.cut(answer, query, 4096) == answer
-    assert dns_message.cut(answer, query, 512) == head(0x8380) + QUESTION
+    assert dns_message.truncate(answer, query, 4096) == answer
+    assert dns_message.truncate(answer, query, 512) == head(0x8380) + QUESTION
 
 
 @given(
@@ -202,9 +202,9 @@ def test_whatever_comes_is_answered_or_not(message):
         if not questions:
             assert len(answer) == 10
         query = dns_message.read(message)
-        again = dns_message.read(query.message(1)) if not query.complaint else None
+        again = dns_message.read(query.message(1)) if not query.error else None
         if again is not None:  # what is sent on means the same
-            assert (again.question, again.records, again.complaint) == (query.question, query.records, 0)
+            assert (again.question, again.records, again.error) == (query.question, query.records, 0)
 
 
 labels = st.lists(st.binary(min_size=1, max_size=63), max_size=8).filter(lambda labels: sum(map(len, labels)) < 240)
@@ -214,7 +214,7 @@ labels = st.lists(st.binary(min_size=1, max_size=63), max_size=8).filter(lambda 
 def test_every_name_comes_back_as_it_was(parts, kind, class_):
     name = b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
     query = dns_message.read(head() + name + struct.pack(">2H", kind, class_))
-    assert (query.name, query.type, query.complaint) == (name, kind, 0)
-    assert dns_message.answer(query, [], 600, 512) == head(0x8180) + name + struct.pack(">2H", kind, class_)
+    assert (query.name, query.type, query.error) == (name, kind, 0)
+    assert dns_message.response(query, [], 600, 512) == head(0x8180) + name + struct.pack(">2H", kind, class_)
     if query.text:
         assert dns_message.name(query.text) == name
