@@ -19,6 +19,8 @@ import pytest
 from harness.host import ROOT
 from harness.minirun_host import Machine, Program, command
 
+pytest_plugins = ["harness.second_try"]
+
 # ---- what is made once -----------------------------------------------------------------------------------------
 
 

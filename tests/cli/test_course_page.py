@@ -12,6 +12,8 @@ import pytest
 
 from harness.console_page import run_again, shape
 
+pytestmark = pytest.mark.timing("the pages show packets, and ARP asks again when a command took its time")
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 

@@ -83,6 +83,7 @@ def assert_all_in_place(minirun, host, names: list[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing("forty starts at once, and ping has 5 s for an answer")
 def test_forty_starts_and_stops_on_three_networks(minirun, host, networks):
     names = [f"c{number}" for number in range(40)]
     at_once(minirun, *map(start, names))

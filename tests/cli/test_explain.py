@@ -19,6 +19,8 @@ import struct
 
 import pytest
 
+pytestmark = pytest.mark.timing("strace makes a start take seconds, and timers that else never run out may run out")
+
 CAPABILITIES = """chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable
     net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot
     sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write

@@ -68,6 +68,7 @@ def assert_nothing_runs(host, seconds=PATIENCE / 4):
 # ---- a running container ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.timing("within 0.3 s the container must have written a line")
 def test_the_cli_is_killed_and_the_container_goes_on(minirun, host):
     process = minirun.popen(
         "run", "--name", "c1", "alpine", "sh", "-c", "n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done"
@@ -295,6 +296,7 @@ def test_the_cli_is_killed_during_a_start_and_somebody_starts_again(minirun, hos
     assert settle(host)["c1"].startswith("Up")
 
 
+@pytest.mark.timing("it must hit the shim in the milliseconds of a start")
 def test_the_monitor_is_killed_during_a_start(minirun, host):
     """At any moment between its first breath and the program's first instruction."""
     hits = 0
@@ -320,6 +322,7 @@ def test_the_monitor_is_killed_during_a_start(minirun, host):
     assert hits > 2, "the monitor was never hit during a start"
 
 
+@pytest.mark.timing("it must hit init in the milliseconds before its exec")
 def test_the_first_process_is_killed_during_a_start(minirun, host):
     hits = 0
     # It is there for some milliseconds, and finding it takes as long: most of the time there is none to wait.

@@ -224,6 +224,7 @@ def test_stop_sends_sigterm_first(polite, minirun):
     assert state_of(minirun)["ExitCode"] == 0
 
 
+@pytest.mark.timing("stop -t 1 must take less than the default grace period of 10 s")
 def test_stop_kills_what_does_not_end(minirun):
     container = minirun.begin("alpine", "sleep", "1000")
     began = time.monotonic()
@@ -249,6 +250,7 @@ def test_stop_signal_and_timeout_of_the_container(minirun):
     assert minirun.ok("wait", "c1") == "42"
 
 
+@pytest.mark.timing("three grace periods must run at the same time, not one after the other")
 def test_stop_several_at_once(minirun):
     for name in ("w1", "w2", "w3"):
         minirun.begin("alpine", "sleep", "100", name=name)

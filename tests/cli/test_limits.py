@@ -116,6 +116,7 @@ def test_no_oom_without_reason(minirun):
     assert json.loads(minirun.ok("inspect", "w1"))[0]["State"]["OOMKilled"] is False
 
 
+@pytest.mark.timing("within 0.6 s the loop must have used up its quota")
 def test_cpu_time_is_limited(minirun):
     """Half a second of work at a tenth of a processor is throttled: the kernel counts it."""
     container = minirun.begin("--cpus", "0.1", "alpine", "sh", "-c", "while :; do :; done")

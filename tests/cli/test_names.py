@@ -350,6 +350,7 @@ def test_resolv_conf(begin, resolv_conf, host_text, text):
     assert begin("u1").sh("cat /etc/resolv.conf") == text
 
 
+@pytest.mark.timing("twenty slow answers must overlap")
 def test_many_questions_at_once(begin, servers):
     u1 = begin("u1")
     begun = time.monotonic()

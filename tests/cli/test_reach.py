@@ -162,6 +162,7 @@ def test_plain_text_where_tls_is_wanted(minirun, host, tmp_path):
 # ---- names ----
 
 
+@pytest.mark.timing("a refusal must come sooner than a resolver's timeout")
 def test_a_name_that_nobody_knows(minirun, host, etc):
     (etc / "resolv.conf").unlink()
     (etc / "resolv.conf").write_text("nameserver 127.0.0.1\n")
@@ -183,6 +184,7 @@ def test_a_name_that_nobody_knows(minirun, host, etc):
         )
 
 
+@pytest.mark.timing("the lookup must give up within 9 s")
 def test_a_name_server_that_does_not_answer(minirun, host, etc):
     (etc / "resolv.conf").unlink()
     (etc / "resolv.conf").write_text("nameserver 203.0.113.77\n")

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.timing("what is typed and what is shown cross at a terminal, and no prompt says who reads")
+
 
 @pytest.fixture
 def shell(person):

@@ -6,7 +6,10 @@ import pytest
 
 from harness.twin.scenarios import SCENARIOS, Scenario
 
-pytestmark = pytest.mark.docker
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.timing("both hosts must have come to rest within the 4 s for which a look is repeated"),
+]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])

@@ -270,6 +270,7 @@ def test_rm_refuses_what_runs(engine, capsys):
     assert served(capsys, "rm", "/a")[0] == 1
 
 
+@pytest.mark.timing("four removals of 0.4 s must overlap")
 def test_several_are_removed_at_the_same_time(engine, capsys, monkeypatch):
     monkeypatch.setattr(remove, "remove", lambda container, **_: time.sleep(0.4))
     before = time.monotonic()

@@ -127,6 +127,7 @@ def test_headers_without_an_end(images: Images, server: Server) -> None:
     assert sent
 
 
+@pytest.mark.timing("it must give up within 5 s")
 def test_an_answer_that_drips(images: Images, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def say(to: socket.socket) -> None:
         while True:

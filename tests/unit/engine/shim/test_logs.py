@@ -287,6 +287,7 @@ def test_a_container_that_never_wrote(tmp_path):
     assert read(tmp_path / "none.log") == []
 
 
+@pytest.mark.timing("a follower must show each line within 10 s")
 def test_follow_to_the_containers_end(tmp_path):
     path, over, seen = tmp_path / "x.log", threading.Event(), []
 
@@ -340,6 +341,7 @@ def test_following_a_log_that_comes_later(tmp_path):
     assert len(list(logs.records(str(path), logs.Wanted(), ended))) == 1
 
 
+@pytest.mark.timing("it measures the CPU time of one second")
 def test_following_costs_next_to_no_cpu(tmp_path):
     path = plant(tmp_path / "x.log", MOMENT)
     start, cpu = time.monotonic(), time.process_time()

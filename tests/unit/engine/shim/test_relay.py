@@ -83,12 +83,14 @@ def test_a_service_is_served_while_the_process_runs(bell):
     assert bell.rung == 3
 
 
+@pytest.mark.timing("a deadline of 0.1 s must come before an end after 0.4 s")
 def test_a_service_is_called_when_its_time_has_come(bell):
     bell.deadline = time.monotonic() + 0.1
     relay_of(bell).run(child(lambda: time.sleep(0.4)))
     assert (bell.waited, bell.rung) == (1, 0)
 
 
+@pytest.mark.timing("a deadline of 1.5 s must come before an end after 2 s")
 def test_what_is_busy_keeps_the_monitor_from_its_rest(bell):
     rested = []
     bell.busy = True
@@ -122,6 +124,7 @@ def test_a_service_goes_through_an_exec(bell, monkeypatch):
     assert again is not bell
 
 
+@pytest.mark.timing("a deadline of 0.05 s must come before an end after 0.5 s")
 def test_a_service_that_fails_is_taken_out_and_the_rest_goes_on(bell, tmp_path):
     class Broken:
         deadline = time.monotonic() + 0.05

@@ -245,6 +245,7 @@ def test_a_fast_sender_waits_for_a_slow_receiver(started, server):
     assert sum(taken) == total
 
 
+@pytest.mark.timing("the second connection must be served within 2 s")
 def test_who_does_not_read_keeps_nobody_waiting(started, server):
     one = started(server(echo))
     stuck = one.connect()
