@@ -37,6 +37,7 @@ test-vm: alpine .venv/tests ## the tests on a machine with cgroup v2 alone; MINI
 
 lint: .venv/tests ## style and types
 	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
 course: .venv/tests ## docs/network-course.md and docs/images.md: run their commands again, write down what they print
