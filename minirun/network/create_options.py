@@ -1,7 +1,7 @@
 """The options of `network create`, and the record that is made of them: Docker's checks, in its order, with its texts.
 
 A *record* is what `docker network inspect` shows, and three keys of our own: `Bridge`, the name of its bridge device;
-`Pools`, the subnets in use, each with its gateway; `Configured`, the IP versions for which the user gave the subnet. The
+`Pools`, the subnets in use, each with its gateway; `Configured`, the IP versions for which a subnet was given. The
 options have the keys of Docker's API (POST /networks/create).
 """
 
