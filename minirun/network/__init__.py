@@ -1,1 +1,1 @@
-"""What docker0 is made of: a bridge, cables, addresses, rules and names. `networks` is the door in."""
+"""What libnetwork does: `controller` is the entry; rooms for bridge driver, IPAM, iptables, published ports and DNS."""

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from minirun import jsoncodec, rmtree, store
 from minirun.errors import EngineError, MinirunError, NoSuchNetwork
+from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
 from minirun.network.daemon_config import Settings
 from minirun.network.iptables import generation
 from minirun.network.network import Network
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -11,13 +11,13 @@ import os
 import time
 
 from minirun.errors import EngineError
+from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
 from minirun.network.bridge import device
 from minirun.network.bridge.device import MTU_OPTION, OPTION
 from minirun.network.ipam.address_pool import Pool
 from minirun.network.ipam.subnet import Subnet, address_of, number_of
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

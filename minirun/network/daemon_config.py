@@ -7,8 +7,8 @@ not be what its administrator believes.
 from __future__ import annotations
 
 from minirun.errors import MinirunError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

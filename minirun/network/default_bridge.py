@@ -10,6 +10,7 @@ from __future__ import annotations
 from minirun import store
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel.netlink.socket import Socket
+from minirun.light import TYPE_CHECKING
 from minirun.network import create_options, predefined
 from minirun.network.bridge import device
 from minirun.network.bridge.device import MTU_OPTION, OPTION
@@ -18,7 +19,6 @@ from minirun.network.ipam import address_pool, default_pools
 from minirun.network.ipam.subnet import Subnet
 from minirun.network.iptables import generation
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from minirun import store
 from minirun.errors import MinirunError
+from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
 from minirun.network.bridge import device, veth
 from minirun.network.iptables import generation
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.kernel.netlink.links import Link
     from minirun.network.bridge.device import Bridge

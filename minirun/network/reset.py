@@ -9,11 +9,11 @@ import os
 
 from minirun import rmtree, store
 from minirun.kernel.netlink.socket import Socket
+from minirun.light import TYPE_CHECKING
 from minirun.network.bridge import device, saved_sysctls, veth
 from minirun.network.ipam import address_pool
 from minirun.network.iptables import apply, chains, endpoint_rules
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.network.network import Network
 

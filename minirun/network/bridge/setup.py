@@ -18,13 +18,13 @@ from minirun.errors import MinirunError
 from minirun.kernel import process
 from minirun.kernel.netlink import links
 from minirun.kernel.netlink.socket import Socket
+from minirun.light import TYPE_CHECKING
 from minirun.network.bridge import device, saved_sysctls, veth
 from minirun.network.ipam import address_pool
 from minirun.network.iptables import apply, chains, endpoint_rules, generation
 from minirun.network.network import Network
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -16,8 +16,7 @@ from minirun.kernel.namespaces import inside
 from minirun.kernel.netlink import addresses, links
 from minirun.kernel.netlink.links import Link, Netns, Socket
 from minirun.kernel.syscalls import CLONE_NEWNET
-from minirun.light import TYPE_CHECKING, os
-from minirun.light import socket as _socket
+from minirun.light import TYPE_CHECKING, os, socket
 from minirun.trace import step
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def exists(name: str) -> bool:
 def index_of(name: str) -> int:
     """The interface index of the host's device of this name; 0 when there is none."""
     try:
-        return _socket.if_nametoindex(name)
+        return socket.if_nametoindex(name)
     except OSError:
         return 0
 
@@ -96,7 +95,7 @@ def in_use(index: int, count: int) -> bool:
     """Whether a device of the host has one of the `count` (int) interface indexes from `index` on."""
     for candidate in range(index, index + count):
         try:
-            _socket.if_indextoname(candidate)
+            socket.if_indextoname(candidate)
         except OSError:
             continue
         return True

@@ -15,8 +15,7 @@ from __future__ import annotations
 import time
 from select import EPOLLIN, EPOLLOUT
 
-from minirun.light import TYPE_CHECKING, os
-from minirun.light import socket as _socket
+from minirun.light import TYPE_CHECKING, os, socket
 from minirun.network.dns import message as dns_message
 from minirun.network.dns.message import AA, HEADER, NOERROR, NXDOMAIN, RCODE
 
@@ -33,7 +32,7 @@ MAX_PENDING = 1024
 #: Sockets that are opened at once, because for each batch the container's namespace has to be entered.
 BATCH = 16
 PORT = 53
-_FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+_FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
 class Server:
@@ -70,7 +69,7 @@ class PendingQuery:
         self.query, self.stream, self.reply, self.untried = query, stream, reply, list(servers)
         self.fallback, self.number, self.deadline = b"", 0, 0.0
         self.incoming, self.outgoing = b"", b""
-        self.socket: _socket.socket | None = None
+        self.socket: socket.socket | None = None
 
 
 class Forwarder:
@@ -81,10 +80,10 @@ class Forwarder:
     """
 
     def __init__(
-        self, servers: Sequence[Server], epoll: epoll, enter: Callable[[int, int], list[_socket.socket]]
+        self, servers: Sequence[Server], epoll: epoll, enter: Callable[[int, int], list[socket.socket]]
     ) -> None:
         self.servers, self.epoll, self.enter = list(servers), epoll, enter
-        self.spare: list[_socket.socket] = []
+        self.spare: list[socket.socket] = []
         self.pending: dict[int, PendingQuery] = {}  # by descriptor; the earliest deadline is first
 
     def deadline(self) -> float | None:
@@ -145,17 +144,17 @@ class Forwarder:
             return
         pending.reply(pending.fallback)
 
-    def _open(self, server: Server, stream: bool) -> _socket.socket:
-        kind = _socket.SOCK_STREAM if stream else _socket.SOCK_DGRAM
+    def _open(self, server: Server, stream: bool) -> socket.socket:
+        kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
         if server.on_host:
-            return _socket.socket(_socket.AF_INET, kind | _FLAGS)
+            return socket.socket(socket.AF_INET, kind | _FLAGS)
         if stream:
             return self.enter(kind, 1)[0]
         if not self.spare:
             self.spare = self.enter(kind, BATCH)
         return self.spare.pop()
 
-    def _send(self, pending: PendingQuery, sock: _socket.socket, server: Server) -> None:
+    def _send(self, pending: PendingQuery, sock: socket.socket, server: Server) -> None:
         pending.number = int.from_bytes(os.urandom(2), "big")
         message = pending.query.message(pending.number)
         try:
@@ -169,7 +168,7 @@ class Forwarder:
         self.epoll.register(sock.fileno(), EPOLLOUT if pending.stream else EPOLLIN)
         self._start_timeout(pending, sock)
 
-    def _start_timeout(self, pending: PendingQuery, sock: _socket.socket) -> None:
+    def _start_timeout(self, pending: PendingQuery, sock: socket.socket) -> None:
         pending.deadline = time.monotonic() + TIMEOUT
         self.pending.pop(sock.fileno(), None)
         self.pending[sock.fileno()] = pending  # last: all have the same timeout

@@ -10,7 +10,7 @@ from __future__ import annotations
 from minirun.errors import KernelError
 from minirun.kernel import namespaces, process
 from minirun.kernel.syscalls import CLONE_NEWNET
-from minirun.light import socket as _socket
+from minirun.light import socket
 from minirun.trace import step
 
 ADDRESS, PORT = "127.0.0.11", 53
@@ -18,7 +18,7 @@ ADDRESS, PORT = "127.0.0.11", 53
 BACKLOG = 65535
 #: The receive buffer in bytes; the kernel's default holds some 270 queries.
 RECEIVE_BUFFER = 1 << 20
-_FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+_FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _RULES = """\
 *nat
@@ -34,24 +34,24 @@ COMMIT
 """
 
 
-def open_sockets(netns: str) -> tuple[_socket.socket, _socket.socket]:
+def open_sockets(netns: str) -> tuple[socket.socket, socket.socket]:
     """Open the server's sockets in a container's network namespace, and set the rules that lead there.
 
     Arguments: netns (str), path of the namespace. Returns: the UDP socket, the listening TCP socket.
     Errors: KernelError; MinirunError with iptables' message.
     """
     with step("listen for questions about names"), namespaces.Opened(netns) as namespace:
-        datagrams, connections = _open(namespace, [_socket.SOCK_DGRAM, _socket.SOCK_STREAM])
+        datagrams, connections = _open(namespace, [socket.SOCK_DGRAM, socket.SOCK_STREAM])
         for sock in (datagrams, connections):
             sock.bind((ADDRESS, 0))
-        datagrams.setsockopt(_socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        datagrams.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
         connections.listen(BACKLOG)
         rules = _RULES.format(tcp=connections.getsockname()[1], udp=datagrams.getsockname()[1])
         process.run(["iptables-restore", "--noflush", "--wait"], stdin=rules, netns=namespace)
     return datagrams, connections
 
 
-def sockets_in(netns: str, kind: int, count: int) -> list[_socket.socket]:
+def sockets_in(netns: str, kind: int, count: int) -> list[socket.socket]:
     """Open `count` IPv4 sockets of a kind (int, SOCK_*) in a network namespace. Errors: OSError."""
     try:
         with namespaces.Opened(netns) as namespace:
@@ -60,6 +60,6 @@ def sockets_in(netns: str, kind: int, count: int) -> list[_socket.socket]:
         raise OSError(error.errno, str(error)) from None
 
 
-def _open(namespace: namespaces.Opened, kinds: list[int]) -> list[_socket.socket]:
+def _open(namespace: namespaces.Opened, kinds: list[int]) -> list[socket.socket]:
     with namespaces.inside(namespace, CLONE_NEWNET):
-        return [_socket.socket(_socket.AF_INET, kind | _FLAGS) for kind in kinds]
+        return [socket.socket(socket.AF_INET, kind | _FLAGS) for kind in kinds]

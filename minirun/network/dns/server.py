@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
 
-from minirun.light import TYPE_CHECKING
-from minirun.light import socket as _socket
+from minirun.light import TYPE_CHECKING, socket
 from minirun.network.dns import lookup
 from minirun.network.dns import message as dns_message
 from minirun.network.dns.forwarder import Forwarder
@@ -39,7 +38,7 @@ class Client:
 
     __slots__ = ("busy", "deadline", "ended", "incoming", "outgoing", "socket")
 
-    def __init__(self, sock: _socket.socket) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.incoming, self.outgoing = b"", b""
         self.busy = self.ended = False
@@ -64,10 +63,10 @@ class Resolver:
 
     def __init__(
         self,
-        sockets: tuple[_socket.socket, _socket.socket],
+        sockets: tuple[socket.socket, socket.socket],
         networks: Callable[[], Sequence[ServiceRecords]],
         servers: Sequence[Server],
-        enter: Callable[[int, int], list[_socket.socket]],
+        enter: Callable[[int, int], list[socket.socket]],
         ndots: bool = False,
     ) -> None:
         self.datagrams, self.connections = sockets
@@ -183,9 +182,9 @@ class Resolver:
         except OSError:  # too many open files; the client stays in the listen queue
             self._pause_accept()
             return
-        client = Client(_socket.socket(fileno=fd))
+        client = Client(socket.socket(fileno=fd))
         client.socket.setblocking(False)
-        client.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, MESSAGE)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MESSAGE)
         self.clients[fd] = client
         self.epoll.register(fd, EPOLLIN)
         if len(self.clients) >= MAX_CLIENTS:

@@ -12,8 +12,7 @@ from minirun import store
 from minirun.errors import EngineError
 from minirun.kernel.netlink import addresses, links
 from minirun.kernel.netlink.socket import Socket
-from minirun.light import TYPE_CHECKING
-from minirun.light import socket as _socket
+from minirun.light import TYPE_CHECKING, socket
 from minirun.network.dns import resolv_conf
 from minirun.network.ipam.subnet import Subnet, address_of
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Docker's default address pools (`default-address-pools`): base and size (prefix length of each network).
 DEFAULT_POOLS = tuple([(f"172.{second}.0.0/16", 16) for second in range(17, 32)] + [("192.168.0.0/16", 20)])
-_BITS = {_socket.AF_INET: 32, _socket.AF_INET6: 128}
+_BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
 
 
 def split(pools: Sequence[tuple[str, int]]) -> list[Subnet]:
@@ -46,7 +45,7 @@ def first_free(pools: Sequence[Subnet], start: int, taken: Iterable[Subnet], *, 
     Errors: EngineError with Docker's text when there is none.
     """
     occupied = list(taken)
-    family = _socket.AF_INET6 if ipv6 else _socket.AF_INET
+    family = socket.AF_INET6 if ipv6 else socket.AF_INET
     for offset in range(len(pools)):
         index = (start + offset) % len(pools)
         pool = pools[index]

@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
-from minirun.light import socket as _socket
+from minirun.light import socket
 
 
 def family_of(address: str) -> int:
     """AF_INET, or AF_INET6 for an address (or subnet) with colons."""
-    return _socket.AF_INET6 if ":" in address else _socket.AF_INET
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def number_of(address: str) -> int:
     """An address as a number. Errors: OSError for what is no address."""
-    return int.from_bytes(_socket.inet_pton(family_of(address), address), "big")
+    return int.from_bytes(socket.inet_pton(family_of(address), address), "big")
 
 
-def address_of(number: int, family: int = _socket.AF_INET) -> str:
+def address_of(number: int, family: int = socket.AF_INET) -> str:
     """The address of a number."""
-    return _socket.inet_ntop(family, number.to_bytes(4 if family == _socket.AF_INET else 16, "big"))
+    return socket.inet_ntop(family, number.to_bytes(4 if family == socket.AF_INET else 16, "big"))
 
 
 class Subnet:
@@ -33,7 +33,7 @@ class Subnet:
     def __init__(self, text: str) -> None:
         address, _, prefix = text.partition("/")
         self.family = family_of(address)
-        bits = 32 if self.family == _socket.AF_INET else 128
+        bits = 32 if self.family == socket.AF_INET else 128
         self.prefix = int(prefix or bits)
         if not 0 <= self.prefix <= bits:
             raise ValueError(f"invalid CIDR address: {text}")
@@ -50,7 +50,7 @@ class Subnet:
     @property
     def broadcast(self) -> str:
         """The broadcast address; "" for IPv6, which has none."""
-        return address_of(self.last, self.family) if self.family == _socket.AF_INET else ""
+        return address_of(self.last, self.family) if self.family == socket.AF_INET else ""
 
     def overlaps(self, other: Subnet) -> bool:
         """Whether some address is in both."""

@@ -15,11 +15,11 @@ from minirun import store
 from minirun.errors import MinirunError
 from minirun.kernel import process
 from minirun.kernel.netlink import nftables
+from minirun.light import TYPE_CHECKING
 from minirun.network.iptables import generation
 from minirun.network.iptables.plan import Plan
 from minirun.network.iptables.rule import Rule, command
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

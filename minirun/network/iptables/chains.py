@@ -13,9 +13,9 @@ last rule made. Each function here takes a `Plan` (the simulated rule set) and a
 
 from __future__ import annotations
 
+from minirun.light import TYPE_CHECKING
 from minirun.network.iptables.rule import Rule
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from minirun.network.iptables.plan import Plan
     from minirun.network.iptables.rule import Change
 
-PROFILE = "docker-20"
 MINIRUN, USER = "MINIRUN", "MINIRUN-USER"
 STAGE_1, STAGE_2 = "MINIRUN-ISOLATION-STAGE-1", "MINIRUN-ISOLATION-STAGE-2"
 CHAINS = (("nat", MINIRUN), ("filter", MINIRUN), ("filter", STAGE_1), ("filter", STAGE_2))

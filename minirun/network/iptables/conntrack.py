@@ -16,8 +16,7 @@ import errno
 from minirun.errors import KernelError
 from minirun.kernel import procfs
 from minirun.kernel.netlink.socket import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Message, Socket, attribute, attributes
-from minirun.light import socket as _socket
-from minirun.light import struct
+from minirun.light import socket, struct
 from minirun.trace import step
 
 COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
@@ -30,7 +29,7 @@ _CTA_TUPLE_IP, _CTA_IP_V4_SRC, _CTA_IP_V4_DST, _CTA_FILTER_ORIG_FLAGS, _CTA_FILT
 _SIDES = {_CTA_IP_V4_SRC: "--reply-src", _CTA_IP_V4_DST: "--reply-dst"}
 #: Up to this many entries the whole table is dumped; with more the kernel is asked to filter.
 DUMP_LIMIT = 1000
-_HEADER = struct.pack("=BBH", _socket.AF_INET, 0, 0)  # nfgenmsg
+_HEADER = struct.pack("=BBH", socket.AF_INET, 0, 0)  # nfgenmsg
 
 
 def delete_entries(address: str) -> None:
@@ -45,7 +44,7 @@ def delete_entries(address: str) -> None:
         return
     if not tracked:
         return
-    packed = _socket.inet_pton(_socket.AF_INET, address)
+    packed = socket.inet_pton(socket.AF_INET, address)
     requests = [_filtered(side, packed) for side in _SIDES] if tracked > DUMP_LIMIT else [_dump()]
     with step("forget the connections of its address"), Socket("conntrack", NETLINK_NETFILTER) as netlink:
         for request in requests:

@@ -8,13 +8,11 @@ rules, so they need not be listed before.
 
 from __future__ import annotations
 
-import os
-
 from minirun import store
+from minirun.light import TYPE_CHECKING, os
 from minirun.network.iptables import apply
 from minirun.network.iptables.rule import Rule
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -6,9 +6,9 @@ with Docker's checks ("is the rule there already?"), and collects the changes th
 
 from __future__ import annotations
 
+from minirun.light import TYPE_CHECKING
 from minirun.network.iptables.rule import Rule
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.network.iptables.rule import Change
 

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from minirun import jsoncodec, store
 from minirun.errors import EngineError, MinirunError
-from minirun.light import TYPE_CHECKING
-from minirun.light import socket as _socket
+from minirun.light import TYPE_CHECKING, socket
 from minirun.network.iptables import apply, endpoint_rules
 from minirun.network.iptables.chains import MINIRUN
 from minirun.network.iptables.rule import Rule
@@ -53,7 +52,7 @@ class PortBinding:
 
 def publish(
     network: Network, endpoint: dict, bindings: Iterable[PortBinding], settings: Settings, held: Container[tuple] = ()
-) -> tuple[list[dict], list[_socket.socket]]:
+) -> tuple[list[dict], list[socket.socket]]:
     """Publish ports of a container at its endpoint.
 
     Arguments: endpoint, see `bridge.endpoint.create`; held, ports (see `key`) to which a socket of the container's shim
@@ -61,7 +60,7 @@ def publish(
     Errors: EngineError with Docker's text; nothing is left then.
     """
     mappings: list[dict] = []
-    bound: list[_socket.socket] = []
+    bound: list[socket.socket] = []
     try:
         with step("publish the container's ports"), apply.writing(network.run) as lock:
             for binding in bindings:
@@ -197,10 +196,10 @@ def canonical(address: str) -> str:
     """An address as Go prints it: in the shortest form, and an IPv4-mapped IPv6 address as IPv4."""
     if ":" not in address:
         return address
-    packed = _socket.inet_pton(_socket.AF_INET6, address)
+    packed = socket.inet_pton(socket.AF_INET6, address)
     if packed[:12] == _MAPPED:
-        return _socket.inet_ntop(_socket.AF_INET, packed[12:])
-    return _socket.inet_ntop(_socket.AF_INET6, packed)
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return socket.inet_ntop(socket.AF_INET6, packed)
 
 
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -208,7 +207,7 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 def _allocate(
     run: str, owner: str, mapping: dict, wanted: tuple[int, int], held: Container[tuple]
-) -> _socket.socket | None:
+) -> socket.socket | None:
     """Allocate a port of the host for a mapping, set its HostPort, and bind a socket to it unless it is in `held`.
 
     When any port will do and the allocated one is in use by a program of the host, the next one is tried.

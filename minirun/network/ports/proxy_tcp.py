@@ -19,8 +19,7 @@ import resource
 import time
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 
-from minirun.light import TYPE_CHECKING, os
-from minirun.light import socket as _socket
+from minirun.light import TYPE_CHECKING, os, socket
 
 if TYPE_CHECKING:
     from minirun.network.ports.listener import Listener
@@ -39,10 +38,10 @@ _FILES, _OWN_FILES = 6, 32
 _RETRY_DELAY = 0.1
 #: As Go sets it for every connection: after 15 s of silence the kernel sends a keep-alive probe.
 _KEEP_ALIVE = (
-    (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1),
-    (_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, 15),
-    (_socket.IPPROTO_TCP, _socket.TCP_KEEPINTVL, 15),
-    (_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 )
 
 
@@ -51,7 +50,7 @@ class Direction:
 
     __slots__ = ("done", "held", "pipe", "sink", "source")
 
-    def __init__(self, source: _socket.socket, sink: _socket.socket) -> None:
+    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self.source, self.sink = source, sink
         self.pipe: tuple[int, int] | None = None
         self.held = 0
@@ -82,7 +81,7 @@ class Direction:
         pipes.release(pipe)
         self.done = True
         try:
-            self.sink.shutdown(_socket.SHUT_WR)
+            self.sink.shutdown(socket.SHUT_WR)
         except OSError:  # it is closed, too
             return False
         return False
@@ -141,7 +140,7 @@ class Connection:
 
     __slots__ = ("client", "connected", "directions", "listener", "server")
 
-    def __init__(self, listener: Listener, client: _socket.socket, server: _socket.socket) -> None:
+    def __init__(self, listener: Listener, client: socket.socket, server: socket.socket) -> None:
         self.listener, self.client, self.server, self.connected = listener, client, server, False
         self.directions = (Direction(client, server), Direction(server, client))
 
@@ -173,7 +172,7 @@ class TCPProxy:
             except OSError:  # too many open files
                 self._pause(listener)
                 return
-            client = _socket.socket(sock.family, sock.type, sock.proto, fileno=fd)
+            client = socket.socket(sock.family, sock.type, sock.proto, fileno=fd)
             self._connect(listener, client)
 
     def _has_room(self) -> bool:
@@ -184,12 +183,12 @@ class TCPProxy:
         self.epoll.unregister(listener.fd)
         self.paused.add(listener)
 
-    def _connect(self, listener: Listener, client: _socket.socket) -> None:
-        server: _socket.socket | None = None
+    def _connect(self, listener: Listener, client: socket.socket) -> None:
+        server: socket.socket | None = None
         try:
-            family = _socket.AF_INET6 if ":" in listener.target[0] else _socket.AF_INET
-            kind = _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
-            server = _socket.socket(family, kind, client.proto)
+            family = socket.AF_INET6 if ":" in listener.target[0] else socket.AF_INET
+            kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+            server = socket.socket(family, kind, client.proto)
             os.set_blocking(client.fileno(), False)
             if listener.proto == "tcp":
                 for option in _KEEP_ALIVE:
@@ -217,7 +216,7 @@ class TCPProxy:
         if not connection.connected:
             if fd != connection.server.fileno() or not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
                 return True  # what the client sends is read when the container is connected
-            if connection.server.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR):
+            if connection.server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self._close(connection)
                 return True
             connection.connected = True

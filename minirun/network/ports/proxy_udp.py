@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from select import EPOLLIN, epoll
 
-from minirun.light import TYPE_CHECKING
-from minirun.light import socket as _socket
+from minirun.light import TYPE_CHECKING, socket
 
 if TYPE_CHECKING:
     from minirun.network.ports.listener import Listener
@@ -30,7 +29,7 @@ class Client:
 
     __slots__ = ("address", "deadline", "listener", "socket")
 
-    def __init__(self, listener: Listener, address: tuple, sock: _socket.socket) -> None:
+    def __init__(self, listener: Listener, address: tuple, sock: socket.socket) -> None:
         self.listener, self.address, self.socket = listener, address, sock
         self.deadline = time.monotonic() + TIMEOUT
 
@@ -57,8 +56,8 @@ class UDPProxy:
 
     def _new_client(self, listener: Listener, address: tuple) -> Client | None:
         try:
-            family = _socket.AF_INET6 if ":" in listener.target[0] else _socket.AF_INET
-            sock = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+            family = socket.AF_INET6 if ":" in listener.target[0] else socket.AF_INET
+            sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
             sock.connect(listener.target)
             self.epoll.register(sock.fileno(), EPOLLIN)
         except OSError:  # too many open files, or no route: UDP may lose a datagram
@@ -105,7 +104,7 @@ class UDPProxy:
         return None
 
 
-def _send(sock: _socket.socket, data: bytes) -> bool:
+def _send(sock: socket.socket, data: bytes) -> bool:
     try:
         sock.send(data)
     except OSError:
