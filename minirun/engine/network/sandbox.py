@@ -3,7 +3,7 @@
 What is plugged in is noted in the container's volatile directory, before it is used, where the clean-up looks:
 
     cable.json = {"Name", "Inode"      the namespace under its name in /run/netns
-                  "Endpoints"          network → endpoint (see `network.networks.reserve`); first is who has the way out
+                  "Endpoints"          network → endpoint (`network.bridge.endpoint`); the first has the default route
                   "Interfaces"         {"eth": how many there have been}: none is used again
                   "Ports", "Resolver"  what the monitor serves; Ports is null while more may be reserved than is noted
                   "Pending"}           something may have been reserved that is not in "Endpoints" yet

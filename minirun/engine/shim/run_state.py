@@ -93,7 +93,7 @@ def cable_of(run_directory: str) -> dict:
 
 
 def endpoints_of(run_directory: str) -> dict[str, dict]:
-    """Its endpoints on its networks, by their names (see `network.networks.reserve`)."""
+    """Its endpoints on its networks, by their names (see `network.bridge.endpoint.create`)."""
     return cable_of(run_directory)["Endpoints"]
 
 
