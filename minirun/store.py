@@ -1,7 +1,9 @@
-"""A directory as a database: `ls` is the query, rename is the commit, link is the reservation, flock the queue.
+"""Atomic files, reservations and locks: a directory as a database.
 
-Nothing here knows what is stored. Values are JSON. A reader sees the old value or the new one, never half of one,
-because a value is written to a file beside its place and renamed into it (rename(2) replaces atomically).
+`ls` is the query, rename(2) the commit, link(2) the reservation, flock(2) the lock. Nothing here knows what is stored.
+Values are JSON. A reader sees the old value or the new one, never half of one, because a value is written to a
+temporary file in the same directory and renamed over it (rename(2) replaces atomically; runc saves its state the same
+way).
 """
 
 from __future__ import annotations
@@ -13,19 +15,19 @@ from minirun import jsoncodec
 from minirun.errors import ROOT_HINT, KernelError, MinirunError
 from minirun.light import os
 
-#: Nearly all values are shorter than so many bytes.
-_MOST = 8192
+#: Size in bytes of the first read(2): nearly every value is shorter, and is then read with one system call.
+_FIRST_READ = 8192
 
 
 def read(path: str) -> dict:
     """The value stored at `path`.
 
-    Errors: FileNotFoundError when nothing is there; MinirunError when it is not JSON (it was not written by us).
+    Errors: FileNotFoundError when there is no such file; MinirunError when it is not JSON (we did not write it).
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # not open(): a list of fifty containers reads a hundred such files
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # not open(), which is slower: `ps` reads two files per container
     try:
-        data = os.read(fd, _MOST)
-        if len(data) == _MOST:
+        data = os.read(fd, _FIRST_READ)
+        if len(data) == _FIRST_READ:
             data += os.read(fd, os.fstat(fd).st_size)
     finally:
         os.close(fd)
@@ -36,24 +38,24 @@ def read(path: str) -> dict:
 
 
 def write(path: str, value: object, *, mode: int = 0o600, durable: bool = False) -> None:
-    """Store a value at `path`, as a whole or not at all.
+    """Store a value at `path`, atomically.
 
-    Arguments: mode (file mode bits); durable, wait until it would survive a power cut (fsync(2), some
-    milliseconds): right for what a user would miss, wrong for what a reboot clears anyway.
+    Arguments: mode (int), permission bits; durable (bool), fsync(2) it so that it survives a power cut, which takes
+    some milliseconds: right for what a user would miss, wrong for what a reboot clears anyway.
     Errors: KernelError with the path, for a full or read-only disk.
     """
     text = jsoncodec.dumps(value)
-    if not text.isascii():  # JSON is UTF-8: a byte that somebody has typed and that is not becomes U+FFFD, as in Docker
+    if not text.isascii():  # JSON is UTF-8: a byte of the command line that is not becomes U+FFFD, as in Docker
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     write_text(path, text, mode=mode, durable=durable)
 
 
 def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:
-    """The same for text that is not JSON."""
-    new, begun = f"{path}.new{os.getpid()}", False
+    """Store a text at `path`, atomically; arguments and errors as for `write`."""
+    new, created = f"{path}.new{os.getpid()}", False
     try:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        begun = True
+        created = True
         try:
             data = text.encode("utf-8", "surrogateescape")
             while data:
@@ -64,13 +66,13 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
             os.close(fd)
         os.rename(new, path)
     except OSError as reason:
-        if begun:
+        if created:
             discard(new)
         raise KernelError(f"write {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
 
 
 def disk_hint(reason: OSError) -> str:
-    """What to do about a disk that takes no more."""
+    """The hint for a write that failed: what to do about a full or read-only disk or missing rights; "" for others."""
     return {
         errno.ENOSPC: "the disk is full: free some space, or move the data root with --root",
         errno.EROFS: "the file system is read-only: move the data root with --root",
@@ -80,24 +82,25 @@ def disk_hint(reason: OSError) -> str:
 
 
 def reserve(path: str, owner: str) -> bool:
-    """Take a name that only one can have: True when it is ours now, False when somebody has it.
+    """Reserve a name that only one owner can have: create the file `path` with `owner` as its content.
 
-    The file's content says who. It is written before the file has its name, so whoever finds the name finds the owner:
-    a file without a name (O_TMPFILE, open(2)) gets one by link(2), which fails when the name is taken.
+    Returns: True when it is reserved now, False when it was taken already. Errors: KernelError with the path.
+    The content is written before the file has its name, so a reader that finds the name always finds the owner: the
+    file begins nameless (O_TMPFILE, open(2)) and gets its name by link(2), which fails with EEXIST if that is taken.
     """
     directory, _, name = path.rpartition("/")
     try:
-        place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        parent = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fd = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             try:
                 os.write(fd, owner.encode())
-                # With a directory Python calls linkat(2), which alone follows the link in /proc to the file itself.
-                os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=place, follow_symlinks=True)
+                # With a directory Python calls linkat(2) instead of link(2): only that can follow the link in /proc.
+                os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
             finally:
                 os.close(fd)
         finally:
-            os.close(place)
+            os.close(parent)
     except FileExistsError:
         return False
     except OSError as reason:
@@ -106,7 +109,7 @@ def reserve(path: str, owner: str) -> bool:
 
 
 def exists(path: str) -> bool:
-    """Whether there is something at `path`."""
+    """Whether there is a file of any kind at `path`; symbolic links are followed."""
     try:
         os.stat(path)
     except OSError:
@@ -115,7 +118,7 @@ def exists(path: str) -> bool:
 
 
 def names(directory: str) -> list[str]:
-    """What is in a directory, sorted; nothing when it is not there."""
+    """The names in a directory, sorted; none when it does not exist or is no directory."""
     try:
         return sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
@@ -123,7 +126,7 @@ def names(directory: str) -> list[str]:
 
 
 def discard(path: str) -> None:
-    """Remove a file; fine when it is gone already."""
+    """Remove a file; no error when it does not exist."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -131,9 +134,9 @@ def discard(path: str) -> None:
 
 
 def make_directory(path: str, mode: int = 0o700) -> None:
-    """Make a directory and those above it; fine when it is there already.
+    """Make a directory and its parents; no error when it exists (`mkdir -p`).
 
-    Errors: KernelError with the path.
+    Arguments: mode (int), permission bits of each directory that is made. Errors: KernelError with the path.
     """
     try:
         os.mkdir(path, mode)
@@ -141,13 +144,13 @@ def make_directory(path: str, mode: int = 0o700) -> None:
         return
     except FileNotFoundError:
         make_directory(path.rpartition("/")[0], mode)
-        _make_one(path, mode)
+        _make_leaf(path, mode)
     except OSError as reason:
         raise KernelError(f"mkdir {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
 
 
-def _make_one(path: str, mode: int) -> None:
-    """The same when those above are there; in /proc, say, it may be missing all the same, and stay so."""
+def _make_leaf(path: str, mode: int) -> None:
+    """Make a directory whose parent exists by now: ENOENT is final here (mkdir in /proc would recurse for ever)."""
     try:
         os.mkdir(path, mode)
     except FileExistsError:  # another process was quicker
@@ -157,7 +160,7 @@ def _make_one(path: str, mode: int) -> None:
 
 
 def is_unlocked(path: str) -> bool:
-    """Whether no process holds the `lock` on a path at this moment, or there is no such file."""
+    """Whether no process holds the `lock` of `path` at this moment, or `path` does not exist."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -172,13 +175,36 @@ def is_unlocked(path: str) -> bool:
 
 
 class lock:
-    """An exclusive lock on a path: `with lock(path): ...`, or `acquire` and `release`. Blocks until it is ours.
+    """An exclusive lock on a path, between processes (flock(2)): `with lock(path): ...`.
 
-    The open file holds it, so the kernel releases it when the process ends, however it ends (flock(2)).
+    The kernel releases it when the open file is closed, so it never outlives the process that holds it. A forked child
+    inherits the open file and with it the lock, which is then released when both have closed it. `.fd` (int): the open
+    file while the lock is held, else -1.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.fd = -1
+
+    def acquire(self) -> lock:
+        """Wait for the lock; at once when this object holds it already, so that it can be handed over held.
+
+        Errors: FileNotFoundError when the directory of the path does not exist (what that means only the caller
+        knows); KernelError for others.
+        """
+        if self.fd < 0:
+            try:
+                self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                raise
+            except OSError as reason:
+                raise KernelError(f"open {self.path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+        return self
+
+    def release(self) -> None:
+        """Let the next process have the lock."""
+        os.close(self.fd)
         self.fd = -1
 
     def __enter__(self) -> lock:
@@ -186,24 +212,3 @@ class lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-    def acquire(self) -> lock:
-        """Wait for the lock and take it; fine when it is held already, as one that was handed over to us.
-
-        Errors: FileNotFoundError when the directory is gone, which the caller knows how to read; KernelError.
-        """
-        if self.fd >= 0:
-            return self
-        try:
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            raise
-        except OSError as reason:
-            raise KernelError(f"open {self.path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
-        return self
-
-    def release(self) -> None:
-        """Let the next one in."""
-        os.close(self.fd)
-        self.fd = -1

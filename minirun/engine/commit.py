@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 
-from minirun import jsoncodec, store
+from minirun import jsoncodec, store, timestamps
 from minirun.engine.container.reconcile import reconciled_status
 from minirun.engine.spec import bundle
 from minirun.errors import KernelError, NoSuchContainer, NoSuchImage
@@ -146,10 +145,9 @@ def _image_of(images: Images, container: Container) -> Image:
 
 def _config(image: Image, container: Container, settings: dict, diff_ids: list[str]) -> dict:
     """The OCI image config (OCI image-spec, config.md)."""
-    seconds, ns = divmod(time.time_ns(), 1_000_000_000)
     machine = {key: image.config[key] for key in ("architecture", "os", "variant", "os.version") if key in image.config}
     return {
-        "created": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z",
+        "created": timestamps.now(),
         **machine,
         "config": settings,
         "container": container.id,

@@ -8,8 +8,8 @@ options have the keys of Docker's API (POST /networks/create).
 from __future__ import annotations
 
 import os
-import time
 
+from minirun import timestamps
 from minirun.errors import EngineError
 from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
@@ -32,7 +32,7 @@ def new_record(name: str, driver: str, **words: object) -> dict:
     record: dict = {
         "Name": name,
         "Id": os.urandom(32).hex(),
-        "Created": _now(),
+        "Created": timestamps.now(),
         "Scope": "local",
         "Driver": driver,
         "EnableIPv6": False,
@@ -48,12 +48,6 @@ def new_record(name: str, driver: str, **words: object) -> dict:
     }
     record.update(words)
     return record
-
-
-def _now() -> str:
-    """RFC 3339 in UTC, as Docker writes it: nanoseconds without trailing zeros."""
-    now = time.time_ns()
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now // 10**9))}.{now % 10**9:09d}".rstrip("0.") + "Z"
 
 
 def record_of(options: dict, others: Sequence[dict], allocate_pool: Callable[..., Subnet]) -> dict:

@@ -6,11 +6,11 @@ import posix as os  # os without its Python half, which alone takes a tenth of `
 import sys
 import time
 
+from minirun import timestamps
 from minirun.cli.format.strconv_quote import quote
 from minirun.cli.format.units import duration
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, INT, STRING
-from minirun.engine import timestamps
 from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
@@ -100,7 +100,7 @@ class Row:
         self.record = container.record
         self.status = status
         self.now = now
-        self.created = timestamps.read_own(self.record["Created"])
+        self.created = timestamps.parse_own(self.record["Created"])
         self.full = full
 
     def field(self, name: str) -> str:
@@ -155,7 +155,7 @@ class Row:
         return word.capitalize()
 
     def since(self, moment: str) -> str:
-        return duration((self.now - timestamps.read_own(moment)) / 1e9)
+        return duration((self.now - timestamps.parse_own(moment)) / 1e9)
 
     def Ports(self) -> str:  # noqa: N802
         if self.status.word not in ALIVE or not self.record["Config"].get("ExposedPorts"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minirun import timestamps
 from minirun.cli.container import port
 from minirun.cli.filters.filter import Factory, Test, equal, labels, like, matcher
-from minirun.engine import timestamps
 from minirun.engine.container import index
 from minirun.engine.container.container import Container, Status
 from minirun.engine.daemon import Daemon
@@ -88,10 +88,10 @@ def _port(name: str) -> Factory[Listed]:
 
 
 def _created(daemon: Daemon, values: list[str], *, before: bool) -> Test[Listed]:
-    limits = [timestamps.read(index.find(daemon, value).record["Created"]) for value in values]
+    limits = [timestamps.parse(index.find(daemon, value).record["Created"]) for value in values]
 
     def test(listed: Listed) -> bool:
-        created = timestamps.read(listed[0].record["Created"])
+        created = timestamps.parse(listed[0].record["Created"])
         return created < min(limits) if before else created > max(limits)
 
     return test

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from minirun.engine import timestamps
+from minirun import timestamps
 from minirun.errors import EngineError
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def no_labels(read: Callable[[T], Mapping[str, str] | None]) -> Factory[T]:
 def moment(value: str) -> int:
     """The value of `until`, a time or a duration before now, in nanoseconds since 1970. Errors: EngineError."""
     try:
-        return timestamps.wished(value, time.time_ns())
+        return timestamps.parse_since(value, time.time_ns())
     except ValueError:
         raise EngineError(f'failed to parse value as time or duration: "{value}"', exit_code=1) from None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from minirun import timestamps
 from minirun.cli.filters.filter import Factory, Test, labels, matcher, moment, no_labels
-from minirun.engine import timestamps
 from minirun.errors import ClientError, EngineError
 from minirun.image.images import Image, Images
 
@@ -96,12 +96,12 @@ def _reference(values: list[str]) -> Test[Image]:
 
 def _compared(store: Images, word: str, fits: Callable[[int, int], bool]) -> Test[Image]:
     try:
-        limit = timestamps.read(store.find(word).created)
+        limit = timestamps.parse(store.find(word).created)
     except ClientError as error:  # it is the daemon that reads this word
         raise EngineError(error.message) from None
-    return lambda image: fits(timestamps.read(image.created), limit)
+    return lambda image: fits(timestamps.parse(image.created), limit)
 
 
 def _until(values: list[str]) -> Test[Image]:
     limit = min(map(moment, values))
-    return lambda image: timestamps.read(image.created) <= limit
+    return lambda image: timestamps.parse(image.created) <= limit

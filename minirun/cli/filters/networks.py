@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from minirun import timestamps
 from minirun.cli.filters.filter import Factory, Test, booleans, equal, labels, like, matcher, moment, no_labels
-from minirun.engine import timestamps
 from minirun.engine.daemon import Daemon
 from minirun.engine.network import endpoints
 from minirun.errors import EngineError
@@ -44,7 +44,7 @@ def _until(values: list[str]) -> Test[Network]:
     if len(values) > 1:
         raise EngineError("more than one until filter specified", exit_code=1)
     limit = moment(values[0])
-    return lambda network: timestamps.read(network.record["Created"]) < limit
+    return lambda network: timestamps.parse(network.record["Created"]) < limit
 
 
 _labels: Factory[Network] = labels(lambda network: network.record["Labels"])

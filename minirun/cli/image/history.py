@@ -82,10 +82,10 @@ def _story(image: Image, steps: int | None = None, layers: int | None = None) ->
 
 
 def _row(step: dict, image: str, size: int, options: Options) -> dict[str, str]:
-    from minirun.engine import timestamps
+    from minirun import timestamps
 
     created = step.get("created") or timestamps.ZERO
-    moment = timestamps.read(created) // timestamps.SECOND
+    moment = timestamps.parse(created) // timestamps.SECOND
     never = created == timestamps.ZERO
     by = (step.get("created_by") or "").replace("\t", " ")
     at = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(moment)) if not never else ""

@@ -88,9 +88,9 @@ def _chosen(daemon: Daemon, options: Options) -> list[Image]:
 
 
 def _rows(image: Image, options: Options) -> list[dict[str, str]]:
-    from minirun.engine import timestamps
+    from minirun import timestamps
 
-    created = timestamps.read(image.created) // timestamps.SECOND
+    created = timestamps.parse(image.created) // timestamps.SECOND
     row = {
         "ID": image.id if options.no_trunc else image.id.removeprefix("sha256:")[:12],
         "CreatedSince": duration(time.time() - created) + " ago",

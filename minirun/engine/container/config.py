@@ -8,7 +8,7 @@ fails ends it before anything has been made.
 
 from __future__ import annotations
 
-from minirun.engine import timestamps
+from minirun import timestamps
 from minirun.engine.container import validate
 from minirun.engine.network import endpoint_config
 from minirun.engine.shim import signals

@@ -7,8 +7,7 @@ is cleared by `reconcile`, where a command begins to act.
 
 from __future__ import annotations
 
-from minirun import store
-from minirun.engine import timestamps
+from minirun import store, timestamps
 from minirun.engine.shim import run_state
 from minirun.engine.shim.run_state import Watch
 from minirun.errors import NoSuchContainer
@@ -227,7 +226,7 @@ class _Editing:
             if kind is None:
                 self.container.save()
         finally:
-            self.lock.__exit__()
+            self.lock.release()
 
 
 def _has_ended(recorded: dict) -> bool:

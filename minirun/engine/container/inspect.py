@@ -6,7 +6,7 @@ the status), and its addresses from the endpoint that the network made.
 
 from __future__ import annotations
 
-from minirun.engine import timestamps
+from minirun import timestamps
 from minirun.image.snapshot import overlayfs
 from minirun.network import inspect as shown
 

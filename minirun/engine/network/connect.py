@@ -107,7 +107,7 @@ def _plug(container: Container, network: Network, wish: dict) -> None:
 
 def _plugging(container: Container) -> store.lock:
     try:
-        return run_state.plugging(container.run_directory).__enter__()
+        return run_state.plugging(container.run_directory).acquire()
     except FileNotFoundError:
         raise _Ended from None
 

@@ -43,7 +43,7 @@ def reload(daemon: Daemon) -> tuple[list[str], list[MinirunError]]:
 def restore(container: Container) -> list[str]:
     """Lay those cables of a running container again that are gone. Returns: the networks' names."""
     try:
-        queue = run_state.plugging(container.run_directory).__enter__()
+        queue = run_state.plugging(container.run_directory).acquire()
     except FileNotFoundError:  # it has ended meanwhile
         return []
     with queue:

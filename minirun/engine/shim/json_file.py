@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix as os  # os without its Python half: 250 KiB less in a monitor at rest
 
-from minirun.engine import timestamps
+from minirun import timestamps
 from minirun.engine.shim.loglines import Lines, record
 from minirun.errors import KernelError
 

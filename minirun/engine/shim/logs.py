@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from minirun import jsoncodec
-from minirun.engine import timestamps
+from minirun import jsoncodec, timestamps
 from minirun.errors import ClientError, EngineError, NoSuchContainer
 
 TYPE_CHECKING = False
@@ -50,7 +49,7 @@ class Wanted:
             attributes = entry.get("attrs") or {}
             text = ",".join(f"{key}={value}" for key, value in sorted(attributes.items())) + " " + text
         if self.timestamps:
-            text = timestamps.write_fixed(timestamps.read(entry["time"])) + " " + text
+            text = timestamps.rfc3339_nano_fixed(timestamps.parse(entry["time"])) + " " + text
         return text.encode("utf-8", "replace")
 
 
@@ -63,7 +62,7 @@ def _moment(name: str, text: str) -> int | None:
     if not text:
         return None
     try:
-        return timestamps.wished(text, time.time_ns())
+        return timestamps.parse_since(text, time.time_ns())
     except ValueError as reason:
         raise ClientError(f'invalid value for "{name}": {reason}', exit_code=1) from None
 
@@ -102,7 +101,7 @@ def records(path: str, wanted: Wanted, ended: Callable[[], bool] | None = None) 
         for line in _lines(fd, wanted.until, ended):
             try:
                 entry = jsoncodec.loads(line.decode("utf-8", "replace"))
-                moment = timestamps.read(entry["time"])  # type: ignore[index]
+                moment = timestamps.parse(entry["time"])  # type: ignore[index]
             except (ValueError, TypeError, KeyError):
                 continue  # half a line, left by a machine that lost its power: the next line is whole again
             if wanted.since is not None and moment < wanted.since:

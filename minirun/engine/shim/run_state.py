@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 
-from minirun import store
-from minirun.engine import timestamps
+from minirun import store, timestamps
 from minirun.errors import KernelError
 from minirun.kernel import procfs
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import rmtree
-from minirun.engine import timestamps
+from minirun import rmtree, timestamps
 from minirun.engine.network import sandbox
 from minirun.engine.shim import run_state
 from minirun.kernel import namespaces

@@ -17,8 +17,7 @@ import os
 import stat
 import time
 
-from minirun import rmtree, store
-from minirun.engine import timestamps
+from minirun import rmtree, store, timestamps
 from minirun.engine.container.container import VOLUMES
 from minirun.errors import EngineError, KernelError, NoSuchVolume
 
@@ -77,7 +76,7 @@ def create(
         return False
     store.make_directory(f"{making}/_data", 0o755)
     os.chmod(f"{making}/_data", 0o755)  # whatever our umask is
-    created = timestamps.write(time.time_ns() // timestamps.SECOND * timestamps.SECOND)
+    created = timestamps.rfc3339_nano(time.time_ns() // timestamps.SECOND * timestamps.SECOND)
     store.write(
         f"{making}/volume.json",
         {"CreatedAt": created, "Driver": "local", "Labels": labels, "Name": name, "Options": options, "Scope": "local"},

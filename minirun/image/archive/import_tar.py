@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 
-from minirun import jsoncodec
+from minirun import jsoncodec, timestamps
 from minirun.errors import ClientError, EngineError
 from minirun.image import platforms
 from minirun.image.content.image_writer import ImageWriter
@@ -88,8 +87,7 @@ def _open(source: str) -> int:
 
 def _config(settings: dict, runs_on: platforms.Platform, diff_id: str, comment: str) -> dict:
     """The OCI image config: from its digest the image has its id (OCI image-spec, config.md)."""
-    seconds, ns = divmod(time.time_ns(), 1_000_000_000)
-    created = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z"
+    created = timestamps.now()
     variant = {"variant": runs_on.variant} if runs_on.variant else {}
     return {
         "created": created,

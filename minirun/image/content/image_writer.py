@@ -54,12 +54,12 @@ class ImageWriter:
         self._ingest = Ingest(layout)
 
     def __enter__(self) -> ImageWriter:
-        self.ingest = self._ingest.__enter__()
+        self.ingest = self._ingest.begin()
         self.allowance = self.layout.allowance()
         return self
 
-    def __exit__(self, kind: object, *what: object) -> None:
-        self._ingest.__exit__(kind, *what)
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._ingest.end()
         if kind and not self.lasting:
             self._take_back()
 

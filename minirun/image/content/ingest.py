@@ -32,7 +32,8 @@ class Ingest:
         self.path = f"{layout.root}/tmp/draft-{os.getpid()}-{os.urandom(4).hex()}"
         self.fd = -1
 
-    def __enter__(self) -> str:
+    def begin(self) -> str:
+        """Make the directory and lock it. Returns: its path."""
         with self.layout.lock():  # between mkdir and flock it looks like a dead one
             clear_ingests(self.layout)
             place_apart(os.path.dirname(self.path))
@@ -41,7 +42,14 @@ class Ingest:
             fcntl.flock(self.fd, fcntl.LOCK_EX)
         return self.path
 
+    def __enter__(self) -> str:
+        return self.begin()
+
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Remove the directory with all that is still in it."""
         rmtree.remove_tree(self.path)
         os.close(self.fd)
 

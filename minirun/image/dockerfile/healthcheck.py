@@ -5,16 +5,15 @@ minirun writes it down and shows it, for engines that run it (moby, dockerfile/i
 
 from __future__ import annotations
 
+from minirun import timestamps
 from minirun.errors import EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DURATIONS = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod"}
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZµ"
-_LEAST, _MOST = 1_000_000, 2**63  # ns
+_LEAST = 1_000_000  # ns, container.MinimumDuration in moby
 _DIGITS = 100
 
 
@@ -64,27 +63,14 @@ def _flags(text: str) -> tuple[dict[str, str], str]:
 
 
 def _duration(flag: str, text: str) -> int:
-    """Go's "1h30m", "0.5s" in ns."""
-    total, rest = 0.0, text.lstrip("+-")
-    while rest and text != "0":
-        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
-        if not number.strip(".") or number.count(".") > 1:
-            raise EngineError(f'time: invalid duration "{text}"')
-        rest = rest[len(number) :]
-        unit = rest[: len(rest) - len(rest.lstrip(_LETTERS))]
-        if unit not in _UNITS:
-            raise EngineError(
-                f'time: unknown unit "{unit}" in duration "{text}"'
-                if unit
-                else f'time: missing unit in duration "{text}"'
-            )
-        total += float(number) * _UNITS[unit]
-        rest = rest[len(unit) :]
-    if text.startswith("-") or total < _LEAST:
+    """The nanoseconds of a flag's value, "1h30m" or "0.5s"."""
+    try:
+        duration = timestamps.parse_duration(text)
+    except ValueError as reason:
+        raise EngineError(str(reason)) from None
+    if duration < _LEAST:
         raise EngineError(f'Interval "{flag}" cannot be less than 1ms')
-    if total >= _MOST:
-        raise EngineError(f'time: invalid duration "{text}"')
-    return int(total)
+    return duration
 
 
 def _retries(text: str) -> int:

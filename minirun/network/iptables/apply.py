@@ -147,4 +147,4 @@ class writing:
     def __exit__(self, *error: object) -> None:
         if self.known and generation.commits != self.mark.commits:
             generation.renew(self.run, self.mark)
-        self.lock.__exit__(*error)
+        self.lock.release()

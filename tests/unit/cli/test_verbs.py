@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 import minirun.engine.check
+from minirun import timestamps
 from minirun.cli import commands, main, system
 from minirun.cli.container import ps
 from minirun.cli.image import pull_push
 from minirun.cli.parser.grammar import read
 from minirun.cli.run import run
-from minirun.engine import info, remove, start, stop, timestamps
+from minirun.engine import info, remove, start, stop
 from minirun.engine.container import index
 from minirun.engine.shim import logs as engine_logs
 from minirun.errors import BadParameter, ClientError, EngineError, NoSuchContainer, NoSuchImage
@@ -21,7 +22,7 @@ NOW = time.time_ns()
 
 
 def moment(seconds_ago):
-    return timestamps.write(NOW - seconds_ago * 10**9)
+    return timestamps.rfc3339_nano(NOW - seconds_ago * 10**9)
 
 
 class State:

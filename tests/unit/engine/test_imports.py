@@ -14,12 +14,13 @@ SLOW = (
     "shutil tempfile logging argparse pyroute2 click asyncio importlib.metadata datetime random hashlib"
 ).split()
 MODULES = """
-spec.specgen container.config spec.users container.names container.inspect shim.logs shim.loglines timestamps spec.env volume.mountpoints container.validate spec.capabilities shim.signals daemon
+spec.specgen container.config spec.users container.names container.inspect shim.logs shim.loglines spec.env volume.mountpoints container.validate spec.capabilities shim.signals daemon
 """.split()
 
 
 @pytest.mark.parametrize(
-    "module", [*(f"minirun.engine.{name}" for name in MODULES), "minirun.image.snapshot.read_file"]
+    "module",
+    [*(f"minirun.engine.{name}" for name in MODULES), "minirun.image.snapshot.read_file", "minirun.timestamps"],
 )
 def test_it_loads_nothing_slow(module):
     places = [ROOT, *(path for path in sys.path if path.endswith("-packages"))]  # what -S leaves out

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.engine_samples import DAEMON, ID, make
-from minirun.engine import timestamps
+from minirun import timestamps
 from minirun.engine.container import inspect
 
 ORDER = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minirun.engine import timestamps
+from minirun import timestamps
 from minirun.engine.shim import json_file, loglines, logs
 from minirun.errors import ClientError, EngineError, NoSuchContainer
 
@@ -63,7 +63,7 @@ def test_the_bytes_of_a_record(tmp_path):
 def test_the_time_is_now(tmp_path):
     before = time.time_ns()
     record = write(tmp_path / "x.log", ("stdout", b"x\n"))[0]
-    assert before <= timestamps.read(record["time"]) <= time.time_ns()
+    assert before <= timestamps.parse(record["time"]) <= time.time_ns()
 
 
 def test_a_line_is_kept_until_its_end_has_come(tmp_path):
@@ -258,8 +258,8 @@ def test_durations_count_from_now(tmp_path):
     now = time.time_ns()
     path = plant(
         tmp_path / "x.log",
-        timestamps.write(now - 7200 * timestamps.SECOND),
-        timestamps.write(now - 60 * timestamps.SECOND),
+        timestamps.rfc3339_nano(now - 7200 * timestamps.SECOND),
+        timestamps.rfc3339_nano(now - 60 * timestamps.SECOND),
     )
     assert read(path, since="1h") == [b"1\n"]
     assert read(path, until="1h") == [b"0\n"]
@@ -350,7 +350,7 @@ def test_following_costs_next_to_no_cpu(tmp_path):
 
 
 def test_following_ends_at_until(tmp_path):
-    path = plant(tmp_path / "x.log", timestamps.write(time.time_ns() - 7200 * timestamps.SECOND))
+    path = plant(tmp_path / "x.log", timestamps.rfc3339_nano(time.time_ns() - 7200 * timestamps.SECOND))
     assert len(list(logs.records(str(path), logs.Wanted(until="1h"), lambda: False))) == 1
 
 
