@@ -136,7 +136,7 @@ class Runc:
 
     def _take_config(self, minirun: Minirun) -> str:
         """Write the bundle's config.json. Returns: the directory of the image's layer."""
-        name = checked(minirun.bootstrap(), minirun.environment).strip()
+        name = checked(minirun.start(), minirun.environment).strip()
         spec = json.loads((minirun.run / "containers" / name / "config.json").read_text())
         overlay = spec["mounts"].pop(0)
         for mount in spec["mounts"]:

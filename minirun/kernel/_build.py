@@ -1,8 +1,8 @@
-"""The two things that are compiled when minirun is installed; for setuptools only, named in pyproject.toml.
+"""The three things that are compiled when minirun is installed; for setuptools only, named in pyproject.toml.
 
 The C module `minirun.kernel._linux` is written by cffi in API mode: `_abi.py` holds the prototypes of the man pages,
 and the C compiler checks them against the system's own headers. The command `minirun` is a small C program,
-`launcher/minirun.c`, which says itself why it is one.
+`launcher/minirun.c`, which says itself why it is one. The hot-path archive is bytecode (`minirun.hot_path`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,22 @@ import sys
 # isort: off
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from distutils.ccompiler import new_compiler
 from distutils.command.build_scripts import build_scripts
 from distutils.errors import LinkError
 from distutils.sysconfig import customize_compiler
 # isort: on
+
+
+class BuildModules(build_py):
+    """`build_py` with the hot-path archive beside the modules."""
+
+    def run(self) -> None:
+        """Copy the modules, and compile those of the hot path; not for an editable install, which copies nothing."""
+        super().run()
+        if not self.editable_mode:
+            runpy.run_path("minirun/hot_path.py")["write"](os.path.join(self.build_lib, "minirun"), sealed=False)
 
 
 class BuildModule(build_ext):

@@ -21,13 +21,15 @@ from minirun.engine.shim.stdio import Ends
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minirun.engine.container.container import Container
     from minirun.engine.shim.relay import Service
 
 #: What the fresh interpreter runs: little, because what is compiled anew leaves its memory behind.
 AGAIN = (
     "import sys; sys.path.append(sys.argv[1]); from minirun import bootstrap; bootstrap.make_ready(); "
-    "from minirun.engine.shim.reexec import go_on; go_on(*sys.argv[2:])"
+    "from minirun.engine.shim.reexec import go_on; go_on(bootstrap.close_archive, *sys.argv[2:])"
 )
 
 
@@ -66,8 +68,11 @@ def rest(container: "Container", relay: Relay) -> None:
             os.set_inheritable(fd, False)
 
 
-def go_on(container_id: str, data: str, run: str, *words: str) -> None:
-    """Go on where `rest` has left off."""
+def go_on(loaded: "Callable[[], object]", container_id: str, data: str, run: str, *words: str) -> None:
+    """Go on where `rest` has left off.
+
+    Arguments: loaded, called when all is imported that the idle shim needs; it gives the archive's memory back.
+    """
     from minirun.engine.shim.json_file import LogWriter
 
     with open("/proc/self/comm", "w", encoding="ascii") as comm:
@@ -87,6 +92,7 @@ def go_on(container_id: str, data: str, run: str, *words: str) -> None:
         fd, wants = map(int, word.split(":"))
         os.set_inheritable(fd, False)
         relay.add(fd, wants)
+    loaded()
     gc.enable()
     code = relay.run(pid)
     from minirun.engine.shim import shim
