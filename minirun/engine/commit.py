@@ -1,8 +1,8 @@
-"""What a container has written: shown (`diff`), taken along (`export`), made into an image (`commit`).
+"""`diff`, `export`, `commit`: a container's files listed, archived, made into an image (moby, daemon/commit.go).
 
-An image is a pile of layers and a config, and a container is one more layer and a few wishes on top of it. So `commit`
-is little work: the upper directory becomes a tar, the tar a layer, and the container's Config, which was the image's
-with the wishes of `run` laid over it, becomes the new image's.
+An image is a stack of layers and a config; a container adds a writable layer and its own Config, which is the image's
+with the options of `run` over it. So for `commit` the overlay's upper directory becomes a layer, and the container's
+Config becomes that of the new image.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 
 class Commit:
-    """What `commit` was asked for: `.name` (None for none), `.author`, `.message`, `.changes` (Dockerfile
-    instructions), `.pause`, whether the container stands still meanwhile."""
+    """The options of `commit`: `.name` (Reference or None), `.author`, `.message`, `.changes` (Dockerfile
+    instructions), `.pause` (bool), whether the container is frozen meanwhile."""
 
     __slots__ = ("author", "changes", "message", "name", "pause")
 
@@ -43,32 +43,33 @@ class Commit:
 
 
 def diff(container: Container) -> Iterator[tuple[str, bytes]]:
-    """What the container has changed of its image's files (see `difference.differences`).
+    """The changes to a container's files since it was created (see `image.layer.diff.differences`).
 
     Errors: NoSuchContainer when it is removed meanwhile.
     """
-    upper, *below = _pile(container)
+    upper, *below = _layer_directories(container)
     yield from layer_diff.differences(upper, below)
-    _still_there(container)
+    _check_exists(container)
 
 
 def export(container: Container, fd: int) -> None:
-    """Write the container's whole root as a tar, as it is now; what is mounted in it is not part of it.
+    """Write a container's root file system, without what is mounted in it, as a tar.
 
-    Arguments: fd (int), where to. Errors: NoSuchContainer when it is removed meanwhile; KernelError for a full disk.
+    Arguments: fd (int), an open file. Errors: NoSuchContainer when it is removed meanwhile; KernelError for a full
+    disk.
     """
     with step("write the files of the container"), _writing("the archive"):
-        tar_writer.write_tree(_pile(container), fd)
-    _still_there(container)
+        tar_writer.write_tree(_layer_directories(container), fd)
+    _check_exists(container)
 
 
-def commit(container: Container, wish: Commit) -> str:
-    """Make an image of a container. Returns: its id.
+def commit(container: Container, options: Commit) -> str:
+    """Make an image of a container. Returns: the image's ID.
 
-    Errors: NoSuchImage when the container's own image is gone; EngineError for a bad change; KernelError for a full
-    disk. Nothing is left behind then, and the container runs.
+    Errors: NoSuchImage when the container's own image has been removed; EngineError for a bad change; KernelError for a
+    full disk. Nothing is left behind then, and the container is thawed.
     """
-    settings = _settings(container, wish.changes)
+    settings = _settings(container, options.changes)
     images = container.daemon.images
     image = _image_of(images, container)
     with ImageWriter(images.layout) as writer:
@@ -77,11 +78,11 @@ def commit(container: Container, wish: Commit) -> str:
                 if not writer.has(diff_id, descriptor):
                     raise NoSuchImage(image.id)
         with step("make a layer of what the container has written"):
-            written = _add_layer(writer, container, wish.pause)
+            written = _add_layer(writer, container, options.pause)
         config = _config(image, container, settings, writer.diff_ids)
-        config["history"] += [_history(container, wish, config["created"], empty=not written)]
-        config |= {"author": wish.author} if wish.author else {}
-        return writer.finish(jsoncodec.dumps(config).encode("utf-8", "replace"), [wish.name])
+        config["history"] += [_history(container, options, config["created"], empty=not written)]
+        config |= {"author": options.author} if options.author else {}
+        return writer.finish(jsoncodec.dumps(config).encode("utf-8", "replace"), [options.name])
 
 
 def _add_layer(writer: ImageWriter, container: Container, pause: bool) -> bool:
@@ -105,30 +106,30 @@ def _add_layer(writer: ImageWriter, container: Container, pause: bool) -> bool:
 
 def _write_layer(container: Container, pause: bool, fd: int) -> bool:
     """Write the container's layer to a file. Returns: whether there is anything in it."""
-    with container.queue():  # nobody starts, ends or removes it meanwhile
+    with container.lock():  # so that no other command starts, stops or removes it meanwhile
         still: contextlib.AbstractContextManager = contextlib.nullcontext()
-        if pause and reconciled_status(container).word == "running":
+        if pause and reconciled_status(container).state == "running":
             from minirun.engine.pause import paused
 
             still = paused(container)
         with still, _writing("the layer"):
-            return tar_writer.write_layer(_pile(container)[0], fd)
+            return tar_writer.write_layer(_layer_directories(container)[0], fd)
 
 
-def _pile(container: Container) -> list[str]:
+def _layer_directories(container: Container) -> list[str]:
     return overlayfs.pile(bundle.layers_of(container), container.directory)
 
 
-def _still_there(container: Container) -> None:
-    """Who is removed while he is read seems to have fewer files, and must not pass for whole."""
+def _check_exists(container: Container) -> None:
+    """Refuse what was read while the container was being removed: files may be missing. Errors: NoSuchContainer."""
     if not container.exists():
         raise NoSuchContainer(container.id)
 
 
 def _settings(container: Container, changes: Sequence[str]) -> dict:
-    """The container's Config after some instructions; what these have emptied is as before (Docker's `merge`)."""
+    """The container's Config after the changes; what these leave empty is kept as it was (moby, runconfig Merge)."""
     config = container.record["Config"]
-    # None is Go's way to have nothing; the instructions add to what is there.
+    # Go's nil is None here; the instructions add to what is there.
     settings = instructions.apply({key: value for key, value in config.items() if value is not None}, changes)
     if not settings.get("Entrypoint"):
         settings["Cmd"] = settings.get("Cmd") or config["Cmd"]
@@ -157,18 +158,18 @@ def _config(image: Image, container: Container, settings: dict, diff_ids: list[s
     }
 
 
-def _history(container: Container, wish: Commit, created: str, *, empty: bool) -> dict:
+def _history(container: Container, options: Commit, created: str, *, empty: bool) -> dict:
     entry = {
         "created": created,
-        "author": wish.author,
-        "comment": wish.message,
+        "author": options.author,
+        "comment": options.message,
         "created_by": " ".join(container.record["Config"]["Cmd"] or []),
     }
     return {key: value for key, value in entry.items() if value} | ({"empty_layer": True} if empty else {})
 
 
 class _writing:
-    """What the disk refuses, as one line: `with _writing("the archive"): ...`. A closed pipe stays what it is."""
+    """Turn an OSError into a KernelError that names the target: `with _writing("the archive"): ...`. EPIPE passes."""
 
     def __init__(self, target: str) -> None:
         self.target = target

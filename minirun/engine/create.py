@@ -1,4 +1,4 @@
-"""`create`: a container made and not started, as a directory, a name, a writable layer and its configuration."""
+"""`create`: a directory with a configuration, a name and a writable layer (moby, daemon/create.go)."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from minirun.cli.parser.grammar import Options
     from minirun.engine.daemon import Daemon
 
-#: What uname(2) calls most machines, and what images for them say.
-USUAL = {"x86_64": "amd64", "aarch64": "arm64"}
+#: What uname(2) calls the commonest machines → the GOARCH of an image for them.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def create(daemon: Daemon, options: Options) -> Container:
-    """Make a container and do not start it: a directory, a name, a writable layer, a record.
+    """Create a container and do not start it.
 
-    Errors: NoSuchImage, BadParameter, EngineError as Docker's; nothing is left behind then.
+    Errors: NoSuchImage, BadParameter, EngineError, as Docker's; nothing is left behind then.
     """
-    # A container is made once and started often; and with `run`, what is loaded here is loaded beside the `Starter`.
+    # Imported here, for with `run` this happens while the pre-forked shim loads its own modules.
     from minirun.engine.container import config
     from minirun.image.snapshot import overlayfs
 
     with step("find the image"):
         image = daemon.images.find(options.image)
-        if options.platform or image.config.get("architecture") != USUAL.get(os.uname().machine):
-            from minirun.image import platforms  # most images are for this machine
+        if options.platform or image.config.get("architecture") != ARCHITECTURES.get(os.uname().machine):
+            from minirun.image import platforms
 
             sys.stderr.write(platforms.check(image.config, options.platform, options.image))
-    reconcile_all(daemon)  # their names, addresses and ports are free again then; the shim takes longer to get ready
+    reconcile_all(daemon)  # before, so that their names, addresses and ports are free again
     container = Container(daemon, os.urandom(32).hex())
     with step("make the container's record"):
         name = names.check(options.name) if options.name else ""
@@ -48,10 +48,10 @@ def create(daemon: Daemon, options: Options) -> Container:
             from minirun.engine.volume import volumes_from
 
             volumes_from.take(container)
-        _settle_networks(container, options.link)
-        queue = reserve(container)
+        _resolve_network_names(container, options.link)
+        lock = reserve(container)
         try:
-            with queue:
+            with lock:
                 container.record["Name"] = "/" + names.reserve(daemon.data_root, name, container.id)
                 overlayfs.ensure_directories(image.layers, container.directory)
                 if any(point["Type"] == "volume" for point in container.record["MountPoints"]):
@@ -71,10 +71,11 @@ def create(daemon: Daemon, options: Options) -> Container:
     return container
 
 
-def _settle_networks(container: Container, links: list[str]) -> None:
-    """Find out what the words of a new container's wishes stand for, as far as it is there already.
+def _resolve_network_names(container: Container, links: list[str]) -> None:
+    """Replace the names of networks and containers in a new container's network settings by what they stand for.
 
-    Errors: BadParameter for a link to a container that is not.
+    A network that does not exist yet keeps its name: it may exist when the container is started.
+    Errors: BadParameter for a link to a container that does not exist.
     """
     record = container.record
     mode = record["HostConfig"]["NetworkMode"]
@@ -90,5 +91,5 @@ def _settle_networks(container: Container, links: list[str]) -> None:
         try:
             name = container.daemon.networks.find(mode).name
         except NoSuchNetwork:
-            return  # it may be there when the container is started
+            return
         record["Networks"] = {name: record["Networks"][mode]}

@@ -1,4 +1,4 @@
-"""`exec`: one more process in a running container, with a relay of its own (see `relay`)."""
+"""`exec`: one more process in a running container, with a stdio relay of its own (moby, daemon/exec.go)."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 def execute(container: Container, options: Options) -> int:
-    """Run one more process in a running container, and stay with it unless `-d` is given.
+    """Run one more process in a running container, and stay attached unless -d is given.
 
-    Returns: its exit code; 0 with -d. Errors: EngineError when the container does not run or there is no such user;
-    ProgramError (126) when the program cannot be executed.
+    Returns: its exit code, 0 with -d. Errors: EngineError when the container does not run or the user does not exist;
+    ProgramError (126, 127) when the program cannot be executed.
     """
-    if container.status().word != "running":
-        with container.queue():
+    if container.status().state != "running":
+        with container.lock():
             reconcile(container)
         raise EngineError(f"Container {container.id} is not running", exit_code=1)
     wanted = process_of(container, options)
     ours, theirs = Channel.pair()
     sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     stdin = options.interactive and not options.detach
-    process.spawn("minirun:relay", "monitor", lambda: _stay(container, wanted, theirs, client, stdin))
+    process.spawn("minirun:relay", "monitor", lambda: _relay(container, wanted, theirs, client, stdin))
     theirs.close()
     client.close()
     if ours.receive() is None:
@@ -49,19 +49,19 @@ def execute(container: Container, options: Options) -> int:
         return 0
     keys = parse_keys(options.detach_keys) if options.detach_keys else DETACH_KEYS
     try:
-        # Docker's exec passes no signals on: ctrl-C ends the client and leaves the process alone.
+        # As in Docker, exec proxies no signals: ctrl-C ends the client and the process goes on.
         return Watcher(sock, stdin=stdin, terminal=options.tty, detach_keys=keys, signals=False).watch()
     except Detached:
         return 0
 
 
 def process_of(container: Container, options: Options) -> dict:
-    """The OCI process object: the container's own user, environment and rights, with the options laid over them."""
+    """The OCI process object: the container's user, environment and capabilities, overridden by the options."""
     record = container.record
     user = bundle.user_of(container, options.user or record["Config"]["User"])
     wanted = specgen.exec_process(record, user, list(options.command), options.tty, list(options.env))
     if record.get("Links"):
-        from minirun.engine.network import legacy_links  # few containers are linked
+        from minirun.engine.network import legacy_links
 
         wanted["env"] = legacy_links.Links(container).environment_of_process(options.tty, list(options.env))
     if options.workdir:
@@ -72,8 +72,8 @@ def process_of(container: Container, options: Options) -> dict:
     return wanted
 
 
-def _stay(container: Container, wanted: dict, ready: Channel, client: _socket.socket, stdin: bool) -> None:
-    """The relay's process: parent of the new one, which goes on when the command that asked for it is gone."""
+def _relay(container: Container, wanted: dict, ready: Channel, client: _socket.socket, stdin: bool) -> None:
+    """The process `minirun:relay`: parent of the new process, which goes on when the client has exited."""
     leave_the_terminal([ready.fd, client.fileno()])
     terminal = bool(wanted.get("terminal"))
     ends = Ends(terminal=terminal, stdin=stdin)

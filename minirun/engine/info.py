@@ -1,4 +1,4 @@
-"""What minirun says about itself, this machine, and how big things are: `version`, `info`, `image inspect`, `ps -s`."""
+"""`version`, `info`, `image inspect`, and the sizes of `ps -s`: minirun about itself and this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.image.images import Image
 
-#: The API whose words, shapes and exit codes minirun keeps to (Docker 20.10); it does not serve it.
+#: The version of Docker's API whose texts, shapes and exit codes minirun has (Docker 20.10); it does not serve it.
 API_VERSION = "1.41"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -48,16 +48,16 @@ def version() -> dict:
 
 
 def info(daemon: Daemon) -> dict:
-    """`minirun info`, with the keys of Docker's where minirun has the thing."""
-    words = [status.word for _, status in index.statuses(daemon)]
+    """`minirun info`, with the keys of Docker's, as far as minirun has what they are about."""
+    states = [status.state for _, status in index.statuses(daemon)]
     system = os.uname()
-    running, paused = words.count("running"), words.count("paused")
+    running, paused = states.count("running"), states.count("paused")
     return {
         "ID": _identity(daemon),
-        "Containers": len(words),
+        "Containers": len(states),
         "ContainersRunning": running,
         "ContainersPaused": paused,
-        "ContainersStopped": len(words) - running - paused,
+        "ContainersStopped": len(states) - running - paused,
         "Images": len(daemon.images.every()),
         "Driver": "overlay2",
         "DriverStatus": [["Backing Filesystem", _backing(daemon.data_root)], ["Supports d_type", "true"]],
@@ -69,8 +69,8 @@ def info(daemon: Daemon) -> dict:
         "CpuCfsQuota": True,
         "CPUShares": True,
         "CPUSet": True,
-        "IPv4Forwarding": _reads("/proc/sys/net/ipv4/ip_forward") == "1",
-        "BridgeNfIptables": _reads("/proc/sys/net/bridge/bridge-nf-call-iptables") == "1",
+        "IPv4Forwarding": _read_text("/proc/sys/net/ipv4/ip_forward") == "1",
+        "BridgeNfIptables": _read_text("/proc/sys/net/bridge/bridge-nf-call-iptables") == "1",
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": _cgroup_version(),
@@ -96,7 +96,7 @@ def info(daemon: Daemon) -> dict:
 
 
 def sizes(container: Container) -> tuple[int, int]:
-    """Bytes that a container has written, and of all its files with the image's (Docker's SizeRw, SizeRootFs)."""
+    """SizeRw and SizeRootFs of a container: the bytes of its writable layer, and those with its image's."""
     own = tree_size(f"{container.directory}/upper")
     images = container.daemon.images.every()
     image = next((image for image in images if image.id == container.record["Image"]), None)
@@ -104,10 +104,9 @@ def sizes(container: Container) -> tuple[int, int]:
 
 
 def tree_size(path: str) -> int:
-    """Bytes of the files below a directory, a file with several names counted once; symbolic links are not followed."""
-    from minirun.image.snapshot.merged_tree import (
-        Tree,  # not os.walk, which calls itself for each level that a container has made
-    )
+    """Bytes of the files below a directory, hard links counted once; symbolic links are not followed."""
+    # Not os.walk, which recurses for each level, and a container can make more levels than Python's stack allows.
+    from minirun.image.snapshot.merged_tree import Tree
 
     total = 0
     seen: set[tuple[int, int]] = set()
@@ -149,7 +148,7 @@ def image(image: Image) -> dict:
     }
 
 
-#: Docker's order, and what stands there when an image says nothing; a key with `...` is left out then.
+#: Docker's keys in its order, with what is shown for one that an image does not have; `...`: it is left out.
 _SETTINGS = {
     "Hostname": "",
     "Domainname": "",
@@ -178,29 +177,29 @@ _SETTINGS = {
 
 
 def _settings(given: dict) -> dict:
-    """What an image says about its containers, with all of Docker's keys."""
+    """An image's Config (ContainerConfig) with all of Docker's keys."""
     return {key: given.get(key, empty) for key, empty in _SETTINGS.items() if given.get(key) or empty is not ...}
 
 
 def _directories(image: Image) -> dict[str, str]:
-    """Where its files are: the highest layer, and those below it, the highest first."""
+    """GraphDriver.Data of an image: its top layer, and those below it from top to bottom."""
     layers = image.layers[::-1]
     below = {"LowerDir": ":".join(layers[1:])} if layers[1:] else {}
     return {**below, "UpperDir": layers[0]} if layers else {}
 
 
 def _identity(daemon: Daemon) -> str:
-    """A name for this machine's data root, of Docker's form: twelve groups of four letters and digits."""
+    """An ID for this machine's data root, in Docker's form: twelve groups of four letters and digits."""
     from base64 import b32encode
     from hashlib import sha256
 
-    seed = (_reads("/etc/machine-id") or os.uname().nodename) + daemon.data_root
+    seed = (_read_text("/etc/machine-id") or os.uname().nodename) + daemon.data_root
     text = b32encode(sha256(seed.encode()).digest()).decode()[:48]
     return ":".join(text[place : place + 4] for place in range(0, 48, 4))
 
 
 def _operating_system() -> str:
-    for line in _reads("/etc/os-release").splitlines():
+    for line in _read_text("/etc/os-release").splitlines():
         key, _, value = line.partition("=")
         if key == "PRETTY_NAME":
             return value.strip('"')
@@ -208,12 +207,12 @@ def _operating_system() -> str:
 
 
 def _backing(path: str) -> str:
-    """The kind of file system that a directory is on; Docker calls all of ext2, 3 and 4 "extfs"."""
+    """The type of the file system that a directory is on; Docker calls ext2, ext3 and ext4 "extfs"."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     device = os.stat(path).st_dev
     name = f"{os.major(device)}:{os.minor(device)}"
-    for line in _reads("/proc/self/mountinfo").splitlines():
+    for line in _read_text("/proc/self/mountinfo").splitlines():
         fields = line.split(" ")
         if fields[2] == name:
             kind = fields[fields.index("-") + 1]
@@ -231,8 +230,8 @@ def _security_options() -> list[str]:
     return ["name=seccomp,profile=default"] if find_spec("minirun.kernel.seccomp") else []
 
 
-def _reads(path: str) -> str:
-    """A small file's text without blanks around it; "" when there is none."""
+def _read_text(path: str) -> str:
+    """A small file's text, stripped; "" when it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().strip()

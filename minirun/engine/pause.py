@@ -1,9 +1,9 @@
-"""A container stands still for as long as somebody reads what it has written.
+"""The freezer (cgroups(7)) holds a container still while `commit` reads its files.
 
-Whoever freezes a container may be killed before he thaws it, and then even `kill -9` would not reach it. So the
-freezing is done by a guardian, a child that waits for the end of our pipe and then thaws: the kernel closes the pipe
-when we end, however we end. If somebody kills both, `system check` finds a container that is frozen and in nobody's
-queue.
+A command that freezes a container may be killed before it thaws it, and a frozen process does not even react to
+SIGKILL (cgroup v1). So a child does it, the process `minirun:guard`: it freezes, waits for the other end of a socket
+pair to be closed, and thaws; the kernel closes that end when the command exits, however it exits. If both are killed,
+`system check` finds a container that is frozen and whose lock is free.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class paused:
-    """Hold a running container still: `with paused(container): ...`. The caller has its queue.
+    """Freeze a running container: `with paused(container): ...`. The caller holds its lock.
 
-    Errors: EngineError in Docker's words when it cannot be frozen.
+    Errors: EngineError, worded as Docker's, when it cannot be frozen.
     """
 
     def __init__(self, container: Container) -> None:
@@ -35,7 +35,7 @@ class paused:
             try:
                 self.freezer = freezer_of(self.container)
                 self.ours, theirs = Channel.pair()
-                self.guardian = process.spawn("minirun:guard", "monitor", lambda: self._guard(theirs))
+                self.guard_pid = process.spawn("minirun:guard", "monitor", lambda: self._guard(theirs))
                 theirs.close()
                 try:
                     if self.ours.receive() is None:
@@ -49,11 +49,11 @@ class paused:
     def __exit__(self, *_: object) -> None:
         with step("thaw the container"):
             self.ours.close()
-            process.end_code(self.guardian)
-            self.freezer.thaw()  # the guardian has, unless somebody killed it
+            process.end_code(self.guard_pid)
+            self.freezer.thaw()  # the guard has done it, unless it was killed
 
     def _guard(self, theirs: Channel) -> None:
-        leave_the_terminal([theirs.fd])  # and with it our end of the pipe, which only we may hold
+        leave_the_terminal([theirs.fd])  # closes our end too, which only the command may hold
         try:
             self.freezer.freeze()
             theirs.send({})
@@ -64,5 +64,5 @@ class paused:
 
 
 def freezer_of(container: Container) -> Freezer:
-    """The freezer of a container's cgroup. Errors: MinirunError on a machine that has none."""
+    """The freezer of a container's cgroup. Errors: MinirunError on a machine without one."""
     return Freezer(Cgroup(f"/minirun/{container.id}"))

@@ -1,9 +1,9 @@
-"""What the config file says about registries: dockerd's keys, and what becomes of them.
+"""The registry settings of the config file, with dockerd's keys (moby, registry/config.go).
 
     {"insecure-registries": ["registry.lan:5000", "10.0.0.0/8"], "registry-mirrors": ["https://mirror.lan"]}
 
-A mirror is asked for Docker Hub's images first. An insecure registry is spoken to although nobody vouches for it, or
-in plain text; the loopback network always is.
+A mirror is asked first for Docker Hub's images. An insecure registry may have a certificate that cannot be verified, or
+speak plain HTTP; 127.0.0.0/8 is always insecure.
 """
 
 from __future__ import annotations
@@ -21,24 +21,21 @@ if TYPE_CHECKING:
 
 
 def source(daemon: Daemon) -> Source:
-    """Where images come from and go to. Errors: MinirunError for settings that make no sense."""
+    """The registries and mirrors of these settings. Errors: MinirunError for an invalid setting."""
     from minirun.image.transfer.mirrors import Source  # 80 ms, for the HTTP library
 
     return Source(*_settings(daemon), _credentials)
 
 
 def unchanged(daemon: Daemon, name: Reference) -> str:
-    """The digest of an image that is here and has not changed in its registry, if that is easily found out; else "".
-
-    Errors: as for `source`.
-    """
+    """The digest of a local image that is up to date, if that is cheap to find out; else "". Errors: as `source`."""
     from minirun.image.transfer import up_to_date
 
     return up_to_date.digest_of(daemon.images, name, _settings(daemon)[0])
 
 
 def _settings(daemon: Daemon) -> tuple[list[str], list[str]]:
-    """Insecure registries, mirrors."""
+    """The insecure registries and the mirrors, checked."""
     given = daemon.registry_settings()
     insecure, mirrors = given.get("insecure-registries", []), given.get("registry-mirrors", [])
     for word in insecure:
@@ -51,7 +48,7 @@ def _settings(daemon: Daemon) -> tuple[list[str], list[str]]:
 
 
 def _credentials(domain: str, path: str) -> Credentials:
-    """Who we are to a registry. When a helper fails we ask as nobody, as Docker does; but it is told."""
+    """The credentials for a registry. When a credential helper fails, none, as in Docker, and a warning."""
     from minirun.image.registry import credentials
     from minirun.image.registry.auth import Credentials
 

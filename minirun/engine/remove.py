@@ -1,4 +1,4 @@
-"""`rm`: a container is taken away with all that `create` made."""
+"""`rm`: a container is removed with all that `create` made (moby, daemon/delete.go)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 
 def remove(container: Container, *, force: bool = False, volumes: bool = False) -> None:
-    """Remove a container that does not run; with `force`, kill it first; with `volumes`, those without a name go too.
+    """Remove a container. Safe while another command starts or removes it: the container's lock decides who is first.
 
-    Errors: NoSuchContainer, EngineError for one that runs. Whoever starts it at the same time comes before or after.
+    Arguments: force (bool), kill it if it runs; volumes (bool), remove its anonymous volumes too.
+    Errors: NoSuchContainer; EngineError for a running one without `force`.
     """
     while container.exists():
-        with container.queue():
+        with container.lock():
             reconcile(container)
-            if container.watch() is None:  # nothing of it is left but files, and perhaps a record that nobody can read
+            if container.shim_state() is None:  # only files are left; the record may be damaged
                 discard(container, with_volumes=volumes)
                 return
-            running = container.status().word == "running"
+            running = container.status().state == "running"
         if running and not force:
             raise EngineError(
                 f"You cannot remove a running container {container.id}. Stop the container before "
@@ -32,6 +33,6 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
             )
         if running:
             send_signal(container, SIGKILL)
-        # It has ended, or is about to: with --rm its monitor removes it. Or it is on its way up, and its starter was
-        # killed, who stood first in the queue: then it runs a moment later, and we look again.
-        container.await_monitor(None if running else 0.1)
+        # It has exited or is about to, and with --rm its shim removes it. Or a shim is starting it although the lock is
+        # free, because the command that held the lock was killed: then it runs a moment later, and we look again.
+        container.wait_for_shim(None if running else 0.1)

@@ -1,7 +1,8 @@
-"""`run` and `start`: from a container's configuration to a running process, with the command attached to it or not.
+"""`run`, `start` and `restart`: from a container's configuration to a running process (moby, daemon/start.go).
 
-There is no daemon. What has to stay while a container runs (its output, its exit code, the clean-up) is done by its
-shim, a process of its own.
+There is no daemon. What has to stay while a container runs is its shim, a process for each container, which relays and
+logs the output, keeps the exit code and cleans up (see `engine.shim.shim`). The command writes the OCI bundle, has the
+shim start it, and then either exits or stays attached.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.engine.shim.attach import Attachment, Watcher
 
-#: The layers of software through which Docker hears that a program cannot be started; scripts know the words.
+#: How Docker words runc's refusal to start a program; scripts look for it.
 CANNOT_START = (
     "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
     "process: {}: unknown"
@@ -31,14 +32,15 @@ CANNOT_START = (
 
 
 def run(daemon: Daemon, options: Options, starter: Starter) -> int:
-    """Create a container, start it and stay with it until it ends; or leave it alone, with -d.
+    """Create a container, start it, and stay attached until it exits unless -d is given.
 
-    Arguments: starter, which gets ready while the container is made. Returns: its exit code, or 0 with -d.
+    Arguments: starter, the pre-forked shim, which loads its modules while the container is created.
+    Returns: the container's exit code, 0 with -d. Errors: as `create` and `start`.
     """
     if options.detach:
         container = create(daemon, options)
         try:
-            with container.queue():
+            with container.lock():
                 _start(container, starter)
         finally:
             print(container.id, flush=True)  # noqa: T201 (also when the start fails, as Docker does)
@@ -55,22 +57,22 @@ def run(daemon: Daemon, options: Options, starter: Starter) -> int:
             detach_keys=options.detach_keys,
             signals=options.sig_proxy,
         )
-        with container.queue():
+        with container.lock():
             watcher = _start(container, starter, attachment, waiting)
     return _watch(watcher)
 
 
 def start(container: Container, attachment: Attachment | None = None) -> int:
-    """Start a container, and stay with it if an attachment is given. One that runs already is left alone.
+    """Start a container, and stay attached if `attachment` is given. A running container is left as it is.
 
-    Returns: with an attachment its exit code, else 0. Errors: ProgramError (126, 127), EngineError.
+    Returns: with an attachment the container's exit code, else 0. Errors: ProgramError (126, 127), EngineError.
     """
-    starter, watcher = Starter(container.daemon), None  # it needs some milliseconds to get ready, which are not lost
-    with container.queue():
-        # The monitor of the run before this may be cleaning up still. Or one is bringing the container up whose starter
-        # was killed, who stood first in the queue: then it runs a moment later.
-        while not (runs := reconciled_status(container).word == "running") and container.watch():
-            container.await_monitor(0.1)
+    starter, watcher = Starter(container.daemon), None  # first, for it takes some milliseconds to get ready
+    with container.lock():
+        # The shim of its last run may still be cleaning up. Or a shim is starting it at this moment although the lock
+        # is free, because the command that held the lock was killed: then it runs a moment later.
+        while not (runs := reconciled_status(container).state == "running") and container.shim_state():
+            container.wait_for_shim(0.1)
         if not runs:
             with signals.held() as waiting:
                 watcher = _start(container, starter, attachment, waiting)
@@ -80,7 +82,7 @@ def start(container: Container, attachment: Attachment | None = None) -> int:
 
 
 def restart(container: Container, seconds: int | None = None) -> None:
-    """Stop and start."""
+    """Stop a container, if it runs, and start it. Arguments: seconds, as for `stop`. Errors: as `start`."""
     stop(container, seconds)
     start(container)
 
@@ -88,10 +90,11 @@ def restart(container: Container, seconds: int | None = None) -> None:
 def _start(
     container: Container, starter: Starter, attachment: Attachment | None = None, waiting: signals.held | None = None
 ) -> Watcher | None:
-    """Start a container that does not run; the caller has its queue.
+    """Start a container that does not run. The caller holds its lock.
 
-    Arguments: waiting, the signals that wait for the watcher.
-    Returns: with an attachment, the watcher that its monitor already knows. It is loaded while the container starts.
+    Arguments: waiting, the blocked signals, which are delivered once the attach client can pass them on.
+    Returns: with an attachment, the attach client, connected before the container's first instruction. It is loaded
+    after the shim has been told to start, so that this costs no time.
     """
     from minirun.engine.spec import bundle
 
@@ -117,26 +120,27 @@ def _start(
 
 
 def _note_failed_start(container: Container, error: MinirunError) -> None:
-    """A container whose start failed stays, as Created and with the reason in its State; with --rm it goes."""
+    """Write the reason into the State of a container whose start failed, and leave it Created; with --rm, remove it."""
     from minirun.engine.shim import task
 
-    container.await_monitor()  # a killed process closes its end of our connection before it counts as dead
+    container.wait_for_shim()  # a killed process closes its end of the connection before it counts as dead
     if clear_dead_shim(container):
-        return  # it had started, and was killed with its monitor
+        return  # it had started, and its shim was killed
     task.take_down(container)
-    container.forget()
+    container.reload()
     if not container.exists():
         return
     if container.record["HostConfig"]["AutoRemove"]:
         discard(container, with_volumes=True)
         return
-    # The code that is left for what is not the program's own fault: Docker's record says 128, its client ends with 125.
+    # For what is not the program's own fault Docker records 128, and its client exits with 125.
     code = error.exit_code if isinstance(error, ProgramError) else 128
     container.record["State"].update(ExitCode=code, Error=error.message)
     container.save()
 
 
 def _connect(container: Container, attachment: Attachment) -> _socket.socket:
+    """Connect to the shim of a running container. Errors: EngineError when it has exited."""
     try:
         return protocol.connect(container.run_directory, attachment.flags)
     except OSError:
@@ -144,7 +148,7 @@ def _connect(container: Container, attachment: Attachment) -> _socket.socket:
 
 
 def _watch(watcher: Watcher | None) -> int:
-    """Stay with a container until it ends or the detach keys are pressed. Returns: its exit code, or 0."""
+    """Stay attached until the container exits or the detach keys are pressed. Returns: its exit code, 0 if detached."""
     from minirun.engine.shim.attach import Detached
 
     try:

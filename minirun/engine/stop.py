@@ -1,4 +1,4 @@
-"""`kill`, `stop` and `wait`: a running container is ended, or its end awaited."""
+"""`kill`, `stop` and `wait`: a running container is signalled, or its exit awaited (moby, daemon/kill.go, stop.go)."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ if TYPE_CHECKING:
     from minirun.engine.container.container import Container
 
 SIGKILL = 9
-STOP_SECONDS = 10  # Docker's patience between the stop signal and SIGKILL
+STOP_SECONDS = 10  # Docker's default grace period between the stop signal and SIGKILL
 
 
 def kill(container: Container, word: str) -> None:
-    """Send a signal, by name or number, to a container's first process.
+    """Send a signal to a container's first process. After SIGKILL, wait until its shim has cleaned up.
 
-    Errors: BadParameter for an unknown signal; EngineError when it does not run.
+    Arguments: word, the signal's name or number. Errors: BadParameter for an unknown one; EngineError when the
+    container does not run.
     """
     number = signals.number(word)
-    with container.queue():  # one that is being started is not "not running"
-        runs = reconciled_status(container).word == "running"
+    with container.lock():  # wait for a start that is under way
+        runs = reconciled_status(container).state == "running"
     if not runs or not send_signal(container, number):
         raise EngineError(f"Container {container.id} is not running", exit_code=1)
     if number == SIGKILL:
-        container.await_monitor()
+        container.wait_for_shim()
 
 
 def stop(container: Container, seconds: int | None = None) -> None:
-    """Ask a container to end with its stop signal, and kill it when it has not after some seconds (-1: wait for ever).
+    """Send a container its stop signal, and SIGKILL if it has not exited after the grace period.
 
-    One that does not run is left alone.
+    Arguments: seconds, the grace period: None for the container's own (--stop-timeout) or Docker's default, negative
+    for ever. A container that does not run is left as it is.
     """
-    with container.queue():
-        runs = reconciled_status(container).word == "running"
+    with container.lock():
+        runs = reconciled_status(container).state == "running"
     if not runs:
         return
     config = container.record["Config"]
@@ -43,30 +45,30 @@ def stop(container: Container, seconds: int | None = None) -> None:
         seconds = STOP_SECONDS if timeout is None else timeout
     try:
         kill(container, config.get("StopSignal") or "SIGTERM")
-        if not container.await_monitor(None if seconds < 0 else seconds):
+        if not container.wait_for_shim(None if seconds < 0 else seconds):
             kill(container, "SIGKILL")
     except EngineError:
-        container.await_monitor()  # it has ended by itself between the look and the signal
+        container.wait_for_shim()  # it has exited between the check and the signal
 
 
 def wait(container: Container) -> int:
-    """Block until a container has ended. Returns: its exit code."""
+    """Block until a container has exited. Returns: its exit code."""
     from minirun.engine.shim import attach
 
-    if container.status().word != "running":
-        container.await_monitor()
+    if container.status().state != "running":
+        container.wait_for_shim()
         return container.status().exit_code
     try:
         sock = protocol.connect(container.run_directory, 0)
     except OSError:
-        container.await_monitor()
+        container.wait_for_shim()
         return container.status().exit_code
     return attach.Watcher(sock, stdin=False, terminal=False, signals=False).watch()
 
 
 def send_signal(container: Container, number: int) -> bool:
-    """Send a signal to a container's first process. Returns: False when that is gone."""
-    from minirun.kernel import process  # a start has no use for it on this side
+    """Send a signal (number) to a container's first process. Returns: False when that has exited."""
+    from minirun.kernel import process
 
-    watched = container.watch()
-    return watched is not None and watched.init > 0 and process.kill(watched.init, watched.init_start_time, number)
+    shim = container.shim_state()
+    return shim is not None and shim.init > 0 and process.kill(shim.init, shim.init_start_time, number)

@@ -83,7 +83,7 @@ def _container(daemon: Daemon, word: str, size: bool) -> dict:
 
     container = index.find(daemon, word)
     status = container.status()
-    ports = container.ports() if status.word in ("running", "paused", "restarting") else {}
+    ports = container.ports() if status.state in ("running", "paused", "restarting") else {}
     result = engine.describe(container.record, status, container.cable(), daemon, ports)
     if size:
         from minirun.engine import info

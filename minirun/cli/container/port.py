@@ -20,7 +20,7 @@ def port(daemon: Daemon, options: Options) -> int:
     from minirun.engine.container import index
 
     container = index.find(daemon, options.container)
-    ports = container.ports() if container.status().word in ("running", "paused") else {}
+    ports = container.ports() if container.status().state in ("running", "paused") else {}
     if options.private_port:
         word = _private(options.private_port)
         if not ports.get(word):
@@ -108,7 +108,7 @@ def filtered(name: str, values: list[str]) -> Callable[[Container, Status], bool
         wanted.update((number, proto) for number in range(first, last + 1))
 
     def fits(container: Container, status: Status) -> bool:
-        ports = container.ports() if status.word in ("running", "paused", "restarting") else {}
+        ports = container.ports() if status.state in ("running", "paused", "restarting") else {}
         there = {(outer if name == "publish" else inner, proto) for inner, _, outer, proto in _lines(ports)}
         return not wanted.isdisjoint(there)
 

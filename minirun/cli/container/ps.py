@@ -83,7 +83,7 @@ def chosen(daemon: Daemon, options: Options) -> list[tuple[Container, Status]]:
         fits = containers.containers(daemon, options.filter)
     found: list[tuple[Container, Status]] = []
     for container, status in index.statuses(daemon):
-        if (everything or status.word in ALIVE) and (fits is None or fits(container, status)):
+        if (everything or status.state in ALIVE) and (fits is None or fits(container, status)):
             found.append((container, status))
             if len(found) == last:
                 break
@@ -144,10 +144,10 @@ class Row:
         return duration((self.now - self.created) // 10**9) + " ago"
 
     def State(self) -> str:  # noqa: N802
-        return self.status.word
+        return self.status.state
 
     def Status(self) -> str:  # noqa: N802
-        word, code = self.status.word, self.status.exit_code
+        word, code = self.status.state, self.status.exit_code
         if word in ("running", "paused"):
             return f"Up {self.since(self.status.started_at)}" + (" (Paused)" if word == "paused" else "")
         if word in ("restarting", "exited"):
@@ -158,7 +158,7 @@ class Row:
         return duration((self.now - timestamps.parse_own(moment)) / 1e9)
 
     def Ports(self) -> str:  # noqa: N802
-        if self.status.word not in ALIVE or not self.record["Config"].get("ExposedPorts"):
+        if self.status.state not in ALIVE or not self.record["Config"].get("ExposedPorts"):
             return ""
         from minirun.cli.container import port  # few containers have any
 

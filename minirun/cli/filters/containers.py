@@ -34,7 +34,7 @@ def _state(values: list[str]) -> Test[Listed]:
     for value in values:
         if value not in STATES:
             raise EngineError(f"Invalid filter 'status={value}'", exit_code=1)
-    return lambda listed: listed[1].word in values
+    return lambda listed: listed[1].state in values
 
 
 def _exited(values: list[str]) -> Test[Listed]:
@@ -42,7 +42,7 @@ def _exited(values: list[str]) -> Test[Listed]:
         if not value.lstrip("-").isdigit():
             raise EngineError(f"Invalid filter 'exited={value}'", exit_code=1)
     codes = [int(value) for value in values]
-    return lambda listed: listed[1].word == "exited" and listed[1].exit_code in codes
+    return lambda listed: listed[1].state == "exited" and listed[1].exit_code in codes
 
 
 def _name(values: list[str]) -> Test[Listed]:

@@ -177,7 +177,7 @@ def users(daemon: Daemon) -> list[User]:
     from minirun.image.content.remove import User
 
     return [
-        User(container.id, container.record["Image"], status.word in RUNNING, container.record["LayerIDs"])
+        User(container.id, container.record["Image"], status.state in RUNNING, container.record["LayerIDs"])
         for container, status in index.statuses(daemon)
     ]
 

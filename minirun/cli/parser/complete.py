@@ -135,7 +135,7 @@ def _containers(daemon: Daemon, states: tuple[str, ...]) -> list[tuple[str, str]
     return [
         (container.name, container.record["ImageName"])
         for container, status in index.statuses(daemon)
-        if not states or status.word in states
+        if not states or status.state in states
     ]
 
 

@@ -10,7 +10,7 @@ import os
 import time
 
 from minirun import store
-from minirun.engine.container.container import QUEUE, Container
+from minirun.engine.container.container import LOCK, Container
 from minirun.errors import MinirunError
 from minirun.kernel import procfs
 
@@ -81,8 +81,8 @@ def is_new(path: str, seconds: float = 0) -> bool:
 
 
 def is_busy(container: Container) -> bool:
-    """Whether somebody is starting, stopping or removing it: he holds the lock of `Container.queue`."""
-    return not store.is_unlocked(f"{container.directory}/{QUEUE}")
+    """Whether somebody is starting, stopping or removing it: he holds the lock of `Container.lock`."""
+    return not store.is_unlocked(f"{container.directory}/{LOCK}")
 
 
 def writer(name: str) -> int:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def dead_containers(daemon: Daemon) -> Iterator[Problem]:
     """Kind "monitor": containers whose monitor was killed. Their programs may run on, unwatched."""
     for container in containers(daemon):
-        watch = container.watch()
+        watch = container.shim_state()
         if watch is not None and not watch.alive() and container.exists():
             what = f"container {container.id[:12]} ({container.name}): its monitor is dead"
             yield Problem("monitor", what, _clear_dead, container)
@@ -55,14 +55,14 @@ def failed_services(daemon: Daemon) -> Iterator[Problem]:
 
 
 def _clear_dead(container: Container) -> None:
-    with container.queue():
+    with container.lock():
         clear_dead_shim(container)
 
 
 def frozen_containers(daemon: Daemon) -> Iterator[Problem]:
     """Kind "frozen": containers that stand still though nobody works on them: `commit` was killed (see `pausing`)."""
     for container in containers(daemon):
-        if container.watch() is None:
+        if container.shim_state() is None:
             continue
         try:
             freezer = freezer_of(container)
@@ -73,7 +73,7 @@ def frozen_containers(daemon: Daemon) -> Iterator[Problem]:
 
 
 def _thaw(container: Container) -> None:
-    with container.queue():
+    with container.lock():
         freezer_of(container).thaw()
 
 
@@ -82,7 +82,7 @@ def run_directories(daemon: Daemon) -> Iterator[Problem]:
     for name in ids(f"{daemon.exec_root}/containers"):
         container = Container(daemon, name)
         if container.exists():
-            if container.watch() is None and not (is_new(container.run_directory) or is_busy(container)):
+            if container.shim_state() is None and not (is_new(container.run_directory) or is_busy(container)):
                 yield Problem(
                     "run",
                     f"{container.run_directory}: was left when the container was started or stopped",
@@ -90,7 +90,7 @@ def run_directories(daemon: Daemon) -> Iterator[Problem]:
                     container,
                 )
         elif _data_root_of(container.run_directory) == daemon.data_root:
-            watch = container.watch()
+            watch = container.shim_state()
             if watch is None or not watch.alive():
                 yield Problem(
                     "run", f"{container.run_directory}: the container has been removed", task.take_down, container
@@ -105,8 +105,8 @@ def run_directories(daemon: Daemon) -> Iterator[Problem]:
 
 
 def _take_down_unwatched(container: Container) -> None:
-    with container.queue():
-        if container.watch() is None and not is_new(container.run_directory):
+    with container.lock():
+        if container.shim_state() is None and not is_new(container.run_directory):
             task.take_down(container)
 
 
@@ -180,7 +180,7 @@ def _rests(container: Container) -> bool:
 
 
 def _remove_cgroup(container: Container) -> None:
-    with container.queue():
+    with container.lock():
         if not os.path.isdir(container.run_directory):
             cgroup.Cgroup(f"/minirun/{container.id}").remove()  # the kernel refuses while a process is in it
 

@@ -1,9 +1,7 @@
-"""The record of a container: what `create` writes down, so that `start` can always do the same again.
+"""A container's configuration as `create` writes it: Config and HostConfig (moby, api/types/container).
 
-Its two halves have the names that `docker inspect` shows. Config is what would go with the container to another
-machine (command, environment, user), HostConfig is what ties it to this one (limits, mounts, network). The wishes of
-the person are laid over what the image says; then the daemon's checks are run over the result, and the first that
-fails ends it before anything has been made.
+Config is portable (command, environment, user), HostConfig is about this host (limits, mounts, network). The options
+are merged over the image's Config; then the daemon's checks run (see `validate`), before anything has been made.
 """
 
 from __future__ import annotations
@@ -70,7 +68,7 @@ def make(options: Options, image: Image, container_id: str, name: str, host: val
 
 
 def make_config(options: Options, image: dict, container_id: str, host: validate.Host) -> dict:
-    """Config: the person's wishes over those of the image. Source: Docker's `merge` and its client's `parse`."""
+    """Config: the options over the image's Config (moby, daemon/commit.go merge; docker/cli, opts.go parse)."""
     entrypoint, command = _entrypoint_and_command(options, image)
     attached = not options.detach
     streams = options.attach if attached else []
@@ -138,7 +136,7 @@ def _command(config: dict) -> list[str]:
 
 def make_host_config(options: Options) -> dict:
     """HostConfig, with all keys in the order in which Docker's inspect prints them. Errors: BadParameter."""
-    open_paths = "systempaths=unconfined"  # a wish of the client's: the daemon sees its effect on the two path lists
+    open_paths = "systempaths=unconfined"  # the client turns it into the two path lists
     closed = open_paths not in options.security_opt
     config = {
         "Binds": mountpoints.sort_out(options.volume)[0] or None,

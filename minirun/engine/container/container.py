@@ -1,8 +1,8 @@
-"""One container: its configuration on disk, and its status.
+"""One container: its configuration on disk and its status (moby, container/container.go and state.go).
 
-A container is a directory. Its status is never read from there: the directory says whom to ask, a shim and a first
-process, and the kernel answers. Nothing here changes anything but the configuration; what a killed shim leaves behind
-is cleared by `reconcile`, where a command begins to act.
+A container is a directory. Its status is not stored there: the directory names two processes, the shim and the
+container's first process, and the kernel is asked about them. Nothing here changes anything but the configuration; what
+a killed shim leaves behind is cleared by `reconcile`, where a command begins to act.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from minirun.light import TYPE_CHECKING
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 
-#: In a container's directory: the lock of `Container.queue`.
-QUEUE = ".lock"
-#: In a container's directory: the volumes it uses (see `engine.volume.volumes`).
+#: In a container's directory: the file that `Container.lock` locks.
+LOCK = ".lock"
+#: In a container's directory: the volumes that it uses (see `engine.volume.volumes`).
 VOLUMES = "volumes.json"
 #: The exit code of a container whose shim was killed: its first process is killed for that (128 + SIGKILL).
 KILLED = 137
 
 
 class Status:
-    """What a container is doing now.
+    """The State of a container, as `docker inspect` shows it.
 
-    `.word` created, running or exited; `.pid` of its first process, 0 when there is none; `.exit_code`; `.started_at`
-    and `.finished_at` (RFC 3339), `.error`, `.oom_killed`.
+    `.state` ("created", "running" or "exited"); `.pid` (int) of its first process, 0 when there is none; `.exit_code`
+    (int); `.started_at` and `.finished_at` (str, RFC 3339); `.error` (str); `.oom_killed` (bool).
     """
 
-    __slots__ = ("error", "exit_code", "finished_at", "oom_killed", "pid", "started_at", "word")
+    __slots__ = ("error", "exit_code", "finished_at", "oom_killed", "pid", "started_at", "state")
 
-    def __init__(self, word: str, recorded: dict, pid: int = 0, started_at: str = "") -> None:
-        self.word, self.pid = word, pid
-        self.exit_code: int = recorded["ExitCode"] if word != "running" else 0
+    def __init__(self, state: str, recorded: dict, pid: int = 0, started_at: str = "") -> None:
+        self.state, self.pid = state, pid
+        self.exit_code: int = recorded["ExitCode"] if state != "running" else 0
         self.started_at: str = started_at or recorded["StartedAt"]
         self.finished_at: str = recorded["FinishedAt"]
         self.error: str = recorded["Error"]
@@ -44,10 +44,10 @@ class Status:
 
 
 class Record(dict):
-    """What `create` wrote down (see `record.make`), as it is on disk: in two files, as Docker has it.
+    """A container's configuration (see `config.make`), read from Docker's two files: config.v2.json, hostconfig.json.
 
-    HostConfig is two thirds of it, and `ps` does without: it is read when it is asked for. Arguments: container.
-    Errors: NoSuchContainer when it has been removed meanwhile, also later, from `record["HostConfig"]`.
+    HostConfig is two thirds of it, and `ps` does not need it: its file is read at the first `record["HostConfig"]`.
+    Errors: NoSuchContainer when the container has been removed in the meantime, also from `record["HostConfig"]`.
     """
 
     __slots__ = ("container",)
@@ -57,7 +57,7 @@ class Record(dict):
         super().__init__(self._read("config.v2.json"))
 
     def __missing__(self, key: str) -> dict:
-        if key == "Networks":  # a container from before there were networks of one's own
+        if key == "Networks":  # made by a release that had no user-defined networks
             from minirun.engine.network import endpoint_config
 
             value = self[key] = endpoint_config.make(self["HostConfig"]["NetworkMode"], None)
@@ -75,7 +75,11 @@ class Record(dict):
 
 
 class Container:
-    """One container. `.daemon`; `.id`; `.directory` (survives a reboot), `.run_directory` (does not); `.record`."""
+    """One container.
+
+    `.daemon`, whose container it is; `.id` (64 hex digits); `.directory` in the data root, which survives a reboot;
+    `.run_directory` in the exec root, which exists while it runs and is the OCI bundle; `.record`, its configuration.
+    """
 
     def __init__(self, daemon: Daemon, container_id: str) -> None:
         self.daemon, self.id = daemon, container_id
@@ -85,54 +89,57 @@ class Container:
 
     @property
     def record(self) -> dict:
-        """What `create` wrote down (see `record.make`). Errors: NoSuchContainer when it has been removed meanwhile."""
+        """Its configuration (see `config.make`). Errors: NoSuchContainer when it has been removed in the meantime."""
         if self._record is None:
             self._record = Record(self)
         return self._record
 
     @property
     def name(self) -> str:
-        """The name without Docker's slash."""
+        """Its name, without the leading slash of the record."""
         return self.record["Name"][1:]
 
     @property
     def log(self) -> str:
-        """The path of the json-file log."""
+        """The path of its json-file log."""
         return f"{self.directory}/{self.id}-json.log"
 
     def exists(self) -> bool:
-        """Whether it has been made to the end, and not been removed."""
+        """Whether `create` has finished it and it has not been removed."""
         return store.exists(f"{self.directory}/config.v2.json")
 
     def save(self, *, host_config: bool = False) -> None:
-        """Write the record, as a whole or not at all. Arguments: host_config (bool), whether that is new, too."""
+        """Write config.v2.json atomically. Arguments: host_config (bool), hostconfig.json too, for `create`."""
         if host_config:
             store.write(f"{self.directory}/hostconfig.json", self.record["HostConfig"])
         rest = {key: value for key, value in self.record.items() if key != "HostConfig"}
         store.write(f"{self.directory}/config.v2.json", rest)
 
-    def forget(self) -> None:
-        """Read the record anew when it is asked for next: another process may have changed it."""
+    def reload(self) -> None:
+        """Have the record read again when it is next used: another process may have changed it."""
         self._record = None
 
-    def queue(self) -> store.lock:
-        """Queue up for changing the container's status: `with container.queue(): ...`."""
-        if not store.exists(self.directory):  # removed since we found it
+    def lock(self) -> store.lock:
+        """The lock that serialises what starts, stops and removes it: `with container.lock(): ...`.
+
+        Errors: NoSuchContainer.
+        """
+        if not store.exists(self.directory):  # removed since it was found
             raise NoSuchContainer(self.id)
-        return store.lock(f"{self.directory}/{QUEUE}")
+        return store.lock(f"{self.directory}/{LOCK}")
 
     def cable(self) -> dict:
-        """What is plugged in while it runs (see `cable`)."""
+        """Its sandbox while it runs: endpoints, published ports, resolver (see `engine.network.sandbox`)."""
         return run_state.cable_of(self.run_directory)
 
-    def edit(self) -> _Editing:
-        """Change the record when others may be doing the same: `with container.edit() as record: ...`."""
-        return _Editing(self)
+    def edit(self) -> _RecordUpdate:
+        """Read, change and write the record under a lock of its own: `with container.edit() as record: ...`."""
+        return _RecordUpdate(self)
 
     def ports(self) -> dict[str, list[dict[str, str]] | None]:
-        """NetworkSettings.Ports while it runs: what each exposed port is published as, or None."""
+        """NetworkSettings.Ports while it runs: for each exposed port its bindings on the host, or None."""
         exposed = self.record["Config"].get("ExposedPorts")
-        if not exposed:  # what is published is exposed as well
+        if not exposed:  # a published port is always exposed as well
             return {}
         cable = run_state.cable_of(self.run_directory)
         if cable["Ports"] is None or not any(map(run_state.leads_out, cable["Endpoints"].values())):
@@ -141,47 +148,47 @@ class Container:
 
         return inspect.ports(exposed, cable["Ports"])
 
-    def watch(self) -> Watch | None:
-        """Its monitor, or None when it has none."""
+    def shim_state(self) -> Watch | None:
+        """Its shim (process `minirun:monitor`) as noted in the exec root; None when there is none."""
         return run_state.of(self.run_directory)
 
-    def await_monitor(self, seconds: float | None = None) -> bool:
-        """Wait until its monitor has cleaned up and is gone. Returns: whether it is."""
-        watched = self.watch()
-        return watched is None or watched.wait(seconds)
+    def wait_for_shim(self, seconds: float | None = None) -> bool:
+        """Wait until its shim has cleaned up and exited. Arguments: seconds, None for ever. Returns: whether it has."""
+        shim = self.shim_state()
+        return shim is None or shim.wait(seconds)
 
     def status(self) -> Status:
-        """What it is doing: asked of the kernel; nothing is changed.
+        """Its status, as the kernel knows it. Changes nothing.
 
-        One whose shim was killed counts as killed with it, though its processes may still be there: nobody has its
-        output and exit code, and `reconcile` will kill them. With --rm it counts as removed.
-        Errors: NoSuchContainer when it has been removed meanwhile.
+        A container whose shim was killed counts as killed with it, although its processes may still be there: their
+        output and exit code are lost, and `reconcile` will kill them. With --rm it counts as removed.
+        Errors: NoSuchContainer when it has been removed in the meantime.
         """
-        watched = self.watch()
-        if watched is None:
+        shim = self.shim_state()
+        if shim is None:
             return self._stopped()
-        if watched.init and procfs.start_and_parent(watched.init) == (watched.init_start_time, watched.pid):
-            return Status("running", self.record["State"], watched.init, watched.started_at)
-        if watched.alive():
-            # Either on its way up (Docker calls that Created), or its program has ended and the monitor is cleaning up.
-            return self._stopped() if not watched.init else Status("exited", self._settled()["State"])
-        last = self.watch()  # a shim that ends by itself removes this file first
-        if last is None or (last.pid, last.start_time) != (watched.pid, watched.start_time):
+        if shim.init and procfs.start_and_parent(shim.init) == (shim.init_start_time, shim.pid):
+            return Status("running", self.record["State"], shim.init, shim.started_at)
+        if shim.alive():
+            # Either it is being started, which Docker calls Created, or it has exited and the shim is cleaning up.
+            return self._stopped() if not shim.init else Status("exited", self._record_with_end()["State"])
+        last = self.shim_state()  # a shim removes this file before it exits, unless it was killed
+        if last is None or (last.pid, last.start_time) != (shim.pid, shim.start_time):
             return self.status()
-        return self._abandoned(watched)
+        return self._killed_with(shim)
 
-    def _abandoned(self, watched: Watch) -> Status:
-        """The status after the death of its shim: what `reconcile.clear_dead_shim` will write down."""
-        self.forget()
+    def _killed_with(self, shim: Watch) -> Status:
+        """The status after its shim was killed: what `reconcile.clear_dead_shim` will write into the record."""
+        self.reload()
         if self.record["HostConfig"]["AutoRemove"]:
             raise NoSuchContainer(self.id)
-        if not watched.started_at:
+        if not shim.started_at:
             return self._stopped()
         from minirun.kernel.cgroup.cgroup import Cgroup
 
         recorded = {
             **self.record["State"],
-            "StartedAt": watched.started_at,
+            "StartedAt": shim.started_at,
             "FinishedAt": timestamps.now(),
             "ExitCode": KILLED,
             "Error": "",
@@ -190,27 +197,28 @@ class Container:
         return Status("exited", recorded)
 
     def _stopped(self) -> Status:
-        self.forget()
+        """The status without a shim: what the record says."""
+        self.reload()
         recorded = self.record["State"]
         if recorded["StartedAt"] != timestamps.ZERO and not _has_ended(recorded):
-            # It was running when the machine went down: nobody saw how it ended, and Docker says 255 then.
+            # It was running when the machine went down, so its exit code is not known: Docker says 255 then.
             recorded = {**recorded, "ExitCode": 255, "FinishedAt": recorded["StartedAt"]}
         return Status("created" if recorded["StartedAt"] == timestamps.ZERO else "exited", recorded)
 
-    def _settled(self) -> dict:
-        """The record once the monitor has written the end into it, which it does first."""
-        from minirun.kernel.wait import wait_until  # a container is seldom met in the moment of its end
+    def _record_with_end(self) -> dict:
+        """The record once the shim has written the exit code into it, which it does first; waits at most 1 s."""
+        from minirun.kernel.wait import wait_until
 
-        def settled() -> bool:
-            self.forget()
+        def is_written() -> bool:
+            self.reload()
             return _has_ended(self.record["State"])
 
-        wait_until(settled, 1)
+        wait_until(is_written, 1)
         return self.record
 
 
-class _Editing:
-    """The record of a container as it is now, for one process at a time; written when all went well."""
+class _RecordUpdate:
+    """A locked read-modify-write of a container's record; nothing is written when the block raises."""
 
     def __init__(self, container: Container) -> None:
         self.container = container
@@ -218,7 +226,7 @@ class _Editing:
 
     def __enter__(self) -> dict:
         self.lock.acquire()
-        self.container.forget()
+        self.container.reload()
         return self.container.record
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -230,5 +238,5 @@ class _Editing:
 
 
 def _has_ended(recorded: dict) -> bool:
-    """Whether the last end on record belongs to the last start. (Without the Z, RFC 3339 sorts as text.)"""
+    """Whether the recorded end belongs to the last start. (RFC 3339 without the Z sorts as text.)"""
     return recorded["FinishedAt"].rstrip("Z") >= recorded["StartedAt"].rstrip("Z")

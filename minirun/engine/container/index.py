@@ -1,18 +1,16 @@
-"""The containers of a data root: found by name or id, listed, reserved, removed.
+"""The containers of a data root: found by name or ID, listed, added and removed.
 
-A container is a directory named by its id; one rename makes it appear and another makes it disappear.
+A container is a directory named by its ID; one rename(2) makes it appear and another makes it disappear.
 """
 
 from __future__ import annotations
 
-import posix as os  # os without its Python half, which alone takes a tenth of `ps`
-
 from minirun import rmtree, store
 from minirun.engine.container import names
-from minirun.engine.container.container import QUEUE, VOLUMES, Container
+from minirun.engine.container.container import LOCK, VOLUMES, Container
 from minirun.errors import EngineError, KernelError, MinirunError, NoSuchContainer
+from minirun.light import TYPE_CHECKING, os
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,19 +18,19 @@ if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 
 HEX = frozenset("0123456789abcdef")
-#: In a container's directory: its volumes without a name shall go with it.
+#: In a container's directory while it is removed: its anonymous volumes are to be removed with it.
 WITH_VOLUMES = ".with-volumes"
-#: What a directory is called whose container is gone, and one that has nobody in its queue yet.
+#: How the directories are named of containers that have been removed, and of those that nobody has locked yet.
 REMOVED, MAKING = ".removed-", ".making-"
 
-#: What `every` could not read, for whoever wants to say so; `system check` has more to say about it.
+#: The errors of containers that `every` could not read; `ps` shows them as warnings, `system check` in detail.
 unreadable: list[str] = []
 
 
 def find(daemon: Daemon, word: str) -> Container:
-    """The container with this name, id or unique beginning of an id.
+    """The container with this name, ID or unambiguous prefix of an ID.
 
-    Errors: NoSuchContainer; EngineError when several ids begin like this.
+    Errors: NoSuchContainer; EngineError when several IDs have this prefix.
     """
     owner = names.owner(daemon.data_root, word.removeprefix("/"))
     for container_id in (owner, word if len(word) == 64 else ""):
@@ -48,21 +46,21 @@ def find(daemon: Daemon, word: str) -> Container:
 
 
 def every(daemon: Daemon) -> list[Container]:
-    """All containers, the newest first."""
+    """All containers, newest first. Those whose record is damaged are left out and noted in `unreadable`."""
     found = []
     for container_id in _ids(daemon):
         container = Container(daemon, container_id)
         try:
             found.append((container.record["Created"], container))
-        except NoSuchContainer:  # it is being made, or was removed meanwhile
+        except NoSuchContainer:  # it is being created, or has been removed
             continue
-        except MinirunError as error:  # damaged: it must not hide all others
+        except MinirunError as error:  # a damaged record must not hide the others
             unreadable.append(error.message)
     return [container for _, container in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
 def statuses(daemon: Daemon) -> Iterator[tuple[Container, Status]]:
-    """All containers that are not removed meanwhile, the newest first, and what each is doing."""
+    """All containers with their status, newest first; without those that are removed in the meantime."""
     for container in every(daemon):
         try:
             yield container, container.status()
@@ -71,7 +69,7 @@ def statuses(daemon: Daemon) -> Iterator[tuple[Container, Status]]:
 
 
 def _ids(daemon: Daemon) -> list[str]:
-    """The ids of all containers, also of those that are half made."""
+    """The IDs of all containers, also of those that are being created."""
     try:
         return [entry for entry in os.listdir(f"{daemon.data_root}/containers") if len(entry) == 64]
     except FileNotFoundError:
@@ -79,44 +77,44 @@ def _ids(daemon: Daemon) -> list[str]:
 
 
 def reserve(container: Container) -> store.lock:
-    """Make the directory of a new container, with its maker first in its queue. Returns: the lock, held.
+    """Make the directory of a new container. Returns: its lock (see `Container.lock`), held.
 
-    It gets its name in the moment when it is held, so that one which is not held, and has no record, was given up.
+    The directory is renamed to the container's ID only when the lock is held. So one that has no record and whose lock
+    is free was left by a killed `create`.
+    Errors: KernelError for a full or read-only disk.
     """
     making = f"{container.daemon.data_root}/containers/{MAKING}{container.id}"
     while True:
         store.make_directory(making, 0o710)
         try:
-            queue = store.lock(f"{making}/{QUEUE}").acquire()
+            lock = store.lock(f"{making}/{LOCK}").acquire()
             os.rename(making, container.directory)
-        except FileNotFoundError:  # somebody took it for given up, before we were in its queue
+        except FileNotFoundError:  # taken for abandoned and removed before it was locked
             continue
         except OSError as reason:
             raise KernelError(f"rename {making}", reason.errno or 0, hint=store.disk_hint(reason)) from None
-        return queue
+        return lock
 
 
 def discard(container: Container, *, with_volumes: bool = False) -> None:
-    """Take away all that `create` made; fine when some of it is gone already.
-
-    Arguments: with_volumes (bool), its volumes without a name, too.
-    """
+    """Remove all that `create` made. Idempotent. Arguments: with_volumes (bool), its anonymous volumes too."""
     clear(container.daemon, retire(container, with_volumes=with_volumes))
 
 
 def retire(container: Container, *, with_volumes: bool = False) -> str:
-    """Let a container be gone for everybody else, which takes one rename.
+    """Make a container disappear, by one rename, without removing its files yet.
 
-    Arguments: with_volumes (bool), and its volumes without a name with it.
-    Returns: the directory with its remains, which may take their time to be removed (see `clear`).
+    Arguments: with_volumes (bool), its anonymous volumes too. Returns: the path of the renamed directory, for `clear`.
     """
     try:
         names.release(container.daemon.data_root, container.name, container.id)
-    except MinirunError:  # no record, or a damaged one: a name whose container is gone counts as free
+    except MinirunError:  # no record, or a damaged one: a name counts as free once its container is gone
         pass
     with_volumes = with_volumes and store.exists(f"{container.directory}/{VOLUMES}")
     if with_volumes:
-        store.write_text(f"{container.directory}/{WITH_VOLUMES}", "")  # for who finds the remains if we are killed
+        store.write_text(
+            f"{container.directory}/{WITH_VOLUMES}", ""
+        )  # for `clear` by another process, if this one is killed
     remains = f"{container.daemon.data_root}/containers/{REMOVED}{container.id}"
     try:
         os.rename(container.directory, remains)
@@ -132,11 +130,11 @@ def retire(container: Container, *, with_volumes: bool = False) -> str:
 
 
 def clear(daemon: Daemon, remains: str) -> None:
-    """Remove what is left of a container that has been retired; fine when it is gone already."""
+    """Remove the directory of a container that was retired, and its anonymous volumes if that was asked. Idempotent."""
     if not store.exists(f"{remains}/{WITH_VOLUMES}"):
         rmtree.remove_tree(remains)
         return
-    from minirun.engine.volume import volumes  # few containers have any
+    from minirun.engine.volume import volumes
 
     volumes.leave(daemon, remains)
     rmtree.remove_tree(remains)

@@ -1,7 +1,7 @@
-"""`docker inspect` of a container: everything known about it, in the shape and order that scripts rely on.
+"""`inspect` of a container: all that is known about it, in Docker's shape and order (moby, daemon/inspect.go).
 
-Nothing in here is a second truth. What was asked for comes from the record, whether it runs from the kernel (through
-the status), and its addresses from the endpoint that the network made.
+The options come from the record, the State from the kernel (see `Container.status`), and the addresses from the
+endpoints of its sandbox.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ _SHOWN_OF_MOUNT = ("Type", "Name", "Source", "Destination", "Driver", "Mode", "R
 
 
 def describe(record: dict, status: Status, cable: dict, daemon: Daemon, ports: dict | None = None) -> dict:
-    """A container as `docker inspect` shows it (one element of the list that it prints).
+    """A container as `docker inspect` shows it: one element of the list that it prints.
 
-    Arguments: record, see `minirun.engine.container.config`; status, with `word`, `exit_code`, `pid`, `started_at`,
-    `finished_at`; daemon, for the two roots; cable, what is plugged in (see `minirun.engine.network.sandbox`);
-    ports, see `Container.ports`.
+    Arguments: record (see `config.make`); status; daemon, for the two roots; cable, its sandbox (see
+    `engine.network.sandbox`); ports, see `Container.ports`.
     """
     container_id = record["ID"]
-    # One that shares another's network has the other's files.
+    # With --network container:NAME it has the other container's files.
     files_of = record["HostConfig"]["NetworkMode"].partition("container:")[2] or container_id
     directory = f"{daemon.data_root}/containers/{files_of}"
-    # Docker makes these files at the first start, and names them from then on.
+    # Docker creates these files at the first start, and shows their paths from then on.
     files = directory if status.started_at != timestamps.ZERO else ""
     return {
         "Id": container_id,
@@ -61,14 +60,14 @@ def describe(record: dict, status: Status, cable: dict, daemon: Daemon, ports: d
 def _state(record: dict, status: Status) -> dict:
     running = _is_running(status)
     return {
-        "Status": status.word,
+        "Status": status.state,
         "Running": running,
-        "Paused": status.word == "paused",
-        "Restarting": status.word == "restarting",
+        "Paused": status.state == "paused",
+        "Restarting": status.state == "restarting",
         "OOMKilled": status.oom_killed,
-        "Dead": status.word == "dead",
+        "Dead": status.state == "dead",
         "Pid": status.pid if running and status.pid else 0,
-        "ExitCode": 0 if status.word in ("running", "paused") else status.exit_code or 0,
+        "ExitCode": 0 if status.state in ("running", "paused") else status.exit_code or 0,
         "Error": status.error,
         "StartedAt": status.started_at or timestamps.ZERO,
         "FinishedAt": status.finished_at or timestamps.ZERO,
@@ -99,7 +98,7 @@ def _network_settings(record: dict, status: Status, cable: dict) -> dict:
     has_own = running and not record["HostConfig"]["NetworkMode"].startswith("container:")
     return {
         "Bridge": "",
-        "SandboxID": record["ID"] if has_own else "",  # Docker draws one by lot; a container has only one sandbox
+        "SandboxID": record["ID"] if has_own else "",  # random in Docker; a container has only one sandbox
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
@@ -125,11 +124,11 @@ def _network_settings(record: dict, status: Status, cable: dict) -> dict:
 
 
 def _sandbox_of(cable: dict, pid: int) -> str:
-    from minirun.network.bridge import netns  # it has the whole kernel floor behind it
+    from minirun.network.bridge import netns
 
     return netns.path_of(cable["Name"], cable["Inode"], pid)
 
 
 def _is_running(status: Status) -> bool:
     """A container that is paused or waits for its restart counts as running."""
-    return status.word in ("running", "paused", "restarting")
+    return status.state in ("running", "paused", "restarting")

@@ -1,17 +1,17 @@
-"""Names of containers: the two-word names that Docker gives to those without one, and who has which name.
+"""Names of containers: reserved, released, looked up, and generated (moby, daemon/names.go and pkg/namesgenerator).
 
-A name is taken by creating a file with it, which only one process can do (O_EXCL, open(2)); its content is the
-container's ID. So thirty `run` at once need no lock and get thirty names, and finding a container by its name is
-reading one file.
+A name is reserved by creating a file of that name, which only one process can do (link(2), see `store.reserve`); its
+content is the container's ID. So thirty `run` at once need no lock and get thirty names, and to find a container by its
+name is to read one file.
 """
 
 from __future__ import annotations
 
-import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 import time
 
 from minirun import store
 from minirun.errors import BadParameter
+from minirun.light import os
 
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _LATER = _ALLOWED | frozenset("_.-")
@@ -49,9 +49,9 @@ volta wall watt wescoff wiener wilkes wilkinson wirth wozniak wu yalow zuse
 
 
 def check(name: str) -> str:
-    """A name that was asked for, without the leading "/" that Docker puts up with.
+    """Check the name of --name. Returns: it, without the leading "/" that Docker accepts.
 
-    Errors: BadParameter unless it is a letter or digit and at least one more of those or "_", ".", "-".
+    Errors: BadParameter unless it is a letter or digit, followed by at least one of those or "_", ".", "-".
     """
     bare = name.removeprefix("/")
     if len(bare) < 2 or bare[0] not in _ALLOWED or not _LATER.issuperset(bare):
@@ -59,10 +59,10 @@ def check(name: str) -> str:
     return bare
 
 
-def invent(attempt: int = 0) -> str:
-    """A name like "curious_torvalds"; from the second attempt on with a digit behind it.
+def generate(attempt: int = 0) -> str:
+    """A random name like "curious_torvalds"; from the second attempt on with a digit after it.
 
-    It is never "boring_wozniak": Steve Wozniak is not boring (Docker's generator knows it too).
+    It is never "boring_wozniak": Steve Wozniak is not boring (Docker's generator leaves it out too).
     """
     moods, people = _MOODS.split(), _PEOPLE.split()
     while True:
@@ -73,14 +73,14 @@ def invent(attempt: int = 0) -> str:
 
 
 def reserve(data: str, name: str, container_id: str) -> str:
-    """Take a name for a container, whose directory under `data` must be there already; returns the name.
+    """Reserve a name for a container, whose directory must exist already. Returns: the name.
 
-    Arguments: data (str), the data root; name, checked, or "" for one of our own making; container_id (64 hex).
-    A name whose container's directory is gone is free again: its owner was killed in the middle of its work.
-    Errors: BadParameter, in Docker's words, when another container has it.
+    Arguments: data (str), the data root; name, checked, or "" to generate one; container_id (64 hex digits).
+    A name whose container's directory does not exist is free: its owner was killed while it was created or removed.
+    Errors: BadParameter, worded as Docker's, when another container has it.
     """
     if name:
-        owner = _take(data, name, container_id)
+        owner = _reserve(data, name, container_id)
         if owner:
             raise BadParameter(
                 f'Conflict. The container name "/{name}" is already in use by container "{owner}". You '
@@ -88,21 +88,21 @@ def reserve(data: str, name: str, container_id: str) -> str:
             )
         return name
     for attempt in range(6):
-        name = invent(attempt)
-        if not _take(data, name, container_id):
+        name = generate(attempt)
+        if not _reserve(data, name, container_id):
             return name
-    _take(data, container_id[:12], container_id)  # Docker too gives up here
+    _reserve(data, container_id[:12], container_id)  # as Docker does after so many attempts
     return container_id[:12]
 
 
 def release(data: str, name: str, container_id: str) -> None:
-    """Give a name back; nothing happens when it is not, or no longer, this container's."""
+    """Release a name; does nothing when it is not, or no longer, this container's."""
     if owner(data, name) == container_id:
         store.discard(_path(data, name))
 
 
 def release_all(data: str, container_id: str) -> None:
-    """Give back whatever names a container has, for one whose record does not say."""
+    """Release all names of a container whose record is missing or damaged."""
     try:
         entries = os.listdir(f"{data}/names")
     except FileNotFoundError:
@@ -112,7 +112,7 @@ def release_all(data: str, container_id: str) -> None:
 
 
 def owner(data: str, name: str) -> str:
-    """The ID of the container that has a name; "" when nobody has it."""
+    """The ID of the container that has a name; "" when the name is free."""
     if not name:
         return ""
     try:
@@ -122,22 +122,22 @@ def owner(data: str, name: str) -> str:
         return ""
 
 
-def _take(data: str, name: str, container_id: str) -> str:
-    """Take a name: "" when it is ours now, else its owner's ID."""
+def _reserve(data: str, name: str, container_id: str) -> str:
+    """Reserve one name. Returns: "" on success, else the ID of its owner."""
     path = _path(data, name)
     store.make_directory(f"{data}/names")
     if store.reserve(path, container_id):
         return ""
-    with store.lock(f"{data}/names.lock"):  # two who clear the same dead name could take it from each other
-        holder = _settled_owner(data, name)
+    with store.lock(f"{data}/names.lock"):  # else two processes that clear the same stale name could reserve it both
+        holder = _written_owner(data, name)
         if holder and store.exists(f"{data}/containers/{holder}"):
             return holder
         store.discard(path)
         return "" if store.reserve(path, container_id) else owner(data, name)
 
 
-def _settled_owner(data: str, name: str) -> str:
-    """The owner of a name that exists; "" when its creator died before it could write its ID into the file."""
+def _written_owner(data: str, name: str) -> str:
+    """The owner of a name whose file exists; "" when its creator was killed before it wrote the ID into the file."""
     for _ in range(20):
         holder = owner(data, name)
         if holder or not store.exists(_path(data, name)):
@@ -147,11 +147,11 @@ def _settled_owner(data: str, name: str) -> str:
 
 
 def _path(data: str, name: str) -> str:
-    """The file of a name. File systems end at 255 bytes and Docker's names do not, so a longer one is shortened."""
+    """The file of a name. If it is longer than a file name may be (255 bytes, NAME_MAX), its end is hashed."""
     if "/" in name:
         raise ValueError(f"{name}: no name of a container")
     if len(name) > 200:
-        from hashlib import sha256  # some milliseconds, for a name that nobody types
+        from hashlib import sha256
 
-        name = f"{name[:120]}~{sha256(name.encode()).hexdigest()}"  # "~" is in no name: no clash with a short one
+        name = f"{name[:120]}~{sha256(name.encode()).hexdigest()}"  # no name contains "~": no other name has this file
     return f"{data}/names/{name}"

@@ -1,7 +1,7 @@
-"""What Docker's daemon refuses before it makes anything: limits that cannot hold, capabilities that do not exist.
+"""The daemon's checks of a new container's configuration: limits, cpusets, capabilities, security options.
 
-Each check says what is wrong in the daemon's words. The client has already seen to it that a size is a size.
-Source: `verifyContainerSettings` and `verifyPlatformContainerSettings` of Docker's daemon.
+The client has checked the syntax before. The messages are the daemon's (moby, daemon/container.go
+verifyContainerSettings and daemon/daemon_unix.go verifyPlatformContainerSettings).
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ _NANO = 1_000_000_000
 
 
 class Host:
-    """What the checks have to know about this machine; each is looked up when it is asked for."""
+    """What the checks need to know about this machine; a test has another one."""
 
     @property
     def name(self) -> str:
-        """The host's name."""
+        """The host name (uname(2))."""
         return os.uname().nodename
 
     @property
     def cpus(self) -> int:
-        """How many CPUs this process may use."""
+        """How many CPUs this process may use (sched_getaffinity(2))."""
         return len(os.sched_getaffinity(0))
 
     def available(self, kind: str) -> str:
-        """Which CPUs ("cpu") or memory nodes ("node") there are, as a list like "0-3,6"."""
+        """The CPUs ("cpu") or memory nodes ("node") that are online, as a list like "0-3,6"."""
         try:
             with open(f"/sys/devices/system/{kind}/online") as file:
                 return file.read().strip()
         except FileNotFoundError:
-            return "0"  # a kernel without NUMA has one node and does not speak of it
+            return "0"  # a kernel without NUMA has one node and no such file
 
 
 def limits(wanted: dict, host: Host) -> None:
@@ -83,13 +83,13 @@ def _cpu(wanted: dict, host: Host) -> None:
         raise BadParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
 
 
-def _cpuset(wish: str, word: str, what: str, available: str) -> None:
+def _cpuset(requested: str, word: str, what: str, available: str) -> None:
     try:
-        wished = cpuset(wish)
+        numbers = cpuset(requested)
     except ValueError:
-        raise BadParameter(f"Invalid value {wish} for cpuset {word}") from None
-    if not wished <= cpuset(available):
-        raise BadParameter(f"Requested {what} are not available - requested {wish}, available: {available}")
+        raise BadParameter(f"Invalid value {requested} for cpuset {word}") from None
+    if not numbers <= cpuset(available):
+        raise BadParameter(f"Requested {what} are not available - requested {requested}, available: {available}")
 
 
 def cpuset(text: str) -> set[int]:
@@ -100,7 +100,7 @@ def cpuset(text: str) -> set[int]:
         if not (first.isascii() and first.isdecimal()) or dash and not (last.isascii() and last.isdecimal()):
             raise ValueError(f"no list of numbers: {text}")
         low, high = int(first), int(last) if dash else int(first)
-        if low > high or high > 8191:  # the kernel's own NR_CPUS ends there; a wish must not fill our memory
+        if low > high or high > 8191:  # the kernel's largest NR_CPUS; more would only fill our memory
             raise ValueError(f"no list of numbers: {text}")
         numbers.update(range(low, high + 1))
     return numbers
@@ -117,7 +117,7 @@ def capability_names(wanted: dict) -> None:
 
 
 def security(options: list[str]) -> None:
-    """`--security-opt`: what is not known, or cannot be done yet, is refused rather than left out in silence.
+    """`--security-opt`: an unknown option, or one that minirun does not have yet, is refused and not silently ignored.
 
     Errors: BadParameter.
     """

@@ -36,8 +36,8 @@ def connect(container: Container, word: str, wish: dict) -> None:
 
     A container that does not run may be put on a network that is not there yet. Errors: EngineError in Docker's words.
     """
-    with container.queue():
-        runs = reconciled_status(container).word == "running"
+    with container.lock():
+        runs = reconciled_status(container).state == "running"
         network = _find(container, word, needed=runs)
         if container.record["HostConfig"]["NetworkMode"].startswith(shared_netns.MODE):
             raise EngineError(endpoint_config.CONFLICT_SHARED)
@@ -145,8 +145,8 @@ def disconnect(container: Container, word: str, *, force: bool = False) -> None:
 
     Errors: EngineError in Docker's words when it is not on it.
     """
-    with container.queue():
-        runs = reconciled_status(container).word == "running"
+    with container.lock():
+        runs = reconciled_status(container).state == "running"
         network = _find(container, word, needed=False)
         name = network.name if network else word
         if runs and network is None and not force:

@@ -81,7 +81,7 @@ class Links:
 
     def _add(self, alias: str, linked: Container) -> None:
         name = _name_of(linked)
-        if not linked.exists() or linked.status().word != "running":
+        if not linked.exists() or linked.status().state != "running":
             raise EngineError(f"Cannot link to a non running container: {name} AS {self.name}/{alias}")
         endpoint = run_state.endpoints_of(linked.run_directory).get(predefined.BRIDGE)
         if endpoint is None:

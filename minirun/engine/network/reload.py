@@ -30,8 +30,8 @@ def reload(daemon: Daemon) -> tuple[list[str], list[MinirunError]]:
     lines = []
     for container in index.every(daemon):
         try:
-            with container.queue():
-                if reconciled_status(container).word == "running":
+            with container.lock():
+                if reconciled_status(container).state == "running":
                     lines += [f"{container.name}: plugged into {name} again" for name in restore(container)]
         except NoSuchContainer:  # removed meanwhile
             continue

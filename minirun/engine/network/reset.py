@@ -60,7 +60,7 @@ def reset(daemon: Daemon) -> Proof:
     Errors: EngineError while a container runs: it would lose its network.
     """
     reconcile.reconcile_all(daemon)
-    running = [container.name for container, status in index.statuses(daemon) if status.word == "running"]
+    running = [container.name for container, status in index.statuses(daemon) if status.state == "running"]
     if running:
         raise EngineError(f"cannot reset the network while containers run: {' '.join(running)}")
     marks = {network.bridge.name for network in daemon.networks.every() if network.has_bridge}

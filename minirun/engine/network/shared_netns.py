@@ -75,7 +75,7 @@ def ensure_joined(container: Container, pid: int) -> None:
 
 def pid_of(container: Container) -> int:
     """A container's first process, 0 when there is none."""
-    watched = container.watch()
+    watched = container.shim_state()
     if watched is None or not watched.init:
         return 0
     alive = procfs.start_and_parent(watched.init) == (watched.init_start_time, watched.pid)

@@ -79,7 +79,7 @@ def read(container: Container, follow: bool = False, **wishes: object) -> Iterat
 
     def ended() -> bool:
         try:
-            return container.status().word not in ("running", "paused", "restarting")
+            return container.status().state not in ("running", "paused", "restarting")
         except NoSuchContainer:  # with --rm it goes at its end; the file is open, so its last words can be read
             return True
 

@@ -60,7 +60,7 @@ def _minirun(daemon: Daemon, word: str, name: str) -> Subject:
     except NoSuchContainer:
         raise MinirunError(f"{word}: no such container") from None
     if not status.pid:
-        raise MinirunError(f"{word}: is not running ({status.word})")
+        raise MinirunError(f"{word}: is not running ({status.state})")
     return Subject(word, "minirun", container.id, status.pid)
 
 

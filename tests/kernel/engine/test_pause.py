@@ -22,7 +22,7 @@ from minirun.engine.container import index
 from minirun.engine.daemon import Daemon
 from minirun.engine.pause import paused
 container = index.find(Daemon(), "c1")
-with container.queue(), paused(container):
+with container.lock(), paused(container):
     print("frozen", flush=True)
     sys.stdin.read()
 print("thawed", flush=True)

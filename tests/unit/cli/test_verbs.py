@@ -27,7 +27,7 @@ def moment(seconds_ago):
 
 class State:
     def __init__(self, word, code=0, started=0, finished=0):
-        self.word, self.exit_code, self.pid = word, code, 7 if word == "running" else 0
+        self.state, self.exit_code, self.pid = word, code, 7 if word == "running" else 0
         self.started_at, self.finished_at = moment(started), moment(finished)
 
 

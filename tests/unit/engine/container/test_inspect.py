@@ -59,7 +59,7 @@ class Status:
         started_at="2026-11-23T03:18:38.875237885Z",
         finished_at=timestamps.ZERO,
     ):
-        self.word, self.exit_code, self.pid = word, exit_code, pid
+        self.state, self.exit_code, self.pid = word, exit_code, pid
         self.started_at, self.finished_at = started_at, finished_at
         self.oom_killed, self.error = False, ""
 

@@ -53,11 +53,11 @@ def test_made_up_names():
     assert len(set(moods)) == len(moods) >= 100
     assert len(set(people)) == len(people) >= 200
     for _ in range(300):
-        mood, person = names.invent().split("_")
+        mood, person = names.generate().split("_")
         assert mood in moods
         assert person in people
-    assert {names.invent(1)[-1] for _ in range(300)} == set("0123456789")
-    assert len({names.invent() for _ in range(100)}) > 90
+    assert {names.generate(1)[-1] for _ in range(300)} == set("0123456789")
+    assert len({names.generate() for _ in range(100)}) > 90
 
 
 def test_steve_wozniak_is_not_boring(monkeypatch):
@@ -65,7 +65,7 @@ def test_steve_wozniak_is_not_boring(monkeypatch):
     boring = moods.index("boring") + len(moods) * people.index("wozniak")
     numbers = [boring, 0]
     monkeypatch.setattr(names.os, "urandom", lambda size: numbers.pop(0).to_bytes(size, "little"))
-    assert names.invent() == f"{moods[0]}_{people[0]}"
+    assert names.generate() == f"{moods[0]}_{people[0]}"
     assert numbers == []
 
 
@@ -113,18 +113,18 @@ def test_a_name_whose_file_is_empty_is_free_again(data):
 def test_a_clash_gets_another_name_with_a_digit(data, monkeypatch):
     asked = []
 
-    def invent(attempt=0):
+    def generate(attempt=0):
         asked.append(attempt)
         return f"same_name{attempt or ''}"
 
-    monkeypatch.setattr(names, "invent", invent)
+    monkeypatch.setattr(names, "generate", generate)
     assert names.reserve(data, "", A) == "same_name"
     assert names.reserve(data, "", B) == "same_name1"
     assert asked == [0, 0, 1]
 
 
 def test_when_all_made_up_names_are_taken(data, monkeypatch):
-    monkeypatch.setattr(names, "invent", lambda attempt=0: "same_name")
+    monkeypatch.setattr(names, "generate", lambda attempt=0: "same_name")
     names.reserve(data, "", A)
     assert names.reserve(data, "", B) == B[:12]
     assert names.owner(data, B[:12]) == B

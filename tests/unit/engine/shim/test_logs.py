@@ -366,7 +366,7 @@ class Container:
     @staticmethod
     def status():
         class Status:
-            word = "exited"
+            state = "exited"
 
         return Status
 
