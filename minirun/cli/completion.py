@@ -20,11 +20,11 @@ SHELLS = ("bash", "zsh", "fish")
 
 def completion(daemon: Daemon, options: Options) -> int:
     """Print the script for a shell."""
-    if options.shell not in SHELLS:
-        raise ClientError(f"minirun completes words in bash, zsh and fish, not in {options.shell}", exit_code=1)
+    if options.text("shell") not in SHELLS:
+        raise ClientError(f"minirun completes words in bash, zsh and fish, not in {options.text('shell')}", exit_code=1)
     from minirun.cli.parser import click_adapter
 
-    print(click_adapter.completion_script(options.shell))
+    print(click_adapter.completion_script(options.text("shell")))
     return 0
 
 

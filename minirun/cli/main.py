@@ -50,12 +50,12 @@ def _read(words: list[str], name: list[str]) -> tuple[Options, Verb, Options] | 
     settings = grammar.read(ROOT, words)
     if settings is None:
         return None
-    if settings.version:
+    if settings.flag("version"):
         print(version_line())
         return 0
-    if settings.words[:1] == ["run"]:
+    if settings.words("words")[:1] == ["run"]:
         expect_a_start(settings)
-    verb, rest = find(settings.words)
+    verb, rest = find(settings.words("words"))
     options = grammar.read(verb, rest) if verb else None
     if verb is None or options is None:
         return None
@@ -68,13 +68,13 @@ def expect_a_start(settings: Options) -> None:
 
     If there is something wrong with the words it ends with us, and has done nothing.
     """
-    if settings.explain:
+    if settings.flag("explain"):
         return  # it would not tell what it does
     from minirun.engine.daemon import Daemon
     from minirun.engine.shim import prefork
 
     try:
-        daemon = Daemon(settings.root, settings.exec_root, settings.config_file)
+        daemon = Daemon(settings.text("root"), settings.text("exec_root"), settings.text("config_file"))
     except MinirunError:
         return  # `act` comes to the same, when the words have proved right
     prefork.begin(daemon)
@@ -84,21 +84,21 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
     """Do it."""
     from minirun.engine.daemon import Daemon
 
-    daemon = Daemon(settings.root, settings.exec_root, settings.config_file)
-    if settings.explain:
+    daemon = Daemon(settings.text("root"), settings.text("exec_root"), settings.text("config_file"))
+    if settings.flag("explain"):
         from minirun.lecture import explain  # rarely asked for
 
         explain.attach()
     try:
         return verb.act(daemon, options)
     except MinirunError:
-        if settings.debug:
+        if settings.flag("debug"):
             _print_traceback()
         raise
     except (BrokenPipeError, KeyboardInterrupt):
         raise
     except OSError as error:  # no rights, a full disk: where nobody below has found better words
-        if settings.debug:
+        if settings.flag("debug"):
             _print_traceback()
         from minirun import store
 
@@ -106,7 +106,7 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
             f"{error.filename or verb.name}: {os.strerror(error.errno or 0).lower()}", hint=store.disk_hint(error)
         ) from None
     except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
-        if settings.debug:
+        if settings.flag("debug"):
             _print_traceback()
         raise MinirunError(
             f"{type(error).__name__}: {error}", hint="this is a mistake in minirun itself; --debug shows where"

@@ -22,8 +22,8 @@ def version(daemon: Daemon, options: Options) -> int:
     from minirun.engine import info
 
     facts = info.version()
-    if options.format:
-        return _print_through(options.format, "version", "system.versionInfo", facts)
+    if options.text("format"):
+        return _print_through(options.text("format"), "version", "system.versionInfo", facts)
     client, server = facts["Client"], facts["Server"]
     lines = [
         "Client:",
@@ -49,8 +49,8 @@ def info(daemon: Daemon, options: Options) -> int:
     from minirun.engine import info
 
     facts = info.info(daemon)
-    if options.format:
-        return _print_through(options.format, "", "system.info", facts)
+    if options.text("format"):
+        return _print_through(options.text("format"), "", "system.info", facts)
     print("\n".join(info_lines(facts)))
     return 0
 
@@ -127,8 +127,8 @@ def check(daemon: Daemon, options: Options) -> int:
     """
     from minirun.engine.check import check as host
 
-    report = host.run(daemon, options.repair)
-    print("\n".join(check_lines(report, options.repair)))
+    report = host.run(daemon, options.flag("repair"))
+    print("\n".join(check_lines(report, options.flag("repair"))))
     return 0 if report.good else 1
 
 

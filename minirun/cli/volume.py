@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minirun.cli.container.inspect import FORMAT
+from minirun.cli.container.inspect import FORMAT, inspect_volume
 from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
 from minirun.cli.run.types import LABELS
@@ -40,12 +40,12 @@ def create(daemon: Daemon, options: Options) -> int:
     """Make a volume and print its name."""
     from minirun.engine.volume import parse, volumes
 
-    if options.name and options.volume:
+    if options.text("name") and options.text("volume"):
         raise ClientError("conflicting options: either specify --name or provide positional arg, not both", exit_code=1)
-    name = options.name or options.volume or os.urandom(32).hex()
-    labels = {key: value for key, _, value in (entry.partition("=") for entry in options.label)}
+    name = options.text("name") or options.text("volume") or os.urandom(32).hex()
+    labels = {key: value for key, _, value in (entry.partition("=") for entry in options.words("label"))}
     parse.check_name(name)
-    parse.check_driver(name, options.driver, options.opt)
+    parse.check_driver(name, options.text("driver"), options.mapping("opt"))
     with volumes.lock(daemon):
         volumes.create(daemon, name, labels, {})
     print(name)
@@ -61,14 +61,14 @@ def ls(daemon: Daemon, options: Options) -> int:
     from minirun.cli.format import format
     from minirun.cli.format.tabwriter import table
 
-    text = (RAW_NAMES if options.quiet else RAW) if options.format == "raw" else options.format
+    text = (RAW_NAMES if options.flag("quiet") else RAW) if options.text("format") == "raw" else options.text("format")
     template = None
-    if text and not (text == "table" and options.quiet):
+    if text and not (text == "table" and options.flag("quiet")):
         template = format.Format(text, kind="*formatter.volumeContext", heads=HEADS, columns=COLUMNS)
-    rows = [_row(volume) for volume in volumes.listed(daemon, options.filter)]
+    rows = [_row(volume) for volume in volumes.listed(daemon, options.pairs("filter"))]
     if template:
         template.print(rows)
-    elif options.quiet:
+    elif options.flag("quiet"):
         sys.stdout.write("".join(f"{row['Name']}\n" for row in rows))
     else:
         sys.stdout.write(
@@ -91,14 +91,6 @@ def _row(volume: dict) -> dict[str, object]:
     }
 
 
-def inspect(daemon: Daemon, options: Options) -> int:
-    """All that is known of volumes."""
-    from minirun.cli.container import inspect as inspecting
-
-    options.type = "volume"
-    return inspecting.inspect(daemon, options)
-
-
 # ---- rm, prune --------------------------------------------------------------------------------------------------
 
 
@@ -110,11 +102,11 @@ def remove(daemon: Daemon, options: Options) -> int:
 
     reconcile.reconcile_all(daemon)
     failures = 0
-    for word in options.volumes:
+    for word in options.words("volumes"):
         try:
             volumes.remove(daemon, word)
         except NoSuchVolume:
-            if not options.force:
+            if not options.flag("force"):
                 print(f"Error: No such volume: {word}", file=sys.stderr)
                 failures += 1
                 continue
@@ -134,11 +126,11 @@ def prune(daemon: Daemon, options: Options) -> int:
     from minirun.engine.volume import volumes
 
     removed, freed = [], 0
-    if not options.force:
+    if not options.flag("force"):
         print(QUESTION, end="", flush=True)
-    if options.force or sys.stdin.readline().strip().lower() == "y":
+    if options.flag("force") or sys.stdin.readline().strip().lower() == "y":
         reconcile.reconcile_all(daemon)
-        for volume in filters.unused(daemon, options.filter):
+        for volume in filters.unused(daemon, options.pairs("filter")):
             try:
                 size = volumes.size(daemon, volume["Name"])
                 volumes.remove(daemon, volume["Name"])
@@ -196,7 +188,7 @@ VERBS = {
         "volume inspect",
         "Display detailed information on one or more volumes",
         "[OPTIONS] VOLUME [VOLUME...]",
-        inspect,
+        inspect_volume,
         takes=("objects+",),
         options=(FORMAT,),
     ),

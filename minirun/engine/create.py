@@ -17,14 +17,16 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.cli.parser.grammar import Options
+    from collections.abc import Sequence
+
     from minirun.engine.daemon import Daemon
+    from minirun.engine.options import CreateOptions
 
 #: What uname(2) calls the commonest machines → the GOARCH of an image for them.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def create(daemon: Daemon, options: Options) -> Container:
+def create(daemon: Daemon, options: CreateOptions) -> Container:
     """Create a container and do not start it.
 
     Errors: NoSuchImage, BadParameter, EngineError, as Docker's; nothing is left behind then.
@@ -71,7 +73,7 @@ def create(daemon: Daemon, options: Options) -> Container:
     return container
 
 
-def _resolve_network_names(container: Container, links: list[str]) -> None:
+def _resolve_network_names(container: Container, links: Sequence[str]) -> None:
     """Replace the names of networks and containers in a new container's network settings by what they stand for.
 
     A network that does not exist yet keeps its name: it may exist when the container is started.

@@ -20,11 +20,11 @@ from minirun.runtime import state as states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.cli.parser.grammar import Options
     from minirun.engine.container.container import Container
+    from minirun.engine.options import ExecOptions
 
 
-def execute(container: Container, options: Options) -> int:
+def execute(container: Container, options: ExecOptions) -> int:
     """Run one more process in a running container, and stay attached unless -d is given.
 
     Returns: its exit code, 0 with -d. Errors: EngineError when the container does not run or the user does not exist;
@@ -55,7 +55,7 @@ def execute(container: Container, options: Options) -> int:
         return 0
 
 
-def process_of(container: Container, options: Options) -> dict:
+def process_of(container: Container, options: ExecOptions) -> dict:
     """The OCI process object: the container's user, environment and capabilities, overridden by the options."""
     record = container.record
     user = bundle.user_of(container, options.user or record["Config"]["User"])

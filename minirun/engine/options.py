@@ -1,7 +1,7 @@
 """What the command line asks of the engine: typed values, made once by the CLI and never changed afterwards.
 
-Each field has its unit and Docker's flag beside it. A field that was not given has the value that means "not given" in
-Docker's API: 0, "", an empty tuple, or None where 0 and "" mean something of their own.
+A field is named after Docker's flag; beside it stand the flag's unit, or what the CLI makes of the flag. A field that
+was not given has the value that means so in Docker's API: 0, "", an empty tuple, or None where 0 and "" mean something.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self, dataclass_transform
 
-    #: JSON objects as Docker's API has them.
-    Json = Mapping[str, object]
 else:
 
     def dataclass_transform(**_):
@@ -22,7 +20,7 @@ else:
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-class Options:
+class FrozenOptions:
     """A frozen record: fields are declared as in a dataclass, which would take 20 ms to import at each start."""
 
     def __init__(self, **values: object) -> None:
@@ -46,12 +44,17 @@ class Options:
 
     __hash__ = None  # type: ignore[assignment]
 
+    @classmethod
+    def of(cls, values: Mapping[str, object], **others: object) -> Self:
+        """Made of a command line's values, those that are named as a field is, with `others` over them."""
+        return cls(**{**{name: values[name] for name in cls.__annotations__ if name in values}, **others})
+
     def replace(self, **changes: object) -> Self:
         """The same options with some fields changed."""
         return type(self)(**{**vars(self), **changes})
 
 
-class CreateOptions(Options):
+class CreateOptions(FrozenOptions):
     """A container as `run` and `create` ask for it (moby, ContainerCreateConfig)."""
 
     image: str  # reference or id
@@ -67,7 +70,7 @@ class CreateOptions(Options):
     group_add: Sequence[str] = ()  # --group-add
     hostname: str = ""  # --hostname
     domainname: str = ""  # --domainname
-    labels: Sequence[str] = ()  # --label and --label-file, "KEY=value"
+    label: Sequence[str] = ()  # --label and --label-file, "KEY=value"
     tty: bool = False  # --tty
     interactive: bool = False  # --interactive: stdin stays open
     attach: Sequence[str] = ()  # --attach: "stdin", "stdout", "stderr"; () for the default
@@ -75,13 +78,13 @@ class CreateOptions(Options):
     detach_keys: str = ""  # --detach-keys, "ctrl-p,ctrl-q"; "" for the default
     sig_proxy: bool = True  # --sig-proxy: signals of the client go to the container
     # its life
-    auto_remove: bool = False  # --rm
+    rm: bool = False  # --rm
     stop_signal: str = ""  # --stop-signal, a name or a number
     stop_timeout: int | None = None  # --stop-timeout, seconds; -1 for ever
     no_healthcheck: bool = False  # --no-healthcheck
     # files
-    volumes: Sequence[str] = ()  # --volume, "SOURCE:TARGET[:OPTIONS]" or "TARGET"
-    mounts: Sequence[Json] = ()  # --mount, as HostConfig.Mounts
+    volume: Sequence[str] = ()  # --volume, "SOURCE:TARGET[:OPTIONS]" or "TARGET"
+    mount: Sequence[dict] = ()  # --mount, as HostConfig.Mounts
     tmpfs: Sequence[str] = ()  # --tmpfs, "PATH[:OPTIONS]"
     volumes_from: Sequence[str] = ()  # --volumes-from, "CONTAINER[:ro|rw]"
     shm_size: int = 0  # --shm-size, bytes
@@ -90,35 +93,35 @@ class CreateOptions(Options):
     memory: int = 0  # --memory, bytes
     memory_swap: int = 0  # --memory-swap, bytes of memory and swap together; -1 unlimited
     memory_reservation: int = 0  # --memory-reservation, bytes
-    nano_cpus: int = 0  # --cpus, in billionths of a CPU
+    cpus: int = 0  # --cpus, in billionths of a CPU
     cpu_shares: int = 0  # --cpu-shares, a weight
     cpu_period: int = 0  # --cpu-period, microseconds
     cpu_quota: int = 0  # --cpu-quota, microseconds
     cpuset_cpus: str = ""  # --cpuset-cpus, "0-3,5"
     cpuset_mems: str = ""  # --cpuset-mems, "0,1"
     pids_limit: int = 0  # --pids-limit; 0 and less for none
-    ulimits: Sequence[Json] = ()  # --ulimit, {"Name": "nofile", "Hard": 200, "Soft": 100}
+    ulimit: Sequence[dict] = ()  # --ulimit, {"Name": "nofile", "Hard": 200, "Soft": 100}
     oom_score_adj: int = 0  # --oom-score-adj, -1000 to 1000
     # rights
     cap_add: Sequence[str] = ()  # --cap-add
     cap_drop: Sequence[str] = ()  # --cap-drop
     security_opt: Sequence[str] = ()  # --security-opt
-    sysctls: Mapping[str, str] = {}  # --sysctl
+    sysctl: Mapping[str, str] = {}  # --sysctl
     # the network
     network: str = "default"  # --network: a network, "host", "none" or "container:NAME"
-    endpoint: Json | None = None  # --network-alias, --ip, --ip6, --link: moby's EndpointSettings
-    links: Sequence[str] = ()  # --link, "NAME[:ALIAS]"
+    endpoint: dict | None = None  # --network-alias, --ip, --ip6, --link: moby's EndpointSettings
+    link: Sequence[str] = ()  # --link, "NAME[:ALIAS]"
     mac_address: str = ""  # --mac-address
-    port_bindings: Mapping[str, Sequence[Json]] = {}  # --publish, as HostConfig.PortBindings
-    exposed_ports: Mapping[str, Json] = {}  # --expose and --publish, as Config.ExposedPorts
+    port_bindings: Mapping[str, Sequence[dict]] = {}  # --publish, as HostConfig.PortBindings
+    exposed_ports: Mapping[str, dict] = {}  # --expose and --publish, as Config.ExposedPorts
     publish_all: bool = False  # --publish-all
     dns: Sequence[str] = ()  # --dns, addresses
-    dns_options: Sequence[str] = ()  # --dns-option
+    dns_option: Sequence[str] = ()  # --dns-option
     dns_search: Sequence[str] = ()  # --dns-search, domains
-    extra_hosts: Sequence[str] = ()  # --add-host, "NAME:ADDRESS"
+    add_host: Sequence[str] = ()  # --add-host, "NAME:ADDRESS"
 
 
-class ExecOptions(Options):
+class ExecOptions(FrozenOptions):
     """One more process in a running container, as `exec` asks for it (moby, ExecConfig)."""
 
     command: Sequence[str]

@@ -19,9 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-    from minirun.cli.parser.grammar import Options
     from minirun.engine.container.container import Container
     from minirun.engine.daemon import Daemon
+    from minirun.engine.options import CreateOptions
     from minirun.engine.shim.attach import Attachment, Watcher
 
 #: How Docker words runc's refusal to start a program; scripts look for it.
@@ -31,7 +31,7 @@ CANNOT_START = (
 )
 
 
-def run(daemon: Daemon, options: Options, starter: Starter) -> int:
+def run(daemon: Daemon, options: CreateOptions, starter: Starter) -> int:
     """Create a container, start it, and stay attached until it exits unless -d is given.
 
     Arguments: starter, the pre-forked shim, which loads its modules while the container is created.

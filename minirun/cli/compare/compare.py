@@ -40,16 +40,16 @@ def topics(text: str) -> list[str]:
 
 def compare(daemon: Daemon, options: Options) -> int:
     """Look at two subjects and print the comparison. Returns: 0 when all is equal, 1 when something is different."""
-    chosen = options.only or list(TOPICS)
-    if options.run:
-        a, b = _twins(daemon, options.words, chosen)
+    chosen = options.words("only") or list(TOPICS)
+    if options.flag("run"):
+        a, b = _twins(daemon, options.words("words"), chosen)
     else:
-        if len(options.words) != 2:
-            raise UsageError(f'"minirun compare" requires two things to compare, not {len(options.words)}')
+        if len(options.words("words")) != 2:
+            raise UsageError(f'"minirun compare" requires two things to compare, not {len(options.words("words"))}')
         from minirun.lecture.compare import target
         from minirun.lecture.compare.snapshot import observe
 
-        subjects = [target.find(daemon, word) for word in options.words]
+        subjects = [target.find(daemon, word) for word in options.words("words")]
         a, b = (observe(one, chosen) for one in subjects)
     return show(a, b, options)
 
@@ -61,19 +61,19 @@ def show(a: dict, b: dict, options: Options) -> int:
     found = lecture.compare(a, b)
     equal = lecture.are_equal(found)
     words = (a["about"]["word"], b["about"]["word"])
-    if options.json:
+    if options.flag("json"):
         from minirun.cli.compare import text as page
         from minirun.cli.format.json import pretty
 
-        print(pretty(page.as_data(words, found, everything=options.all)))
+        print(pretty(page.as_data(words, found, everything=options.flag("all"))))
     elif sys.stdout.isatty():
         from minirun.cli.compare import table
 
-        table.show(words, found, everything=options.all)
+        table.show(words, found, everything=options.flag("all"))
     else:
         from minirun.cli.compare import text as page
 
-        print("\n".join(page.lines(words, found, everything=options.all)))
+        print("\n".join(page.lines(words, found, everything=options.flag("all"))))
     return 0 if equal else 1
 
 
@@ -85,8 +85,7 @@ def _twins(daemon: Daemon, words: list[str], chosen: list[str]) -> tuple[dict, d
 
     verb = commands.load("run")
     options = grammar.read(verb, words) or click_adapter.read_verb(verb, words)  # which finds words for what is wrong
-    run.complete(options)
-    return run_both.observe_both(daemon, words, options, chosen)
+    return run_both.observe_both(daemon, words, run.create_options(options), chosen)
 
 
 HELP = """\

@@ -19,9 +19,9 @@ def diff(daemon: Daemon, options: Options) -> int:
     from minirun.engine import commit
     from minirun.engine.container import index
 
-    if not options.container.strip("/"):
+    if not options.text("container").strip("/"):
         raise ClientError("Container name cannot be empty", exit_code=1)
-    for kind, path in commit.diff(index.find(daemon, options.container)):
+    for kind, path in commit.diff(index.find(daemon, options.text("container"))):
         sys.stdout.buffer.write(b"%s %s\n" % (kind.encode(), path))  # a name need not be UTF-8
     return 0
 
@@ -31,9 +31,9 @@ def export(daemon: Daemon, options: Options) -> int:
     from minirun.cli.image import tar_output
     from minirun.engine import commit
 
-    tar_output.check(options.output, "failed to export container")
-    container = _find(daemon, options.container)
-    tar_output.write(options.output, lambda fd: commit.export(container, fd))
+    tar_output.check(options.text("output"), "failed to export container")
+    container = _find(daemon, options.text("container"))
+    tar_output.write(options.text("output"), lambda fd: commit.export(container, fd))
     return 0
 
 
@@ -42,9 +42,11 @@ def commit(daemon: Daemon, options: Options) -> int:
     from minirun.engine import commit
     from minirun.image.images import parse_tag
 
-    name = parse_tag(options.reference) if options.reference else None
-    wish = commit.Commit(name, options.author, options.message, options.change, options.pause)
-    print(commit.commit(_find(daemon, options.container), wish))
+    name = parse_tag(options.text("reference")) if options.text("reference") else None
+    wish = commit.Commit(
+        name, options.text("author"), options.text("message"), options.words("change"), options.flag("pause")
+    )
+    print(commit.commit(_find(daemon, options.text("container")), wish))
     return 0
 
 

@@ -17,17 +17,18 @@ def execute(daemon: Daemon, options: Options) -> int:
     """Run a command in a running container; the exit code is the command's."""
     from minirun.engine import exec
     from minirun.engine.container import index
+    from minirun.engine.options import ExecOptions
 
-    if options.env_file:
+    variables = options.words("env")
+    if options.words("env_file"):
         from minirun.engine.spec import env  # few command lines name such files
 
-        options.env = env.variables(options.env, env.contents(options.env_file), os.environ)
-        options.env_file = []
-    container = index.find(daemon, options.container)
-    if options.tty and options.interactive and not options.detach and not os.isatty(0):
+        variables = env.variables(variables, env.contents(options.words("env_file")), os.environ)
+    container = index.find(daemon, options.text("container"))
+    if options.flag("tty") and options.flag("interactive") and not options.flag("detach") and not os.isatty(0):
         raise ClientError("the input device is not a TTY", exit_code=1)
     try:
-        return exec.execute(container, options)
+        return exec.execute(container, ExecOptions.of(options.values, env=variables))
     except EngineError as error:
         if error.message.startswith("unable to find "):  # no such user: Docker finds out while it starts the program
             raise ProgramError(error.message, exit_code=126) from None

@@ -21,9 +21,9 @@ TYPES = ("container", "image", "config", "network", "node", "plugin", "secret", 
 
 def inspect(daemon: Daemon, options: Options) -> int:
     """Whatever has this name: a container first, then an image, a network, a volume."""
-    if options.type and options.type not in TYPES:
-        raise ClientError(f'"{options.type}" is not a valid value for --type', exit_code=1)
-    return _inspect(daemon, options, options.type, options.type or "object")
+    if options.text("type") and options.text("type") not in TYPES:
+        raise ClientError(f'"{options.text("type")}" is not a valid value for --type', exit_code=1)
+    return _inspect(daemon, options, options.text("type"), options.text("type") or "object")
 
 
 def inspect_container(daemon: Daemon, options: Options) -> int:
@@ -36,13 +36,23 @@ def inspect_image(daemon: Daemon, options: Options) -> int:
     return _inspect(daemon, options, "image", "image")
 
 
+def inspect_network(daemon: Daemon, options: Options) -> int:
+    """Networks only."""
+    return _inspect(daemon, options, "network", "network")
+
+
+def inspect_volume(daemon: Daemon, options: Options) -> int:
+    """Volumes only."""
+    return _inspect(daemon, options, "volume", "volume")
+
+
 def _inspect(daemon: Daemon, options: Options, kind: str, noun: str) -> int:
-    template = _template(options.format) if options.format else None
+    template = _template(options.text("format")) if options.text("format") else None
     found: list[dict] = []
     failures: list[str] = []
-    for word in options.objects:
+    for word in options.words("objects"):
         try:
-            found.append(describe(daemon, word, kind, size=getattr(options, "size", False)))
+            found.append(describe(daemon, word, kind, size=bool(options.values.get("size"))))
         except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume) as error:
             failures.append(f"Error: No such {noun}: {word}")
             if kind == "image" and isinstance(error.__cause__, ClientError):

@@ -24,18 +24,20 @@ def start(daemon: Daemon, options: Options) -> int:
     from minirun.engine.container import index
     from minirun.engine.start import start as start_one
 
-    if options.attach or options.interactive:
-        if len(options.containers) > 1:
+    if options.flag("attach") or options.flag("interactive"):
+        if len(options.words("containers")) > 1:
             raise ClientError("you cannot start and attach multiple containers at once", exit_code=1)
         try:
-            container = index.find(daemon, options.containers[0])
+            container = index.find(daemon, options.words("containers")[0])
         except NoSuchContainer as error:  # with -a Docker's client looks for itself, and words it differently
             raise ClientError(f"Error: {error.message}", exit_code=1) from None
         from minirun.engine.shim.attach import Attachment
 
-        return start_one(container, Attachment(stdin=options.interactive, detach_keys=options.detach_keys))
+        return start_one(
+            container, Attachment(stdin=options.flag("interactive"), detach_keys=options.text("detach_keys"))
+        )
     failed = []
-    for word in options.containers:
+    for word in options.words("containers"):
         try:
             start_one(index.find(daemon, word))
             print(word)
@@ -52,7 +54,11 @@ def stop(daemon: Daemon, options: Options) -> int:
     from minirun.engine.container import index
     from minirun.engine.stop import stop as stop_one
 
-    return _for_each(options.containers, "stop", lambda word: stop_one(index.find(daemon, word), options.time))
+    return _for_each(
+        options.words("containers"),
+        "stop",
+        lambda word: stop_one(index.find(daemon, word), options.optional_number("time")),
+    )
 
 
 def restart(daemon: Daemon, options: Options) -> int:
@@ -60,7 +66,11 @@ def restart(daemon: Daemon, options: Options) -> int:
     from minirun.engine import start
     from minirun.engine.container import index
 
-    return _for_each(options.containers, "restart", lambda word: start.restart(index.find(daemon, word), options.time))
+    return _for_each(
+        options.words("containers"),
+        "restart",
+        lambda word: start.restart(index.find(daemon, word), options.optional_number("time")),
+    )
 
 
 def kill(daemon: Daemon, options: Options) -> int:
@@ -70,7 +80,7 @@ def kill(daemon: Daemon, options: Options) -> int:
 
     def signal_one(word: str) -> None:
         try:
-            stop.kill(index.find(daemon, word), options.signal)
+            stop.kill(index.find(daemon, word), options.text("signal"))
         except BadParameter:
             raise
         except EngineError as error:
@@ -78,7 +88,7 @@ def kill(daemon: Daemon, options: Options) -> int:
                 raise EngineError(f"Cannot kill container: {word}: {error.message}") from None
             raise
 
-    return _for_each(options.containers, "kill", signal_one)
+    return _for_each(options.words("containers"), "kill", signal_one)
 
 
 def wait(daemon: Daemon, options: Options) -> int:
@@ -86,7 +96,7 @@ def wait(daemon: Daemon, options: Options) -> int:
     from minirun.engine import stop
     from minirun.engine.container import index
 
-    return _for_each(options.containers, "wait", lambda word: stop.wait(index.find(daemon, word)))
+    return _for_each(options.words("containers"), "wait", lambda word: stop.wait(index.find(daemon, word)))
 
 
 def remove(daemon: Daemon, options: Options) -> int:
@@ -98,9 +108,9 @@ def remove(daemon: Daemon, options: Options) -> int:
         word = word.strip("/")
         if not word:
             raise ClientError("Container name cannot be empty")
-        remove_one(index.find(daemon, word), force=options.force, volumes=options.volumes)
+        remove_one(index.find(daemon, word), force=options.flag("force"), volumes=options.flag("volumes"))
 
-    return _for_each(options.containers, "rm", remove_word, absent_is_fine=options.force)
+    return _for_each(options.words("containers"), "rm", remove_word, absent_is_fine=options.flag("force"))
 
 
 def _for_each(words: list[str], verb: str, act: Callable[[str], object], *, absent_is_fine: bool = False) -> int:

@@ -17,25 +17,25 @@ def logs(daemon: Daemon, options: Options) -> int:
     from minirun.engine.container import index
     from minirun.engine.shim import logs as log
 
-    container = index.find(daemon, options.container)
+    container = index.find(daemon, options.text("container"))
     to = {"stdout": 1, "stderr": 2}
     waiting: list[bytes] = []
     before = size = 0
     for stream, text in log.read(
         container,
-        options.follow,
-        tail=options.tail,
-        since=options.since,
-        until=options.until,
-        timestamps=options.timestamps,
-        details=options.details,
+        options.flag("follow"),
+        tail=options.text("tail"),
+        since=options.text("since"),
+        until=options.text("until"),
+        timestamps=options.flag("timestamps"),
+        details=options.flag("details"),
     ):
         # Records go out many at a time; with --follow, which may wait for the next one, each by itself.
         if waiting and (to[stream] != before or size > 65536):
             write(before, b"".join(waiting))
             waiting, size = [], 0
         before = to[stream]
-        if options.follow:
+        if options.flag("follow"):
             write(before, text)
             continue
         waiting.append(text)

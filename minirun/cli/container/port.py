@@ -19,12 +19,12 @@ def port(daemon: Daemon, options: Options) -> int:
     """List the published ports of a container, or those of one of its own ports."""
     from minirun.engine.container import index
 
-    container = index.find(daemon, options.container)
+    container = index.find(daemon, options.text("container"))
     ports = container.ports() if container.status().state in ("running", "paused") else {}
-    if options.private_port:
-        word = _private(options.private_port)
+    if options.text("private_port"):
+        word = _private(options.text("private_port"))
         if not ports.get(word):
-            raise ClientError(f"Error: No public port '{word}' published for {options.container}", exit_code=1)
+            raise ClientError(f"Error: No public port '{word}' published for {options.text('container')}", exit_code=1)
         ports, show = {word: ports[word]}, "{1}:{2}"
     else:
         show = "{0} -> {1}:{2}"

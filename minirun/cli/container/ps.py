@@ -44,11 +44,11 @@ ALIVE = ("running", "paused", "restarting")
 def ps(daemon: Daemon, options: Options) -> int:
     """List containers."""
     template = None
-    if options.format:
+    if options.text("format"):
         from minirun.cli.format import format  # only a command line with --format needs a template
 
         template = format.Format(
-            options.format,
+            options.text("format"),
             kind="*formatter.ContainerContext",
             heads=HEADS,
             columns=COLUMNS,
@@ -56,15 +56,15 @@ def ps(daemon: Daemon, options: Options) -> int:
         )
         template.try_out()
     now = time.time_ns()
-    rows = [Row(container, status, now, full=options.no_trunc) for container, status in chosen(daemon, options)]
-    if template and not (template.is_default and options.quiet):
+    rows = [Row(container, status, now, full=options.flag("no_trunc")) for container, status in chosen(daemon, options)]
+    if template and not (template.is_default and options.flag("quiet")):
         template.print([row.fields() for row in rows])
-    elif options.quiet:
+    elif options.flag("quiet"):
         sys.stdout.write("".join(f"{row.ID()}\n" for row in rows))
     else:
         from minirun.cli.format.tabwriter import table
 
-        columns = COLUMNS + (("Size",) if options.size else ())
+        columns = COLUMNS + (("Size",) if options.flag("size") else ())
         cells = [[HEADS[column] for column in columns]] + [[row.field(column) for column in columns] for row in rows]
         sys.stdout.write(table(cells))
     return 0
@@ -74,13 +74,13 @@ def chosen(daemon: Daemon, options: Options) -> list[tuple[Container, Status]]:
     """The containers to show, the newest first, with what they do now."""
     from minirun.engine.container import index
 
-    last = 1 if options.latest else options.last
-    everything = options.all or last > 0 or any(name == "status" for name, _ in options.filter)
+    last = 1 if options.flag("latest") else options.number("last")
+    everything = options.flag("all") or last > 0 or any(name == "status" for name, _ in options.pairs("filter"))
     fits = None
-    if options.filter:
+    if options.pairs("filter"):
         from minirun.cli.filters import containers  # regular expressions, for those who ask for them
 
-        fits = containers.containers(daemon, options.filter)
+        fits = containers.containers(daemon, options.pairs("filter"))
     found: list[tuple[Container, Status]] = []
     for container, status in index.statuses(daemon):
         if (everything or status.state in ALIVE) and (fits is None or fits(container, status)):

@@ -41,14 +41,14 @@ def history(daemon: Daemon, options: Options) -> int:
     from minirun.cli.format import format
     from minirun.cli.format.tabwriter import table
 
-    columns = COLUMNS[options.human]
+    columns = COLUMNS[options.flag("human")]
     template = None
-    if options.format and not (options.format == "table" and options.quiet):
-        template = format.Format(options.format, kind="*image.historyContext", heads=HEADS, columns=columns)
+    if options.text("format") and not (options.text("format") == "table" and options.flag("quiet")):
+        template = format.Format(options.text("format"), kind="*image.historyContext", heads=HEADS, columns=columns)
     rows = _rows(daemon, options)
     if template:
         template.print(rows)
-    elif options.quiet:
+    elif options.flag("quiet"):
         sys.stdout.write("".join(f"{row['ID']}\n" for row in rows))
     else:
         sys.stdout.write(
@@ -58,7 +58,7 @@ def history(daemon: Daemon, options: Options) -> int:
 
 
 def _rows(daemon: Daemon, options: Options) -> list[dict[str, str]]:
-    image = find(daemon, options.image)
+    image = find(daemon, options.text("image"))
     chains = image.chain_ids
     steps = image.config.get("history") or [{} for _ in chains]
     known = {_story(other): other.id for other in daemon.images.every()}
@@ -90,11 +90,11 @@ def _row(step: dict, image: str, size: int, options: Options) -> dict[str, str]:
     by = (step.get("created_by") or "").replace("\t", " ")
     at = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(moment)) if not never else ""
     return {
-        "ID": image if options.no_trunc or image == MISSING else image.removeprefix("sha256:")[:12],
+        "ID": image if options.flag("no_trunc") or image == MISSING else image.removeprefix("sha256:")[:12],
         "CreatedSince": "" if never else f"{duration(time.time() - moment)} ago",
         "CreatedAt": f"{at[:-5]}Z" if at.endswith("+0000") else f"{at[:-2]}:{at[-2:]}" if at else "",
-        "CreatedBy": by if options.no_trunc or len(by) <= NARROW else f"{by[: NARROW - 1]}…",
-        "Size": decimal_size(size) if options.human else str(size),
+        "CreatedBy": by if options.flag("no_trunc") or len(by) <= NARROW else f"{by[: NARROW - 1]}…",
+        "Size": decimal_size(size) if options.flag("human") else str(size),
         "Comment": step.get("comment") or "",
     }
 

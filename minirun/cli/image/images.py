@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minirun.engine.daemon import Daemon
+    from minirun.image.archive.import_url import Fetched
     from minirun.image.content.remove import User
     from minirun.image.images import Image
 
@@ -39,16 +40,16 @@ WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 def images(daemon: Daemon, options: Options) -> int:
     """List images, the newest first, a line for each name."""
     template = None
-    columns = WITH_DIGEST if options.digests else COLUMNS
-    if options.format:
+    columns = WITH_DIGEST if options.flag("digests") else COLUMNS
+    if options.text("format"):
         from minirun.cli.format import format  # only a command line with --format needs a template
 
-        text = _raw(options) if options.format == "raw" else options.format
+        text = _raw(options) if options.text("format") == "raw" else options.text("format")
         template = format.Format(text, kind="*formatter.imageContext", heads=HEADS, columns=columns)
     rows = [row for image in _chosen(daemon, options) for row in _rows(image, options)]
-    if template and not (template.is_default and options.quiet):
+    if template and not (template.is_default and options.flag("quiet")):
         template.print(rows)
-    elif options.quiet:
+    elif options.flag("quiet"):
         sys.stdout.write("".join(f"{row['ID']}\n" for row in rows))
     else:
         from minirun.cli.format.tabwriter import table
@@ -60,9 +61,9 @@ def images(daemon: Daemon, options: Options) -> int:
 
 def _raw(options: Options) -> str:
     """The template that Docker calls "raw"."""
-    if options.quiet:
+    if options.flag("quiet"):
         return "image_id: {{.ID}}"
-    digest = "digest: {{.Digest}}\n" if options.digests else ""
+    digest = "digest: {{.Digest}}\n" if options.flag("digests") else ""
     return (
         "repository: {{.Repository}}\ntag: {{.Tag}}\n"
         + digest
@@ -79,12 +80,12 @@ def find(daemon: Daemon, word: str) -> Image:
 
 
 def _chosen(daemon: Daemon, options: Options) -> list[Image]:
-    if not options.filter and not options.reference:
+    if not options.pairs("filter") and not options.text("reference"):
         return daemon.images.every()
     from minirun.cli.filters import images
 
-    named = [("reference", options.reference)] if options.reference else []
-    return images.images(daemon.images, [*options.filter, *named])
+    named = [("reference", options.text("reference"))] if options.text("reference") else []
+    return images.images(daemon.images, [*options.pairs("filter"), *named])
 
 
 def _rows(image: Image, options: Options) -> list[dict[str, str]]:
@@ -92,14 +93,14 @@ def _rows(image: Image, options: Options) -> list[dict[str, str]]:
 
     created = timestamps.parse(image.created) // timestamps.SECOND
     row = {
-        "ID": image.id if options.no_trunc else image.id.removeprefix("sha256:")[:12],
+        "ID": image.id if options.flag("no_trunc") else image.id.removeprefix("sha256:")[:12],
         "CreatedSince": duration(time.time() - created) + " ago",
         "Size": decimal_size(image.size),
         "Containers": "N/A",
         "SharedSize": "N/A",
         "UniqueSize": "N/A",
     }
-    if options.format:  # no columns of a list
+    if options.text("format"):  # no columns of a list
         row["CreatedAt"] = time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created))
         row["VirtualSize"] = decimal_size(image.size, 4)
     return [
@@ -111,8 +112,8 @@ def _rows(image: Image, options: Options) -> list[dict[str, str]]:
 def _names(image: Image, options: Options) -> Iterator[tuple[str, str, str]]:
     """Repository, tag and digest of each line: a tag has a line for each digest by which it was pulled."""
     names = image.names
-    patterns = [value for name, value in options.filter if name == "reference"]
-    patterns += [options.reference] if options.reference else []
+    patterns = [value for name, value in options.pairs("filter") if name == "reference"]
+    patterns += [options.text("reference")] if options.text("reference") else []
     if patterns:
         from minirun.cli.filters.images import named_like
 
@@ -120,7 +121,7 @@ def _names(image: Image, options: Options) -> Iterator[tuple[str, str, str]]:
     if not names:
         yield "<none>", "<none>", "<none>"
     digests: dict[str, list[str]] = {}
-    for pulled in image.digests if options.digests or "{{.Digest}}" in options.format else ():
+    for pulled in image.digests if options.flag("digests") or "{{.Digest}}" in options.text("format") else ():
         digests.setdefault(pulled.partition("@")[0], []).append(pulled.partition("@")[2])
     tagged = {name.rpartition(":")[0] for name in names if "@" not in name}
     for name in names:
@@ -135,14 +136,19 @@ def _names(image: Image, options: Options) -> Iterator[tuple[str, str, str]]:
 
 def import_(daemon: Daemon, options: Options) -> int:
     """Make an image of a tar with a root file system, and print its id."""
-    source, name = options.source[0], (options.source + [""])[1]
+    word, name = options.words("source")[0], (options.words("source") + [""])[1]
     from minirun.image.archive import import_tar
 
-    if source.startswith(("http://", "https://")):
+    source: str | Fetched = word
+    if word.startswith(("http://", "https://")):
         from minirun.image.archive.import_url import Fetched
 
-        source = Fetched(source, lambda url: print(f"Downloading from {url}", flush=True))
-    print(import_tar.import_tar(daemon.images, source, name, options.message, options.change, options.platform))
+        source = Fetched(word, lambda url: print(f"Downloading from {url}", flush=True))
+    print(
+        import_tar.import_tar(
+            daemon.images, source, name, options.text("message"), options.words("change"), options.text("platform")
+        )
+    )
     return 0
 
 
@@ -154,17 +160,19 @@ def rmi(daemon: Daemon, options: Options) -> int:
 
     reconcile_all(daemon)
     failures = 0
-    for word in options.images:
+    for word in options.words("images"):
         try:
             sys.stdout.write(
-                "".join(f"{line}\n" for line in remove.remove(daemon.images, word, options.force, users(daemon)))
+                "".join(
+                    f"{line}\n" for line in remove.remove(daemon.images, word, options.flag("force"), users(daemon))
+                )
             )
         except ClientError as error:  # it is the daemon that reads this word
             print(complaint(EngineError(error.message), "rmi"), file=sys.stderr)
             failures += 1
         except NoSuchImage:
             print(f"Error: No such image: {word}", file=sys.stderr)
-            failures += not options.force
+            failures += not options.flag("force")
         except MinirunError as error:
             print(complaint(error, "rmi"), file=sys.stderr)
             failures += 1

@@ -32,12 +32,12 @@ def login(daemon: Daemon, options: Options) -> int:
     from minirun.image.registry import credentials
     from minirun.image.registry.client import HUB
 
-    domain, _ = _server(options.server)
+    domain, _ = _server(options.text("server"))
     password = _given_password(options)
     source = registry_config.source(daemon)
-    found = source.credentials(domain, "") if not (options.username or password) else None
+    found = source.credentials(domain, "") if not (options.text("username") or password) else None
     if not (found and found.password and _still_good(source, domain, found)):
-        found = _ask(options.username, password, found.user if found else "", hub=domain == HUB)
+        found = _ask(options.text("username"), password, found.user if found else "", hub=domain == HUB)
         found.identity = _try(source, domain, found)
     try:
         kept = credentials.keep(domain, found)
@@ -73,7 +73,7 @@ def logout(daemon: Daemon, options: Options) -> int:
     """Forget a registry's name and password."""
     from minirun.image.registry import credentials
 
-    domain, shown = _server(options.server)
+    domain, shown = _server(options.text("server"))
     print(f"Removing login credentials for {shown}")
     credentials.forget(domain)
     return 0
@@ -93,13 +93,13 @@ def _server(word: str) -> tuple[str, str]:
 
 def _given_password(options: Options) -> str:
     """What the command line and standard input say. Errors: ClientError in the words of Docker's client."""
-    if options.password:
+    if options.text("password"):
         print("WARNING! Using --password via the CLI is insecure. Use --password-stdin.", file=sys.stderr)
-        if options.password_stdin:
+        if options.flag("password_stdin"):
             raise ClientError("--password and --password-stdin are mutually exclusive", exit_code=1)
-    if not options.password_stdin:
-        return options.password
-    if not options.username:
+    if not options.flag("password_stdin"):
+        return options.text("password")
+    if not options.text("username"):
         raise ClientError("Must provide --username with --password-stdin", exit_code=1)
     return sys.stdin.read().removesuffix("\n").removesuffix("\r")
 

@@ -25,25 +25,27 @@ def pull(daemon: Daemon, options: Options) -> int:
     from minirun.image import reference
 
     asked = _repository(options)
-    name = asked if options.all_tags else reference.parse_wanted(options.name)
-    if not (asked.tag or asked.digest or options.quiet or options.all_tags):
+    name = asked if options.flag("all_tags") else reference.parse_wanted(options.text("name"))
+    if not (asked.tag or asked.digest or options.flag("quiet") or options.flag("all_tags")):
         print("Using default tag: latest", flush=True)
     shown = (asked if asked.digest else name).full
-    if not options.all_tags and _is_unchanged(daemon, name, options.platform, None if options.quiet else sys.stdout):
+    if not options.flag("all_tags") and _is_unchanged(
+        daemon, name, options.text("platform"), None if options.flag("quiet") else sys.stdout
+    ):
         print(shown)
         return 0
     from minirun.cli.image.progress import Quiet, progress
     from minirun.engine import registry_config
     from minirun.image.transfer import pull as pulling
 
-    take = pulling.pull_all if options.all_tags else pulling.pull
+    take = pulling.pull_all if options.flag("all_tags") else pulling.pull
     images = daemon.images
-    with Quiet() if options.quiet else progress(sys.stdout) as told:
+    with Quiet() if options.flag("quiet") else progress(sys.stdout) as told:
         try:
-            pulled = take(images, registry_config.source(daemon), name, options.platform, told)
+            pulled = take(images, registry_config.source(daemon), name, options.text("platform"), told)
         except EngineError as error:
             raise _worded(error, told) from None
-        remark = "" if options.all_tags else pulling.remark(images, pulled, name, options.platform)
+        remark = "" if options.flag("all_tags") else pulling.remark(images, pulled, name, options.text("platform"))
         if remark:
             told.say(remark)
     print(shown)
@@ -102,8 +104,8 @@ def _repository(options: Options) -> Reference:
     """The name that was asked for, with -a one without a tag. Errors: ClientError in the words of Docker's client."""
     from minirun.image import reference
 
-    name = reference.parse(options.name)
-    if options.all_tags and (name.tag or name.digest):
+    name = reference.parse(options.text("name"))
+    if options.flag("all_tags") and (name.tag or name.digest):
         raise ClientError("tag can't be used with --all-tags/-a", exit_code=1)
     check_trust(options)
     return name
@@ -111,7 +113,7 @@ def _repository(options: Options) -> Reference:
 
 def check_trust(options: Options, exit_code: int | None = 1) -> None:
     """Nobody signs images for us, and nobody's signature is read: say so where it is asked for."""
-    if not options.disable_content_trust:
+    if not options.flag("disable_content_trust"):
         raise ClientError(
             "minirun has no content trust: images are checked against their digests, not against signatures",
             exit_code=exit_code,
@@ -138,16 +140,16 @@ def push(daemon: Daemon, options: Options) -> int:
     asked = _repository(options)
     if asked.digest:
         raise ClientError("cannot push a digest reference", exit_code=1)
-    name = asked if options.all_tags else asked.with_tag()
-    if not options.quiet:
-        print("" if asked.tag or options.all_tags else "Using default tag: latest\n", end="")
+    name = asked if options.flag("all_tags") else asked.with_tag()
+    if not options.flag("quiet"):
+        print("" if asked.tag or options.flag("all_tags") else "Using default tag: latest\n", end="")
         print(f"The push refers to repository [{name.name}]", flush=True)
     images = daemon.images
-    names = images.tags(name) if options.all_tags else [name]
+    names = images.tags(name) if options.flag("all_tags") else [name]
     try:
         if not names:
             raise NoSuchImage(name.familiar)
-        with Quiet() if options.quiet else progress(sys.stdout, "Pushing") as told:
+        with Quiet() if options.flag("quiet") else progress(sys.stdout, "Pushing") as told:
             source = registry_config.source(daemon)
             for one in names:
                 pushing.push(images, images.find(one.familiar), source, one, told)
@@ -160,7 +162,7 @@ def push(daemon: Daemon, options: Options) -> int:
         raise ClientError(text, exit_code=1) from None
     except EngineError as error:  # Docker's client gets it in the stream of progress, and adds nothing
         raise ClientError(getattr(error, "reason", error.message), hint=error.hint, exit_code=1) from None
-    if options.quiet:
+    if options.flag("quiet"):
         print(name.familiar)
     return 0
 

@@ -18,10 +18,10 @@ def save(daemon: Daemon, options: Options) -> int:
     from minirun.cli.image import tar_output
     from minirun.image.archive import save as image
 
-    tar_output.check(options.output, "failed to save image")
+    tar_output.check(options.text("output"), "failed to save image")
     images = daemon.images
-    chosen = image.choose(images, options.images)
-    tar_output.write(options.output, lambda fd: image.save(images, chosen, fd))
+    chosen = image.choose(images, options.words("images"))
+    tar_output.write(options.text("output"), lambda fd: image.save(images, chosen, fd))
     return 0
 
 
@@ -29,10 +29,15 @@ def load(daemon: Daemon, options: Options) -> int:
     """Take in the images of an archive, and say what they are called."""
     from minirun.image.archive import load as image
 
-    if not options.input and os.isatty(0):
+    if not options.text("input") and os.isatty(0):
         raise ClientError("requested load from stdin, but stdin is empty", exit_code=1)
     try:
-        image.load(daemon.images, options.input or "-", lambda line: print(line, flush=True), quiet=options.quiet)
+        image.load(
+            daemon.images,
+            options.text("input") or "-",
+            lambda line: print(line, flush=True),
+            quiet=options.flag("quiet"),
+        )
     except EngineError as error:  # Docker's daemon says these in the middle of its answer, and without its usual words
         raise ClientError(error.message, hint=error.hint, exit_code=1) from None
     return 0

@@ -22,11 +22,11 @@ def tag(daemon: Daemon, options: Options) -> int:
     """Point one more name at an image."""
     from minirun.image import reference
 
-    if not reference.is_id(options.source.removeprefix("sha256:")):
-        _reference(options.source)
-    if _reference(options.target).digest:
+    if not reference.is_id(options.text("source").removeprefix("sha256:")):
+        _reference(options.text("source"))
+    if _reference(options.text("target")).digest:
         raise ClientError("refusing to create a tag with a digest reference", exit_code=1)
-    daemon.images.tag(options.source, options.target)
+    daemon.images.tag(options.text("source"), options.text("target"))
     return 0
 
 
@@ -48,8 +48,8 @@ def prune(daemon: Daemon, options: Options) -> int:
     from minirun.engine.container.reconcile import reconcile_all
     from minirun.image.content import remove as image
 
-    everything, wanted = images.pruned(options.filter, options.all)
-    if not options.force:
+    everything, wanted = images.pruned(options.pairs("filter"), options.flag("all"))
+    if not options.flag("force"):
         print(QUESTION.format(UNUSED if everything else DANGLING), end="", flush=True)
         if sys.stdin.readline().strip().lower() != "y":
             print("Total reclaimed space: 0B")

@@ -18,25 +18,27 @@ if TYPE_CHECKING:
 
 def configs(options: Options) -> list[dict]:
     """IPAM's Config, an entry for each subnet. Errors: ClientError in the words of Docker's client."""
-    if len(options.subnet) < len(options.ip_range) or len(options.subnet) < len(options.gateway):
+    if len(options.words("subnet")) < len(options.words("ip_range")) or len(options.words("subnet")) < len(
+        options.words("gateway")
+    ):
         raise ClientError("every ip-range or gateway must have a corresponding subnet", exit_code=1)
     found: dict[str, dict] = {}
-    for subnet in options.subnet:
+    for subnet in options.words("subnet"):
         net = _network(subnet)
         if net and any(
             other and net.version == other.version and net.overlaps(other) for other in map(_network, found)
         ):
             raise ClientError("multiple overlapping subnet configuration is not supported", exit_code=1)
         found[subnet] = {"Subnet": subnet}
-    for text in options.ip_range:
+    for text in options.words("ip_range"):
         _settle(found, text, "IPRange", ("range", "ip-range"))
-    for text in options.gateway:
+    for text in options.words("gateway"):
         _settle(found, text, "Gateway", ("gateway", "gateway"))
-    for name, address in options.aux_address.items():
-        subnet = _subnet_of(found, address)
-        if subnet is None:
+    for name, address in options.mapping("aux_address").items():
+        around = _subnet_of(found, address)
+        if around is None:
             raise ClientError(f"no matching subnet for aux-address {address}", exit_code=1)
-        found[subnet].setdefault("AuxiliaryAddresses", {})[name] = address
+        found[around].setdefault("AuxiliaryAddresses", {})[name] = address
     return [found[subnet] for subnet in sorted(found)]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from minirun.cli.container.inspect import FORMAT
+from minirun.cli.container.inspect import FORMAT, inspect_network
 from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
 from minirun.cli.run.types import LABELS, LINKS
@@ -45,22 +45,26 @@ def create(daemon: Daemon, options: Options) -> int:
     from minirun.cli.network import ipam_options
 
     for flag, value in (
-        ("scope", options.scope),
-        ("ingress", options.ingress),
-        ("config-from", options.config_from),
-        ("config-only", options.config_only),
+        ("scope", options.text("scope")),
+        ("ingress", options.flag("ingress")),
+        ("config-from", options.text("config_from")),
+        ("config-only", options.flag("config_only")),
     ):
         if value and value != "local":
             raise ClientError(f"minirun does not have --{flag} yet: it is for swarms", exit_code=1)
     wish = {
-        "Name": options.network,
-        "Driver": options.driver or "bridge",
-        "Internal": options.internal,
-        "Attachable": options.attachable,
-        "EnableIPv6": options.ipv6,
-        "Options": options.opt,
-        "Labels": _pairs(options.label),
-        "IPAM": {"Driver": options.ipam_driver, "Options": options.ipam_opt, "Config": ipam_options.configs(options)},
+        "Name": options.text("network"),
+        "Driver": options.text("driver") or "bridge",
+        "Internal": options.flag("internal"),
+        "Attachable": options.flag("attachable"),
+        "EnableIPv6": options.flag("ipv6"),
+        "Options": options.mapping("opt"),
+        "Labels": _pairs(options.words("label")),
+        "IPAM": {
+            "Driver": options.text("ipam_driver"),
+            "Options": options.mapping("ipam_opt"),
+            "Config": ipam_options.configs(options),
+        },
     }
     print(daemon.networks.create(wish).id)
     return 0
@@ -79,14 +83,14 @@ def ls(daemon: Daemon, options: Options) -> int:
     from minirun.cli.format import format
     from minirun.cli.format.tabwriter import table
 
-    text = RAW if options.format == "raw" else options.format
+    text = RAW if options.text("format") == "raw" else options.text("format")
     template = None
-    if text and not (text == "table" and options.quiet):
+    if text and not (text == "table" and options.flag("quiet")):
         template = format.Format(text, kind="*network.networkContext", heads=HEADS, columns=COLUMNS)
-    rows = [_row(network, options.no_trunc) for network in networks.listed(daemon, options.filter)]
+    rows = [_row(network, options.flag("no_trunc")) for network in networks.listed(daemon, options.pairs("filter"))]
     if template:
         template.print(rows)
-    elif options.quiet:
+    elif options.flag("quiet"):
         sys.stdout.write("".join(f"{row['ID']}\n" for row in rows))
     else:
         sys.stdout.write(
@@ -112,14 +116,6 @@ def _row(network: Network, full: bool) -> dict[str, object]:
     }
 
 
-def inspect(daemon: Daemon, options: Options) -> int:
-    """All that is known of networks."""
-    from minirun.cli.container import inspect as inspecting
-
-    options.type = "network"
-    return inspecting.inspect(daemon, options)
-
-
 # ---- rm, prune ------------------------------------------------------------------------------------------------------
 
 
@@ -130,7 +126,7 @@ def remove(daemon: Daemon, options: Options) -> int:
 
     reconcile.reconcile_all(daemon)
     failures = 0
-    for word in options.networks:
+    for word in options.words("networks"):
         try:
             daemon.networks.remove(daemon.networks.find(word))
             print(word, flush=True)
@@ -148,13 +144,13 @@ def prune(daemon: Daemon, options: Options) -> int:
     from minirun.cli.filters import networks
     from minirun.engine.container import reconcile
 
-    if not options.force:
+    if not options.flag("force"):
         print(QUESTION, end="", flush=True)
         if sys.stdin.readline().strip().lower() != "y":
             return 0
     reconcile.reconcile_all(daemon)
     removed = []
-    for network in networks.unused(daemon, options.filter):
+    for network in networks.unused(daemon, options.pairs("filter")):
         try:
             daemon.networks.remove(network)
             removed.append(network.name)
@@ -174,19 +170,23 @@ def connect(daemon: Daemon, options: Options) -> int:
     from minirun.engine.network import connect
 
     drivers = {}
-    for entry in options.driver_opt:
+    for entry in options.words("driver_opt"):
         key, equals, value = entry.partition("=")
         if not equals:
             raise ClientError("invalid key/value pair format in driver options", exit_code=1)
         drivers[key.lower().strip()] = value.lower().strip()
-    address = {key: value for key, value in (("IPv4Address", options.ip), ("IPv6Address", options.ip6)) if value}
+    address = {
+        key: value
+        for key, value in (("IPv4Address", options.text("ip")), ("IPv6Address", options.text("ip6")))
+        if value
+    }
     connect.connect(
-        index.find(daemon, options.container),
-        options.network,
+        index.find(daemon, options.text("container")),
+        options.text("network"),
         {
             "IPAMConfig": address,
-            "Links": options.link or None,
-            "Aliases": options.alias,
+            "Links": options.words("link") or None,
+            "Aliases": options.words("alias"),
             "DriverOpts": drivers,
             "NetworkID": "",
         },
@@ -200,12 +200,12 @@ def disconnect(daemon: Daemon, options: Options) -> int:
     from minirun.engine.network import connect
 
     try:
-        container = index.find(daemon, options.container)
+        container = index.find(daemon, options.text("container"))
     except NoSuchContainer:
-        if options.force:
-            raise EngineError(f"endpoint {options.container} not found") from None
+        if options.flag("force"):
+            raise EngineError(f"endpoint {options.text('container')} not found") from None
         raise
-    connect.disconnect(container, options.network, force=options.force)
+    connect.disconnect(container, options.text("network"), force=options.flag("force"))
     return 0
 
 
@@ -284,7 +284,7 @@ VERBS = {
         "network inspect",
         "Display detailed information on one or more networks",
         "[OPTIONS] NETWORK [NETWORK...]",
-        inspect,
+        inspect_network,
         takes=("objects+",),
         options=(FORMAT, Option("verbose", BOOL, "Verbose output for diagnostics", short="v")),
     ),

@@ -12,13 +12,15 @@ start, away from every command line that is in order.
 from __future__ import annotations
 
 from minirun.errors import UsageError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, TypeVar
 
     from minirun.engine.daemon import Daemon
+
+    T = TypeVar("T")
 
 
 class ValueType:
@@ -104,18 +106,56 @@ class Option:
 
 
 class Options:
-    """What was asked for: an attribute for each long flag ("-" becomes "_") and for each argument."""
+    """The options and arguments of a command line, by name: a long flag's with "_" for "-".
 
-    def __init__(self, values: dict[str, object]) -> None:
-        self.__dict__.update(values)
+    Each is asked for by its type; another type than its `ValueType` gives is a mistake in minirun.
+    """
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self.values = values
 
     def __repr__(self) -> str:
-        return "Options(" + ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value) + ")"
+        return "Options(" + ", ".join(f"{name}={value!r}" for name, value in self.values.items() if value) + ")"
 
-    if TYPE_CHECKING:
+    def flag(self, name: str) -> bool:
+        """A switch."""
+        return self._typed(name, bool)
 
-        def __getattr__(self, name: str) -> Any: ...
-        def __setattr__(self, name: str, value: Any) -> None: ...
+    def text(self, name: str) -> str:
+        """One word; "" when it was not given."""
+        return self._typed(name, str)
+
+    def number(self, name: str) -> int:
+        """A number; 0 when it was not given."""
+        return self._typed(name, int)
+
+    def optional_number(self, name: str) -> int | None:
+        """A number; None when it was not given, where 0 means something."""
+        return None if self.values[name] is None else self.number(name)
+
+    def words(self, name: str) -> list[str]:
+        """The words of a flag that may be repeated, or the arguments."""
+        return self._typed(name, list)
+
+    def pairs(self, name: str) -> list[tuple[str, str]]:
+        """The conditions of --filter."""
+        return self._typed(name, list)
+
+    def objects(self, name: str) -> list[dict]:
+        """What becomes JSON objects of Docker's API: --mount, --ulimit, --network."""
+        return self._typed(name, list)
+
+    def mapping(self, name: str) -> dict[str, str]:
+        """KEY=VALUE, the last one of a key."""
+        return self._typed(name, dict)
+
+    def _typed(self, name: str, kind: type[T]) -> T:
+        value = self.values[name]
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} is {value!r}, not a {kind.__name__}")
+        return value
 
 
 class Verb:

@@ -1,4 +1,4 @@
-"""What `run` and `create` want of a network: `--network` and the flags that go with it, as Docker's client has it."""
+"""--network of `run` and `create`, and the flags beside it, as Docker's client reads them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ if TYPE_CHECKING:
     from minirun.cli.parser.grammar import Options
 
 
-def settle(options: Options) -> None:
-    """Make of `.network`, a list of what was given, one name, and of the flags beside it `.endpoint`, the wish for it.
+def endpoint_settings(options: Options) -> tuple[str, dict | None]:
+    """The network's name, and moby's EndpointSettings for it: None where nothing but its name was given.
 
-    Without --network the other flags are not looked at, but for --link, which the default bridge knows.
+    Without --network the flags beside it are not looked at, but for --link, which the default bridge knows.
     Errors: ClientError, BadParameter in Docker's words.
     """
-    given = [*options.network, *options.net]
-    options.net = []
+    given = options.objects("network") + options.objects("net")
     if not given:
-        options.network, options.endpoint = "default", None
-        return
-    wishes = [_endpoint(wish, options if place == 0 else None) for place, wish in enumerate(given)]
-    names = [wish["Target"] for wish in given]
+        return "default", None
+    settings = [_settings(long, options if place == 0 else None) for place, long in enumerate(given)]
+    names = [long["Target"] for long in given]
     for place, name in enumerate(names):
         if name in names[:place]:
             raise ClientError(f'network "{name}" is specified multiple times')
@@ -30,24 +28,26 @@ def settle(options: Options) -> None:
         raise ClientError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
     if len(names) > 1:
         raise BadParameter(f"Container cannot be connected to network endpoints: {', '.join(names)}")
-    options.network, options.endpoint = names[0], wishes[0]
+    return names[0], settings[0]
 
 
-def _endpoint(wish: dict, options: Options | None) -> dict | None:
-    """The wish for one network: what its own fields say, and for the first one what the other flags say.
+def _settings(long: dict, options: Options | None) -> dict | None:
+    """The settings for one network: the fields of --network's long form, and the flags beside it (for the first one).
 
-    Returns: None when it wants nothing but to be there. Errors: ClientError.
+    Errors: ClientError.
     """
-    aliases, drivers, links, address = list(wish.get("Aliases", ())), wish.get("DriverOpts", {}), [], {}
+    aliases, drivers, links, address = list(long.get("Aliases", ())), long.get("DriverOpts", {}), [], {}
     if options:
-        if aliases and options.network_alias + options.net_alias:
+        beside = options.words("network_alias") + options.words("net_alias")
+        if aliases and beside:
             raise ClientError("conflicting options: cannot specify both --network-alias and per-network alias")
-        aliases += options.network_alias + options.net_alias
-        links = options.link
-        address = {key: value for key, value in (("IPv4Address", options.ip), ("IPv6Address", options.ip6)) if value}
-    if not wish["Target"].strip():
+        aliases += beside
+        links = options.words("link")
+        given = (("IPv4Address", options.text("ip")), ("IPv6Address", options.text("ip6")))
+        address = {key: value for key, value in given if value}
+    if not long["Target"].strip():
         raise ClientError("no name set for network")
-    if not predefined.is_user_defined(wish["Target"]):
+    if not predefined.is_user_defined(long["Target"]):
         if aliases:
             raise ClientError("network-scoped aliases are only supported for user-defined networks")
         if links:

@@ -10,25 +10,23 @@ these.
 from __future__ import annotations
 
 from minirun.errors import ClientError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.cli.parser.grammar import Options
+    from collections.abc import Sequence
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-def read(options: Options) -> None:
-    """Add to the options of `run` what -p and --expose come to: `.port_bindings` and `.exposed_ports`, as they stand in
-    HostConfig.PortBindings and Config.ExposedPorts. Errors: ClientError."""
+def read(publish: Sequence[str], expose: Sequence[str]) -> tuple[dict[str, list], dict[str, dict]]:
+    """The values of -p and --expose as HostConfig.PortBindings and Config.ExposedPorts. Errors: ClientError."""
     bindings: dict[str, list] = {}
     exposed: dict[str, dict] = {}
-    options.port_bindings, options.exposed_ports = bindings, exposed
-    for word in options.publish:
+    for word in publish:
         for port, binding in published(_short(word) if "=" in word else word):
             bindings.setdefault(port, []).append(binding)
             exposed[port] = {}
-    for word in options.expose:
+    for word in expose:
         if ":" in word:
             raise ClientError(f"invalid port format for --expose: {word}")
         ports, proto = split_proto(word)
@@ -37,6 +35,7 @@ def read(options: Options) -> None:
         except ValueError as reason:
             raise ClientError(f"invalid range format for --expose: {word}, error: {reason}") from None
         exposed.update({f"{port}/{proto}": {} for port in range(first, last + 1)})
+    return bindings, exposed
 
 
 def published(word: str) -> list[tuple[str, dict[str, str]]]:

@@ -17,13 +17,13 @@ from minirun.errors import BadParameter, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.cli.parser.grammar import Options
+    from minirun.engine.options import CreateOptions
     from minirun.image.images import Image
 
 _SHM_SIZE = 64 * 1024 * 1024
 
 
-def make(options: Options, image: Image, container_id: str, name: str, host: validate.Host | None = None) -> dict:
+def make(options: CreateOptions, image: Image, container_id: str, name: str, host: validate.Host | None = None) -> dict:
     """The record of a new container.
 
     Arguments: options, the words of `run` or `create`, read; image, of which `id`, `defaults` (the image's own Config)
@@ -67,7 +67,7 @@ def make(options: Options, image: Image, container_id: str, name: str, host: val
     }
 
 
-def make_config(options: Options, image: dict, container_id: str, host: validate.Host) -> dict:
+def make_config(options: CreateOptions, image: dict, container_id: str, host: validate.Host) -> dict:
     """Config: the options over the image's Config (moby, daemon/commit.go merge; docker/cli, opts.go parse)."""
     entrypoint, command = _entrypoint_and_command(options, image)
     attached = not options.detach
@@ -108,14 +108,14 @@ def _without(config: dict, optional: tuple[str, ...]) -> dict:
     return {key: value for key, value in config.items() if key not in optional or value not in (None, "", {}, [])}
 
 
-def _healthcheck(options: Options, image: dict) -> dict | None:
+def _healthcheck(options: CreateOptions, image: dict) -> dict | None:
     """The image's, which is shown and not run; with --no-healthcheck it says so."""
     if options.no_healthcheck:
         return {**(image.get("Healthcheck") or {}), "Test": ["NONE"]}
     return image.get("Healthcheck")
 
 
-def _entrypoint_and_command(options: Options, image: dict) -> tuple[list[str] | None, list[str] | None]:
+def _entrypoint_and_command(options: CreateOptions, image: dict) -> tuple[list[str] | None, list[str] | None]:
     """What is run: a command replaces the image's command, an --entrypoint replaces its entrypoint *and* command.
 
     `--entrypoint ""` takes the image's entrypoint away.
@@ -134,7 +134,7 @@ def _command(config: dict) -> list[str]:
     return command
 
 
-def make_host_config(options: Options) -> dict:
+def make_host_config(options: CreateOptions) -> dict:
     """HostConfig, with all keys in the order in which Docker's inspect prints them. Errors: BadParameter."""
     open_paths = "systempaths=unconfined"  # the client turns it into the two path lists
     closed = open_paths not in options.security_opt
@@ -181,7 +181,7 @@ def make_host_config(options: Options) -> dict:
     return _without(config, ("Tmpfs", "Sysctls", "Mounts"))
 
 
-def _resources(options: Options) -> dict:
+def _resources(options: CreateOptions) -> dict:
     """The limits. Memory and swap together are twice the memory unless something else is said (-1: no limit)."""
     swap = options.memory_swap or (2 * options.memory if options.memory > 0 else 0)
     return {

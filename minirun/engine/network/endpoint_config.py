@@ -17,6 +17,8 @@ from minirun.network import predefined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from minirun.network.network import Network
 
 CONFLICT_HOST = "container cannot be disconnected from host network or connected to host network"
@@ -66,7 +68,7 @@ def is_address(text: str, family: int) -> bool:
     return True
 
 
-def check_mode(config: dict, host_config: dict, hostname: str, links: list[str]) -> None:
+def check_mode(config: dict, host_config: dict, hostname: str, links: Sequence[str]) -> None:
     """What cannot go with another container's network namespace, or with the host's. Errors: BadParameter.
 
     Arguments: hostname, links (what the person has asked for).

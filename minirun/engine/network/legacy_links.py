@@ -22,11 +22,13 @@ from minirun.trace import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from minirun.engine.daemon import Daemon
     from minirun.network.network import Network
 
 
-def resolve(daemon: Daemon, links: list[str]) -> dict[str, str]:
+def resolve(daemon: Daemon, links: Sequence[str]) -> dict[str, str]:
     """The links of a new container, alias → id. Arguments: links, "NAME[:ALIAS]" each. Errors: BadParameter."""
     found: dict[str, str] = {}
     for link in links:

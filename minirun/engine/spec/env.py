@@ -60,7 +60,7 @@ def variables(entries: list[str], texts: list[str], environ: Mapping[str, str]) 
     return wanted
 
 
-def labels(entries: list[str], texts: list[str]) -> dict[str, str]:
+def labels(entries: Sequence[str], texts: list[str]) -> dict[str, str]:
     """Labels by name: those of the label files, then each `-l`; one without "=" has the value ""."""
     pairs = (entry.partition("=") for entry in [*_lines(texts), *entries])
     return {name: value for name, _, value in pairs}

@@ -14,7 +14,7 @@ from minirun.errors import BadParameter, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Sequence
 
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 #: Each word of a -v mode belongs to one group, of which a mode may name one.
@@ -73,7 +73,7 @@ def points(binds: list[str], mounts: list[dict], volumes: Iterable[str] = (), tm
     return found
 
 
-def sort_out(words: list[str]) -> tuple[list[str], dict[str, dict]]:
+def sort_out(words: Sequence[str]) -> tuple[list[str], dict[str, dict]]:
     """What stands after `-v`: HostConfig.Binds, and what joins Config.Volumes. Errors: BadParameter."""
     volumes = [word for word in words if word and ":" not in word]
     for path in volumes:
@@ -179,7 +179,7 @@ def _check_absolute(path: str, wrong: str) -> None:
         raise BadParameter(f"{wrong}invalid mount path: '{path}' mount path must be absolute")
 
 
-def tmpfs(entries: list[str]) -> dict[str, str]:
+def tmpfs(entries: Sequence[str]) -> dict[str, str]:
     """HostConfig.Tmpfs: path → options, of `--tmpfs PATH[:OPTIONS]`. Errors: BadParameter in Docker's words."""
     found = {}
     for entry in entries:

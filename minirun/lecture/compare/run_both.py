@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from minirun.cli.parser.grammar import Options
     from minirun.engine.daemon import Daemon
+    from minirun.engine.options import CreateOptions
     from minirun.kernel.process import Result
     from minirun.lecture.compare.snapshot import Observation
 
@@ -32,7 +32,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def observe_both(
-    daemon: Daemon, words: list[str], options: Options, topics: list[str]
+    daemon: Daemon, words: list[str], options: CreateOptions, topics: list[str]
 ) -> tuple[Observation, Observation]:
     """Start `words` with Docker and with minirun, look at both, remove both.
 
@@ -78,13 +78,11 @@ def _start_docker(daemon: Daemon, words: list[str], label: str) -> target.Subjec
     return _running(daemon, f"docker:{result.out.strip()}")
 
 
-def _start_minirun(daemon: Daemon, options: Options, label: str) -> str:
+def _start_minirun(daemon: Daemon, options: CreateOptions, label: str) -> str:
     from minirun.engine.create import create
     from minirun.engine.start import start
 
-    options.detach = True
-    options.label = [*options.label, label]
-    container = create(daemon, options)
+    container = create(daemon, options.replace(detach=True, label=[*options.label, label]))
     start(container)
     return container.id
 

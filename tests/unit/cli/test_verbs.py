@@ -312,9 +312,9 @@ def test_files_come_before_the_command_line(tmp_path, monkeypatch):
     wishes = options(
         "--env-file", str(tmp_path / "env"), "-e", "A=2", "--label-file", str(tmp_path / "labels"), "-l", "k=line"
     )
-    run.complete(wishes)
-    assert wishes.env == ["A=1", 'B="q q"', "C= x ", "HERE=h", "A=2"]
-    assert wishes.label == ["k=line", "l=file"]
+    wanted = run.create_options(wishes)
+    assert wanted.env == ["A=1", 'B="q q"', "C= x ", "HERE=h", "A=2"]
+    assert wanted.label == ["k=line", "l=file"]
 
 
 @pytest.mark.parametrize(
@@ -347,25 +347,23 @@ def test_files_come_before_the_command_line(tmp_path, monkeypatch):
 )
 def test_what_the_client_refuses(words, text):
     with pytest.raises(ClientError) as caught:
-        run.complete(options(*words))
+        run.create_options(options(*words))
     assert str(caught.value) == text
 
 
 @pytest.mark.parametrize("mac", ["02:11:22:33:44:55", "02-11-22-33-44-Ff", "0211.2233.4455"])
 def test_mac_addresses(mac):
-    run.complete(options("--mac-address", mac))
+    run.create_options(options("--mac-address", mac))
 
 
 def test_other_spellings():
-    wishes = options("--net", "none", "--dns-opt", "ndots:2")
-    run.complete(wishes)
+    wishes = run.create_options(options("--net", "none", "--dns-opt", "ndots:2"))
     assert (wishes.network, wishes.dns_option) == ("none", ["ndots:2"])
 
 
 def test_what_is_asked_of_a_network():
     def asked(*words):
-        wishes = options(*words)
-        run.complete(wishes)
+        wishes = run.create_options(options(*words))
         return wishes.network, wishes.endpoint
 
     assert asked("--ip", "192.0.2.1", "--network-alias", "a") == ("default", None)  # without --network not looked at
@@ -384,7 +382,7 @@ def test_what_is_asked_of_a_network():
 
 def test_several_networks_are_refused_by_the_daemon():
     with pytest.raises(BadParameter, match="^Container cannot be connected to network endpoints: foo, aa$"):
-        run.complete(options("--network", "foo", "--net", "aa"))
+        run.create_options(options("--network", "foo", "--net", "aa"))
 
 
 def test_conflicts_end_with_one(capsys, monkeypatch):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from harness.engine_samples import Options
 from minirun.cli.container import port
 from minirun.cli.run import publish as publish_flags
 from minirun.errors import ClientError
 
 
 def read(*publish, expose=()):
-    options = Options()
-    options.publish, options.expose = list(publish), list(expose)
-    publish_flags.read(options)
-    return options.port_bindings, list(options.exposed_ports)
+    bindings, exposed = publish_flags.read(publish, expose)
+    return bindings, list(exposed)
 
 
 def one(address: str, host: str, word: str = "80/tcp") -> dict:

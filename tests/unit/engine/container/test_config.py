@@ -2,8 +2,10 @@
 
 import pytest
 
-from harness.engine_samples import ID, Image, Options, make
+from harness.engine_samples import ID, Image, make
+from minirun.cli.run.options import RUN
 from minirun.engine.container import validate
+from minirun.engine.options import CreateOptions
 from minirun.engine.shim import signals
 from minirun.engine.volume import mountpoints
 from minirun.errors import BadParameter, EngineError
@@ -518,12 +520,25 @@ def test_no_signals(word):
         signals.number(word)
 
 
-def test_the_options_here_are_those_of_the_command_line():
-    """Else these tests would prove something about options that nobody can give."""
-    from minirun.cli.run.options import RUN
+def test_a_field_is_what_the_command_line_gives():
+    """The fields that are named after a flag have its type, and its value when it is not given."""
+    fields = CreateOptions.__annotations__
+    flags = {option.name: option for option in RUN if option.name in fields and option.name not in ("network",)}
+    assert len(flags) > 45
+    types = {"str": str, "str | None": str, "bool": bool, "int": int, "int | None": int, "Mapping[str, str]": dict}
+    for name, flag in flags.items():
+        assert flag.kind.empty is types.get(fields[name], list), name
+        assert bool(getattr(CreateOptions, name)) == bool(flag.initial()), name
+    # What the CLI makes of several flags.
+    assert set(fields) - set(flags) == {"image", "command", "network", "endpoint", "port_bindings", "exposed_ports"}
 
-    # What `cli.run_network` and `cli.port_words` make of the flags is not what they are.
-    made = ("image", "command", "network", "endpoint", "port_bindings", "exposed_ports")
-    assert {option.name: option.initial() for option in RUN}.items() >= {
-        name: value for name, value in vars(Options()).items() if name not in made
-    }.items()
+
+def test_options_are_not_changed():
+    options = CreateOptions(image="alpine", memory=64 * MiB)
+    with pytest.raises(AttributeError):
+        options.memory = 0
+    assert (options.replace(memory=0).memory, options.memory) == (0, 64 * MiB)
+    with pytest.raises(TypeError, match="memry"):
+        CreateOptions(image="alpine", memry=1)
+    with pytest.raises(TypeError, match="image"):
+        CreateOptions()
