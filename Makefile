@@ -13,7 +13,7 @@ SECONDS ?= 300
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run alpine test test-vm lint course twin-page bench fuzz clean
+.PHONY: help run alpine test test-vm lint architecture course twin-page bench fuzz clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -45,6 +45,9 @@ course: .venv/tests ## docs/network-course.md and docs/images.md: run their comm
 
 twin-page: .venv/tests ## docs/twin.md, from the scenarios of the twin test
 	@PYTHONPATH=tests .venv/bin/python3 -m harness.twin.docs_page >docs/twin.md
+
+architecture: ## docs/architecture.md, from the code's imports, docstrings and calls
+	@$(PYTHON) docs/draw_architecture.py
 
 bench: alpine ## timings against runc and docker, side by side
 	@PYTHONPATH=tests .venv/bin/python3 bench/run.py

@@ -127,7 +127,7 @@ def test_a_module_becomes_a_package(tree: Path) -> None:
 
 
 def test_a_module_that_fails_says_so_once_and_where(tree: Path) -> None:
-    path = source(tree, "minirun.engine.timestamps")
+    path = source(tree, "minirun.cli.format.units")
     path.write_text(f"{path.read_text()}\nraise RuntimeError('spoiled')\n")
     make(tree)
     with pytest.raises(subprocess.CalledProcessError) as error:

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import minirun
+from minirun import hot_path
 
 PATH = [os.path.dirname(os.path.dirname(os.path.abspath(minirun.__file__)))]
 PATH += [path for path in sys.path if path.endswith("-packages")]
@@ -180,3 +181,10 @@ def test_ps_does_without_os(tmp_path):
 def test_this_test_can_fail():
     assert culprits(loaded("import json")) >= {"json", "re"}
     assert "click" in culprits(loaded("main.serve(['ps', '--nosuchflag'])"))
+
+
+@pytest.mark.parametrize("verb", sorted({"run", "exec", "start", "stop"}))
+def test_the_archive_has_what_a_verb_loads(verb):
+    archived = hot_path.modules(os.path.dirname(minirun.__file__))
+    assert {f"minirun.{name}" for name in WAYS[verb]} <= set(archived)
+    assert all(other in archived for _, imports in archived.values() for other in imports)
