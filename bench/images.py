@@ -58,7 +58,7 @@ class Images:
     def compare(self) -> None:
         """All of it."""
         image = Image(self.scratch / "image", self.megabytes, LAYERS)
-        with servers.Real(_Here, self.scratch).running() as registry:  # type: ignore[arg-type]
+        with servers.DockerRegistry(_Here, self.scratch).running() as registry:  # type: ignore[arg-type]
             self.name = f"{registry.name}/big:1"
             checked(
                 [

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.host import ROOT
-from harness.minirun_host import Machine, Program, command
+from harness.minirun_host import MinirunHost, Program, command
 
 pytest_plugins = ["harness.second_try"]
 
@@ -67,9 +67,9 @@ def minirun_command() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def _hosts(_scratch: Path, image_store: Path) -> Iterator[list[Machine]]:
+def _hosts(_scratch: Path, image_store: Path) -> Iterator[list[MinirunHost]]:
     """Hosts that came out clean of a test, for the next one."""
-    idle: list[Machine] = []
+    idle: list[MinirunHost] = []
     yield idle
     for machine in idle:
         machine.__exit__()
@@ -79,9 +79,11 @@ def _hosts(_scratch: Path, image_store: Path) -> Iterator[list[Machine]]:
 
 
 @pytest.fixture
-def host(_hosts: list[Machine], _scratch: Path, image_store: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+def host(
+    _hosts: list[MinirunHost], _scratch: Path, image_store: Path, request: pytest.FixtureRequest
+) -> Iterator[MinirunHost]:
     """A throw-away host with minirun on it, where nothing of ours is."""
-    machine = _hosts.pop() if _hosts else Machine(_scratch, image_store).__enter__()
+    machine = _hosts.pop() if _hosts else MinirunHost(_scratch, image_store).__enter__()
     yield machine
     clean = False
     try:
@@ -97,9 +99,9 @@ def host(_hosts: list[Machine], _scratch: Path, image_store: Path, request: pyte
 
 
 @pytest.fixture
-def new_host(_scratch: Path, image_store: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+def new_host(_scratch: Path, image_store: Path, request: pytest.FixtureRequest) -> Iterator[MinirunHost]:
     """A throw-away host on which minirun was never used, and that no other test will get."""
-    with Machine(_scratch, image_store) as machine:
+    with MinirunHost(_scratch, image_store) as machine:
         yield machine
         machine.tidy_up()
         if not machine.spoiled and not getattr(request.node, "failed", False):
@@ -107,7 +109,7 @@ def new_host(_scratch: Path, image_store: Path, request: pytest.FixtureRequest) 
 
 
 @pytest.fixture
-def minirun(host: Machine) -> Program:
+def minirun(host: MinirunHost) -> Program:
     """The program, in a throw-away host."""
     return host.minirun
 

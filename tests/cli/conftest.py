@@ -1,4 +1,4 @@
-"""Registries for the tests of pull and push, and people at terminals."""
+"""Registries for the tests of pull and push, and terminals."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.registry.servers import LOCKED, PASSWORDS, Fake, Real, forget_images
-from harness.terminal import Person
+from harness.registry.servers import LOCKED, PASSWORDS, DockerRegistry, FakeRegistry, forget_images
+from harness.terminal import TerminalSession
 
 
 @pytest.fixture
@@ -20,38 +20,38 @@ def forgets(minirun, host) -> Iterator[None]:
 
 
 @pytest.fixture
-def registry(host, tmp_path) -> Iterator[Real]:
+def registry(host, tmp_path) -> Iterator[DockerRegistry]:
     """Debian's docker-registry, in plain text."""
-    with Real(host, tmp_path).running() as registry:
+    with DockerRegistry(host, tmp_path).running() as registry:
         yield registry
 
 
 @pytest.fixture
-def fake(host, tmp_path) -> Iterator[Fake]:
+def fake(host, tmp_path) -> Iterator[FakeRegistry]:
     """One that misbehaves as it is told."""
-    with Fake(host, tmp_path / "fake").running() as fake:
+    with FakeRegistry(host, tmp_path / "fake").running() as fake:
         yield fake
 
 
 @pytest.fixture
-def locked(host, tmp_path) -> Iterator[Real]:
+def locked(host, tmp_path) -> Iterator[DockerRegistry]:
     """A registry that wants a password; the client's files are in a directory of the test's own."""
     (tmp_path / "htpasswd").write_text(PASSWORDS)
     host.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
-    with Real(host, tmp_path, 5003, LOCKED % (tmp_path / "htpasswd")).running() as registry:
+    with DockerRegistry(host, tmp_path, 5003, LOCKED % (tmp_path / "htpasswd")).running() as registry:
         yield registry
     del host.environment["DOCKER_CONFIG"]
 
 
 @pytest.fixture
-def person(minirun):
+def terminal(minirun):
     """Begin a command at a new terminal."""
-    people = []
+    sessions = []
 
     def begin(*words, **options):
-        people.append(Person(minirun, words, **options))
-        return people[-1]
+        sessions.append(TerminalSession(minirun, words, **options))
+        return sessions[-1]
 
     yield begin
-    for one in people:
+    for one in sessions:
         one.close()

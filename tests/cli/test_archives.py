@@ -211,7 +211,7 @@ LAYERS = """
     tar --xattrs --format=posix -C one -cf one.tar . ; tar -C two -cf two.tar .
 """
 #: Everything about the files below a directory, one line each.
-PORTRAIT = (
+SNAPSHOT = (
     "cd %s; find . -mindepth 1 -type d -printf '%%P d %%m %%U:%%G %%T@\\n' -o "
     "-printf '%%P %%y %%m %%U:%%G %%s %%n %%T@ %%l\\n' | sort | cat -v; "
     'python3 -c \'import os; print(os.listxattr("kept"), os.getxattr("kept", "user.x"))\''
@@ -294,7 +294,7 @@ def test_docker_reads_and_writes_the_same_image(minirun, tmp_path, alpine_tar):
         portraits = [
             docker.sh(
                 f"mkdir -p /run/look; mount -t overlay -o lowerdir={pile} overlay /run/look; "
-                f"{PORTRAIT % '/run/look'}; cd /; umount /run/look"
+                f"{SNAPSHOT % '/run/look'}; cd /; umount /run/look"
             )
             for pile in (layers, theirs)
         ]

@@ -1,4 +1,4 @@
-"""`compare`, against what `ip`, `iptables`, `sysctl` and /proc say themselves: it may not be its own judge."""
+"""`compare`, against what `ip`, `iptables`, `sysctl` and /proc say themselves: it is not checked against itself."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def refused(minirun, host):
 
 
 def one_line(result, code=125):
-    """A failure that has no twin in Docker: one line for a person, perhaps with a hint."""
+    """A failure that has no twin in Docker: one line for a terminal, perhaps with a hint."""
     assert result.code == code, result
     lines = result.err.rstrip("\n").split("\n")
     assert lines[0].startswith("minirun: ") and len(lines[0]) > 20, result

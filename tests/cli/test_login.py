@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness.registry.servers import Image, layers
+from harness.registry.images import Image, layers
 
 pytestmark = pytest.mark.usefixtures("forgets")
 
@@ -88,8 +88,8 @@ def test_words_that_do_not_fit(minirun, tmp_path, words, text):
 # ---- at a terminal ----
 
 
-def test_a_person_is_asked(person, locked, tmp_path):
-    one = person("login", locked.name)
+def test_a_person_is_asked(terminal, locked, tmp_path):
+    one = terminal("login", locked.name)
     one.read_until("^Username: $")
     one.type("me\r")
     one.read_until("me\r\nPassword: $")
@@ -97,7 +97,7 @@ def test_a_person_is_asked(person, locked, tmp_path):
     assert one.wait() == 0
     assert one.rest() == f"\r\n{WARNING.format(tmp_path)}Login Succeeded\n".replace("\r", "").replace("\n", "\r\n")
     assert one.restored()
-    one = person("login", "-u", "me", locked.name)
+    one = terminal("login", "-u", "me", locked.name)
     one.read_until("^Password: $")
     one.type("bad\r")
     assert one.wait() == 1
@@ -115,8 +115,8 @@ def test_a_person_is_asked(person, locked, tmp_path):
         (["\x04"], "EOF\r\n"),
     ],
 )
-def test_a_person_who_says_nothing(person, locked, answers, text):
-    one = person("login", locked.name)
+def test_a_person_who_says_nothing(terminal, locked, answers, text):
+    one = terminal("login", locked.name)
     for question, answer in zip(("Username: ", "Password: "), answers, strict=False):
         one.read_until(question)
         one.type(answer)
@@ -124,11 +124,11 @@ def test_a_person_who_says_nothing(person, locked, answers, text):
     assert one.rest().removeprefix("\r\n") == text
 
 
-def test_a_password_that_is_no_longer_good(person, locked, tmp_path):
+def test_a_password_that_is_no_longer_good(terminal, locked, tmp_path):
     (tmp_path / "docker").mkdir()
     file = tmp_path / "docker/config.json"
     file.write_text(json.dumps({"auths": {locked.name: {"auth": "bWU6YmFk"}}}))  # me:bad
-    one = person("login", locked.name)
+    one = terminal("login", locked.name)
     assert one.read_until(r"Username \(me\): ") == (
         "Authenticating with existing credentials...\r\nLogin did not succeed, error: Error response from daemon: "
         f"login attempt to http://{locked.name}/v2/ failed with status: 401 Unauthorized\r\nUsername (me): "

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from harness.host import wait_for
-from harness.registry.servers import OCI, SIZE, Fake, Image, digest, index, layers, short
+from harness.registry.images import OCI, SIZE, Image, digest, index, layers, short
+from harness.registry.servers import FakeRegistry
 
 pytestmark = pytest.mark.usefixtures("forgets")
 
@@ -69,15 +70,15 @@ def test_a_second_pull_is_one_question(minirun, fake):
     fake.put(Image(*layers("a")), "1")
     name = f"{fake.name}/x:1"
     minirun.ok("pull", name)
-    fake.mood(named=True)
+    fake.behave(named=True)
     before = len(fake.log())
     told = minirun.ok("pull", name)
     assert [(line["method"], line["path"]) for line in fake.log()[before:]] == [("HEAD", "/v2/x/manifests/1")]
-    fake.mood(named=True, token=f"http://{fake.name}/token")  # now it is more than one, and comes to the same
+    fake.behave(named=True, token=f"http://{fake.name}/token")  # now it is more than one, and comes to the same
     before = len(fake.log())
     assert minirun.ok("pull", name) == told
     assert [line["path"] for line in fake.log()[before:]][:3] == ["/v2/x/manifests/1", "/v2/", "/token"]
-    fake.mood(named=True)
+    fake.behave(named=True)
     fake.put(Image(*layers("b")), "1")
     assert minirun.ok("pull", name).splitlines()[-2] == f"Status: Downloaded newer image for {name}"
 
@@ -282,7 +283,7 @@ def test_the_tags_come_in_pages(minirun, fake):
     tags = [f"v{number}" for number in range(5)]
     for tag in tags:
         fake.put(Image({"a": b""}), tag)
-    fake.mood(page=2)
+    fake.behave(page=2)
     lines = minirun.ok("pull", "-a", f"{fake.name}/x").splitlines()
     assert [line.partition(":")[0] for line in lines if ": Pulling from" in line] == tags
     assert [line["query"] for line in fake.log("tags/list")] == ["", "last=v1&n=2", "last=v3&n=2"]
@@ -291,7 +292,7 @@ def test_the_tags_come_in_pages(minirun, fake):
 def test_a_line_that_breaks_is_resumed(minirun, fake):
     image = Image(*layers("a", "b"))
     fake.put(image)
-    fake.mood(cut=100_000, fail=1)
+    fake.behave(cut=100_000, fail=1)
     minirun.ok("pull", f"{fake.name}/x")
     for layer in image.layers:
         ranges = [line["range"] for line in fake.log(layer)]
@@ -302,7 +303,7 @@ def test_a_line_that_breaks_is_resumed(minirun, fake):
 def test_after_kill_9_it_goes_on_where_it_was(minirun, host, fake):
     image = Image(*layers("a"))
     fake.put(image)
-    fake.mood(slow=30)
+    fake.behave(slow=30)
     pull = minirun.popen("pull", f"{fake.name}/x")
     download = host.data / "images/tmp" / f"download-{image.layers[0][7:]}"
     assert wait_for(lambda: download.exists() and download.stat().st_size > SIZE // 3)
@@ -310,7 +311,7 @@ def test_after_kill_9_it_goes_on_where_it_was(minirun, host, fake):
     pull.wait()
     have = download.stat().st_size
     assert minirun.ok("images", "-q", f"{fake.name}/x") == ""
-    fake.mood()
+    fake.behave()
     minirun.ok("pull", f"{fake.name}/x")
     assert fake.log(image.layers[0])[-1]["range"] == f"bytes={have}-"
     assert left_over(host) == []
@@ -319,7 +320,7 @@ def test_after_kill_9_it_goes_on_where_it_was(minirun, host, fake):
 def test_what_kill_9_leaves_is_found(minirun, host, fake):
     image = Image(*layers("a"))
     fake.put(image)
-    fake.mood(slow=30)
+    fake.behave(slow=30)
     pull = minirun.popen("pull", f"{fake.name}/x")
     download = host.data / "images/tmp" / f"download-{image.layers[0][7:]}"
     assert wait_for(lambda: download.exists() and download.stat().st_size > SIZE // 3)
@@ -333,7 +334,7 @@ def test_what_kill_9_leaves_is_found(minirun, host, fake):
 def test_two_pulls_at_once_fetch_each_layer_once(minirun, host, fake):
     image = Image(*layers("a", "b"))
     fake.put(image)
-    fake.mood(slow=1)
+    fake.behave(slow=1)
     pulls = [minirun.popen("pull", f"{fake.name}/x") for _ in range(2)]
     for pull in pulls:
         out, err = pull.communicate(timeout=60)
@@ -345,9 +346,9 @@ def test_two_pulls_at_once_fetch_each_layer_once(minirun, host, fake):
 def test_a_redirect_takes_no_token_along(minirun, host, fake, tmp_path):
     image = Image(*layers("a"))
     fake.put(image)
-    with Fake(host, tmp_path / "other", 5002).running() as other:
+    with FakeRegistry(host, tmp_path / "other", 5002).running() as other:
         other.put(image)
-        fake.mood(token=f"http://{fake.name}/token", away=f"http://{other.name}")
+        fake.behave(token=f"http://{fake.name}/token", away=f"http://{other.name}")
         minirun.ok("pull", f"{fake.name}/x")
         assert {line["authorization"] for line in other.log()} == {None}
     assert "Bearer secret-token" in {line["authorization"] for line in fake.log("blobs")}
@@ -357,14 +358,14 @@ def test_a_redirect_takes_no_token_along(minirun, host, fake, tmp_path):
 
 def test_a_redirect_leads_to_no_file(minirun, fake):
     fake.put(Image(*layers("a")))
-    fake.mood(away="file:///etc")
+    fake.behave(away="file:///etc")
     result = minirun("pull", f"{fake.name}/x")
     assert result.code == 1 and "refusing to go on to 'file:///etc/blobs/" in result.err
 
 
 def test_too_many_requests(minirun, fake):
     fake.put(Image(*layers("a")))
-    fake.mood(busy=3600)
+    fake.behave(busy=3600)
     result = minirun("pull", "-q", f"{fake.name}/x")
     assert (result.code, result.err) == (
         1,
@@ -375,7 +376,7 @@ def test_too_many_requests(minirun, fake):
 
 def test_a_registry_that_is_busy_is_asked_again_when_it_says(minirun, fake):
     fake.put(Image(*layers("a")))
-    fake.mood(busy=2, once=True)
+    fake.behave(busy=2, once=True)
     minirun.ok("pull", "-q", f"{fake.name}/x")
     first, second = fake.log()[:2]
     assert first["path"] == second["path"] and second["time"] - first["time"] >= 2
@@ -383,7 +384,7 @@ def test_a_registry_that_is_busy_is_asked_again_when_it_says(minirun, fake):
 
 def test_a_registry_that_is_out_of_order(minirun, fake):
     fake.put(Image(*layers("a")))
-    fake.mood(fail=1000)
+    fake.behave(fail=1000)
     result = minirun("pull", "-q", f"{fake.name}/x")
     assert (result.code, result.err) == (1, "received unexpected HTTP status: 503 Service Unavailable\n")
     assert len(fake.log("blobs")) == 5  # for the config; and it is given up
@@ -402,12 +403,12 @@ sys.exit(main.serve(sys.argv[1:]))
 def test_a_server_that_stalls_is_left_and_asked_for_the_rest(host, fake):
     image = Image({"a": bytes(100) + os.urandom(8000)})
     fake.put(image)
-    fake.mood(slow=20)
+    fake.behave(slow=20)
     done = host.run(sys.executable, "-Pc", IMPATIENT, "pull", "-q", f"{fake.name}/x")
     assert (done.returncode, done.stderr) == (0, "")
     ranges = [line["range"] for line in fake.log(image.layers[0])]
     assert ranges[0] is None and ranges[1] == f"bytes={len(image.blobs[image.layers[0]]) // 2}-"
-    fake.mood(mute=20)
+    fake.behave(mute=20)
     done = host.run(sys.executable, "-Pc", IMPATIENT, "pull", "-q", f"{fake.name}/y")
     assert (done.returncode, done.stderr) == (
         1,
@@ -417,7 +418,7 @@ def test_a_server_that_stalls_is_left_and_asked_for_the_rest(host, fake):
 
 def test_ctrl_c_ends_it(minirun, fake):
     fake.put(Image(*layers("a")))
-    fake.mood(slow=50)
+    fake.behave(slow=50)
     pull: subprocess.Popen = minirun.popen("pull", f"{fake.name}/x")
     assert wait_for(lambda: fake.log("blobs/")[1:])
     pull.send_signal(signal.SIGINT)

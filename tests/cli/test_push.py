@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from harness.host import wait_for
-from harness.registry.servers import Fake, Image, Real, layers, short
+from harness.registry.images import Image, layers, short
+from harness.registry.servers import DockerRegistry, FakeRegistry
 
 pytestmark = pytest.mark.usefixtures("forgets")
 
 
 def test_push_prints_what_docker_prints(minirun, host, registry, tmp_path):
     image = Image(*layers("a", "b"))
-    with Fake(host, tmp_path / "fake").running() as fake:
+    with FakeRegistry(host, tmp_path / "fake").running() as fake:
         fake.put(image)
         minirun.ok("pull", f"{fake.name}/x")
     name = f"{registry.name}/some/thing"
@@ -181,7 +182,7 @@ def test_a_push_that_is_killed_while_it_packs_changes_nothing(minirun, host, reg
 
 
 def test_another_repository_has_no_digest_before_it_is_pushed_to(minirun, host, registry):
-    Real.put(registry, Image(*layers("a")), "x:1")
+    DockerRegistry.put(registry, Image(*layers("a")), "x:1")
     minirun.ok("pull", "-q", f"{registry.name}/x:1")
     minirun.ok("tag", f"{registry.name}/x:1", f"{registry.name}/y")
     digests = json.loads(minirun.ok("image", "inspect", "-f", "{{json .RepoDigests}}", f"{registry.name}/y"))

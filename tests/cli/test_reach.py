@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness.host import ROOT
-from harness.registry.servers import Fake, Image, Real, certificate, forget_images, layers, own_etc, tls
+from harness.registry.images import Image, layers
+from harness.registry.servers import DockerRegistry, FakeRegistry, certificate, forget_images, own_etc, tls
 
 pytestmark = pytest.mark.usefixtures("forgets")
 
@@ -66,7 +67,7 @@ def settings(tmp_path, **words: object) -> tuple[str, str]:
 
 def test_one_mirror_is_asked_after_the_other(minirun, host, fake, tmp_path):
     image = Image(*layers("a"))
-    with Fake(host, tmp_path / "empty", 5002).running() as empty:
+    with FakeRegistry(host, tmp_path / "empty", 5002).running() as empty:
         fake.put(image)
         mirrors = ["http://127.0.0.1:9", f"http://{empty.name}/", f"http://{fake.name}"]
         words = settings(tmp_path, registry_mirrors=mirrors)
@@ -83,7 +84,7 @@ def test_one_mirror_is_asked_after_the_other(minirun, host, fake, tmp_path):
 
 def test_a_certificate_that_nobody_vouches_for(minirun, host, tmp_path):
     certificate(host, tmp_path / "own", "IP:203.0.113.1")
-    registry = Real(host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "own"))
+    registry = DockerRegistry(host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "own"))
     with registry.running():
         registry.put(Image(*layers("a")), "x")
         result = minirun("pull", "-q", f"{registry.name}/x")
@@ -102,8 +103,8 @@ def test_a_certificate_that_nobody_vouches_for(minirun, host, tmp_path):
 def test_an_authority_of_ones_own(minirun, host, etc, authority, tmp_path):
     certificate(host, tmp_path / "good", "IP:203.0.113.1", issuer=str(authority))
     certificate(host, tmp_path / "bad", "IP:203.0.113.9", issuer=str(authority))
-    good = Real(host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "good"))
-    bad = Real(host, tmp_path, 5005, address="203.0.113.1", tls=tls(tmp_path / "bad"))
+    good = DockerRegistry(host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "good"))
+    bad = DockerRegistry(host, tmp_path, 5005, address="203.0.113.1", tls=tls(tmp_path / "bad"))
     with good.running(), bad.running():
         good.put(Image(*layers("a")), "x")
         for registry in (good, bad):
@@ -122,7 +123,9 @@ def test_an_authority_of_ones_own(minirun, host, etc, authority, tmp_path):
 def test_a_registry_that_wants_to_see_our_certificate(minirun, host, etc, authority, tmp_path):
     certificate(host, tmp_path / "server", "IP:203.0.113.1", issuer=str(authority))
     certificate(host, tmp_path / "client", "DNS:me", issuer=str(authority))
-    registry = Real(host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "server", f"{authority}/crt"))
+    registry = DockerRegistry(
+        host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "server", f"{authority}/crt")
+    )
     place = etc / "minirun/certs.d" / registry.name
     place.mkdir(parents=True)
     shutil.copy(authority / "crt", place / "ca.crt")
@@ -146,7 +149,7 @@ def test_a_registry_that_wants_to_see_our_certificate(minirun, host, etc, author
 
 
 def test_plain_text_where_tls_is_wanted(minirun, host, tmp_path):
-    with Real(host, tmp_path, 5004, address="203.0.113.1").running() as registry:
+    with DockerRegistry(host, tmp_path, 5004, address="203.0.113.1").running() as registry:
         registry.put(Image(*layers("a")), "x")
         result = minirun("pull", "-q", f"{registry.name}/x")
         assert (result.code, result.err) == (
@@ -201,7 +204,9 @@ def test_a_name_server_that_does_not_answer(minirun, host, etc):
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_wants_a_password(minirun, host, authority, tmp_path, scheme):
     certificate(host, tmp_path / "server", "IP:203.0.113.1", issuer=str(authority))
-    registry = Real(host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "server") * (scheme == "https"))
+    registry = DockerRegistry(
+        host, tmp_path, 5004, address="203.0.113.1", tls=tls(tmp_path / "server") * (scheme == "https")
+    )
     words = settings(tmp_path, insecure_registries=[registry.name] * (scheme == "http"))
     minirun.machine.environment["SSL_CERT_FILE"] = str(authority / "crt")
     log, variable = tmp_path / "proxy.log", f"{scheme}_proxy"

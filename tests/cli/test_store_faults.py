@@ -15,7 +15,8 @@ import time
 
 import pytest
 
-from harness.registry.servers import Fake, Image, digest
+from harness.registry.images import Image, digest
+from harness.registry.servers import FakeRegistry
 
 ROUNDS = int(os.environ.get("MINIRUN_ROUNDS", "3"))
 
@@ -28,7 +29,7 @@ def minirun(new_host):
 
 @pytest.fixture
 def fake(new_host, tmp_path):
-    with Fake(new_host, tmp_path / "fake").running() as registry:
+    with FakeRegistry(new_host, tmp_path / "fake").running() as registry:
         yield registry
 
 

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.timing("what is typed and what is shown cross at a term
 
 
 @pytest.fixture
-def shell(person):
+def shell(terminal):
     """A shell in a container at a terminal, at its prompt."""
-    one = person("run", "-it", "--name", "c1", "-e", "PS1=@> ", "alpine", "sh")
+    one = terminal("run", "-it", "--name", "c1", "-e", "PS1=@> ", "alpine", "sh")
     one.read_until("@> ")
     return one
 
@@ -50,14 +50,14 @@ def test_size_at_the_start_and_later(shell):
     shell.read_until("\n40 120\r")  # the editor may have drawn its prompt anew before
 
 
-def test_the_first_instruction_sees_the_size(person):
-    one = person("run", "-it", "--rm", "alpine", "stty", "size")
+def test_the_first_instruction_sees_the_size(terminal):
+    one = terminal("run", "-it", "--rm", "alpine", "stty", "size")
     assert "30 100" in one.read_until("\n")
     assert one.wait() == 0
 
 
-def test_a_new_size_is_told_to_the_program(person):
-    one = person(
+def test_a_new_size_is_told_to_the_program(terminal):
+    one = terminal(
         "run",
         "-it",
         "--rm",
@@ -81,8 +81,8 @@ def test_ctrl_c_interrupts_a_child(shell):
     assert "still 130" in shell.read_until("@> ")
 
 
-def test_ctrl_c_does_not_end_a_deaf_pid_1(person, minirun):
-    one = person("run", "-it", "--name", "c1", "alpine", "sh", "-c", "echo begun; exec sleep 100")
+def test_ctrl_c_does_not_end_a_deaf_pid_1(terminal, minirun):
+    one = terminal("run", "-it", "--name", "c1", "alpine", "sh", "-c", "echo begun; exec sleep 100")
     one.read_until("begun\r\n")
     one.type("\x03\x03\x03")
     time.sleep(0.3)
@@ -106,8 +106,8 @@ def test_job_control(shell):
     shell.read_until("background-done")
 
 
-def test_no_complaint_about_job_control(person):
-    one = person("run", "-it", "--rm", "alpine", "sh")
+def test_no_complaint_about_job_control(terminal):
+    one = terminal("run", "-it", "--rm", "alpine", "sh")
     text = one.read_until("# ")
     assert "can't access tty" not in text
     assert "job control" not in text
@@ -135,8 +135,8 @@ def test_detach_keys_that_are_none(shell):
     shell.read_until("\nfirstx\r")
 
 
-def test_other_detach_keys(person, minirun):
-    one = person("run", "-it", "--name", "c1", "--detach-keys", "ctrl-a,d", "-e", "PS1=@> ", "alpine", "sh")
+def test_other_detach_keys(terminal, minirun):
+    one = terminal("run", "-it", "--name", "c1", "--detach-keys", "ctrl-a,d", "-e", "PS1=@> ", "alpine", "sh")
     one.read_until("@> ")
     one.type("\x10\x11")
     time.sleep(0.2)
@@ -145,12 +145,12 @@ def test_other_detach_keys(person, minirun):
     assert one.wait() == 0
 
 
-def test_attach_again_by_start(shell, person, minirun):
+def test_attach_again_by_start(shell, terminal, minirun):
     shell.type("x=kept\r")
     shell.read_until("@> ")
     shell.type("\x10\x11")
     assert shell.wait() == 0
-    two = person("start", "-ai", "c1")
+    two = terminal("start", "-ai", "c1")
     time.sleep(0.2)
     two.type("echo $x\r")
     assert "kept\r\n" in two.read_until("kept\r\n")
@@ -160,9 +160,9 @@ def test_attach_again_by_start(shell, person, minirun):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_terminal_is_restored_when_the_client_is_ended(person, minirun, number):
+def test_terminal_is_restored_when_the_client_is_ended(terminal, minirun, number):
     """The signal is for the program, which may end of it; whether it does or not, the terminal must not stay raw."""
-    one = person(
+    one = terminal(
         "run",
         "-it",
         "--name",
@@ -178,8 +178,8 @@ def test_terminal_is_restored_when_the_client_is_ended(person, minirun, number):
     assert one.restored()
 
 
-def test_terminal_is_restored_after_an_error(person):
-    one = person("run", "-it", "--rm", "alpine", "nosuchcmd")
+def test_terminal_is_restored_after_an_error(terminal):
+    one = terminal("run", "-it", "--rm", "alpine", "nosuchcmd")
     text = one.read_until(r"unknown\.\r\n")
     assert "executable file not found" in text
     assert one.wait() == 127
@@ -193,25 +193,25 @@ def test_terminal_is_restored_when_the_monitor_dies(shell, host):
     assert shell.restored()
 
 
-def test_output_is_crlf_and_merged(minirun, person):
+def test_output_is_crlf_and_merged(minirun, terminal):
     result = minirun.machine.run(
         "sh", "-c", f"{' '.join(minirun.words)} run -t --rm alpine sh -c 'echo out; echo err >&2' | od -c"
     )
     assert "o   u   t  \\r  \\n   e   r   r  \\r  \\n" in result.stdout
-    one = person("run", "-it", "--rm", "alpine", "sh", "-c", "echo out; echo err >&2")
+    one = terminal("run", "-it", "--rm", "alpine", "sh", "-c", "echo out; echo err >&2")
     assert "out\r\nerr\r\n" in one.read_until("err\r\n")
     assert one.wait() == 0
 
 
-def test_log_of_a_terminal(minirun, person):
-    one = person("run", "-it", "--name", "c1", "alpine", "sh", "-c", "echo out; echo err >&2")
+def test_log_of_a_terminal(minirun, terminal):
+    one = terminal("run", "-it", "--name", "c1", "alpine", "sh", "-c", "echo out; echo err >&2")
     one.wait()
     result = minirun.machine.run(*minirun.words, "logs", "c1")
     assert (result.stdout.replace("\r\n", "\n"), result.stderr) == ("out\nerr\n", "")
 
 
-def test_t_without_i_takes_ctrl_c_as_a_signal(person):
-    one = person(
+def test_t_without_i_takes_ctrl_c_as_a_signal(terminal):
+    one = terminal(
         "run", "-t", "--rm", "alpine", "sh", "-c", "trap 'exit 130' INT; echo ready; while :; do sleep 0.05; done"
     )
     one.read_until("ready")
@@ -220,8 +220,8 @@ def test_t_without_i_takes_ctrl_c_as_a_signal(person):
     assert one.restored()
 
 
-def test_environment_of_a_terminal(person):
-    one = person("run", "-it", "--rm", "-h", "box", "alpine", "env")
+def test_environment_of_a_terminal(terminal):
+    one = terminal("run", "-it", "--rm", "-h", "box", "alpine", "env")
     assert one.read_until("HOME=/root\r\n").split("\r\n") == [
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOSTNAME=box",
@@ -248,9 +248,9 @@ def test_t_without_a_terminal_of_ours(minirun):
     assert "/dev/pts/0" in result.stdout
 
 
-def test_exec_with_a_terminal(person, minirun):
+def test_exec_with_a_terminal(terminal, minirun):
     minirun.begin("-t", "alpine", "sleep", "100")
-    one = person("exec", "-it", "-e", "PS1=@> ", "c1", "sh")
+    one = terminal("exec", "-it", "-e", "PS1=@> ", "c1", "sh")
     one.read_until("@> ")
     one.type("tty; stty size; echo $TERM\r")
     assert one.read_until("@> ").split("\r\n")[1:-1] == ["/dev/pts/1", "30 100", "xterm"]
@@ -265,8 +265,8 @@ def test_exec_with_a_terminal(person, minirun):
     assert one.restored()
 
 
-def test_much_output(person):
-    one = person("run", "-it", "--rm", "alpine", "seq", "1", "20000")
+def test_much_output(terminal):
+    one = terminal("run", "-it", "--rm", "alpine", "seq", "1", "20000")
     text = one.read_until("\n20000\r\n")
     assert text.split("\r\n")[:-1][-20000:] == [str(number) for number in range(1, 20001)]
     assert one.wait() == 0
@@ -281,9 +281,9 @@ def test_a_long_paste(shell):
     shell.read_until("\n300\r\n")
 
 
-def test_the_window_is_closed(person, minirun):
+def test_the_window_is_closed(terminal, minirun):
     """The terminal goes away while the container runs: the client ends, the container goes on."""
-    one = person("run", "-it", "--name", "c1", "alpine", "sh", "-c", "trap '' HUP; echo ready; sleep 100")
+    one = terminal("run", "-it", "--name", "c1", "alpine", "sh", "-c", "trap '' HUP; echo ready; sleep 100")
     one.read_until("ready")
     os.kill(one.process.pid, signal.SIGKILL)
     one.wait()

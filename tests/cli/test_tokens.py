@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from harness.registry.servers import Image, Real, TokenServer, layers
+from harness.registry.images import Image, layers
+from harness.registry.servers import DockerRegistry, TokenServer
 
 pytestmark = pytest.mark.usefixtures("forgets")
 
@@ -21,12 +22,12 @@ def tokens(host, tmp_path):
 def guarded(host, tmp_path, tokens):
     """A registry that believes the token server; the client's files are in a directory of the test's own."""
     host.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
-    with Real(host, tmp_path, 5004, tokens.more).running() as registry:
+    with DockerRegistry(host, tmp_path, 5004, tokens.more).running() as registry:
         yield registry
     del host.environment["DOCKER_CONFIG"]
 
 
-def put(guarded: Real, tokens: TokenServer, *names: str) -> Image:
+def put(guarded: DockerRegistry, tokens: TokenServer, *names: str) -> Image:
     image = Image(*layers("a", "b"))
     for name in names:
         guarded.put(image, name, "--dest-creds=me:secret")
@@ -38,7 +39,7 @@ def asked(tokens: TokenServer) -> list[tuple[str, str, tuple[str, ...]]]:
     return [(line["method"], line["user"], tuple(line["scopes"])) for line in tokens.log()]
 
 
-def knows_password(tmp_path, guarded: Real, auth: str = "bWU6c2VjcmV0") -> None:
+def knows_password(tmp_path, guarded: DockerRegistry, auth: str = "bWU6c2VjcmV0") -> None:
     (tmp_path / "docker").mkdir(exist_ok=True)
     (tmp_path / "docker/config.json").write_text(json.dumps({"auths": {guarded.name: {"auth": auth}}}))
 
@@ -102,7 +103,7 @@ def test_login_keeps_an_identity_token_instead_of_the_password(minirun, guarded,
 
 
 def test_login_keeps_the_password_where_there_is_no_identity_token(minirun, guarded, tokens, tmp_path):
-    tokens.mood(plain=True)
+    tokens.behave(plain=True)
     done = minirun("login", "-u", "me", "--password-stdin", guarded.name, input="secret")
     assert done.code == 0 and done.err.startswith("WARNING! Your password will be stored unencrypted in ")
     assert json.loads((tmp_path / "docker/config.json").read_text())["auths"] == {
@@ -113,11 +114,11 @@ def test_login_keeps_the_password_where_there_is_no_identity_token(minirun, guar
 def test_a_token_that_has_seen_its_end(minirun, guarded, tokens, tmp_path):
     put(guarded, tokens, "private/x:1")
     knows_password(tmp_path, guarded)
-    tokens.mood(expired=1000)
+    tokens.behave(expired=1000)
     result = minirun("pull", f"{guarded.name}/private/x:1")
     assert result.code == 1 and "unauthorized: authentication required" in result.err
     assert len(tokens.log()) <= 4  # HEAD and GET, two attempts each: not for ever
-    tokens.mood(expired=5)  # one more than the server has given so far
+    tokens.behave(expired=5)  # one more than the server has given so far
     minirun.ok("pull", "-q", f"{guarded.name}/private/x:1")
     assert len(tokens.log()) >= 2
 
@@ -125,7 +126,7 @@ def test_a_token_that_has_seen_its_end(minirun, guarded, tokens, tmp_path):
 def test_a_token_ends_in_the_middle_of_a_pull(minirun, fake):
     image = Image(*layers("a", "b", "c"))
     fake.put(image)
-    fake.mood(token=f"http://{fake.name}/token", uses=2)
+    fake.behave(token=f"http://{fake.name}/token", uses=2)
     minirun.ok("pull", "-q", f"{fake.name}/x")
     assert minirun.ok("images", "-q", "--no-trunc", f"{fake.name}/x") == image.id
     assert len(fake.log("/token")) >= 3

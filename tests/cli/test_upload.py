@@ -10,7 +10,8 @@ import signal
 import pytest
 
 from harness.host import wait_for
-from harness.registry.servers import Fake, Image, layers, short
+from harness.registry.images import Image, layers, short
+from harness.registry.servers import FakeRegistry
 
 pytestmark = pytest.mark.usefixtures("forgets")
 
@@ -28,7 +29,7 @@ def image(minirun, fake) -> Image:
     return image
 
 
-def came(fake: Fake, image: Image) -> bool:
+def came(fake: FakeRegistry, image: Image) -> bool:
     """Whether the registry has all of it, byte by byte."""
     return (fake.directory / "manifests/latest").read_bytes() == image.manifest and all(
         (fake.directory / "blobs" / blob).read_bytes() == data for blob, data in image.blobs.items()
@@ -43,15 +44,15 @@ def test_a_blob_goes_in_one_request(minirun, fake, image):
     assert layer["query"].startswith("state=a%2Fb&digest=sha256%3A")
 
 
-@pytest.mark.parametrize("mood", [{"least": 100_000}, {"most": 9_000_000}], ids=["it says so", "it says no"])
-def test_a_registry_that_wants_chunks(minirun, fake, image, mood):
+@pytest.mark.parametrize("behaviour", [{"least": 100_000}, {"most": 9_000_000}], ids=["it says so", "it says no"])
+def test_a_registry_that_wants_chunks(minirun, fake, image, behaviour):
     image = Image({"a": os.urandom(20_000_000)})
     fake.put(image, "big")
     minirun.ok("pull", "-q", f"{fake.name}/x:big")
     for blob in image.blobs:
         (fake.directory / "blobs" / blob).unlink()
     minirun.ok("tag", f"{fake.name}/x:big", f"{fake.name}/x")
-    fake.mood(**mood)
+    fake.behave(**behaviour)
     minirun.ok("push", f"{fake.name}/x")
     assert came(fake, image)
     chunks = [line for line in fake.log("uploads/upload") if line["method"] == "PATCH" and line["size"] > 10_000]
@@ -60,16 +61,16 @@ def test_a_registry_that_wants_chunks(minirun, fake, image, mood):
 
 
 def test_a_redirect_takes_the_bytes_along_and_no_token(minirun, host, fake, image, tmp_path):
-    with Fake(host, tmp_path / "other", 5002).running() as other:
-        fake.mood(token=f"http://{fake.name}/token", moved=f"http://{other.name}")
+    with FakeRegistry(host, tmp_path / "other", 5002).running() as other:
+        fake.behave(token=f"http://{fake.name}/token", moved=f"http://{other.name}")
         minirun.ok("push", f"{fake.name}/x")
         assert came(other, image)
         assert {line["authorization"] for line in other.log()} == {None}
     assert {line["authorization"] for line in fake.log("uploads")} == {"Bearer secret-token"}
 
 
-def test_a_person_sees_how_far_it_is(person, fake, image):
-    one = person("push", f"{fake.name}/x")
+def test_a_person_sees_how_far_it_is(terminal, fake, image):
+    one = terminal("push", f"{fake.name}/x")
     assert one.wait() == 0
     out = one.rest()
     assert f"{short(image.diff_ids[0])}: Pushed" in out and f"latest: digest: {image.digest}" in out
@@ -77,7 +78,7 @@ def test_a_person_sees_how_far_it_is(person, fake, image):
 
 
 def test_ctrl_c_ends_a_push(minirun, fake, image):
-    fake.mood(hold=50)
+    fake.behave(hold=50)
     push = minirun.popen("push", f"{fake.name}/x")
     assert wait_for(lambda: fake.log("uploads"))
     push.send_signal(signal.SIGINT)
@@ -85,7 +86,7 @@ def test_ctrl_c_ends_a_push(minirun, fake, image):
 
 
 def test_an_upload_that_is_lost_begins_again(minirun, fake, image):
-    fake.mood(lost=2)
+    fake.behave(lost=2)
     minirun.ok("push", f"{fake.name}/x")
     assert came(fake, image)
     assert len([line for line in fake.log("uploads/") if line["method"] == "POST"]) == 4  # config, and three attempts

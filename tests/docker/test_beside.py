@@ -88,7 +88,7 @@ def address(client: Callable[..., Done], name: str) -> str:
 @pytest.fixture(scope="module", params=["docker first", "minirun first"])
 def shared(
     request: pytest.FixtureRequest,
-    courts,
+    host_pairs,
     _scratch: Path,
     alpine_tar: Path,
     image_store: Path,
@@ -97,7 +97,7 @@ def shared(
     """A host on which both engines are, and a container of each runs: d1 and m1."""
     if missing():
         pytest.skip(f"needs {missing()}: apt-get install docker.io")
-    courts.close()  # its dockerd has the data root
+    host_pairs.close()  # its dockerd has the data root
     first = request.param == "minirun first"
     with Shared(minirun_command, _scratch, alpine_tar, image_store, minirun_first=first) as host:
         host.first = "minirun0" if first else "docker0"

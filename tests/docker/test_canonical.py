@@ -1,4 +1,4 @@
-"""The judge's glasses: what is renamed is random and nothing else, and no line or value gets lost."""
+"""The canonical form of a transcript: what is renamed is random and nothing else, and no line or value gets lost."""
 
 from __future__ import annotations
 

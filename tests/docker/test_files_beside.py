@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.twin.engines import Twin, begin, finish
-from harness.twin.host_pair import Scenario
+from harness.twin.scenario import Scenario
 
 pytestmark = pytest.mark.docker
 
@@ -32,14 +32,14 @@ truncate -s 3M /opt/sparse; dd if=/dev/urandom of=/opt/random bs=1k count=300 2>
 
 
 @pytest.fixture(scope="module")
-def twins(courts) -> Iterator[tuple[Twin, Twin]]:
+def twins(host_pairs) -> Iterator[tuple[Twin, Twin]]:
     """Docker and minirun, each with a container c1 in which the script has run."""
-    courts.close()
-    with courts.opened(Scenario("files", "", first=True)) as court:
-        for twin in court.twins:
+    host_pairs.close()
+    with host_pairs.opened(Scenario("files", "", first=True)) as pair:
+        for twin in pair.twins:
             done = ask(twin, "run", "--name", "c1", "alpine", "sh", "-ec", SCRIPT)
             assert (done.code, done.err) == (0, "")
-        yield court.twins
+        yield pair.twins
 
 
 def ask(twin: Twin, *words: str):

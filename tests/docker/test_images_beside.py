@@ -87,10 +87,10 @@ SCENARIOS = {
 
 
 @pytest.fixture(scope="module")
-def twins(courts) -> Iterator[tuple[Twin, Twin]]:
-    with courts.opened_for_images("images") as court:
+def twins(host_pairs) -> Iterator[tuple[Twin, Twin]]:
+    with host_pairs.opened_for_images("images") as pair:
         servers = []
-        for twin in court.twins:
+        for twin in pair.twins:
             twin.file("/run/etc/registry.yml", REGISTRY)
             servers.append(
                 twin.popen(
@@ -104,13 +104,13 @@ def twins(courts) -> Iterator[tuple[Twin, Twin]]:
             )
             assert wait_for(lambda twin=twin: finish(begin(twin, "curl", "-sf", "http://127.0.0.1:5000/v2/")).code == 0)
         # the same image in both: an import is of its own minute
-        docker, minirun = court.twins
+        docker, minirun = pair.twins
         docker.sh(
             "docker save -o /var/tmp/minirun-test-$$.tar alpine; mv /var/tmp/minirun-test-$$.tar "
             f"{docker.data}/alpine.tar"
         )
         minirun.sh(f"{' '.join(minirun.words)} rmi alpine; {' '.join(minirun.words)} load -i {docker.data}/alpine.tar")
-        yield court.twins
+        yield pair.twins
         for server in servers:
             server.kill()
             server.wait()

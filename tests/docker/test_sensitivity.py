@@ -1,4 +1,4 @@
-"""The judge on trial: two hosts that are equal, then one deliberate difference at a time, and each must be seen.
+"""The sensitivity of the comparison: two equal hosts, then one deliberate difference at a time, and each must be seen.
 
 The differences are made on minirun's host with the standard tools, and undone: at the end the two are equal again.
 """
@@ -10,8 +10,9 @@ import re
 import pytest
 
 from harness.twin.engines import begin, finish
-from harness.twin.host_pair import Court, Scenario
+from harness.twin.host_pair import HostPair
 from harness.twin.network_state import begin_look, finish_look
+from harness.twin.scenario import Scenario
 
 pytestmark = pytest.mark.docker
 
@@ -98,17 +99,17 @@ DIFFERENCES = {
 
 
 @pytest.fixture(scope="module")
-def court(courts) -> Court:
+def pair(host_pairs) -> HostPair:
     """Two equal hosts with one container."""
     scenario = Scenario("one container", "run -d --name c1 --hostname c1 alpine sleep 600")
-    with courts.opened(scenario) as court:
-        assert court.hear(scenario) == []
-        yield court
+    with host_pairs.opened(scenario) as pair:
+        assert pair.run(scenario) == []
+        yield pair
 
 
-def on_minirun(court: Court, script: str) -> None:
+def on_minirun(pair: HostPair, script: str) -> None:
     """Run a script on minirun's host, and look at that host anew."""
-    twin = court.twins[1]
+    twin = pair.twins[1]
     pid = twin.sh(f"{twin.words[0]} inspect -f '{{{{.State.Pid}}}}' c1").strip()
     done = finish(
         begin(
@@ -122,30 +123,30 @@ def on_minirun(court: Court, script: str) -> None:
     assert done.code == 0, done
 
 
-def differing(court: Court) -> list[str]:
+def differing(pair: HostPair) -> list[str]:
     """The titles of the sections that differ at this moment.
 
     Both hosts are looked at anew: what the kernel does at leisure (the link-local address of a link that came up) may
     have been done in neither when they were found equal.
     """
-    sections = court.transcripts[0]
+    sections = pair.transcripts[0]
     start = next(number for number, section in enumerate(sections) if section.title.startswith("look "))
     title = sections[start].title.partition(",")[0]
-    for sections, begun in zip(court.transcripts, [begin_look(twin, title) for twin in court.twins], strict=True):
+    for sections, begun in zip(pair.transcripts, [begin_look(twin, title) for twin in pair.twins], strict=True):
         sections[start:] = finish_look(begun)
-    return [line.removeprefix("== ") for line in court.compare() if line.startswith(("== ", "not the same"))]
+    return [line.removeprefix("== ") for line in pair.compare() if line.startswith(("== ", "not the same"))]
 
 
 @pytest.mark.parametrize("what", DIFFERENCES)
-def test_a_difference_is_seen(court, what):
+def test_a_difference_is_seen(pair, what):
     do, undo, where = DIFFERENCES[what]
-    on_minirun(court, do)
-    found = differing(court)
-    on_minirun(court, undo)
-    assert found, "the judge did not see it"
+    on_minirun(pair, do)
+    found = differing(pair)
+    on_minirun(pair, undo)
+    assert found, "the comparison did not see it"
     strangers = [title for title in found if not re.search(rf", ({where})", title)]
     assert not strangers, "seen where it is not"
 
 
-def test_the_two_are_equal_again(court):
-    assert differing(court) == []
+def test_the_two_are_equal_again(pair):
+    assert differing(pair) == []

@@ -8,15 +8,15 @@ from harness.twin.scenarios import SCENARIOS, Scenario
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.timing("both hosts must have come to rest within the 4 s for which a look is repeated"),
+    pytest.mark.timing("both engines must say the same age in seconds, and come to rest within 4 s"),
 ]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])
-def test_twins(scenario: Scenario, courts) -> None:
+def test_twins(scenario: Scenario, host_pairs) -> None:
     """The same steps, the same result."""
-    if courts.of_itself:
+    if host_pairs.of_itself:
         scenario = scenario._replace(meant=())
-    with courts.opened(scenario) as court:
-        found = court.hear(scenario)
+    with host_pairs.opened(scenario) as pair:
+        found = pair.run(scenario)
         assert not found, "\n" + "\n".join(found)

@@ -67,17 +67,17 @@ class Trees:
 
     def __getitem__(self, name: str) -> dict[str, list]:
         data = json.loads(ok(self.twin, "image", "inspect", "-f", "{{json .GraphDriver.Data}}", name))
-        return portrait(data["UpperDir"], *filter(None, data.get("LowerDir", "").split(":")))
+        return snapshot(data["UpperDir"], *filter(None, data.get("LowerDir", "").split(":")))
 
 
-def portrait(*directories: str) -> dict[str, list]:
+def snapshot(*directories: str) -> dict[str, list]:
     done = subprocess.run(["unshare", "--mount", sys.executable, TOOL, *directories], check=True, capture_output=True)
     return json.loads(done.stdout)
 
 
 def umoci(layout: Path, name: str, bundle: Path) -> dict[str, list]:
     subprocess.run(["umoci", "unpack", "--image", f"{layout}:{name}", bundle], check=True, capture_output=True)
-    return portrait(str(bundle / "rootfs"))
+    return snapshot(str(bundle / "rootfs"))
 
 
 def ask(twin: Twin, *words: str):
@@ -115,15 +115,15 @@ def beyond(found: set[tuple[str, str]], peer: str, image: str) -> set[tuple[str,
 
 
 @pytest.fixture(scope="module")
-def twins(courts, tmp_path_factory) -> Iterator[tuple[Twin, Twin]]:
+def twins(host_pairs, tmp_path_factory) -> Iterator[tuple[Twin, Twin]]:
     """Docker and minirun, with all crafted images."""
     archive = tmp_path_factory.mktemp("archive") / "crafted.tar"
     write_docker_archive(archive, *IMAGES)
-    with courts.opened_for_images("unpack") as court:
-        said = [ok(twin, "load", "-i", str(archive)) for twin in court.twins]
+    with host_pairs.opened_for_images("unpack") as pair:
+        said = [ok(twin, "load", "-i", str(archive)) for twin in pair.twins]
         assert said[0] == said[1]
         assert said[0].count("Loaded image: ") == len(IMAGES)
-        yield court.twins
+        yield pair.twins
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
@@ -183,7 +183,7 @@ REAL = {
 
 @pytest.fixture(scope="module")
 def real(twins, tmp_path_factory) -> Path:
-    """Real images, all of which come out of Docker: an OCI layout with each of them, which minirun has as well.
+    """DockerRegistry images, all of which come out of Docker: an OCI layout with each of them, which minirun has as well.
 
     alpine has four layers, of which containers have written three.
     """

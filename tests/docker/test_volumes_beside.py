@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.twin.engines import Docker, Done, Twin, begin, finish
-from harness.twin.host_pair import Scenario
+from harness.twin.scenario import Scenario
 
 pytestmark = pytest.mark.docker
 
@@ -54,11 +54,11 @@ KEYS = (
 
 
 @pytest.fixture(scope="module")
-def twins(courts) -> Iterator[tuple[Twin, Twin]]:
+def twins(host_pairs) -> Iterator[tuple[Twin, Twin]]:
     """Docker and minirun, each with the images `vi` (volumes) and `ci` (volumes, and all else)."""
-    courts.close()
-    with courts.opened(Scenario("volumes", "", first=True)) as court:
-        for twin in court.twins:
+    host_pairs.close()
+    with host_pairs.opened(Scenario("volumes", "", first=True)) as pair:
+        for twin in pair.twins:
             for words in (
                 ("run", "--stop-signal", "SIGUSR1", "--name", "base", "alpine", "sh", "-ec", FILES),
                 ("commit", "-c", CHANGES[0], "base", "vi"),
@@ -67,7 +67,7 @@ def twins(courts) -> Iterator[tuple[Twin, Twin]]:
             ):
                 done = ask(twin, *words)
                 assert (done.code, done.err) == (0, ""), done
-        yield court.twins
+        yield pair.twins
 
 
 @pytest.fixture(autouse=True)

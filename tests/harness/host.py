@@ -1,4 +1,4 @@
-"""A throw-away host: a network, mount, uts and cgroup namespace in which minirun can do what it likes.
+"""A throw-away host: network, mount, UTS and cgroup namespaces of its own, for tests and the bench.
 
     python3 tests/harness/host.py [--outside] -- COMMAND...      run one command in a new one, by hand
     with Host() as host: host.run("minirun", "ps")            the same from a test

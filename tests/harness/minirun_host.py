@@ -38,7 +38,7 @@ class Result:
 class Program:
     """minirun in one host: `minirun("ps", "-a")` gives a Result; `.ok(...)` wants success and gives its output."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: MinirunHost) -> None:
         self.machine, self.words = machine, command()
 
     def __call__(self, *words: str, input: str | None = None, timeout: float = PATIENCE, **environment: str) -> Result:
@@ -133,7 +133,7 @@ class Container:
         return int(re.search(r"^PPid:\t(\d+)", status, re.M)[1])  # type: ignore[index]
 
 
-class Machine(Host):
+class MinirunHost(Host):
     """A throw-away host with minirun on it: a data root with the image on disk, an exec root in its own /run."""
 
     def __init__(self, directory: Path, store: Path) -> None:
@@ -153,7 +153,7 @@ class Machine(Host):
         self.minirun = Program(self)
         self.spoiled = False  # a test that leaves a mess on purpose says so
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> MinirunHost:
         super().__enter__()
         # As the first `ip netns add` of a machine leaves it: a shared mount, in which names of namespaces come and go.
         self.run(

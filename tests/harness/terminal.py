@@ -1,4 +1,4 @@
-"""A person at a real pseudo terminal, in which a command of a throw-away host runs."""
+"""A command of a throw-away host in a real pseudo terminal (pty(7)), and what a user does there."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import time
 from harness.host import PATIENCE
 
 
-class Person:
-    """Somebody at a terminal in which a command runs: types, reads, changes the window's size."""
+class TerminalSession:
+    """A pty with a command in it: type, read, change the window's size."""
 
     def __init__(self, minirun, words, rows=30, columns=100, before=()):
         self.master, self.slave = pty.openpty()

@@ -1,4 +1,4 @@
-"""A house with a store in it: whatever comes into the store, the rest of the house stays as it is."""
+"""An image store beside files that nothing may touch: whatever comes into the store, these stay as they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.registry.servers import Fake
+from harness.registry.servers import FakeRegistry
 
 #: Runs a command; the last line of its output is the most memory that it had, in MiB.
 MEASURE = """
@@ -22,8 +22,8 @@ sys.exit(code)
 """
 
 
-def portrait(root: Path) -> dict[str, tuple]:
-    """All there is to say of a directory and what is in it."""
+def snapshot(root: Path) -> dict[str, tuple]:
+    """Type, mode, owner, times, links, content and extended attributes of a directory and all that is in it."""
     found = {}
     for path in [root, *sorted(root.rglob("*"))]:
         status = os.lstat(path)
@@ -45,23 +45,23 @@ def portrait(root: Path) -> dict[str, tuple]:
     return found
 
 
-class House:
-    """`.bait` (Path), what the cases aim at; `house(...)` calls minirun with a store beside it.
+class GuardedStore:
+    """`.bait` (Path), what the cases aim at; `guarded(...)` calls minirun with a store beside it.
 
     Attributes: minirun, the program; given (Path), for archives and settings; store (Path), its data root.
     """
 
     def __init__(self, minirun, top: Path) -> None:
-        self.minirun, self.given, self.store = minirun, top / "given", top / "house/store"
-        self.bait = top / "house/bait/dir"
-        for directory in (self.given, self.bait, self.store, top / "house/etc"):
+        self.minirun, self.given, self.store = minirun, top / "given", top / "top/store"
+        self.bait = top / "top/bait/dir"
+        for directory in (self.given, self.bait, self.store, top / "top/etc"):
             directory.mkdir(parents=True)
         (self.bait / "secret").write_text("do not touch")
-        os.link(self.bait / "secret", top / "house/etc/shadow")
-        os.symlink("bait", top / "house/link")
-        os.mkfifo(top / "house/etc/pipe")
+        os.link(self.bait / "secret", top / "top/etc/shadow")
+        os.symlink("bait", top / "top/link")
+        os.mkfifo(top / "top/etc/pipe")
         self._top = top
-        self._before = self._portrait()
+        self._before = self._snapshot()
         self._nothing = self.listed()
 
     def __call__(self, *words: str, config: dict | None = None, **options: object):
@@ -81,12 +81,12 @@ class House:
         assert (result.code, result.err) == (0, ""), result
         return int(result.out.rpartition("\n")[2])
 
-    def _portrait(self) -> dict[str, tuple]:
+    def _snapshot(self) -> dict[str, tuple]:
         return {
             path: looks
             for part in ("bait", "etc", "link")
-            for path, looks in portrait(self._top / "house" / part).items()
-        } | {"": tuple(sorted(os.listdir(self._top / "house")))}
+            for path, looks in snapshot(self._top / "top" / part).items()
+        } | {"": tuple(sorted(os.listdir(self._top / "top")))}
 
     def listed(self) -> tuple[str, str]:
         """The images, and what `system check` says is left over."""
@@ -94,7 +94,7 @@ class House:
 
     def assert_unchanged(self) -> None:
         """Nothing outside of the store has changed."""
-        assert self._portrait() == self._before
+        assert self._snapshot() == self._before
 
     def assert_refused(self, result, text: str) -> None:
         """It ended with Docker's exit code and one line (a hint may follow), and nothing has changed."""
@@ -114,14 +114,14 @@ class House:
 
 
 @pytest.fixture
-def house(minirun, tmp_path: Path) -> Iterator[House]:
-    house = House(minirun, tmp_path)
-    yield house
-    house.assert_unchanged()
-    house.assert_empty()
+def guarded(minirun, tmp_path: Path) -> Iterator[GuardedStore]:
+    guarded = GuardedStore(minirun, tmp_path)
+    yield guarded
+    guarded.assert_unchanged()
+    guarded.assert_empty()
 
 
 @pytest.fixture
-def fake(host, tmp_path: Path) -> Iterator[Fake]:
-    with Fake(host, tmp_path / "given/fake").running() as fake:
+def fake(host, tmp_path: Path) -> Iterator[FakeRegistry]:
+    with FakeRegistry(host, tmp_path / "given/fake").running() as fake:
         yield fake

@@ -10,42 +10,42 @@ import pytest
 
 from harness.hostile import archives, layers, malformed
 from harness.hostile.serve import serve
-from harness.registry.servers import Image
-from harness.registry.servers import layers as honest_layers
+from harness.registry.images import Image
+from harness.registry.images import layers as honest_layers
 
 
 @pytest.mark.parametrize("name", layers.cases("/bait"))
-def test_a_layer(house, fake, name):
-    data, text = layers.cases(str(house.bait))[name]
+def test_a_layer(guarded, fake, name):
+    data, text = layers.cases(str(guarded.bait))[name]
     settings = archives.config(data)
     document = archives.manifest(settings, (data,))
     for file, content in (("layer", data), ("docker", archives.docker(data)), ("oci", archives.oci(data))):
-        (house.given / file).write_bytes(content)
+        (guarded.given / file).write_bytes(content)
     for words in (
-        ("import", str(house.given / "layer"), "a:1"),
-        ("load", "-i", str(house.given / "docker")),
-        ("load", "-i", str(house.given / "oci")),
+        ("import", str(guarded.given / "layer"), "a:1"),
+        ("load", "-i", str(guarded.given / "docker")),
+        ("load", "-i", str(guarded.given / "oci")),
         ("pull", "-q", serve(fake, document, settings, data)),
     ):
-        result = house(*words)
+        result = guarded(*words)
         if text is not None:
-            house.assert_refused(result, text)
+            guarded.assert_refused(result, text)
         else:
             assert (result.code, result.err) == (0, ""), result
-            house.forget()
-            house.assert_unchanged()
+            guarded.forget()
+            guarded.assert_unchanged()
 
 
 @pytest.mark.parametrize("name", malformed.ARCHIVES)
-def test_an_archive(house, name):
+def test_an_archive(guarded, name):
     data, text = malformed.ARCHIVES[name]
-    (house.given / "archive").write_bytes(data)
-    house.assert_refused(house("load", "-i", str(house.given / "archive")), text)
+    (guarded.given / "archive").write_bytes(data)
+    guarded.assert_refused(guarded("load", "-i", str(guarded.given / "archive")), text)
 
 
-@pytest.mark.parametrize("lie", malformed.REGISTRIES, ids=lambda lie: lie.__name__)
-def test_a_registry(house, fake, lie):
+@pytest.mark.parametrize("prepare", malformed.REGISTRIES, ids=lambda prepare: prepare.__name__)
+def test_a_registry(guarded, fake, prepare):
     image = Image(*honest_layers("a"))
     fake.put(image)
-    lie(fake, image)
-    house.assert_refused(house("pull", "-q", f"{fake.name}/x"), malformed.REGISTRIES[lie])
+    prepare(fake, image)
+    guarded.assert_refused(guarded("pull", "-q", f"{fake.name}/x"), malformed.REGISTRIES[prepare])

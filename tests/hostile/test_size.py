@@ -32,7 +32,7 @@ def zeros(count: int, pack: list[str]) -> bytes:
 
 
 @pytest.mark.parametrize("pack", [["gzip", "-9"], ["xz", "-9"], ["bzip2"], ["zstd", "-19"]], ids=lambda pack: pack[0])
-def test_a_bomb(house, fake, pack):
+def test_a_bomb(guarded, fake, pack):
     bomb = zeros(60 * MB, pack)
     assert len(bomb) < 1 * MB
     config = {"max-image-size": 20 * MB}
@@ -46,18 +46,18 @@ def test_a_bomb(house, fake, pack):
         ("oci", archives.oci(bomb)),
         ("archive", packed),
     ):
-        (house.given / file).write_bytes(content)
-        words = ("import", str(house.given / file)) if file == "layer" else ("load", "-i", str(house.given / file))
-        house.assert_refused(house(*words, config=config), "more than 20971520 bytes when unpacked: max-image-size")
-    house.assert_refused(house("pull", "-q", f"{fake.name}/x", config=config), "more than 20971520 bytes")
+        (guarded.given / file).write_bytes(content)
+        words = ("import", str(guarded.given / file)) if file == "layer" else ("load", "-i", str(guarded.given / file))
+        guarded.assert_refused(guarded(*words, config=config), "more than 20971520 bytes when unpacked: max-image-size")
+    guarded.assert_refused(guarded("pull", "-q", f"{fake.name}/x", config=config), "more than 20971520 bytes")
 
 
 @pytest.fixture
-def small_disk(house, host) -> Iterator[Path]:
+def small_disk(guarded, host) -> Iterator[Path]:
     """The store is on a disk of 400 MiB: its last twentieth is more than what is written between two looks at it."""
-    host.run("mount", "-t", "tmpfs", "-o", "size=400m,nr_inodes=20000", "none", str(house.store), check=True)
-    yield house.store
-    host.run("umount", str(house.store), check=True)
+    host.run("mount", "-t", "tmpfs", "-o", "size=400m,nr_inodes=20000", "none", str(guarded.store), check=True)
+    yield guarded.store
+    host.run("umount", str(guarded.store), check=True)
 
 
 #: By this text our own refusal, which comes before the disk is full, is known from the kernel's.
@@ -65,28 +65,28 @@ SPARED = "no space left on device: an image may take what is free, but for the l
 
 
 @pytest.mark.parametrize(("pack", "size"), [(["cat"], 250 * MB), (["gzip"], 450 * MB)], ids=["plain", "gzip"])
-def test_a_bomb_leaves_the_others_room_on_the_disk(house, host, small_disk, pack, size):
-    (house.given / "layer").write_bytes(zeros(size, pack))
-    house.assert_refused(house("import", str(house.given / "layer")), SPARED)
+def test_a_bomb_leaves_the_others_room_on_the_disk(guarded, host, small_disk, pack, size):
+    (guarded.given / "layer").write_bytes(zeros(size, pack))
+    guarded.assert_refused(guarded("import", str(guarded.given / "layer")), SPARED)
     used = int(host.run("df", "--output=used", str(small_disk), check=True).stdout.split()[-1])
     assert used < 1000  # KiB
-    house.assert_empty()
+    guarded.assert_empty()
 
 
-def test_a_crowd_leaves_the_others_inodes(house, small_disk):
-    (house.given / "layer").write_bytes(gzip.compress(tar(*(entry(f"{number}") for number in range(25_000)))))
-    house.assert_refused(house("import", str(house.given / "layer")), SPARED)
-    house.assert_empty()
+def test_a_crowd_leaves_the_others_inodes(guarded, small_disk):
+    (guarded.given / "layer").write_bytes(gzip.compress(tar(*(entry(f"{number}") for number in range(25_000)))))
+    guarded.assert_refused(guarded("import", str(guarded.given / "layer")), SPARED)
+    guarded.assert_empty()
 
 
-def test_a_disk_that_is_full(house, host, small_disk):
+def test_a_disk_that_is_full(guarded, host, small_disk):
     """Somebody else has filled it to the last byte."""
-    (house.given / "layer").write_bytes(tar(entry("x", data=b"x" * 100_000)))
-    assert house("images").code == 0
+    (guarded.given / "layer").write_bytes(tar(entry("x", data=b"x" * 100_000)))
+    assert guarded("images").code == 0
     host.run("dd", "if=/dev/zero", f"of={small_disk}/full", "bs=1M", check=False)
-    house.assert_refused(house("import", str(house.given / "layer")), "no space left on device")
+    guarded.assert_refused(guarded("import", str(guarded.given / "layer")), "no space left on device")
     os.unlink(f"/proc/{host.pid}/root{small_disk}/full")
-    house.assert_empty()
+    guarded.assert_empty()
 
 
 # ---- a million -------------------------------------------------------------------------------------------------------
@@ -106,35 +106,35 @@ def write_many(path: Path, count: int) -> None:
         file.write(bytes(1024))
 
 
-def test_more_files_than_the_config_file_allows(house):
-    write_many(house.given / "layer", 5000)
-    house.assert_refused(
-        house("import", str(house.given / "layer"), config={"max-image-files": 4000}),
+def test_more_files_than_the_config_file_allows(guarded):
+    write_many(guarded.given / "layer", 5000)
+    guarded.assert_refused(
+        guarded("import", str(guarded.given / "layer"), config={"max-image-files": 4000}),
         "more than 4000 files: max-image-files in the config file allows no more",
     )
 
 
 @pytest.mark.slow
-def test_a_million_files(house, host):
-    host.run("mount", "-t", "tmpfs", "-o", "size=6g,nr_inodes=3000000", "none", str(house.store), check=True)
+def test_a_million_files(guarded, host):
+    host.run("mount", "-t", "tmpfs", "-o", "size=6g,nr_inodes=3000000", "none", str(guarded.store), check=True)
     try:
-        write_many(house.given / "layer", MILLION)
-        assert house.memory("import", str(house.given / "layer"), "a:1") < 100
-        assert house("rmi", "a:1").code == 0
-        house.assert_empty()
+        write_many(guarded.given / "layer", MILLION)
+        assert guarded.memory("import", str(guarded.given / "layer"), "a:1") < 100
+        assert guarded("rmi", "a:1").code == 0
+        guarded.assert_empty()
     finally:
-        host.run("umount", str(house.store), check=True)
+        host.run("umount", str(guarded.store), check=True)
 
 
 # ---- ten thousand levels ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def memory(house, host) -> Iterator[None]:
+def memory(guarded, host) -> Iterator[None]:
     """The store is in memory: on a disk ten thousand directories take their time."""
-    host.run("mount", "-t", "tmpfs", "none", str(house.store), check=True)
+    host.run("mount", "-t", "tmpfs", "none", str(guarded.store), check=True)
     yield
-    host.run("umount", str(house.store), check=True)
+    host.run("umount", str(guarded.store), check=True)
 
 
 def deepen(directory: str) -> None:
@@ -148,30 +148,30 @@ def deepen(directory: str) -> None:
     os.close(handle)
 
 
-def test_ten_thousand_levels_in_one_name(house, memory):
-    (house.given / "layer").write_bytes(tar(entry("a/" * DEEP + "leaf", data=b"deep")))
-    assert house.memory("import", str(house.given / "layer"), "a:1") < 100
-    assert house("rmi", "a:1").code == 0
-    house.assert_empty()
+def test_ten_thousand_levels_in_one_name(guarded, memory):
+    (guarded.given / "layer").write_bytes(tar(entry("a/" * DEEP + "leaf", data=b"deep")))
+    assert guarded.memory("import", str(guarded.given / "layer"), "a:1") < 100
+    assert guarded("rmi", "a:1").code == 0
+    guarded.assert_empty()
 
 
 @pytest.mark.slow
-def test_ten_thousand_levels(house, host, memory):
+def test_ten_thousand_levels(guarded, host, memory):
     """Whatever is made can be shown, packed and removed again."""
     names = [folder("a/" * depth) for depth in range(1, DEEP + 1)]
-    (house.given / "layer").write_bytes(tar(*names, entry("a/" * DEEP + "leaf", data=b"deep")))
-    assert house.memory("import", str(house.given / "layer"), "a:1") < 100
-    assert house.memory("create", "--network", "none", "--name", "c1", "a:1", "true") < 100
-    (upper,) = Path(f"/proc/{host.pid}/root{house.store}/containers").glob("*/upper")
+    (guarded.given / "layer").write_bytes(tar(*names, entry("a/" * DEEP + "leaf", data=b"deep")))
+    assert guarded.memory("import", str(guarded.given / "layer"), "a:1") < 100
+    assert guarded.memory("create", "--network", "none", "--name", "c1", "a:1", "true") < 100
+    (upper,) = Path(f"/proc/{host.pid}/root{guarded.store}/containers").glob("*/upper")
     deepen(str(upper))
-    assert house.memory("diff", "c1") < 100
-    assert house.memory("export", "-o", str(house.given / "exported"), "c1") < 100
-    with tarfile.open(house.given / "exported") as archive:
+    assert guarded.memory("diff", "c1") < 100
+    assert guarded.memory("export", "-o", str(guarded.given / "exported"), "c1") < 100
+    with tarfile.open(guarded.given / "exported") as archive:
         depths = [entry.name.count("/") for entry in archive]
     assert depths.count(DEEP) == 1 and max(depths[: len(depths) - 10]) == DEEP  # the leaf; then b/b/b
-    os.unlink(house.given / "exported")
-    assert house("ps", "-a", "-s", "--format", "{{.Size}}").out == "0B (virtual 4B)\n"
-    assert house.memory("commit", "c1", "b:1") < 100
+    os.unlink(guarded.given / "exported")
+    assert guarded("ps", "-a", "-s", "--format", "{{.Size}}").out == "0B (virtual 4B)\n"
+    assert guarded.memory("commit", "c1", "b:1") < 100
     for words in (("rm", "c1"), ("rmi", "a:1", "b:1")):
-        assert house(*words).code == 0
-    house.assert_empty()
+        assert guarded(*words).code == 0
+    guarded.assert_empty()

@@ -1,4 +1,4 @@
-"""Archives of images, as `docker save` and skopeo write them, with a lie in one place."""
+"""Archives of images, as `docker save` and skopeo write them, wrong in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives and registries that lie: about what is in them, where it is, and what it is called."""
+"""Malformed archives and registry answers: wrong about what is in them, where it is, or what it is called."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import tarfile
 
 from harness.hostile.archives import LAYER, OCI, UPPER, config, descriptor, docker, oci, pointer, tarred
 from harness.hostile.tars import entry, tar
-from harness.registry.servers import DOCKER, Fake, Image
+from harness.registry.images import DOCKER, Image
+from harness.registry.servers import FakeRegistry
 
 # ---- archives --------------------------------------------------------------------------------------------------------
 
@@ -115,63 +116,63 @@ ARCHIVES = {
 # ---- registries ------------------------------------------------------------------------------------------------------
 
 
-def spoil_layer(fake: Fake, image: Image) -> None:
+def spoil_layer(fake: FakeRegistry, image: Image) -> None:
     (fake.directory / "blobs" / image.layers[0]).write_bytes(image.blobs[image.layers[0]][:-1] + b"!")
 
 
-def lengthen_layer(fake: Fake, image: Image) -> None:
+def lengthen_layer(fake: FakeRegistry, image: Image) -> None:
     (fake.directory / "blobs" / image.layers[0]).write_bytes(image.blobs[image.layers[0]] + b"!" * 1_000_000)
 
 
-def spoil_config(fake: Fake, image: Image) -> None:
+def spoil_config(fake: FakeRegistry, image: Image) -> None:
     (fake.directory / "blobs" / image.id).write_bytes(image.config.replace(b"linux", b"Linux"))
 
 
-def lie_about_the_type(fake: Fake, _image: Image) -> None:
-    fake.mood(type=f"{OCI}.index.v1+json")
+def give_a_wrong_media_type(fake: FakeRegistry, _image: Image) -> None:
+    fake.behave(type=f"{OCI}.index.v1+json")
 
 
-def be_two_things(fake: Fake, image: Image) -> None:
+def be_manifest_and_index(fake: FakeRegistry, image: Image) -> None:
     image.document["manifests"] = []
     fake.put(image)
 
 
-def say_another_layer(fake: Fake, image: Image) -> None:
+def exchange_a_layer(fake: FakeRegistry, image: Image) -> None:
     other = Image({"other": b""})
     image.document["layers"] = other.document["layers"]
     image.blobs |= other.blobs
     fake.put(image)
 
 
-def have_a_layer_too_many(fake: Fake, image: Image) -> None:
+def add_a_layer(fake: FakeRegistry, image: Image) -> None:
     image.document["layers"] *= 2
     fake.put(image)
 
 
-def be_huge(fake: Fake, image: Image) -> None:
+def send_a_huge_manifest(fake: FakeRegistry, image: Image) -> None:
     image.document["padding"] = "x" * (5 << 20)
     fake.put(image)
 
 
-def leave_the_house(fake: Fake, image: Image) -> None:
+def name_a_path_outside(fake: FakeRegistry, image: Image) -> None:
     image.document["config"]["digest"] = "sha256:../../../../etc/passwd"
     fake.put(image)
 
 
-def be_old(fake: Fake, image: Image) -> None:
+def be_of_schema_1(fake: FakeRegistry, image: Image) -> None:
     image.document = {"schemaVersion": 1, "fsLayers": [], "mediaType": f"{DOCKER}distribution.manifest.v1+json"}
     fake.put(image)
 
 
-def claim_a_petabyte(fake: Fake, image: Image) -> None:
+def claim_a_petabyte(fake: FakeRegistry, image: Image) -> None:
     image.document["layers"][0]["size"] = 10**15
     fake.put(image)
 
 
-def write_on_the_terminal(fake: Fake, image: Image) -> None:
+def write_on_the_terminal(fake: FakeRegistry, image: Image) -> None:
     image.document["mediaType"] = "\x1b[2J\nStatus: Downloaded newer image"
     fake.put(image)
-    fake.mood(type="text/plain")
+    fake.behave(type="text/plain")
 
 
 #: What a registry does with an honest image, and a part of the message that refuses it.
@@ -179,13 +180,13 @@ REGISTRIES = {
     spoil_layer: "filesystem layer verification failed for digest ",
     lengthen_layer: "is larger than the manifest says",
     spoil_config: "filesystem layer verification failed for",
-    lie_about_the_type: "invalid manifest: it says that it is ",
-    be_two_things: "invalid manifest: a ",
-    say_another_layer: "its content is not what the image's config says",
-    have_a_layer_too_many: "do not have the same number of layers",
-    be_huge: "is larger than 4194304 bytes",
-    leave_the_house: "invalid manifest: invalid checksum digest",
-    be_old: "schema 1",
+    give_a_wrong_media_type: "invalid manifest: it says that it is ",
+    be_manifest_and_index: "invalid manifest: a ",
+    exchange_a_layer: "its content is not what the image's config says",
+    add_a_layer: "do not have the same number of layers",
+    send_a_huge_manifest: "is larger than 4194304 bytes",
+    name_a_path_outside: "invalid manifest: invalid checksum digest",
+    be_of_schema_1: "schema 1",
     claim_a_petabyte: "more than 1000000000000 bytes",
     write_on_the_terminal: r"unsupported manifest format: \x1b[2J",
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.hostile.archives import sha256
-from harness.registry.servers import Fake
+from harness.registry.servers import FakeRegistry
 
 
-def serve(fake: Fake, document: bytes, *blobs: bytes) -> str:
+def serve(fake: FakeRegistry, document: bytes, *blobs: bytes) -> str:
     """Have a manifest or an index, and blobs, in the registry. Returns: the image's name."""
     for name in ("latest", f"sha256:{sha256(document)}"):
         (fake.directory / "manifests" / name).write_bytes(document)

@@ -2,7 +2,7 @@
 
     python3 tests/harness/registry/fake_registry.py PORT DIRECTORY
 
-It hands out what lies in DIRECTORY (manifests/NAME, blobs/sha256:...) and reads DIRECTORY/mood.json at each request:
+It hands out what lies in DIRECTORY (manifests/NAME, blobs/sha256:...) and reads DIRECTORY/behaviour.json at each request:
 
     {"fail": N}         the first N requests for blobs end with 503
     {"cut": N}          a blob's answer breaks off after N bytes, once for each blob
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
             return SEEN[what] <= times
 
     def do_GET(self) -> None:
-        mood = json.loads((TOP / "mood.json").read_text()) if (TOP / "mood.json").exists() else {}
+        behaviour = json.loads((TOP / "behaviour.json").read_text()) if (TOP / "behaviour.json").exists() else {}
         path, _, query = self.path.partition("?")
         with LOCK, (TOP / "log").open("a") as log:
             log.write(
@@ -76,27 +76,29 @@ class Handler(BaseHTTPRequestHandler):
                 )
                 + "\n"
             )
-        time.sleep(mood.get("mute", 0))
+        time.sleep(behaviour.get("mute", 0))
         if path == "/token":
             with LOCK:
                 SEEN["token"] = 0
             self.reply(200, b'{"token": "secret-token"}')
-        elif "busy" in mood and self.first("busy", 1 if "once" in mood else 1 << 40):
+        elif "busy" in behaviour and self.first("busy", 1 if "once" in behaviour else 1 << 40):
             self.reply(
-                429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}', Retry_After=str(mood["busy"])
+                429,
+                b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}',
+                Retry_After=str(behaviour["busy"]),
             )
-        elif "token" in mood and path[:4] == "/v2/" and not self.knows_us(mood.get("uses", 999)):
-            self.reply(401, WWW_Authenticate=f'Bearer realm="{mood["token"]}",service="the, registry"')
+        elif "token" in behaviour and path[:4] == "/v2/" and not self.knows_us(behaviour.get("uses", 999)):
+            self.reply(401, WWW_Authenticate=f'Bearer realm="{behaviour["token"]}",service="the, registry"')
         elif path == "/v2/":
             self.reply(200, b"{}")
         elif "/blobs/" in path:
-            self.blob(path.rpartition("/")[2], mood)
+            self.blob(path.rpartition("/")[2], behaviour)
         elif path.endswith("/tags/list"):
-            self.tags(query, mood.get("page", 0))
+            self.tags(query, behaviour.get("page", 0))
         elif (file := TOP / "manifests" / path.rpartition("/")[2]).exists():
             data = file.read_bytes()
-            named = {"Docker_Content_Digest": f"sha256:{sha256(data).hexdigest()}"} if "named" in mood else {}
-            self.reply(200, data, Content_Type=mood.get("type") or json.loads(data)["mediaType"], **named)
+            named = {"Docker_Content_Digest": f"sha256:{sha256(data).hexdigest()}"} if "named" in behaviour else {}
+            self.reply(200, data, Content_Type=behaviour.get("type") or json.loads(data)["mediaType"], **named)
         else:
             self.reply(404, b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}')
 
@@ -116,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         self.upload()
 
     def upload(self) -> None:
-        mood = json.loads((TOP / "mood.json").read_text()) if (TOP / "mood.json").exists() else {}
+        behaviour = json.loads((TOP / "behaviour.json").read_text()) if (TOP / "behaviour.json").exists() else {}
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, query = self.path.partition("?")
         with LOCK, (TOP / "log").open("a") as log:
@@ -133,12 +135,12 @@ class Handler(BaseHTTPRequestHandler):
                 )
                 + "\n"
             )
-        time.sleep(mood.get("hold", 0))
+        time.sleep(behaviour.get("hold", 0))
         whole = self.command == "PUT" and "digest=" in query and data
-        if "moved" in mood:
-            self.reply(307, Location=f"{mood['moved']}{self.path}")
-        elif "token" in mood and self.headers.get("Authorization") != "Bearer secret-token":
-            self.reply(401, WWW_Authenticate=f'Bearer realm="{mood["token"]}",service="the, registry"')
+        if "moved" in behaviour:
+            self.reply(307, Location=f"{behaviour['moved']}{self.path}")
+        elif "token" in behaviour and self.headers.get("Authorization") != "Bearer secret-token":
+            self.reply(401, WWW_Authenticate=f'Bearer realm="{behaviour["token"]}",service="the, registry"')
         elif "/manifests/" in path:
             (TOP / "manifests" / path.rpartition("/")[2]).write_bytes(data)
             self.reply(201)
@@ -150,12 +152,12 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(
                 202,
                 Location=f"/v2/x/blobs/uploads/{name}?state=a%2Fb",
-                **({"OCI_Chunk_Min_Length": str(mood["least"])} if "least" in mood else {}),
+                **({"OCI_Chunk_Min_Length": str(behaviour["least"])} if "least" in behaviour else {}),
             )
-        elif whole and self.first("lost", mood.get("lost", 0)):
+        elif whole and self.first("lost", behaviour.get("lost", 0)):
             (TOP / path.rpartition("/")[2]).write_bytes(b"half")
             self.reply(503)
-        elif len(data) > mood.get("most", 1 << 40):
+        elif len(data) > behaviour.get("most", 1 << 40):
             self.reply(413)
         else:
             file = TOP / path.rpartition("/")[2]
@@ -177,11 +179,11 @@ class Handler(BaseHTTPRequestHandler):
         link = f'<{self.path.partition("?")[0]}?last={shown[-1]}&n={page}>; rel="next"' if shown != rest else ""
         self.reply(200, json.dumps({"name": "x", "tags": shown}).encode(), **({"Link": link} if link else {}))
 
-    def blob(self, digest: str, mood: dict) -> None:
-        if "away" in mood:
-            self.reply(307, Location=f"{mood['away']}/blobs/{digest}")
+    def blob(self, digest: str, behaviour: dict) -> None:
+        if "away" in behaviour:
+            self.reply(307, Location=f"{behaviour['away']}/blobs/{digest}")
             return
-        if self.first("fail", mood.get("fail", 0)):
+        if self.first("fail", behaviour.get("fail", 0)):
             self.reply(503)
             return
         if not (TOP / "blobs" / digest).exists():
@@ -195,14 +197,14 @@ class Handler(BaseHTTPRequestHandler):
         data = data[begin:]
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if "cut" in mood and len(data) > mood["cut"] and self.first(digest, 1):
-            self.wfile.write(data[: mood["cut"]])
+        if "cut" in behaviour and len(data) > behaviour["cut"] and self.first(digest, 1):
+            self.wfile.write(data[: behaviour["cut"]])
             self.close_connection = True
             return
         half = len(data) // 2
         self.wfile.write(data[:half])
         self.wfile.flush()
-        time.sleep(mood.get("slow", 0) if half > 1000 else 0)
+        time.sleep(behaviour.get("slow", 0) if half > 1000 else 0)
         self.wfile.write(data[half:])
 
 

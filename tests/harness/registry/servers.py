@@ -1,27 +1,19 @@
-"""Registries in a throw-away host, and small images to put into them."""
+"""Servers in a throw-away host: Debian's docker-registry, a registry that misbehaves on demand, a token server."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import hashlib
-import io
 import json
-import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
 from harness.host import Host, wait_for
+from harness.registry.images import Image
 
-#: Bytes of a layer of `layers`.
-SIZE = 300_000
 FAKE, TOKENS = (Path(__file__).with_name(name) for name in ("fake_registry.py", "token_server.py"))
-OCI = "application/vnd.oci.image."
-DOCKER = "application/vnd.docker."
 #: What `htpasswd -B` makes of "secret"; it takes the strength 4, or each request would take a third of a second.
 PASSWORDS = "me:$2b$04$luu2JNtd4sx/uF1Ah5XGQO0B/E9YEFZ1EKYUFQiakII9JDM.6jBd.\n"
 LOCKED = "auth: {htpasswd: {realm: test, path: %s}}\n"
@@ -31,20 +23,6 @@ log: {level: error}
 storage: {filesystem: {rootdirectory: %s}}
 http: {addr: %s}
 """
-
-
-def digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def layers(*names: str) -> list[dict[str, bytes]]:
-    """A layer for each name, with a file that cannot be compressed."""
-    return [{name: os.urandom(SIZE)} for name in names]
-
-
-def short(blob: str) -> str:
-    """A digest as Docker shows it."""
-    return blob.removeprefix("sha256:")[:12]
 
 
 def forget_images(minirun: Callable) -> None:
@@ -60,73 +38,7 @@ def forget_images(minirun: Callable) -> None:
             minirun("rmi", "-f", *tags)
 
 
-class Image:
-    """An image of small layers. `.blobs` {digest: bytes}, `.manifest` (bytes), `.digest`, `.id`, `.layers` (digests).
-
-    Arguments: files, for each layer {name: content}; docker (bool), Docker's media types instead of the OCI's; words,
-    what else is in its config.
-    """
-
-    def __init__(self, *files: dict[str, bytes], docker: bool = False, **words: object) -> None:
-        tars = [_tar(layer) for layer in files]
-        packed = [gzip.compress(tar, 1, mtime=0) for tar in tars]
-        self.diff_ids, self.layers = [digest(tar) for tar in tars], [digest(blob) for blob in packed]
-        self.config = json.dumps(
-            {
-                "architecture": "amd64",
-                "os": "linux",
-                "config": {"Cmd": ["sh"]},
-                "rootfs": {"type": "layers", "diff_ids": self.diff_ids},
-                **words,
-            }
-        ).encode()
-        self.id = digest(self.config)
-        self.blobs = {digest(blob): blob for blob in [self.config, *packed]}
-        self.type = f"{DOCKER}distribution.manifest.v2+json" if docker else f"{OCI}manifest.v1+json"
-        config = f"{DOCKER}container.image.v1+json" if docker else f"{OCI}config.v1+json"
-        layer = f"{DOCKER}image.rootfs.diff.tar.gzip" if docker else f"{OCI}layer.v1.tar+gzip"
-        self.document = {
-            "schemaVersion": 2,
-            "mediaType": self.type,
-            "config": {"mediaType": config, "digest": self.id, "size": len(self.config)},
-            "layers": [{"mediaType": layer, "digest": digest(blob), "size": len(blob)} for blob in packed],
-        }
-
-    @property
-    def manifest(self) -> bytes:
-        return json.dumps(self.document).encode()
-
-    @property
-    def digest(self) -> str:
-        return digest(self.manifest)
-
-    def descriptor(self, architecture: str) -> dict:
-        """What an index says of it."""
-        return {
-            "mediaType": self.type,
-            "digest": self.digest,
-            "size": len(self.manifest),
-            "platform": {"os": "linux", "architecture": architecture},
-        }
-
-
-def index(*descriptors: dict, docker: bool = False) -> bytes:
-    """An index of several platforms."""
-    kind = f"{DOCKER}distribution.manifest.list.v2+json" if docker else f"{OCI}index.v1+json"
-    return json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": list(descriptors)}).encode()
-
-
-def _tar(files: dict[str, bytes]) -> bytes:
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return data.getvalue()
-
-
-class Real:
+class DockerRegistry:
     """Debian's docker-registry in a host: `.name` "127.0.0.1:5000". Images come by `put`, which skopeo does.
 
     Arguments: more, of its config; address, where it listens; tls (str), what `tls` gives.
@@ -147,7 +59,7 @@ class Real:
         self.config.write_text(CONFIG % (directory / "registry", f"{self.name}{tls}") + more)
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Real]:
+    def running(self) -> Iterator[DockerRegistry]:
         with self.host.popen(
             "docker-registry",
             "serve",
@@ -183,8 +95,8 @@ class Real:
         assert done.returncode == 0, done.stderr
 
 
-class Scripted:
-    """A server of our own in a host: a script that reads its mood from `mood.json` in its directory."""
+class ScriptedServer:
+    """A server of our own in a host: a script that reads its behaviour from `behaviour.json` in its directory."""
 
     script: Path
 
@@ -207,12 +119,12 @@ class Scripted:
             finally:
                 server.kill()
 
-    def mood(self, **words: object) -> None:
+    def behave(self, **words: object) -> None:
         """How it behaves from now on."""
-        (self.directory / "mood.json").write_text(json.dumps(words))
+        (self.directory / "behaviour.json").write_text(json.dumps(words))
 
 
-class Fake(Scripted):
+class FakeRegistry(ScriptedServer):
     """tests/fake_registry.py in a host: `.name`, `.directory`; what was asked is in `.log()`."""
 
     script = FAKE
@@ -237,7 +149,7 @@ class Fake(Scripted):
         return [line for line in map(json.loads, lines) if part in line["path"]]
 
 
-class TokenServer(Scripted):
+class TokenServer(ScriptedServer):
     """tests/token_server.py in a host; `.more` is what the config of a registry says that believes it."""
 
     script = TOKENS

@@ -6,7 +6,7 @@ DIRECTORY holds `key` and `crt` (PEM). There is one user, "me", with the passwor
 nobody in particular may pull from repositories that begin with "public/". Who asks with offline_token=true gets an
 identity token, "identity-of-me", that is as good as the password.
 
-DIRECTORY/mood.json: {"expired": N}, the first N tokens have seen their end; {"plain": true}, no identity tokens.
+DIRECTORY/behaviour.json: {"expired": N}, the first N tokens have seen their end; {"plain": true}, no identity tokens.
 What was asked is written to DIRECTORY/log, a JSON line for each request: method, who, scopes.
 """
 
@@ -94,14 +94,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def give(self, user: str, words: dict[str, list[str]]) -> None:
         self.note(user, words)
-        mood = json.loads((TOP / "mood.json").read_text()) if (TOP / "mood.json").exists() else {}
+        behaviour = json.loads((TOP / "behaviour.json").read_text()) if (TOP / "behaviour.json").exists() else {}
         with LOCK:
             GIVEN.append(user)
-            old = len(GIVEN) <= mood.get("expired", 0)
+            old = len(GIVEN) <= behaviour.get("expired", 0)
         begin = time.time() - (2 * HOUR if old else 0)
         name = "access_token" if self.command == "POST" else "token"
         document = {name: token(user, words["service"][0], words.get("scope", []), begin), "expires_in": HOUR}
-        if words.get("offline_token") == ["true"] and "plain" not in mood:
+        if words.get("offline_token") == ["true"] and "plain" not in behaviour:
             document["refresh_token"] = "identity-of-me"
         self.reply(200, document)
 

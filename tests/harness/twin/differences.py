@@ -1,4 +1,4 @@
-"""The verdict: two canonical transcripts, line by line, and the differences that are known and meant."""
+"""Two canonical transcripts compared line by line, less the differences that are known and meant."""
 
 from __future__ import annotations
 

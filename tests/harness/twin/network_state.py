@@ -1,4 +1,4 @@
-"""Where the judge looks: raw text of the standard tools, on the host and in the namespace of each running container.
+"""The network state of a host and of each running container's namespace, as raw text of the standard tools.
 
 Nothing here knows what the text means; `canonical` makes two of them comparable.
 """

@@ -1,4 +1,4 @@
-"""All there is to say of the files in a directory, or in a pile of them as overlayfs shows it, as JSON.
+"""The metadata and content digests of all files in a directory, or in an overlayfs of several directories, as JSON.
 
     tree_snapshot.py DIRECTORY...        in a mount namespace of its own; several directories, top first, become an overlay
 
@@ -19,7 +19,7 @@ import sys
 SMALL = 65536
 
 
-def portrait(top: bytes) -> dict[str, list]:
+def snapshot(top: bytes) -> dict[str, list]:
     """{name: what there is to say}, in an order that does not depend on the file system."""
     found: dict[str, list] = {}
     first: dict[tuple[int, int], str] = {}
@@ -57,7 +57,7 @@ def content(path: bytes) -> str:
 
 
 def main(directories: list[str]) -> None:
-    """Print the portrait; with several directories there is a mount, which nobody else sees."""
+    """Print the snapshot; several directories are mounted as overlayfs, in a mount namespace of its own."""
     top = directories[0]
     if len(directories) > 1:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -68,7 +68,7 @@ def main(directories: list[str]) -> None:
             if libc.mount(source, target, kind, flags, data):
                 raise OSError(ctypes.get_errno(), f"mount {target!r} {data!r}")
         top = "/mnt"
-    json.dump(portrait(os.fsencode(top)), sys.stdout)
+    json.dump(snapshot(os.fsencode(top)), sys.stdout)
 
 
 if __name__ == "__main__":

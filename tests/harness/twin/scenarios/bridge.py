@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.twin.differences import Difference
-from harness.twin.host_pair import Scenario
+from harness.twin.scenario import Scenario
 
 NO_NAME_FOR_THE_HOST = (
     "Docker gives the host's own namespace the file `default`; `ip netns` needs no name for where one is"

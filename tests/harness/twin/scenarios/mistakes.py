@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.twin.differences import Difference
-from harness.twin.host_pair import Scenario
+from harness.twin.scenario import Scenario
 from harness.twin.scenarios.bridge import host_network
 
 SCENARIOS = (

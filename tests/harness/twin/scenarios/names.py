@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.twin.host_pair import Scenario
+from harness.twin.scenario import Scenario
 
 SCENARIOS = (
     Scenario(

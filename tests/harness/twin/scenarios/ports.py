@@ -6,7 +6,7 @@ comes to the one order or the other, from run to run; so here they agree.
 
 from __future__ import annotations
 
-from harness.twin.host_pair import Scenario
+from harness.twin.scenario import Scenario
 
 #: A server that answers with the address of its client.
 SERVER = """alpine nc -lk -p 80 -e sh -c "netstat -tn | sed -n 's/.*:80 *\\([0-9.]*\\):.* ESTABLISHED.*/\\1/p'" """

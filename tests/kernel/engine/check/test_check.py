@@ -1,6 +1,6 @@
 """`system check`: what a crash leaves is found and cleared, and nothing else is touched.
 
-Whether it is cleared is asked of the kernel and of the directories, by `Machine.leaks`.
+Whether it is cleared is asked of the kernel and of the directories, by `MinirunHost.leaks`.
 """
 
 import json

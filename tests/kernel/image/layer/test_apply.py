@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and device nod
 # ---- the workbench -------------------------------------------------------------------------------------------------
 
 
-def portrait(root: Path) -> dict[str, tuple]:
+def snapshot(root: Path) -> dict[str, tuple]:
     """All there is to say of a directory and what is in it."""
     found = {}
     for path in [root, *sorted(root.rglob("*"))]:
@@ -57,21 +57,21 @@ def portrait(root: Path) -> dict[str, tuple]:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Path]:
+def top(tmp_path: Path) -> Iterator[Path]:
     """A directory with `layer`, to unpack into, and `outside`, which nothing may touch."""
     (tmp_path / "layer").mkdir()
     (tmp_path / "outside" / "etc").mkdir(parents=True)
     (tmp_path / "outside" / "secret").write_text("do not touch")
-    before = portrait(tmp_path / "outside")
+    before = snapshot(tmp_path / "outside")
     names = sorted(os.listdir(tmp_path))
     yield tmp_path
-    assert portrait(tmp_path / "outside") == before
+    assert snapshot(tmp_path / "outside") == before
     assert set(os.listdir(tmp_path)) - {"lower"} == set(names)
     subprocess.run(["rm", "-rf", tmp_path / "layer"], check=True)  # deeper than Python's own removal goes
 
 
 @pytest.fixture
-def unpack(house: Path) -> Callable[..., Path]:
+def unpack(top: Path) -> Callable[..., Path]:
     def run(data: bytes, below: tuple[str, ...] = ()) -> Path:
         read, write = os.pipe()
         if not (child := os.fork()):  # a pipe holds 64 KiB; a child feeds it
@@ -84,12 +84,12 @@ def unpack(house: Path) -> Callable[..., Path]:
         os.close(write)
         try:
             stream = Stream(read)
-            apply.unpack(stream.entries(), str(house / "layer"), below)
+            apply.unpack(stream.entries(), str(top / "layer"), below)
             stream.drain()
         finally:
             os.close(read)
             os.waitpid(child, 0)
-        return house / "layer"
+        return top / "layer"
 
     return run
 
@@ -102,9 +102,9 @@ def refused(unpack: Callable[..., Path], data: bytes) -> str:
     return str(caught.value)
 
 
-def merged(house: Path, *lower: str, script: str) -> str:
+def merged(top: Path, *lower: str, script: str) -> str:
     """What the kernel shows when the directories, top first, are an overlay: the output of a script run in it."""
-    pile = ":".join(str(house / name) for name in lower)
+    pile = ":".join(str(top / name) for name in lower)
     mounting = f"mount -t tmpfs none /mnt; mkdir /mnt/m /mnt/e; mount -t overlay o -o lowerdir={pile}:/mnt/e /mnt/m"
     command = ["unshare", "--mount", "sh", "-euc", f"{mounting}; cd /mnt/m; {script}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -295,21 +295,21 @@ def test_directories_that_are_not_described_are_made(unpack: Callable[..., Path]
     assert [stat.S_IMODE(os.stat(root / name).st_mode) for name in ("", "a", "a/b")] == [0o755] * 3
 
 
-def test_directories_that_are_not_described_look_like_those_below(unpack: Callable[..., Path], house: Path) -> None:
-    (house / "lower/home/me").mkdir(parents=True)
-    os.chown(house / "lower/home/me", 1000, 1001)
-    os.chmod(house / "lower/home/me", 0o2700)
-    os.chmod(house / "lower", 0o711)
-    root = unpack(tar(entry("home/me/file")), below=(str(house / "lower"),))
+def test_directories_that_are_not_described_look_like_those_below(unpack: Callable[..., Path], top: Path) -> None:
+    (top / "lower/home/me").mkdir(parents=True)
+    os.chown(top / "lower/home/me", 1000, 1001)
+    os.chmod(top / "lower/home/me", 0o2700)
+    os.chmod(top / "lower", 0o711)
+    root = unpack(tar(entry("home/me/file")), below=(str(top / "lower"),))
     status = os.stat(root / "home/me")
     assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o2700, 1000, 1001)
     assert stat.S_IMODE(os.stat(root).st_mode) == 0o711
 
 
-def test_directories_keep_their_times_however_they_are_filled(unpack: Callable[..., Path], house: Path) -> None:
-    (house / "lower/old/deep").mkdir(parents=True)
+def test_directories_keep_their_times_however_they_are_filled(unpack: Callable[..., Path], top: Path) -> None:
+    (top / "lower/old/deep").mkdir(parents=True)
     for name in ("old/deep", "old"):
-        os.utime(house / "lower" / name, (500, 500))
+        os.utime(top / "lower" / name, (500, 500))
     root = unpack(
         tar(
             folder("before", mtime=200),
@@ -325,7 +325,7 @@ def test_directories_keep_their_times_however_they_are_filled(unpack: Callable[.
             entry("old/deep/new/x"),
             hard("before/through/y", "twice/x"),
         ),
-        below=(str(house / "lower"),),
+        below=(str(top / "lower"),),
     )
     names = ("before", "after", "twice", "old", "old/deep")
     assert [os.stat(root / name).st_mtime for name in names] == [200, 300, 400, 500, 500]
@@ -379,10 +379,10 @@ def test_a_zstd_layer_that_is_damaged_or_cut_short(unpack: Callable[..., Path]) 
 # ---- whiteouts -----------------------------------------------------------------------------------------------------
 
 
-def test_whiteouts_are_what_the_kernel_takes_for_deleted(unpack: Callable[..., Path], house: Path) -> None:
+def test_whiteouts_are_what_the_kernel_takes_for_deleted(unpack: Callable[..., Path], top: Path) -> None:
     for name in ("etc/gone", "etc/stays", "opaque/old", "again/old", "dir/old", "first/old"):
-        (house / "lower" / name).parent.mkdir(parents=True, exist_ok=True)
-        (house / "lower" / name).write_text("lower")
+        (top / "lower" / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / "lower" / name).write_text("lower")
     root = unpack(
         tar(
             folder("etc"),
@@ -404,7 +404,7 @@ def test_whiteouts_are_what_the_kernel_takes_for_deleted(unpack: Callable[..., P
     assert stat.S_ISCHR(status.st_mode)
     assert status.st_rdev == 0
     assert os.getxattr(root / "opaque", "trusted.overlay.opaque") == b"y"
-    assert sorted(merged(house, "layer", "lower", script="find . -type f").split()) == [
+    assert sorted(merged(top, "layer", "lower", script="find . -type f").split()) == [
         "./again/new",
         "./etc/stays",
         "./first/new",
@@ -417,16 +417,16 @@ def test_a_whiteout_for_the_directory_itself_or_its_parent(unpack: Callable[...,
     assert "whiteout" in refused(unpack, tar(folder("d"), entry(name)))
 
 
-def test_a_whiteout_aimed_through_a_link(unpack: Callable[..., Path], house: Path) -> None:
+def test_a_whiteout_aimed_through_a_link(unpack: Callable[..., Path], top: Path) -> None:
     root = unpack(
         tar(
-            link("way", str(house / "outside")),
-            folder(str(house / "outside").lstrip("/")),
+            link("way", str(top / "outside")),
+            folder(str(top / "outside").lstrip("/")),
             entry("way/.wh.secret"),
             entry("way/.wh..wh..opq"),
         )
     )
-    inside = root / str(house / "outside").lstrip("/")
+    inside = root / str(top / "outside").lstrip("/")
     assert stat.S_ISCHR(os.lstat(inside / "secret").st_mode)
     assert os.getxattr(inside, "trusted.overlay.opaque") == b"y"
 
@@ -446,15 +446,15 @@ def test_dots_that_stay_inside_are_fine(unpack: Callable[..., Path]) -> None:
     assert (unpack(tar(entry("a/../b/./c", data=b"1"))) / "b/c").read_bytes() == b"1"
 
 
-def test_absolute_names_mean_the_layer_s_root(unpack: Callable[..., Path], house: Path) -> None:
-    root = unpack(tar(entry(f"{house}/outside/secret", data=b"x"), entry("//etc//passwd", data=b"y")))
+def test_absolute_names_mean_the_layer_s_root(unpack: Callable[..., Path], top: Path) -> None:
+    root = unpack(tar(entry(f"{top}/outside/secret", data=b"x"), entry("//etc//passwd", data=b"y")))
     assert (root / "etc/passwd").read_bytes() == b"y"
-    assert Path(f"{root}{house}/outside/secret").read_bytes() == b"x"
+    assert Path(f"{root}{top}/outside/secret").read_bytes() == b"x"
 
 
 @pytest.mark.parametrize("target", ["/", "..", "../..", "../outside", "/proc/self/root", "/proc/self/cwd", "."])
-def test_writing_through_a_link_stays_inside(unpack: Callable[..., Path], house: Path, target: str) -> None:
-    absolute = str(house / "outside" / "secret").lstrip("/")
+def test_writing_through_a_link_stays_inside(unpack: Callable[..., Path], top: Path, target: str) -> None:
+    absolute = str(top / "outside" / "secret").lstrip("/")
     try:
         root = unpack(
             tar(
@@ -470,29 +470,29 @@ def test_writing_through_a_link_stays_inside(unpack: Callable[..., Path], house:
         assert (root / "secret").read_bytes() == b"hacked"
 
 
-def test_a_file_over_a_link_replaces_the_link(unpack: Callable[..., Path], house: Path) -> None:
-    root = unpack(tar(link("x", str(house / "outside/secret")), entry("x", data=b"mine", mode=0o777, uid=5)))
+def test_a_file_over_a_link_replaces_the_link(unpack: Callable[..., Path], top: Path) -> None:
+    root = unpack(tar(link("x", str(top / "outside/secret")), entry("x", data=b"mine", mode=0o777, uid=5)))
     assert (root / "x").read_bytes() == b"mine"
     assert not (root / "x").is_symlink()
 
 
-def test_a_directory_over_a_link_replaces_the_link(unpack: Callable[..., Path], house: Path) -> None:
-    root = unpack(tar(link("x", str(house / "outside")), folder("x", mode=0o777), entry("x/secret", data=b"mine")))
+def test_a_directory_over_a_link_replaces_the_link(unpack: Callable[..., Path], top: Path) -> None:
+    root = unpack(tar(link("x", str(top / "outside")), folder("x", mode=0o777), entry("x/secret", data=b"mine")))
     assert (root / "x/secret").read_bytes() == b"mine"
 
 
-def test_a_device_over_a_link_replaces_the_link(unpack: Callable[..., Path], house: Path) -> None:
+def test_a_device_over_a_link_replaces_the_link(unpack: Callable[..., Path], top: Path) -> None:
     root = unpack(
         tar(
-            link("x", str(house / "outside/secret")),
+            link("x", str(top / "outside/secret")),
             entry("x", tarfile.CHRTYPE, mode=0o666, devmajor=1, devminor=3, uid=9),
         )
     )
     assert stat.S_ISCHR(os.lstat(root / "x").st_mode)
 
 
-def test_a_hard_link_to_a_link_links_the_link(unpack: Callable[..., Path], house: Path) -> None:
-    root = unpack(tar(link("s", str(house / "outside/secret")), hard("h", "s"), entry("h", data=b"mine")))
+def test_a_hard_link_to_a_link_links_the_link(unpack: Callable[..., Path], top: Path) -> None:
+    root = unpack(tar(link("s", str(top / "outside/secret")), hard("h", "s"), entry("h", data=b"mine")))
     assert (root / "h").read_bytes() == b"mine"
 
 
@@ -597,20 +597,20 @@ def test_a_sparse_map_that_lies(unpack: Callable[..., Path]) -> None:
     st.lists(st.tuples(st.integers(0, 6000), st.binary(min_size=1, max_size=12)), max_size=4),
     st.booleans(),
 )
-def test_any_damage_ends_in_one_line(house: Path, corpus: bytes, damage: list[tuple[int, bytes]], mend: bool) -> None:
+def test_any_damage_ends_in_one_line(top: Path, corpus: bytes, damage: list[tuple[int, bytes]], mend: bool) -> None:
     data = bytearray(corpus)
     for place, change in damage:
         place %= len(data)
         data[place : place + len(change)] = change
     if mend:  # so that the damage gets through
         data = bytearray(mended(data))
-    subprocess.run(["find", house / "layer", "-mindepth", "1", "-delete"], check=True)
-    with open(house / "layer/data", "wb") as file:
+    subprocess.run(["find", top / "layer", "-mindepth", "1", "-delete"], check=True)
+    with open(top / "layer/data", "wb") as file:
         file.write(data)
-    with open(house / "layer/data", "rb") as file:
-        (house / "layer/tree").mkdir()
+    with open(top / "layer/data", "rb") as file:
+        (top / "layer/tree").mkdir()
         try:
-            apply.unpack(Stream(file.fileno()).entries(), str(house / "layer/tree"))
+            apply.unpack(Stream(file.fileno()).entries(), str(top / "layer/tree"))
         except MinirunError as error:
             assert "\n" not in str(error)
             assert str(error).isprintable()
