@@ -61,15 +61,7 @@ def containers(daemon: Daemon) -> list[Container]:
 
 def ids(directory: str) -> list[str]:
     """The names in a directory that can be IDs of containers."""
-    return [name for name in names(directory) if len(name) == 64 and HEX.issuperset(name)]
-
-
-def names(directory: str) -> list[str]:
-    """The names in a directory; none when it is not there."""
-    try:
-        return sorted(os.listdir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return [name for name in store.names(directory) if len(name) == 64 and HEX.issuperset(name)]
 
 
 def is_new(path: str, seconds: float = 0) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from minirun import rmtree, store
-from minirun.engine.check.problem import Problem, containers, is_being_written, is_busy, is_new, names, writer
+from minirun.engine.check.problem import Problem, containers, is_being_written, is_busy, is_new, writer
 from minirun.engine.container.container import Container
 from minirun.engine.container.index import MAKING, REMOVED, clear, discard
 from minirun.engine.shim import task
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def half_made(daemon: Daemon) -> Iterator[Problem]:
     """Kind "container": directories of containers without a record: `create` or `rm` was killed."""
-    for name in names(f"{daemon.data_root}/containers"):
+    for name in store.names(f"{daemon.data_root}/containers"):
         path = f"{daemon.data_root}/containers/{name}"
         if name.startswith((REMOVED, MAKING)) and not is_new(path):  # see `register.retire` and `register.reserve`
             yield Problem("container", f"{path}: remains of a container", clear, daemon, path)
@@ -47,7 +47,7 @@ def _is_half_made(container: Container) -> bool:
 
 def names_of_nobody(daemon: Daemon) -> Iterator[Problem]:
     """Kind "name": names whose container is gone."""
-    for file in names(f"{daemon.data_root}/names"):
+    for file in store.names(f"{daemon.data_root}/names"):
         path = f"{daemon.data_root}/names/{file}"
         if _has_no_owner(daemon, path):
             yield Problem("name", f'the name "{file}" belongs to a container that is gone', _free_name, daemon, path)
@@ -119,7 +119,7 @@ def unfinished_writes(daemon: Daemon) -> Iterator[Problem]:
     ]
     directories += [path for path, _, _ in os.walk(f"{daemon.exec_root}/networks")]
     for directory in directories:
-        for name in names(directory):
+        for name in store.names(directory):
             path = f"{directory}/{name}"
             if writer(name) and not is_being_written(name) and os.path.isfile(path):
                 yield Problem("write", f"{path}: its writer was killed", store.discard, path)

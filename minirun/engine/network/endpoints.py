@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minirun.engine.check import problem
+from minirun import store
 from minirun.engine.container.container import Container
 from minirun.engine.shim import run_state
 from minirun.errors import MinirunError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def endpoints(daemon: Daemon) -> Iterator[tuple[str, dict]]:
     """(container's id, endpoint) of all that is plugged in on this host."""
-    for container_id in problem.ids(f"{daemon.exec_root}/containers"):
+    for container_id in store.names(f"{daemon.exec_root}/containers"):
         for endpoint in run_state.endpoints_of(f"{daemon.exec_root}/containers/{container_id}").values():
             yield container_id, endpoint
 

@@ -11,7 +11,6 @@ name for the name service; that kind is in the wish of the network (see `wishes`
 from __future__ import annotations
 
 from minirun import store
-from minirun.engine.check import problem
 from minirun.engine.container import index
 from minirun.engine.container.container import Container
 from minirun.engine.shim import run_state
@@ -190,7 +189,7 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
 def tell_parents(container: Container, address: str) -> None:
     """Let running containers that are linked to this one know its address, which may be another than before."""
     for parent in (
-        Container(container.daemon, name) for name in problem.names(f"{container.directory}/{run_state.PARENTS}")
+        Container(container.daemon, name) for name in store.names(f"{container.directory}/{run_state.PARENTS}")
     ):
         if not parent.exists():
             store.discard(f"{container.directory}/{run_state.PARENTS}/{parent.id}")

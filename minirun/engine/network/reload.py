@@ -1,15 +1,18 @@
-"""`network reload`: have the kernel as the records say, after somebody has flushed the rules or deleted a bridge.
+"""Make the kernel, or a container's shim, match the state on disk again: `network reload`, and a shim's notification.
 
-dockerd does that to the firewall rules when it starts; Podman has a verb of this name for it. Bridges, rules and what
-is plugged into the bridges are the affair of `network`; a cable that was deleted is laid again here, by what its
-container has noted.
+`reload` restores bridges, firewall rules and veth pairs after another program has flushed the rules or deleted a
+bridge. dockerd restores the rules when it starts; Podman has a command of this name. Bridges, rules and the bridges'
+ports belong to `minirun.network`; deleted veth pairs are recreated here, from the container's cable.json.
+
+`follow` runs in the shim: `network connect` and `disconnect` change the kernel and cable.json themselves, and then have
+the shim start, change or stop its services (the DNS server, the userland proxy) accordingly.
 """
 
 from __future__ import annotations
 
 from minirun.engine.container import index
 from minirun.engine.container.reconcile import reconciled_status
-from minirun.engine.network import sandbox, shared_netns
+from minirun.engine.network import dns_service, port_bindings, sandbox, shared_netns
 from minirun.engine.shim import run_state
 from minirun.errors import EngineError, MinirunError, NoSuchContainer
 from minirun.network.bridge import endpoint as bridge_endpoint
@@ -19,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.daemon import Daemon
+    from minirun.engine.shim.relay import Relay
 
 
 def reload(daemon: Daemon) -> tuple[list[str], list[MinirunError]]:
@@ -60,3 +64,16 @@ def restore(container: Container) -> list[str]:
             bridge_endpoint.set_default_route(pid, ways[0])
             sandbox.write(container, note)  # the kernel may have given a device another number
     return restored
+
+
+def follow(relay: Relay, run_directory: str) -> str:
+    """In the shim: have the services match what cable.json says now. Returns: "", or what went wrong."""
+    failures = []
+    for service in (port_bindings, dns_service):
+        try:
+            service.follow(relay, run_directory)
+        except MinirunError as error:
+            failures.append(error.message)
+        except OSError as reason:  # of this process, such as EMFILE; the container goes on
+            failures.append(str(reason))
+    return "; ".join(failures)

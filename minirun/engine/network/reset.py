@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.engine.check import problem
+from minirun import store
 from minirun.engine.container import index, reconcile
 from minirun.errors import EngineError
 from minirun.kernel import process, procfs
@@ -66,8 +66,8 @@ def reset(daemon: Daemon) -> Proof:
     marks = {network.bridge.name for network in daemon.networks.every() if network.has_bridge}
     marks |= {
         cable
-        for name in problem.names(f"{daemon.exec_root}/networks")
-        for cable in problem.names(f"{daemon.exec_root}/networks/{name}/cables")
+        for name in store.names(f"{daemon.exec_root}/networks")
+        for cable in store.names(f"{daemon.exec_root}/networks/{name}/cables")
     }
     before = snapshot()
     why = daemon.networks.reset()
@@ -82,7 +82,7 @@ def snapshot() -> list[str]:
     for path in SWITCHES:
         if os.path.exists(f"/proc/sys/{path}"):
             lines.append(f"switch {path.replace('/', '.')} {procfs.read(f'/proc/sys/{path}').strip()}")
-    return lines + [f"name {netns.DIRECTORY}/{name}" for name in problem.names(netns.DIRECTORY)]
+    return lines + [f"name {netns.DIRECTORY}/{name}" for name in store.names(netns.DIRECTORY)]
 
 
 def _rules(program: str) -> list[str]:

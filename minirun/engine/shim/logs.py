@@ -1,6 +1,6 @@
 """The log of a container, in the format of Docker's json-file driver: written by its monitor, read by `minirun logs`.
 
-Records of both streams share one file, in the order in which they came (see `loglines` for a record).
+Records of both streams share one file, in the order in which they came (see `json_file` for a record).
 The two sides never talk: a reader that follows a log looks at the file, and at the kernel for the container's end.
 """
 

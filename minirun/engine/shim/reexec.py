@@ -108,11 +108,11 @@ def _container(container_id: str, data: str, run: str) -> "Container":
 
 
 def _changed(relay: Relay, container_id: str, data: str, run: str) -> str:
-    from minirun.engine.network import plugged  # once in the life of a few containers
+    from minirun.engine.network import reload  # once in the life of a few containers
 
     container = _container(container_id, data, run)
     relay.rest = lambda relay: rest(container, relay)  # what this has loaded is put away again
-    return plugged.follow(relay, container.run_directory)
+    return reload.follow(relay, container.run_directory)
 
 
 def _failed(run_directory: str, service: object, error: Exception) -> None:

@@ -112,10 +112,10 @@ def start(container: Container, client: _socket.socket, wants: int) -> tuple[Sta
 
 
 def changed(relay: Relay, run_directory: str) -> str:
-    """What is plugged in is not what it was (see `plugged`)."""
-    from minirun.engine.network import plugged
+    """The container was connected with a network or disconnected from one: see `reload.follow`."""
+    from minirun.engine.network import reload
 
-    return plugged.follow(relay, run_directory)
+    return reload.follow(relay, run_directory)
 
 
 def rest(container: Container, relay: Relay, latest: float) -> None:

@@ -16,8 +16,8 @@ from minirun.errors import KernelError, MinirunError
 from minirun.kernel import process, wait
 from minirun.kernel.namespaces import Opened, inside
 from minirun.kernel.syscalls import CLONE_NEWNET
-from minirun.lecture.compare import relevant_rules, snapshot_process, sysctls
-from minirun.lecture.compare.snapshot_netns import Netspace
+from minirun.lecture.compare import relevant_rules, snapshot_process
+from minirun.lecture.compare.snapshot_netns import Netspace, sysctls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _take_network(
         "routes": lambda: netspace.routes(links),
         "neighbours": lambda: netspace.neighbours(links),
         "ports": lambda: netspace.ports(links),
-        "sysctls": lambda: sysctls.read(links),
+        "sysctls": lambda: sysctls(links),
         "rules": lambda: _rules(cables),
     }
     for topic, reader in readers.items():

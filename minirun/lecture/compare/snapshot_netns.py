@@ -1,23 +1,24 @@
-"""What the kernel says about one network namespace, in the words of `ip -d`: links, addresses, routes, neighbours.
+"""Snapshot of one network namespace: links, addresses, routes, neighbours as `ip -d` has them; sysctls.
 
-pyroute2 asks and takes the answers apart (rtnetlink(7)); here they become plain words. Numbers that mean nothing but
-"this one" are resolved: a link's index becomes its name. What counts or ticks (packets, timers, ages) is left out,
-because it says when somebody looked and not what is there.
+pyroute2 sends the requests and decodes the answers (rtnetlink(7)); here they become the words of iproute2. Numbers that
+are only identifiers are resolved: an interface index becomes the interface's name. Counters, timers and ages are left
+out, because they tell when the snapshot was taken and not how the namespace is configured.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from pyroute2 import IPRoute, NetlinkError
 
 from minirun.errors import KernelError
+from minirun.kernel import procfs
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
-
-    #: Name of a thing → its properties.
-    Items = dict[str, dict[str, str]]
+#: Name of an object → its properties.
+Items = dict[str, dict[str, str]]
 
 FLAGS = (
     "UP",
@@ -103,8 +104,8 @@ LINK = {
     "alias": "IFALIAS",
     "link-netnsid": "LINK_NETNSID",
 }
-#: Of bridges and their ports everything is taken but what ticks, counts, or numbers the ports in order of arrival.
-FLEETING = (
+#: Attributes of bridges and bridge ports that are timers, counters or port numbers in order of attachment: left out.
+VOLATILE = (
     "TIMER",
     "_N_LEARNED",
     "N_GROUPS",
@@ -117,6 +118,11 @@ FLEETING = (
     "TOPOLOGY_CHANGE",
     "CONFIG_PENDING",
 )
+
+
+SYSCTLS = "/proc/sys/net"
+#: Sysctls that are counters or random values.
+VOLATILE_SYSCTLS = frozenset(("nf_conntrack_count", "nf_conntrack_buckets", "stable_secret", "tcp_fastopen_key"))
 
 
 class Netspace:
@@ -230,8 +236,6 @@ class Netspace:
 @contextmanager
 def _rtnetlink() -> Iterator[Any]:
     """pyroute2's socket; the kernel's errors leave it as ours."""
-    from pyroute2 import IPRoute, NetlinkError
-
     try:
         with IPRoute() as ip:
             yield ip
@@ -274,7 +278,7 @@ def _attributes(nested: Any, kind: str) -> dict[str, str]:
     """All attributes of a nested message, by the kernel's own names in lower case."""
     found = {}
     for name, value in (nested or {}).get("attrs", ()):
-        if name == "UNKNOWN" or any(word in name for word in FLEETING):
+        if name == "UNKNOWN" or any(word in name for word in VOLATILE):
             continue
         word = name.removeprefix("IFLA_").lower().removeprefix("br_").removeprefix("brport_").removeprefix("rtax_")
         if isinstance(value, dict) and "addr" in value:
@@ -291,3 +295,35 @@ def _flags(bits: int, names: tuple[str, ...]) -> str:
 
 def _present(words: dict[str, Any]) -> dict[str, str]:
     return {word: str(value) for word, value in words.items() if value is not None}
+
+
+def sysctls(only: Iterable[str] | None = None) -> Items:
+    """`sysctl net`: every file below /proc/sys/net (sysctl(8), ip-sysctl.rst), by its name with dots.
+
+    /proc/sys/net shows the network namespace of the process that reads it, so the caller must have entered the one in
+    question. A new namespace starts with the kernel's defaults and not with the host's values.
+    Arguments: only, interfaces whose per-interface settings are included, beside those for all; None: all interfaces.
+    """
+    found = {}
+    for path in _sysctl_files(SYSCTLS):
+        parts = path[len("/proc/sys/") :].split("/")
+        # net/ipv4/conf/eth0/forwarding: one directory for each link
+        of_link = parts[3] if len(parts) == 5 and parts[2] in ("conf", "neigh") else ""
+        if only is not None and of_link not in ("", "all", *only):
+            continue
+        try:
+            value = procfs.read(path)
+        except KernelError:  # can only be written, or has no value yet
+            continue
+        # A dot in a link's name would look like the end of a word; sysctl(8) writes it as a slash.
+        found[".".join(part.replace(".", "/") for part in parts)] = {"=": " ".join(value.split())}
+    return found
+
+
+def _sysctl_files(directory: str) -> Iterator[str]:
+    with os.scandir(directory) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sysctl_files(entry.path)
+            elif entry.name not in VOLATILE_SYSCTLS:
+                yield entry.path

@@ -14,7 +14,7 @@ SLOW = (
     "shutil tempfile logging argparse pyroute2 click asyncio importlib.metadata datetime random hashlib"
 ).split()
 MODULES = """
-spec.specgen container.config spec.users container.names container.inspect shim.logs shim.loglines spec.env volume.mountpoints container.validate spec.capabilities shim.signals daemon
+spec.specgen container.config spec.users container.names container.inspect shim.logs shim.json_file spec.env volume.mountpoints container.validate spec.capabilities shim.signals daemon
 """.split()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minirun import timestamps
-from minirun.engine.shim import json_file, loglines, logs
+from minirun.engine.shim import json_file, logs
 from minirun.errors import ClientError, EngineError, NoSuchContainer
 
 MOMENT = "2026-11-23T03:17:15.687791142Z"
@@ -113,7 +113,7 @@ def test_long_lines_are_cut_at_16_kib(tmp_path, length, pieces):
 
 
 def test_a_long_line_keeps_the_time_of_its_beginning():
-    lines = loglines.Lines()
+    lines = json_file.LineSplitter()
     assert lines.feed(b"x" * 16384, "first") == [(b"x" * 16384, "first")]
     assert lines.feed(b"y\nz\n", "second") == [(b"y\n", "first"), (b"z\n", "second")]
 
@@ -135,7 +135,7 @@ def test_chunks_do_not_matter(parts, data):
     whole = b"".join(parts)
     expected = list(reference(whole))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
-    lines, found = loglines.Lines(), []
+    lines, found = json_file.LineSplitter(), []
     for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         found += lines.feed(whole[start:end], MOMENT)
     found += lines.end(MOMENT)
@@ -157,9 +157,9 @@ def reference(whole):
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_make_json_that_says_the_same(data):
-    text = json.loads(loglines.quoted(data))
+    text = json.loads(json_file.json_string(data))
     assert text == data.decode("utf-8", "surrogateescape").translate(dict.fromkeys(range(56448, 56576), "�"))
-    assert not set("<>&\u2028\u2029") & set(loglines.quoted(data))
+    assert not set("<>&\u2028\u2029") & set(json_file.json_string(data))
 
 
 def test_one_write_for_a_batch(tmp_path, monkeypatch):
