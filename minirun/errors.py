@@ -66,8 +66,20 @@ class KernelError(MinirunError):
         return {**super().to_data(), "call": self.call, "errno": self.errno}
 
 
+#: How containerd and runc wrap the reason why a program cannot be started, on `run` and on `exec`: Docker hands on all
+#: of it, and scripts look for it.
+RUN_FAILED = (
+    "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
+    "process: {}: unknown"
+)
+EXEC_FAILED = "OCI runtime exec failed: exec failed: unable to start container process: {}: unknown"
+
+
 class ProgramError(MinirunError):
-    """The program that was asked for cannot be started: exit code 127 (not found) or 126 (found, not executable)."""
+    """The container's program cannot be started: exit code 127 (not found) or 126 (found, not executable).
+
+    The message is runc's reason alone; `RUN_FAILED` and `EXEC_FAILED` are what Docker wraps around it.
+    """
 
 
 class EngineError(MinirunError):

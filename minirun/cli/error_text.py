@@ -14,6 +14,8 @@ Docker's client words one and the same refusal in different ways, and scripts lo
 from __future__ import annotations
 
 from minirun.errors import (
+    EXEC_FAILED,
+    RUN_FAILED,
     BadParameter,
     ClientError,
     EngineError,
@@ -26,11 +28,6 @@ from minirun.errors import (
 
 #: The verbs whose client looks the container up by itself first, and says so in its own words.
 LOOKS_UP_FIRST = frozenset(("logs", "rm", "exec", "attach", "port"))
-#: How containerd and runc wrap the reason why a program cannot be started; Docker hands all of it on.
-RUN_WRAP = (
-    "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
-)
-EXEC_WRAP = "OCI runtime exec failed: exec failed: unable to start container process: "
 
 
 def complaint(error: MinirunError, verb: str) -> str:
@@ -78,8 +75,8 @@ def _text(error: MinirunError, verb: str, name: str) -> str:
 def _program(message: str, name: str) -> str:
     whole = message.startswith(("unable to find", "failed to create", "OCI runtime"))
     if name == "exec":
-        return message if whole else f"{EXEC_WRAP}{message}: unknown"
-    wrapped = message if whole else f"{RUN_WRAP}{message}: unknown"
+        return message if whole else EXEC_FAILED.format(message)
+    wrapped = message if whole else RUN_FAILED.format(message)
     daemon = f"Error response from daemon: {wrapped}"
     return f"minirun: {daemon}." if name == "run" else daemon
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
+from minirun import stringid
 from minirun.cli.container.inspect import FORMAT, inspect_volume
 from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
@@ -42,7 +42,7 @@ def create(daemon: Daemon, options: Options) -> int:
 
     if options.text("name") and options.text("volume"):
         raise ClientError("conflicting options: either specify --name or provide positional arg, not both", exit_code=1)
-    name = options.text("name") or options.text("volume") or os.urandom(32).hex()
+    name = options.text("name") or options.text("volume") or stringid.generate()
     labels = {key: value for key, _, value in (entry.partition("=") for entry in options.words("label"))}
     parse.check_name(name)
     parse.check_driver(name, options.text("driver"), options.mapping("opt"))

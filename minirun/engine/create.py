@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minirun import store
+from minirun import store, stringid
 from minirun.engine.container import names
 from minirun.engine.container.container import Container
 from minirun.engine.container.index import discard, reserve
@@ -42,7 +42,7 @@ def create(daemon: Daemon, options: CreateOptions) -> Container:
 
             sys.stderr.write(platforms.check(image.config, options.platform, options.image))
     reconcile_all(daemon)  # before, so that their names, addresses and ports are free again
-    container = Container(daemon, os.urandom(32).hex())
+    container = Container(daemon, stringid.generate())
     with step("make the container's record"):
         name = names.check(options.name) if options.name else ""
         container._record = config.make(options, image, container.id, name)

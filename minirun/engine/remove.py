@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from minirun.engine.container.index import discard
 from minirun.engine.container.reconcile import reconcile
-from minirun.engine.stop import SIGKILL, send_signal
+from minirun.engine.stop import send_signal
 from minirun.errors import EngineError
+from minirun.light import TYPE_CHECKING, signal
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
 
@@ -32,7 +32,7 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
                 exit_code=1,
             )
         if running:
-            send_signal(container, SIGKILL)
+            send_signal(container, signal.SIGKILL)
         # It has exited or is about to, and with --rm its shim removes it. Or a shim is starting it although the lock is
         # free, because the command that held the lock was killed: then it runs a moment later, and we look again.
         container.wait_for_shim(None if running else 0.1)

@@ -13,7 +13,7 @@ from minirun.engine.create import create
 from minirun.engine.shim import protocol, signals
 from minirun.engine.shim.prefork import Starter
 from minirun.engine.stop import stop
-from minirun.errors import EngineError, MinirunError, ProgramError
+from minirun.errors import RUN_FAILED, EngineError, MinirunError, ProgramError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.engine.options import CreateOptions
     from minirun.engine.shim.attach import Attachment, Watcher
-
-#: How Docker words runc's refusal to start a program; scripts look for it.
-CANNOT_START = (
-    "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
-    "process: {}: unknown"
-)
 
 
 def run(daemon: Daemon, options: CreateOptions, starter: Starter) -> int:
@@ -113,7 +107,7 @@ def _start(
         starter.wait()
     except MinirunError as error:
         if isinstance(error, ProgramError) and error.message.startswith(("exec: ", "chdir ")):
-            error.message = CANNOT_START.format(error.message)
+            error.message = RUN_FAILED.format(error.message)
         _note_failed_start(container, error)
         raise
     return watcher

@@ -5,12 +5,11 @@ from __future__ import annotations
 from minirun.engine.container.reconcile import reconciled_status
 from minirun.engine.shim import protocol, signals
 from minirun.errors import EngineError
+from minirun.light import TYPE_CHECKING, signal
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
 
-SIGKILL = 9
 STOP_SECONDS = 10  # Docker's default grace period between the stop signal and SIGKILL
 
 
@@ -25,7 +24,7 @@ def kill(container: Container, word: str) -> None:
         runs = reconciled_status(container).state == "running"
     if not runs or not send_signal(container, number):
         raise EngineError(f"Container {container.id} is not running", exit_code=1)
-    if number == SIGKILL:
+    if number == signal.SIGKILL:
         container.wait_for_shim()
 
 

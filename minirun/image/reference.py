@@ -12,6 +12,7 @@ and plain loops here, because a container start has no 10 ms to spare for `impor
 
 from __future__ import annotations
 
+from minirun import stringid
 from minirun.errors import ClientError
 
 DEFAULT_DOMAIN = "docker.io"
@@ -22,7 +23,6 @@ NAME_MAX = 255
 TAG_MAX = 128
 
 _LOWER_ALNUM = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_HEX = frozenset("0123456789abcdef")
 _ALNUM = _LOWER_ALNUM | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _TAG = _ALNUM | frozenset("_.-")
 _DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
@@ -130,12 +130,12 @@ def familiar(full: str) -> str:
 
 def is_id(word: str) -> bool:
     """True for a whole image id without its "sha256:": 64 lower-case hexadecimal digits."""
-    return len(word) == 64 and _HEX.issuperset(word)
+    return stringid.is_id(word)
 
 
 def is_id_prefix(word: str) -> bool:
     """True for what may be the beginning of an image id, with or without its "sha256:"."""
-    return bool(word) and _HEX.issuperset(word.removeprefix("sha256:"))
+    return bool(word) and stringid.is_hex(word.removeprefix("sha256:"))
 
 
 def check_digest(digest: str) -> None:
@@ -145,7 +145,7 @@ def check_digest(digest: str) -> None:
         raise ClientError("unsupported digest algorithm")
     if len(value) != _DIGEST_LENGTHS[algorithm]:
         raise ClientError("invalid checksum digest length")
-    if not _HEX.issuperset(value):
+    if not stringid.is_hex(value):
         raise ClientError("invalid checksum digest format")
 
 
@@ -165,7 +165,7 @@ def _is_domain(domain: str) -> bool:
     """A host name or [IPv6 address], with or without a port."""
     if domain.startswith("["):
         host, bracket, port = domain[1:].partition("]")
-        if not host or not bracket or not (_HEX | frozenset("ABCDEF:")).issuperset(host):
+        if not host or not bracket or not stringid.is_hex(host.lower().replace(":", "")):
             return False
         return not port or (port[0] == ":" and _is_number(port[1:]))
     host, colon, port = domain.partition(":")
@@ -204,7 +204,7 @@ def is_tag(tag: str) -> bool:
 def _looks_like_digest(digest: str) -> bool:
     """What the reference grammar lets through; `check_digest` is stricter and has its own words."""
     algorithm, _, value = digest.partition(":")
-    if len(value) < 32 or not (_HEX | frozenset("ABCDEF")).issuperset(value):
+    if len(value) < 32 or not stringid.is_hex(value.lower()):
         return False
     for joint in "-_+.":
         algorithm = algorithm.replace(joint, " ")

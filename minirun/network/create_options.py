@@ -7,9 +7,7 @@ options have the keys of Docker's API (POST /networks/create).
 
 from __future__ import annotations
 
-import os
-
-from minirun import timestamps
+from minirun import stringid, timestamps
 from minirun.errors import EngineError
 from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
@@ -31,7 +29,7 @@ def new_record(name: str, driver: str, **words: object) -> dict:
     """A record with Docker's keys in Docker's order. Arguments: words, values that differ from the defaults."""
     record: dict = {
         "Name": name,
-        "Id": os.urandom(32).hex(),
+        "Id": stringid.generate(),
         "Created": timestamps.now(),
         "Scope": "local",
         "Driver": driver,

@@ -15,7 +15,7 @@ from minirun.kernel import namespaces, process, procfs, syscalls
 from minirun.kernel.cgroup.cgroup import Cgroup
 from minirun.kernel.socketpair import Channel
 from minirun.kernel.wait import wait_until
-from minirun.light import TYPE_CHECKING
+from minirun.light import TYPE_CHECKING, signal
 from minirun.runtime import init
 from minirun.runtime import spec as specs
 from minirun.runtime import state as states
@@ -25,8 +25,6 @@ from minirun.trace import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SIGKILL = 9
 
 
 class Place:
@@ -143,7 +141,9 @@ def _how_it_ended(pid: int) -> str:
         code = process.end_code(pid)
     except ChildProcessError:
         return "nobody saw how"
-    return f"exit code {code}" + (" (killed: the memory limit could be too low)" if code == 128 + SIGKILL else "")
+    return f"exit code {code}" + (
+        " (killed: the memory limit could be too low)" if code == 128 + signal.SIGKILL else ""
+    )
 
 
 def reap(pid: int) -> None:
@@ -204,13 +204,13 @@ def _kill_all(state: State, cgroup: Cgroup) -> None:
     """End every process of the container. When pid 1 of a pid namespace ends, the kernel kills all others in it; those
     of a container that shares somebody else's pid namespace are found by their cgroup."""
     if state.pid:
-        process.kill(state.pid, state.start_time, SIGKILL)
+        process.kill(state.pid, state.start_time, signal.SIGKILL)
 
     def emptied() -> bool:
         _reap_if_ours(state.pid)
         left = cgroup.pids()
         for pid in left:
-            process.kill(pid, procfs.start_time(pid) or 0, SIGKILL)
+            process.kill(pid, procfs.start_time(pid) or 0, signal.SIGKILL)
         return not left
 
     if not wait_until(emptied, 10):

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "minirun"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 #: From the ground up; a module imports from its own floor and from those below it.
-GROUND = {"light": 0, "jsoncodec": 0, "timestamps": 0, "errors": 1, "trace": 2, "store": 3, "rmtree": 4}
+GROUND = {"light": 0, "jsoncodec": 0, "timestamps": 0, "stringid": 1, "errors": 1, "trace": 2, "store": 3, "rmtree": 4}
 FLOORS = {"kernel": 5, "runtime": 6, "network": 6, "image": 6, "engine": 7, "lecture": 8, "cli": 9}
 #: Floors of the same height do not know each other.
 APART = {"runtime", "network", "image"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from minirun import stringid
 from minirun.cli.parser.grammar import Options, Verb
 from minirun.cli.run import network
 from minirun.cli.run.options import CREATE, RUN
@@ -168,7 +169,7 @@ def _is_mac(text: str) -> bool:
     for separator, width in ((":", 2), ("-", 2), (".", 4)):
         parts = text.split(separator)
         if len(parts) * width == 12:
-            return all(len(part) == width and not part.lower().strip("0123456789abcdef") for part in parts)
+            return all(len(part) == width and stringid.is_hex(part.lower()) for part in parts)
     return False
 
 

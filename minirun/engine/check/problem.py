@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from minirun import store
+from minirun import store, stringid
 from minirun.engine.container.container import LOCK, Container
 from minirun.errors import MinirunError
 from minirun.kernel import procfs
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from minirun.engine.daemon import Daemon
 
-HEX = frozenset("0123456789abcdef")
 #: Seconds for which a directory may be without its record, or a name without its owner: its maker is between two calls.
 GRACE = 10
 
@@ -61,7 +60,7 @@ def containers(daemon: Daemon) -> list[Container]:
 
 def ids(directory: str) -> list[str]:
     """The names in a directory that can be IDs of containers."""
-    return [name for name in store.names(directory) if len(name) == 64 and HEX.issuperset(name)]
+    return [name for name in store.names(directory) if stringid.is_id(name)]
 
 
 def is_new(path: str, seconds: float = 0) -> bool:

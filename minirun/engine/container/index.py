@@ -5,7 +5,7 @@ A container is a directory named by its ID; one rename(2) makes it appear and an
 
 from __future__ import annotations
 
-from minirun import rmtree, store
+from minirun import rmtree, store, stringid
 from minirun.engine.container import names
 from minirun.engine.container.container import LOCK, VOLUMES, Container
 from minirun.errors import EngineError, KernelError, MinirunError, NoSuchContainer
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from minirun.engine.container.container import Status
     from minirun.engine.daemon import Daemon
 
-HEX = frozenset("0123456789abcdef")
 #: In a container's directory while it is removed: its anonymous volumes are to be removed with it.
 WITH_VOLUMES = ".with-volumes"
 #: How the directories are named of containers that have been removed, and of those that nobody has locked yet.
@@ -36,7 +35,7 @@ def find(daemon: Daemon, word: str) -> Container:
     for container_id in (owner, word if len(word) == 64 else ""):
         if container_id and (container := Container(daemon, container_id)).exists():
             return container
-    if word and HEX.issuperset(word):
+    if word and stringid.is_hex(word):
         matches = [entry for entry in _ids(daemon) if entry.startswith(word)]
         if len(matches) > 1:
             raise EngineError(f"Multiple IDs found with provided prefix: {word}", exit_code=1)

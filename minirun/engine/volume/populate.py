@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import rmtree, store
+from minirun import rmtree, store, stringid
 from minirun.engine.container.container import VOLUMES
 from minirun.engine.spec import bundle
 from minirun.engine.volume import volumes
@@ -34,7 +34,7 @@ def attach(container: Container) -> None:
     for point in points:
         inherited = point.pop("Anonymous", False)  # with --volumes-from
         if inherited or not point["Name"]:
-            point["Name"] = point["Name"] or os.urandom(32).hex()
+            point["Name"] = point["Name"] or stringid.generate()
             anonymous.append(point["Name"])
         point["Source"] = f"{volumes.path_of(container.daemon, point['Name'])}/_data"
     new = []

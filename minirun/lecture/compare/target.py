@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 
+from minirun import stringid
 from minirun.errors import KernelError, MinirunError, NoSuchContainer
 from minirun.kernel import procfs
 
 KINDS = "minirun:NAME, docker:NAME, pid:N or host"
-HEX = frozenset("0123456789abcdef")
 #: What Docker's client prints for a container: id, pid (0 when it does not run), status.
 TEMPLATE = "{{.Id}} {{.State.Pid}} {{.State.Status}}"
 
@@ -95,7 +95,7 @@ def _owner(pid: int) -> tuple[str, str]:
         for place in places:
             for part in place.split("/"):
                 name = part.removeprefix("docker-").removesuffix(".scope")
-                if len(name) == 64 and HEX.issuperset(name) and engine in place:
+                if stringid.is_id(name) and engine in place:
                     return engine, name
     return "", ""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import time
 
-from minirun import store
+from minirun import store, stringid
 from minirun.errors import EngineError, KernelError, NoSuchNetwork
 from minirun.kernel.netlink.links import Netns
 from minirun.kernel.netlink.socket import Socket
@@ -62,7 +62,7 @@ def create(network: Network, container: str, config: dict | None = None, *, inte
     endpoint: dict = {
         "Network": network.name,
         "NetworkID": network.id,
-        "EndpointID": os.urandom(32).hex(),
+        "EndpointID": stringid.generate(),
         "ContainerID": container,
         "Gateway": "",
         "IPAddress": "",

@@ -11,6 +11,7 @@ are forwarded (see `forwarder`).
 
 from __future__ import annotations
 
+from minirun import stringid
 from minirun.light import TYPE_CHECKING, os
 from minirun.network.dns import message
 from minirun.network.dns.message import AAAA, MX, PTR, A, Malformed, Query
@@ -115,6 +116,6 @@ def address_of(text: str) -> bytes:
             return bytes(map(int, reversed(parts)))
     elif text.endswith(_IPV6):
         digits = text.removesuffix(_IPV6).split(".")
-        if len(digits) == 32 and all(len(digit) == 1 and digit in "0123456789abcdef" for digit in digits):
+        if len(digits) == 32 and all(len(digit) == 1 and stringid.is_hex(digit) for digit in digits):
             return bytes.fromhex("".join(reversed(digits)))
     return b""
