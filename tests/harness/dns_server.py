@@ -27,6 +27,7 @@ TYPES = {"A": 1, "MX": 15, "TXT": 16, "AAAA": 28, "PTR": 12, "ANY": 255}
 
 
 def packed(name: str) -> bytes:
+    """A name as labels with their lengths (RFC 1035, 3.1)."""
     return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label) + b"\0"
 
 
@@ -46,10 +47,13 @@ def unpacked(message: bytes, offset: int) -> tuple[str, int]:
 
 
 def address_record(address: str) -> bytes:
+    """An A record for the name in the question, to which it points."""
     return b"\xc0\x0c" + struct.pack(">2HIH", 1, 1, 60, 4) + socket.inet_aton(address)
 
 
 class Server:
+    """The name server, on UDP and TCP; making one serves until the process is killed."""
+
     def __init__(self, address: str, number: str) -> None:
         self.number, self.printing = number, threading.Lock()
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -86,10 +90,12 @@ class Server:
                 connection.sendall(struct.pack(">H", len(answer)) + answer)
 
     def word(self, name: str) -> str:
+        """What is asked of this server: the first label without the server's number; "ok" if it is meant for another."""
         word = name.partition(".")[0].lower()
         return word.removesuffix(self.number) if word.endswith(self.number) else word if word.isalpha() else "ok"
 
     def answer(self, message: bytes, protocol: str) -> bytes:
+        """The answer to a message; b"" for none."""
         name, end = unpacked(message, 12)
         (kind,) = struct.unpack_from(">H", message, end)
         shown = "".join(letter if letter.isalnum() or letter in "._-" else "?" for letter in name) or "."
@@ -160,6 +166,7 @@ class Answer:
 
     @property
     def truncated(self) -> bool:
+        """Whether the flag TC is set."""
         return bool(self.flags & 0x0200)
 
 

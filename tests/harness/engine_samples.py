@@ -28,6 +28,7 @@ class Host:
 
     @staticmethod
     def available(kind: str) -> str:
+        """The CPUs or memory nodes that there are, as in a cpuset file."""
         return {"cpu": "0-1", "node": "0"}[kind]
 
 

@@ -19,10 +19,13 @@ WANTED = "Basic " + base64.b64encode(PASSWORD.encode()).decode()
 
 
 class Handler(BaseHTTPRequestHandler):
+    """One connection of a client."""
+
     def log_message(self, *_: object) -> None:
         pass
 
     def knows_us(self) -> bool:
+        """Log the request; whether it has the password, else 407 is sent."""
         with open(LOG, "a") as log:
             log.write(f"{self.command} {self.path}\n")
         if self.headers.get("Proxy-Authorization") == WANTED:
@@ -62,6 +65,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def carry(source: socket.socket, to: socket.socket) -> None:
+    """Pass bytes one way until there are no more."""
     while data := source.recv(65536):
         to.sendall(data)
     with contextlib.suppress(OSError):  # the other side may be gone

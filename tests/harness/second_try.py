@@ -16,10 +16,12 @@ KEPT = "minirun/second-try"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option --second-try."""
     parser.addoption("--second-try", action="store_true", help="run the timing-sensitive tests that failed last time")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """See that each mark has its reason; in a second try, deselect all but the tests that need it."""
     for item in items:
         for mark in item.iter_markers("timing"):
             if not mark.args:
@@ -39,11 +41,13 @@ class Failures:
         self.timing: dict[str, bool] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember a failure."""
         if report.failed:  # in the test itself, or before or after it
             self.timing[report.nodeid] = "timing" in report.keywords
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Decide whether there may be a second try, and for which tests."""
         if session.config.getoption("second_try"):
             return
         final = exitstatus != pytest.ExitCode.TESTS_FAILED or not self.timing or not all(self.timing.values())
@@ -52,6 +56,7 @@ class Failures:
             session.exitstatus = AGAIN
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """Print which tests needed it."""
         for test in config.cache.get(KEPT, []):  # type: ignore[union-attr]
             result = "failed again" if test in self.timing else "passed now"
             terminalreporter.write_line(
@@ -60,6 +65,7 @@ class Failures:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark."""
     config.addinivalue_line(
         "markers", "timing(reason): the pace of the machine decides: `make test` gives it a second try"
     )

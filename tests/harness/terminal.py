@@ -43,6 +43,7 @@ class TerminalSession:
         )
 
     def type(self, text):
+        """Send what is typed."""
         os.write(self.master, text.encode())
 
     def read(self):
@@ -61,6 +62,7 @@ class TerminalSession:
         return text
 
     def rest(self):
+        """Read until nothing has come for a moment; all that was read."""
         while select.select([self.master], [], [], 0.1)[0]:
             self.read()
         text, self.seen = self.seen, ""
@@ -72,17 +74,21 @@ class TerminalSession:
         self.read_until("begun\r\n")
 
     def resize(self, rows, columns, *, tell=True):
+        """Change the window's size; `tell`: with the SIGWINCH that a terminal sends."""
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         if tell:
             os.kill(self.process.pid, signal.SIGWINCH)
 
     def wait(self, seconds=PATIENCE):
+        """The exit code of the command."""
         return self.process.wait(timeout=seconds)
 
     def restored(self):
+        """Whether the terminal's settings are those of the beginning."""
         return termios.tcgetattr(self.slave) == self.settings
 
     def close(self):
+        """End the command, and close the terminal."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

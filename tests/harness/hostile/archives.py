@@ -14,6 +14,7 @@ UPPER = tar(entry("etc/motd", data=b"hello\n"))
 
 
 def sha256(data: bytes) -> str:
+    """A digest without its algorithm."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -67,10 +68,12 @@ def docker(
 
 
 def descriptor(data: bytes, kind: str, **more: object) -> dict:
+    """An OCI descriptor of some bytes."""
     return {"mediaType": f"{OCI}.{kind}", "digest": f"sha256:{sha256(data)}", "size": len(data), **more}
 
 
 def blob(data: bytes) -> tuple[str, bytes]:
+    """The path of a blob in an image layout, and its content."""
     return f"blobs/sha256/{sha256(data)}", data
 
 

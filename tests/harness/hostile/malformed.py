@@ -15,11 +15,13 @@ from harness.registry.servers import FakeRegistry
 
 
 def changed(archive: bytes, old: bytes, new: bytes) -> bytes:
+    """An archive in which some bytes are replaced by as many others."""
     assert len(old) == len(new) and old in archive
     return archive.replace(old, new)
 
 
 def settings_with(**more: object) -> bytes:
+    """A docker-archive whose image config has more in it."""
     return docker(LAYER, settings=config(LAYER, **more))
 
 
@@ -117,27 +119,33 @@ ARCHIVES = {
 
 
 def spoil_layer(fake: FakeRegistry, image: Image) -> None:
+    """A layer's bytes are not those of its digest."""
     (fake.directory / "blobs" / image.layers[0]).write_bytes(image.blobs[image.layers[0]][:-1] + b"!")
 
 
 def lengthen_layer(fake: FakeRegistry, image: Image) -> None:
+    """A layer is longer than its descriptor says."""
     (fake.directory / "blobs" / image.layers[0]).write_bytes(image.blobs[image.layers[0]] + b"!" * 1_000_000)
 
 
 def spoil_config(fake: FakeRegistry, image: Image) -> None:
+    """The config's bytes are not those of its digest."""
     (fake.directory / "blobs" / image.id).write_bytes(image.config.replace(b"linux", b"Linux"))
 
 
 def give_a_wrong_media_type(fake: FakeRegistry, _image: Image) -> None:
+    """The header Content-Type contradicts the manifest."""
     fake.behave(type=f"{OCI}.index.v1+json")
 
 
 def be_manifest_and_index(fake: FakeRegistry, image: Image) -> None:
+    """A manifest that also has the key of an index."""
     image.document["manifests"] = []
     fake.put(image)
 
 
 def exchange_a_layer(fake: FakeRegistry, image: Image) -> None:
+    """A layer is valid, but not the one whose diff ID the config has."""
     other = Image({"other": b""})
     image.document["layers"] = other.document["layers"]
     image.blobs |= other.blobs
@@ -145,31 +153,37 @@ def exchange_a_layer(fake: FakeRegistry, image: Image) -> None:
 
 
 def add_a_layer(fake: FakeRegistry, image: Image) -> None:
+    """The manifest has a layer more than the config."""
     image.document["layers"] *= 2
     fake.put(image)
 
 
 def send_a_huge_manifest(fake: FakeRegistry, image: Image) -> None:
+    """A manifest larger than any registry takes."""
     image.document["padding"] = "x" * (5 << 20)
     fake.put(image)
 
 
 def name_a_path_outside(fake: FakeRegistry, image: Image) -> None:
+    """A digest that is a path out of the store."""
     image.document["config"]["digest"] = "sha256:../../../../etc/passwd"
     fake.put(image)
 
 
 def be_of_schema_1(fake: FakeRegistry, image: Image) -> None:
+    """A manifest of the format before 2016."""
     image.document = {"schemaVersion": 1, "fsLayers": [], "mediaType": f"{DOCKER}distribution.manifest.v1+json"}
     fake.put(image)
 
 
 def claim_a_petabyte(fake: FakeRegistry, image: Image) -> None:
+    """A layer's size is beyond all limits."""
     image.document["layers"][0]["size"] = 10**15
     fake.put(image)
 
 
 def write_on_the_terminal(fake: FakeRegistry, image: Image) -> None:
+    """A media type with an escape sequence."""
     image.document["mediaType"] = "\x1b[2J\nStatus: Downloaded newer image"
     fake.put(image)
     fake.behave(type="text/plain")

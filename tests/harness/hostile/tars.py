@@ -17,14 +17,17 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **fields:
 
 
 def folder(name: str, **fields: object) -> Entry:
+    """An entry for a directory."""
     return entry(name, tarfile.DIRTYPE, **fields)
 
 
 def link(name: str, target: str, **fields: object) -> Entry:
+    """An entry for a symbolic link."""
     return entry(name, tarfile.SYMTYPE, linkname=target, **fields)
 
 
 def hard(name: str, target: str) -> Entry:
+    """An entry for a hard link."""
     return entry(name, tarfile.LNKTYPE, linkname=target)
 
 

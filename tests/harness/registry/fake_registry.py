@@ -39,12 +39,15 @@ LOCK = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
+    """One connection of a client."""
+
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
         pass
 
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
+        """Send an answer with its length."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)

@@ -16,6 +16,7 @@ DOCKER = "application/vnd.docker."
 
 
 def digest(data: bytes) -> str:
+    """The digest of some bytes, with its algorithm."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
@@ -63,10 +64,12 @@ class Image:
 
     @property
     def manifest(self) -> bytes:
+        """The manifest as it is sent."""
         return json.dumps(self.document).encode()
 
     @property
     def digest(self) -> str:
+        """The digest of some bytes, with its algorithm."""
         return digest(self.manifest)
 
     def descriptor(self, architecture: str) -> dict:

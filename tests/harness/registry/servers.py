@@ -60,6 +60,7 @@ class DockerRegistry:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[DockerRegistry]:
+        """Serve as long as the block takes; gives the server itself."""
         with self.host.popen(
             "docker-registry",
             "serve",
@@ -105,6 +106,7 @@ class ScriptedServer:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Self]:
+        """Serve as long as the block takes; gives the server itself."""
         with self.host.popen(
             sys.executable,
             str(self.script),
@@ -164,6 +166,7 @@ class TokenServer(ScriptedServer):
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Self]:
+        """Serve as long as the block takes; gives the server itself."""
         certificate(self.host, self.directory)
         with super().running():
             yield self

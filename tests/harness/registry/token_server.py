@@ -27,6 +27,7 @@ HOUR = 3600
 
 
 def in_base64(data: bytes) -> str:
+    """base64url without padding, as in a JSON Web Token."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
@@ -61,6 +62,8 @@ def token(user: str, service: str, scopes: list[str], begin: float) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
+    """One connection of a client."""
+
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:

@@ -37,22 +37,27 @@ def entry(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields:
 
 
 def folder(name: str, **fields: object) -> Entry:
+    """An entry for a directory."""
     return entry(name, kind=tarfile.DIRTYPE, **fields)
 
 
 def link(name: str, target: str, **fields: object) -> Entry:
+    """An entry for a symbolic link."""
     return entry(name, kind=tarfile.SYMTYPE, linkname=target, **fields)
 
 
 def hard(name: str, target: str, **fields: object) -> Entry:
+    """An entry for a hard link."""
     return entry(name, kind=tarfile.LNKTYPE, linkname=target, **fields)
 
 
 def device(name: str, kind: bytes, major: int, minor: int, **fields: object) -> Entry:
+    """An entry for a device node."""
     return entry(name, kind=kind, devmajor=major, devminor=minor, **fields)
 
 
 def xattr(**names: str) -> dict[str, str]:
+    """PAX headers for extended attributes: user__note is user.note."""
     return {XATTR + name.replace("__", "."): value for name, value in names.items()}
 
 
@@ -92,6 +97,7 @@ class Image:
 
 
 def digest(data: bytes) -> str:
+    """The digest of some bytes, with its algorithm."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 

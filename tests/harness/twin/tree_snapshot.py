@@ -52,6 +52,7 @@ def snapshot(top: bytes) -> dict[str, list]:
 
 
 def content(path: bytes) -> str:
+    """The sha256 of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
