@@ -57,9 +57,7 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         created = True
         try:
-            data = text.encode("utf-8", "surrogateescape")
-            while data:
-                data = data[os.write(fd, data) :]
+            write_all(fd, text.encode("utf-8", "surrogateescape"))
             if durable:
                 os.fsync(fd)
         finally:
@@ -69,6 +67,30 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
         if created:
             discard(new)
         raise KernelError(f"write {path}", reason.errno or errno.EIO, hint=disk_hint(reason)) from None
+
+
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """write(2) all of `data`: one call may take only the beginning of it. Errors: OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+class disk_errors:
+    """Turns an OSError into a KernelError with a hint: `with disk_errors(f"write {path}"): ...`.
+
+    Arguments: action (str), what fails then, the beginning of the message.
+    """
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise KernelError(self.action, error.errno or errno.EIO, hint=disk_hint(error)) from None
 
 
 def disk_hint(reason: OSError) -> str:

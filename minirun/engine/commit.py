@@ -48,7 +48,7 @@ def diff(container: Container) -> Iterator[tuple[str, bytes]]:
     Errors: NoSuchContainer when it is removed meanwhile.
     """
     upper, *below = _layer_directories(container)
-    yield from layer_diff.differences(upper, below)
+    yield from layer_diff.changes(upper, below)
     _check_exists(container)
 
 
@@ -75,14 +75,14 @@ def commit(container: Container, options: Commit) -> str:
     with ImageWriter(images.layout) as writer:
         with step("find the layers of the container's image"):
             for diff_id, descriptor in zip(image.diff_ids, image.manifest["layers"], strict=True):
-                if not writer.has(diff_id, descriptor):
+                if not writer.has_layer(diff_id, descriptor):
                     raise NoSuchImage(image.id)
         with step("make a layer of what the container has written"):
             written = _add_layer(writer, container, options.pause)
         config = _config(image, container, settings, writer.diff_ids)
         config["history"] += [_history(container, options, config["created"], empty=not written)]
         config |= {"author": options.author} if options.author else {}
-        return writer.finish(jsoncodec.dumps(config).encode("utf-8", "replace"), [options.name])
+        return writer.commit(jsoncodec.dumps(config).encode("utf-8", "replace"), [options.name])
 
 
 def _add_layer(writer: ImageWriter, container: Container, pause: bool) -> bool:
@@ -95,9 +95,9 @@ def _add_layer(writer: ImageWriter, container: Container, pause: bool) -> bool:
             return False
         size = os.lseek(fd, 0, os.SEEK_END)
         os.lseek(fd, 0, os.SEEK_SET)
-        writer.add(fd, keep_blob=False)
+        writer.add_layer(fd, keep_blob=False)
         digest = writer.diff_ids[-1]  # of a plain tar, which is its own blob
-        writer.adopt(archive, digest)
+        writer.add_blob(archive, digest)
         writer.descriptors.append({"mediaType": oci.LAYER, "digest": digest, "size": size})
     finally:
         os.close(fd)

@@ -106,11 +106,11 @@ def sizes(container: Container) -> tuple[int, int]:
 def tree_size(path: str) -> int:
     """Bytes of the files below a directory, hard links counted once; symbolic links are not followed."""
     # Not os.walk, which recurses for each level, and a container can make more levels than Python's stack allows.
-    from minirun.image.snapshot.merged_tree import Tree
+    from minirun.image.snapshot.merged_tree import MergedTree
 
     total = 0
     seen: set[tuple[int, int]] = set()
-    with Tree([path]) as tree:
+    with MergedTree([path]) as tree:
         for found in tree.walk():
             status = found.status
             if not stat.S_ISREG(status.st_mode) or (status.st_dev, status.st_ino) in seen:

@@ -1,4 +1,4 @@
-"""Digests: by what contents, layers and images are known (OCI image-spec, descriptor.md and config.md)."""
+"""Digests, which identify blobs, layers and images (OCI image-spec, descriptor.md and config.md)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from minirun.image import reference
 
 
 def chain_ids(diff_ids: list[str]) -> list[str]:
-    """The chain id of each layer: the digest of everything up to it (OCI image-spec, config.md, "Layer ChainID").
+    """The chain id of each layer: it identifies the layer with all layers below it (OCI image-spec, config.md).
 
     Arguments: diff_ids (list of str), lowest layer first. Returns: chain ids in the same order.
-    Errors: ClientError for a digest that is none.
+    Errors: ClientError for an invalid digest.
     """
     chain: list[str] = []
     for diff_id in diff_ids:
@@ -19,10 +19,10 @@ def chain_ids(diff_ids: list[str]) -> list[str]:
 
 
 def sha256(data: bytes) -> str:
-    """The digest of a few bytes: "sha256:...".
+    """The digest of a small blob: "sha256:...".
 
-    CPython's built-in module is taken directly: `import hashlib` loads OpenSSL, which pays for itself only where
-    whole layers are digested.
+    From CPython's built-in module: `import hashlib` loads OpenSSL, which is worth its milliseconds only where whole
+    layers are digested.
     """
     try:
         from _sha256 import sha256 as digest  # type: ignore[import-not-found]  # Python 3.11

@@ -15,8 +15,8 @@ from minirun.errors import EngineError, MinirunError
 from minirun.image import reference
 from minirun.image.content import layout as oci
 from minirun.image.sanitize import shown
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.image.platforms import Platform
 

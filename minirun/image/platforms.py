@@ -31,7 +31,7 @@ _KNOWN = frozenset("386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc6
 _ARM = ("v8", "v7", "v6", "v5")
 
 
-class OtherPlatform(NoSuchImage):
+class PlatformMismatch(NoSuchImage):
     """The image is here, but for another platform than the one that is wanted."""
 
     def __init__(self, message: str) -> None:
@@ -104,11 +104,11 @@ def check(config: dict, wanted: str, name: str) -> str:
     """Whether an image that is here may be used.
 
     Arguments: config, its config; wanted (str), the platform that was asked for, "" for none; name (str), of the image
-    as it was asked for. Returns: a line about it, or "". Errors: OtherPlatform.
+    as it was asked for. Returns: a line about it, or "". Errors: PlatformMismatch.
     """
     has, here = of(config), parse()
     if wanted and not parse(wanted).fits(config):
-        raise OtherPlatform(
+        raise PlatformMismatch(
             f"image with reference {name} was found but does not match the specified platform: wanted "
             f"{parse(wanted)}, actual: {has}"
         )

@@ -6,7 +6,8 @@ import os
 import stat
 import sys
 
-TYPE_CHECKING = False
+from minirun.light import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,15 +20,15 @@ class Progress:
     Attribute: begun (bool), whether a registry was found that has the image.
     """
 
-    begun = False
+    started = False
 
-    def say(self, line: str) -> None:
+    def message(self, line: str) -> None:
         """A line of Docker's."""
 
-    def layer(self, digest: str, word: str) -> None:
+    def update(self, digest: str, action: str) -> None:
         """What has become of a layer: "Pulling fs layer", "Pull complete" ..."""
 
-    def passed(self, digest: str, count: int, total: int) -> None:
+    def transferred(self, digest: str, count: int, total: int) -> None:
         """So many bytes of a layer are here."""
 
 

@@ -1,11 +1,11 @@
-"""How large an image may become. Nobody can tell beforehand: a megabyte of zstd may stand for terabytes of zeros.
+"""How large an image may become. Its compressed size does not tell: a megabyte of zstd may hold terabytes of zeros.
 
-Three things end it, and a real image meets none of them:
+Three limits stop it, and no real image reaches any of them:
 
-    max-image-size      bytes of its layers as plain tars (a key of the config file; 1 TB if it says nothing, 0: any)
-    max-image-files     entries of its layers (ten million)
-    the disk            of what is free there in the beginning, bytes and inodes, the last twentieth stays free: who
-                        else writes there should not be the one who pays for it
+    max-image-size      bytes of its layers as plain tars (a key of the config file; default 1 TB, 0: no limit)
+    max-image-files     entries of its layers (default ten million, 0: no limit)
+    the disk            of the bytes and inodes that are free at the beginning, one twentieth stays free, for the
+                        other programs that write to this file system
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import os
 from minirun.errors import EngineError
 
 SIZE, FILES = 10**12, 10**7
-#: One part in so many stays free.
-SPARED = 20
-#: How often the disk is looked at: after so many bytes, or so many entries.
-_BYTES, _ENTRIES = 8 << 20, 1000
+#: One part in so many of the free space is left alone.
+RESERVED_SHARE = 20
+#: statvfs(3) is called after each so many bytes, or entries.
+_CHECK_BYTES, _CHECK_ENTRIES = 8 << 20, 1000
 
 
 class Limits:
-    """What the config file allows: `.size`, bytes, and `.files`; 0 for any."""
+    """What the config file allows: `.size`, bytes, and `.files`; 0 for no limit."""
 
     __slots__ = ("files", "size")
 
@@ -30,39 +30,39 @@ class Limits:
         self.size, self.files = size, files
 
 
-class Allowance:
-    """What one image may still take: `passed` and `entry` count, and raise EngineError when it is too much.
+class Quota:
+    """Counts what one image takes (`add_bytes`, `add_entry`) and raises EngineError when it is more than it may.
 
-    Arguments: directory (str), where it goes; limits.
+    Arguments: directory (str), on the file system that it is written to; limits.
     """
 
     def __init__(self, directory: str, limits: Limits) -> None:
         self.limits, self._directory = limits, directory
-        self._size = self._files = self._seen = 0
+        self._size = self._files = self._checked = 0
         space, files = self._free()
-        self._spared = space // SPARED, files // SPARED
+        self._reserved = space // RESERVED_SHARE, files // RESERVED_SHARE
 
     def expect(self, count: int) -> None:
-        """So many bytes are about to come: refuse them before they do."""
+        """Refuse `count` bytes that are about to come if they cannot fit."""
         self._check_size(count)
-        if count > self._free()[0] - self._spared[0]:
+        if count > self._free()[0] - self._reserved[0]:
             raise _full()
 
-    def passed(self, count: int) -> None:
-        """So many bytes have come out of an archive."""
+    def add_bytes(self, count: int) -> None:
+        """Count bytes that came out of an archive."""
         self._size += count
         self._check_size(self._size)
-        if self._size - self._seen >= _BYTES:
-            self._seen = self._size
-            self._look()
+        if self._size - self._checked >= _CHECK_BYTES:
+            self._checked = self._size
+            self._check_disk()
 
-    def entry(self) -> None:
-        """One more file, directory or whatever has come."""
+    def add_entry(self) -> None:
+        """Count one file, directory or other entry of an archive."""
         self._files += 1
         if self.limits.files and self._files > self.limits.files:
             raise EngineError(f"more than {self.limits.files} files: max-image-files in the config file allows no more")
-        if not self._files % _ENTRIES:
-            self._look()
+        if not self._files % _CHECK_ENTRIES:
+            self._check_disk()
 
     def _check_size(self, size: int) -> None:
         if self.limits.size and size > self.limits.size:
@@ -71,13 +71,13 @@ class Allowance:
             )
 
     def _free(self) -> tuple[int, int]:
-        """Bytes and inodes; some file systems (btrfs) have no number of inodes."""
+        """Free bytes and inodes; some file systems (btrfs) do not count inodes."""
         found = os.statvfs(self._directory)
         return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else 1 << 63
 
-    def _look(self) -> None:
+    def _check_disk(self) -> None:
         space, files = self._free()
-        if space < self._spared[0] or files < self._spared[1]:
+        if space < self._reserved[0] or files < self._reserved[1]:
             raise _full()
 
 

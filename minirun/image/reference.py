@@ -115,7 +115,7 @@ def parse(word: str) -> Reference:
     return Reference(domain, path, tag, digest)
 
 
-def parse_wanted(word: str) -> Reference:
+def parse_for_pull(word: str) -> Reference:
     """The name of an image that is to come: a digest wins over a tag, as in Docker; errors as for `parse`."""
     name = parse(word)
     return Reference(name.domain, name.path, "", name.digest) if name.digest else name.with_tag()

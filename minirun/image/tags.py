@@ -1,35 +1,34 @@
-"""Which names point at which images, and what lists show of them: pure functions on the descriptors of index.json.
+"""Tags: which names refer to which images. Pure functions on the descriptors of index.json.
 
-A name is kept in the two annotations that are customary: `org.opencontainers.image.ref.name`, the familiar form
-("alpine:3.20"), for which skopeo looks, and `io.containerd.image.name`, the full one.
+A name is stored in the two customary annotations: `org.opencontainers.image.ref.name`, the familiar form
+("alpine:3.20"), which skopeo reads, and `io.containerd.image.name`, the full one.
 """
 
 from __future__ import annotations
 
 from minirun.errors import ClientError
 from minirun.image import reference
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 FAMILIAR_NAME = "org.opencontainers.image.ref.name"
 FULL_NAME = "io.containerd.image.name"
-#: Ours: the digest that the name had in its registry when the image was pulled or pushed; it may be that of an index of
-#: platforms.
+#: minirun's: the digest that the name had in its registry when the image was pulled or pushed; it may be that of a
+#: multi-platform index.
 PULLED = "minirun.pulled.digest"
-#: What `images` shows, so that a list reads one file and not several for each image. All of it follows from what the
-#: descriptor's digest stands for, and never changes: this is no cache that could be out of date.
+#: What `images` lists, so that it reads one file and not several for each image. All of it follows from the content of
+#: the manifest's digest and never changes, so it cannot be out of date.
 ID, CREATED, SIZE = "minirun.image.id", "org.opencontainers.image.created", "minirun.image.size"
-#: When an image was made that does not say it: the first moment that Go's time.Time can name.
-NEVER = "0001-01-01T00:00:00Z"
+#: The creation time of an image without one: the zero value of Go's time.Time.
+ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
 def full_name(entry: dict) -> str:
-    """The full name in a descriptor's annotations, "" when it has none that Docker's grammar knows.
+    """The full name in a descriptor's annotations, "" when it has none that is valid in Docker's grammar.
 
-    What skopeo and umoci write, or take away, is the familiar name: a full one that does not go with it is a thing of
-    the past.
+    skopeo and umoci write and remove only the familiar name; so a full name that does not match it is out of date.
     """
     notes = entry.get("annotations") or {}
     familiar, full = notes.get(FAMILIAR_NAME, ""), notes.get(FULL_NAME, "")
@@ -37,22 +36,22 @@ def full_name(entry: dict) -> str:
         return full
     try:
         return reference.parse(familiar).with_tag().full if familiar else ""
-    except ClientError:  # another tool's choice; the image can still be had by its id
+    except ClientError:  # written by another tool; the image is still found by its id
         return ""
 
 
 def archived_name(entry: dict) -> str:
-    """The same in an archive, where containerd and newer Dockers write the bare tag as the familiar name."""
+    """The full name in an archive's index; there containerd and new Dockers write only the tag as the familiar name."""
     return (entry.get("annotations") or {}).get(FULL_NAME) or full_name(entry)
 
 
 def familiar_name(entry: dict) -> str:
-    """The name in a descriptor as people write it: "alpine:latest"."""
+    """The familiar name of a descriptor: "alpine:latest"."""
     return reference.familiar(full_name(entry))
 
 
 def named(entry: dict, name: reference.Reference | None) -> dict:
-    """The descriptor with another name, or with none. In another repository it has no digest yet."""
+    """The descriptor with another name, or None for no name. In another repository it was not pulled by any digest."""
     before = full_name(entry)
     moved = bool(name and before) and reference.parse(before).name != name.name  # type: ignore[union-attr]
     notes = {
@@ -69,7 +68,7 @@ def named(entry: dict, name: reference.Reference | None) -> dict:
 
 
 def with_entry(entries: list[dict], new: dict) -> list[dict]:
-    """The index with a descriptor added: its name leaves whoever had it, its image keeps no nameless double."""
+    """The index with a descriptor added. Its name is removed from other images, a nameless entry from its own."""
     name = full_name(new)
     rest = without_name(entries, reference.parse(name), moved=True) if name else entries
     if not name and any(entry["digest"] == new["digest"] for entry in entries):
@@ -78,9 +77,9 @@ def with_entry(entries: list[dict], new: dict) -> list[dict]:
 
 
 def without_name(entries: list[dict], name: reference.Reference, *, moved: bool = False) -> list[dict]:
-    """The index without a name; an image whose only name it was stays, as <none>.
+    """The index without a name; an image that had no other name stays as dangling, <none>.
 
-    Arguments: moved (bool), another image gets the name: one that was pulled can still be had by its digest.
+    Arguments: moved (bool), another image gets the name: an image that was pulled keeps a digest reference.
     """
     rest = [entry for entry in entries if full_name(entry) != name.full]
     for entry in entries:
@@ -91,13 +90,13 @@ def without_name(entries: list[dict], name: reference.Reference, *, moved: bool 
 
 
 def names_of(entries: Iterable[dict], digests: Sequence[str] | set[str]) -> list[str]:
-    """The familiar names that point at manifests with these digests, in the order of the full ones, as in Docker."""
-    named_so = {full: entry for entry in entries if entry["digest"] in digests and (full := full_name(entry))}
-    return [familiar_name(named_so[full]) for full in sorted(named_so)]
+    """The familiar names of the manifests with these digests, sorted by the full names, as in Docker."""
+    by_name = {full: entry for entry in entries if entry["digest"] in digests and (full := full_name(entry))}
+    return [familiar_name(by_name[full]) for full in sorted(by_name)]
 
 
-def facts_of(entry: dict) -> tuple[str, str, int] | None:
-    """An image's id, when it was made (RFC 3339), and its size in bytes; None if another tool wrote the descriptor."""
+def summary_of(entry: dict) -> tuple[str, str, int] | None:
+    """An image's id, creation time (RFC 3339) and size (bytes); None if another tool wrote the descriptor."""
     notes = entry.get("annotations") or {}
     try:
         return notes[ID], notes[CREATED], int(notes[SIZE])
@@ -106,7 +105,7 @@ def facts_of(entry: dict) -> tuple[str, str, int] | None:
 
 
 def digests_of(entries: Iterable[dict], digest: str) -> list[str]:
-    """Under which repositories and digests a manifest was pulled: "alpine@sha256:...", Docker's RepoDigests.
+    """Docker's RepoDigests: the repositories and digests by which a manifest was pulled, "alpine@sha256:...".
 
     Arguments: digest (str), of the manifest.
     """

@@ -25,8 +25,8 @@ from minirun.image import config, manifests, platforms, reference
 from minirun.image.archive import load
 from minirun.image.archive.index import Bundle
 from minirun.image.layer import apply
-from minirun.image.layer.tar_stream import Stream
-from minirun.image.quota import Allowance, Limits
+from minirun.image.layer.tar_stream import LayerReader
+from minirun.image.quota import Limits, Quota
 from minirun.image.registry import challenge, http, responses, urls
 from minirun.image.sanitize import shown
 from minirun.image.transfer.download import _Download
@@ -66,7 +66,7 @@ def one_line() -> Iterator[None]:
 @target(*tars.SAMPLES)
 def headers(data: bytes) -> None:
     """The reader of tars, without a file system."""
-    entries = Stream(io.BytesIO(tars.mended(data))).entries()  # type: ignore[arg-type]
+    entries = LayerReader(io.BytesIO(tars.mended(data))).entries()  # type: ignore[arg-type]
     for entry in entries:
         assert shown(entry.name).isprintable()
         if entry.isreg():
@@ -83,7 +83,7 @@ def unpack(data: bytes) -> None:
             (top / name).mkdir()
         (top / "outside/secret").write_bytes(b"s")
         before = os.lstat(top / "outside"), os.lstat(top / "outside/secret")
-        stream = Stream(io.BytesIO(tars.mended(data)))  # type: ignore[arg-type]
+        stream = LayerReader(io.BytesIO(tars.mended(data)))  # type: ignore[arg-type]
         try:
             apply.unpack(stream.entries(), f"{top}/tree")
             stream.drain()
@@ -107,7 +107,7 @@ def archive(data: bytes) -> None:
         os.lseek(fd, 0, os.SEEK_SET)
         ingest = tempfile.mkdtemp(dir="/dev/shm")
         try:
-            bundle = Bundle(fd, ingest, Allowance(ingest, Limits()))
+            bundle = Bundle(fd, ingest, Quota(ingest, Limits()))
             try:
                 for image in load._docker(bundle) if "manifest.json" in bundle else load._oci(bundle):
                     for part in image.parts:

@@ -67,7 +67,7 @@ def _rows(daemon: Daemon, options: Options) -> list[dict[str, str]]:
     for place, step in enumerate(steps, 1):
         size = 0
         if not step.get("empty_layer") and layers < len(chains):
-            size = image.layout.layer_facts(chains[layers]).get("size", 0)
+            size = image.layout.layer_info(chains[layers]).get("size", 0)
             layers += 1
         own = image.id if place == len(steps) else known.get(_story(image, place, layers), MISSING)
         rows.append(_row(step, own, size, options))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from minirun.engine.daemon import Daemon
     from minirun.image.archive.import_url import Fetched
-    from minirun.image.content.remove import User
+    from minirun.image.content.remove import ImageUser
     from minirun.image.images import Image
 
 HEADS = {
@@ -179,13 +179,13 @@ def rmi(daemon: Daemon, options: Options) -> int:
     return 1 if failures else 0
 
 
-def users(daemon: Daemon) -> list[User]:
+def users(daemon: Daemon) -> list[ImageUser]:
     """The containers, as far as images go."""
     from minirun.engine.container import index
-    from minirun.image.content.remove import User
+    from minirun.image.content.remove import ImageUser
 
     return [
-        User(container.id, container.record["Image"], status.state in RUNNING, container.record["LayerIDs"])
+        ImageUser(container.id, container.record["Image"], status.state in RUNNING, container.record["LayerIDs"])
         for container, status in index.statuses(daemon)
     ]
 

@@ -30,12 +30,12 @@ class Lines(Quiet):
         self.to = to
         self._lock = threading.Lock()
 
-    def say(self, line: str) -> None:
+    def message(self, line: str) -> None:
         with self._lock:
             print(line, file=self.to, flush=True)
 
-    def layer(self, digest: str, word: str) -> None:
-        self.say(f"{short(digest)}: {word}")
+    def update(self, digest: str, action: str) -> None:
+        self.message(f"{short(digest)}: {action}")
 
 
 class Bars(Lines):
@@ -66,16 +66,16 @@ class Bars(Lines):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def say(self, line: str) -> None:
+    def message(self, line: str) -> None:
         if self._tasks:
             self._progress.stop()  # the bars stay above what is said now
             self._tasks = {}
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def layer(self, digest: str, word: str) -> None:
-        self._progress.update(self._task(digest), word=word)
+    def update(self, digest: str, action: str) -> None:
+        self._progress.update(self._task(digest), word=action)
 
-    def passed(self, digest: str, count: int, total: int) -> None:
+    def transferred(self, digest: str, count: int, total: int) -> None:
         self._progress.update(self._task(digest), completed=count, total=total, word=self.moving)
 
     def _task(self, digest: str) -> TaskID:

@@ -25,7 +25,7 @@ def pull(daemon: Daemon, options: Options) -> int:
     from minirun.image import reference
 
     asked = _repository(options)
-    name = asked if options.flag("all_tags") else reference.parse_wanted(options.text("name"))
+    name = asked if options.flag("all_tags") else reference.parse_for_pull(options.text("name"))
     if not (asked.tag or asked.digest or options.flag("quiet") or options.flag("all_tags")):
         print("Using default tag: latest", flush=True)
     shown = (asked if asked.digest else name).full
@@ -47,7 +47,7 @@ def pull(daemon: Daemon, options: Options) -> int:
             raise _worded(error, told) from None
         remark = "" if options.flag("all_tags") else pulling.remark(images, pulled, name, options.text("platform"))
         if remark:
-            told.say(remark)
+            told.message(remark)
     print(shown)
     return 0
 
@@ -77,7 +77,7 @@ def pull_missing(daemon: Daemon, word: str, platform: str, exit_code: int | None
     """
     from minirun.image import reference
 
-    name = reference.parse_wanted(word)
+    name = reference.parse_for_pull(word)
     if _is_unchanged(daemon, name, platform, sys.stderr):
         return
     from minirun.cli.image.progress import progress
@@ -89,7 +89,7 @@ def pull_missing(daemon: Daemon, word: str, platform: str, exit_code: int | None
         try:
             pulling.pull(daemon.images, registry_config.source(daemon), name, platform, told)
         except EngineError as error:
-            if told.begun:
+            if told.started:
                 raise _worded(error, told, exit_code) from None
             hint = recipe_hint(name.familiar_name) if isinstance(error, Unreachable) else error.hint
             raise BadParameter(error.message, hint=hint) from None
@@ -97,7 +97,7 @@ def pull_missing(daemon: Daemon, word: str, platform: str, exit_code: int | None
 
 def _worded(error: EngineError, told: Progress, exit_code: int | None = 1) -> MinirunError:
     """Docker's daemon says what fails after the beginning in the stream of progress, and without its usual words."""
-    return ClientError(error.message, hint=error.hint, exit_code=exit_code) if told.begun else error
+    return ClientError(error.message, hint=error.hint, exit_code=exit_code) if told.started else error
 
 
 def _repository(options: Options) -> Reference:

@@ -102,7 +102,7 @@ def _settle(path: str) -> None:
     for entry in os.listdir(filled):
         if not os.path.lexists(f"{data}/{entry}"):
             os.rename(f"{filled}/{entry}", f"{data}/{entry}")
-    copy_up.copy_looks(filled, data, looks)
+    copy_up.copy_metadata(filled, data, looks)
     os.utime(data, ns=(looks.st_mtime_ns,) * 2)
     rmtree.remove_tree(filled)
 

@@ -164,10 +164,10 @@ def sweep(daemon: Daemon) -> None:
 
 def size(daemon: Daemon, name: str) -> int:
     """What a volume takes, in bytes: the sizes of its files, each counted once, as Docker counts."""
-    from minirun.image.snapshot.merged_tree import Tree
+    from minirun.image.snapshot.merged_tree import MergedTree
 
     sizes = {}
-    with Tree([f"{path_of(daemon, name)}/_data"]) as tree:
+    with MergedTree([f"{path_of(daemon, name)}/_data"]) as tree:
         for found in tree.walk():
             if not stat.S_ISDIR(found.status.st_mode):
                 sizes[found.status.st_dev, found.status.st_ino] = found.status.st_size

@@ -12,8 +12,8 @@ from minirun.image.content.image_writer import ImageWriter
 from minirun.image.dockerfile import change as change_words
 from minirun.image.images import Images, parse_tag
 from minirun.image.progress import ProgressBar
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,15 +44,15 @@ def import_tar(  # noqa: PLR0913 (the words of a command line)
     if runs_on.os != "linux":
         raise EngineError("operating system is not supported")
     archive = _File(source) if isinstance(source, str) else source
-    with archive, ImageWriter(images.layout) as writer, ProgressBar("Importing", archive.fd) as passed:
+    with archive, ImageWriter(images.layout) as writer, ProgressBar("Importing", archive.fd) as on_read:
         try:
-            writer.add(archive.fd, passed=passed)
+            writer.add_layer(archive.fd, on_read=on_read)
         except EngineError:
             archive.check()  # which may know better why the archive is damaged
             raise
         archive.check()
         config = _config(settings, runs_on, writer.diff_ids[0], message or f"Imported from {archive.source}")
-        return writer.finish(jsoncodec.dumps(config).encode(), [name])
+        return writer.commit(jsoncodec.dumps(config).encode(), [name])
 
 
 class _File:

@@ -17,8 +17,8 @@ from minirun.errors import EngineError
 from minirun.image.registry.http import Connection
 from minirun.image.registry.http_errors import unreachable
 from minirun.image.sanitize import shown
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

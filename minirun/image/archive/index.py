@@ -17,15 +17,15 @@ from minirun import store
 from minirun.errors import ClientError, EngineError, KernelError
 from minirun.image.digest import sha256
 from minirun.image.layer import compression
-from minirun.image.layer.tar_stream import INVALID, Entries
+from minirun.image.layer.tar_stream import INVALID, TarReader
 from minirun.image.manifests import LARGEST
 from minirun.image.sanitize import shown
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.image.quota import Allowance
+    from minirun.image.quota import Quota
 
 #: More members than any image needs: four for each of Docker's 127 layers.
 MEMBERS_MAX = 100_000
@@ -60,17 +60,17 @@ class Bundle:
     """An archive of images.
 
     Arguments: fd (int), open for reading; ingest (str), a directory for what cannot be read in place; allowance, how
-    much that may be; passed, called with the number of bytes each time some were read from a source that cannot.
+    much that may be; on_read, called with the number of bytes each time some were read from a source that cannot.
     Errors: ClientError in Docker's words for what is no tar; KernelError for a full disk.
     """
 
-    def __init__(self, fd: int, ingest: str, allowance: Allowance, passed: Callable[[int], None] | None = None) -> None:
+    def __init__(self, fd: int, ingest: str, quota: Quota, on_read: Callable[[int], None] | None = None) -> None:
         self._own = -1
         self._places: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         try:
             if not _is_plain_file(fd):
-                self._own = _written_down(fd, f"{ingest}/archive", allowance, passed)
+                self._own = _written_down(fd, f"{ingest}/archive", quota, on_read)
             self._fd = self._own if self._own >= 0 else fd
             self._walk()
         except EngineError as error:
@@ -138,7 +138,7 @@ class Bundle:
                 self._links[name] = _inside(entry.linkname)
 
 
-class _Headers(Entries):
+class _Headers(TarReader):
     """The headers of a tar in a file: the content between them is skipped without being read."""
 
     def __init__(self, fd: int) -> None:
@@ -175,11 +175,11 @@ def _is_plain_file(fd: int) -> bool:
     return not any(begins.startswith(magic) for magic, _ in compression.MAGIC)
 
 
-def _written_down(fd: int, path: str, allowance: Allowance, passed: Callable[[int], None] | None) -> int:
+def _written_down(fd: int, path: str, quota: Quota, on_read: Callable[[int], None] | None) -> int:
     """The plain tar in a file of ours. Returns: its descriptor."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        compression.decompress(io.FileIO(fd, closefd=False), file, allowance, passed)
+        compression.decompress(io.FileIO(fd, closefd=False), file, quota, on_read)
         os.lseek(file, 0, os.SEEK_SET)
     except OSError as reason:
         os.close(file)

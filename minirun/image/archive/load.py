@@ -24,8 +24,8 @@ from minirun.image.content.ingest import Ingest
 from minirun.image.digest import sha256
 from minirun.image.progress import ProgressBar
 from minirun.image.sanitize import shown
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -62,14 +62,14 @@ def load(images: Images, source: str, report: Callable[[str], None], *, quiet: b
     fd = _open(source)
     try:
         with Ingest(images.layout) as ingest:
-            with ProgressBar("Reading", fd, hidden=quiet) as passed:
-                bundle = Bundle(fd, ingest, images.layout.allowance(), passed)
+            with ProgressBar("Reading", fd, hidden=quiet) as on_read:
+                bundle = Bundle(fd, ingest, images.layout.quota(), on_read)
             try:
                 packed = list(_docker(bundle) if "manifest.json" in bundle else _oci(bundle))
                 nameless = []
                 for one in packed:
-                    with ProgressBar("Loading", fd, hidden=quiet) as passed:
-                        image_id = _take_in(images, bundle, one, report, passed)
+                    with ProgressBar("Loading", fd, hidden=quiet) as on_read:
+                        image_id = _take_in(images, bundle, one, report, on_read)
                     nameless += [] if one.names else [image_id]
                 if not any(one.names for one in packed):
                     for image_id in nameless:
@@ -180,7 +180,7 @@ def _for_us(index: dict) -> list[dict]:
 
 
 def _take_in(
-    images: Images, bundle: Bundle, packed: Packed, report: Callable[[str], None], passed: Callable[[int], None] | None
+    images: Images, bundle: Bundle, packed: Packed, report: Callable[[str], None], on_read: Callable[[int], None] | None
 ) -> str:
     """Unpack the layers that are not here yet, and let the image exist. Returns: its id."""
     image_id = sha256(packed.config)
@@ -196,11 +196,11 @@ def _take_in(
                 raise EngineError(f"layer {descriptor['digest']} is damaged: it does not have the size it should have")
             plain = {"mediaType": oci.LAYER, "digest": diff_id, "size": part.size}
             with writer.layer_lock(diff_id):
-                if not writer.has(diff_id, known.get(diff_id) or writer.blob_of(diff_id) or plain):
-                    writer.add(part, diff_id=diff_id, descriptor=descriptor, passed=passed)
+                if not writer.has_layer(diff_id, known.get(diff_id) or writer.stored_blob(diff_id) or plain):
+                    writer.add_layer(part, diff_id=diff_id, descriptor=descriptor, on_read=on_read)
         for name in packed.names:
             _tell_of_the_old_one(images, name, image_id, report)
-        writer.finish(packed.config, packed.names or [None], manifest, media_type)
+        writer.commit(packed.config, packed.names or [None], manifest, media_type)
     for name in packed.names:
         report(f"Loaded image: {name.familiar}")
     return image_id

@@ -26,8 +26,8 @@ from minirun.image.content.ingest import Ingest
 from minirun.image.digest import chain_ids, sha256
 from minirun.image.layer import compression
 from minirun.image.layer.tee_reader import CHUNK
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -116,7 +116,7 @@ def save(images: Images, chosen: Sequence[tuple[Image, list[Reference]]], fd: in
     """
     with Ingest(images.layout) as ingest:
         with images.layout.lock():  # from here on `rmi` leaves us what we need
-            images.layout.need(
+            images.layout.lease(
                 ingest,
                 [],
                 [
@@ -198,7 +198,7 @@ class _Archive:
             return source
         try:
             plain = os.open(self._ingest, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-            compression.decompress(io.FileIO(source, closefd=False), plain, self._layout.allowance())
+            compression.decompress(io.FileIO(source, closefd=False), plain, self._layout.quota())
             os.lseek(plain, 0, os.SEEK_SET)
         finally:
             os.close(source)

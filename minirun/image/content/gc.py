@@ -1,7 +1,7 @@
-"""What nobody needs any more is found and removed: the rest of what a `kill -9`, a crash or a full disk cut short.
+"""Garbage collection of the content store: removes what a `kill -9`, a crash or a full disk left behind.
 
-Nothing of this is listed or mounted; it takes room, no more. What is being made at this moment is known by the flock(2)
-that its maker holds, what is needed by what `Layout.in_use` says.
+Garbage is never listed and never mounted; it only takes room. The roots are the images of index.json and the leases of
+the ingests that are alive (`Layout.in_use`). An ingest is alive while its process holds the flock(2) on it.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import os
 import time
 
 from minirun import rmtree, store
-from minirun.image.content.layout import DOWNLOAD, TURN
+from minirun.image.content.layout import DOWNLOAD, LAYER_LOCK
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from minirun.image.content.layout import Layout
 
-#: A blob that no image mentions is left alone for this long: another tool may be about to mention it.
+#: An unreferenced blob is kept for this long: another tool may be about to write the index entry for it.
 GRACE_SECONDS = 3600
-#: And half a download for so long: whoever pulls again has fetched the beginning already.
+#: An interrupted download is kept for this long: the next pull resumes it.
 RESUME_SECONDS = 24 * 3600
 
 
 def sweep(layout: Layout, kept_layers: Iterable[str] = ()) -> list[str]:
-    """Remove all orphans. Returns: their paths."""
+    """Remove all orphans. Arguments: as for `orphans`. Returns: their paths."""
     with layout.lock():
         found = orphans(layout, kept_layers)
         for path in found:
@@ -34,41 +34,43 @@ def sweep(layout: Layout, kept_layers: Iterable[str] = ()) -> list[str]:
 
 
 def orphans(layout: Layout, kept_layers: Iterable[str]) -> list[str]:
-    """The paths of drafts, layers and blobs that belong to nobody (any more); call it with the lock held.
+    """The paths of the stale ingests and of the unreferenced layers and blobs. The caller holds the lock.
 
-    Arguments: kept_layers, chain ids that are needed although no image has them (containers whose image was
-    removed by force).
+    Arguments: kept_layers, chain ids that are needed although no image has them: those of containers whose image was
+    removed with --force.
     """
     blobs, chains = layout.in_use()
     kept = {os.path.basename(layout.layer(chain)) for chain in {*chains, *kept_layers}}
-    found = _dead_drafts(layout) + _dead_downloads(layout)
+    found = _stale_ingests(layout) + _stale_downloads(layout)
     found += [
         f"{layout.root}/layers/{name}"
         for name in os.listdir(f"{layout.root}/layers")
         if name.removesuffix(".json").removesuffix("-init") not in kept
     ]
-    longest_ago = time.time() - GRACE_SECONDS
-    if len(layout.whole_index()["manifests"]) != len(layout.index()):
-        return found  # another tool's index for many platforms: what it leads to, only that tool can tell
+    oldest_kept = time.time() - GRACE_SECONDS
+    if len(layout.raw_index()["manifests"]) != len(layout.index()):
+        return found  # another tool has put a multi-platform index here; only that tool knows which blobs it needs
     for name in os.listdir(f"{layout.root}/blobs/sha256"):
         path = f"{layout.root}/blobs/sha256/{name}"
-        if f"sha256:{name}" not in blobs and os.stat(path).st_mtime < longest_ago:
+        if f"sha256:{name}" not in blobs and os.stat(path).st_mtime < oldest_kept:
             found.append(path)
     return found
 
 
-def clear_ingests(layout: Layout) -> None:
-    """Remove what makers who were killed left behind; call it with the lock held."""
-    longest_ago = time.time() - RESUME_SECONDS
-    for path in _dead_drafts(layout) + [
-        path for path in _dead_downloads(layout) if os.stat(path).st_mtime < longest_ago
-    ]:
+def remove_stale_ingests(layout: Layout) -> None:
+    """Remove the ingests of killed processes, and their downloads that are too old to resume.
+
+    The caller holds the lock.
+    """
+    oldest_kept = time.time() - RESUME_SECONDS
+    downloads = [path for path in _stale_downloads(layout) if os.stat(path).st_mtime < oldest_kept]
+    for path in _stale_ingests(layout) + downloads:
         rmtree.remove_tree(path)
 
 
-def _dead_downloads(layout: Layout) -> list[str]:
-    return [path for path in layout.unfinished(DOWNLOAD) if store.is_unlocked(path)]
+def _stale_downloads(layout: Layout) -> list[str]:
+    return [path for path in layout.temporary(DOWNLOAD) if store.is_unlocked(path)]
 
 
-def _dead_drafts(layout: Layout) -> list[str]:
-    return [path for path in layout.ingests() + layout.unfinished(TURN) if store.is_unlocked(path)]
+def _stale_ingests(layout: Layout) -> list[str]:
+    return [path for path in layout.ingests() + layout.temporary(LAYER_LOCK) if store.is_unlocked(path)]

@@ -1,4 +1,4 @@
-"""A place to make something in, out of everybody's sight, until it is renamed to where it belongs."""
+"""An ingest (containerd's term): a private directory in which content is written until it is renamed into the store."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import os
 import struct
 
 from minirun import rmtree, store
-from minirun.image.content.gc import clear_ingests
+from minirun.image.content.gc import remove_stale_ingests
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.image.content.layout import Layout
 
 
-#: ioctl_iflags(2): the numbers of FS_IOC_GETFLAGS and FS_IOC_SETFLAGS, of which the kernel writes and reads an int.
-_GET, _SET = 0x80086601, 0x40086602
-_UNRELATED = 0x00020000  # FS_TOPDIR_FL
+#: ioctl_iflags(2): FS_IOC_GETFLAGS and FS_IOC_SETFLAGS. Their numbers name a long, the kernel reads and writes an int.
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
+FS_TOPDIR_FL = 0x00020000
 
 
 class Ingest:
     """A directory under tmp/: `with Ingest(layout) as path: ...`.
 
-    It is removed at the end, or when the next ingest is begun if its maker was killed.
-    The maker holds a flock(2) on the directory itself: the kernel lets go of it when the process ends, however it
-    ends, so nobody has to ask whether a pid is still the same process.
+    It is removed at the end; if the process was killed, the next ingest removes it. The process holds a flock(2) on
+    the directory itself. The kernel releases that lock however the process ends, so no pid is stored that might
+    belong to another process by the time it is looked at.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -34,9 +34,9 @@ class Ingest:
 
     def begin(self) -> str:
         """Make the directory and lock it. Returns: its path."""
-        with self.layout.lock():  # between mkdir and flock it looks like a dead one
-            clear_ingests(self.layout)
-            place_apart(os.path.dirname(self.path))
+        with self.layout.lock():  # between mkdir(2) and flock(2) it looks stale to other processes
+            remove_stale_ingests(self.layout)
+            spread_subdirectories(os.path.dirname(self.path))
             store.make_directory(self.path)
             self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self.fd, fcntl.LOCK_EX)
@@ -54,22 +54,21 @@ class Ingest:
         os.close(self.fd)
 
 
-def place_apart(directory: str) -> None:
-    """Set FS_TOPDIR_FL (`chattr +T`) on a directory: ext4 then places its subdirectories in block groups of their own.
+def spread_subdirectories(directory: str) -> None:
+    """Set FS_TOPDIR_FL (`chattr +T`) on a directory: ext4 then places its subdirectories in different block groups.
 
-    ext4 puts a directory into the block group of its parent. Ingests have nothing to do with each other, and what lies
-    near them is what an `rmi` has just removed. There each new file searches past every inode that was freed within the
-    last minutes, because ext4 does not reuse those at once (a crash must not mix up two files): a file that takes 30 µs
-    to make takes 1,500 µs. A file system without the flag is left as it is.
+    Without the flag ext4 puts a directory into the block group of its parent, where also the inodes are that an `rmi`
+    has just freed. ext4 does not reuse those for some minutes (a crash must not mix up two files), so each new file
+    searches past all of them, and takes 1,500 µs instead of 30. File systems without the flag are left as they are.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         flags = bytearray(8)
-        fcntl.ioctl(fd, _GET, flags)
-        has = struct.unpack_from("i", flags)[0]
-        if not has & _UNRELATED:
-            fcntl.ioctl(fd, _SET, struct.pack("q", has | _UNRELATED))
-    except OSError:  # tmpfs, overlayfs, XFS: ENOTTY or EOPNOTSUPP; it was only advice
+        fcntl.ioctl(fd, FS_IOC_GETFLAGS, flags)
+        current = struct.unpack_from("i", flags)[0]
+        if not current & FS_TOPDIR_FL:
+            fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("q", current | FS_TOPDIR_FL))
+    except OSError:  # tmpfs, overlayfs, XFS: ENOTTY or EOPNOTSUPP; the flag is only a hint to the allocator
         return
     finally:
         os.close(fd)

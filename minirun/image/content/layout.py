@@ -1,65 +1,65 @@
-"""The OCI image layout on disk: a few directories that every image tool can read (OCI image-spec, image-layout.md).
+"""The content store: an OCI image layout on disk, which every image tool can read (OCI image-spec, image-layout.md).
 
-    oci-layout                 says which version of the layout this is
+    oci-layout                 the version of the layout
     index.json                 the images: for each name a descriptor of its manifest
-    blobs/sha256/<digest>      manifests, configs and layer archives, each under the digest of its own content
-    layers/<chain id>/         ours: the layers, unpacked once, shared by all images (read-only, below overlayfs)
-    layers/<chain id>.json     ours: what is known of the layer: {"diff_id", "size", "blob"}
-    layers/<chain id>-init/    ours: Docker's "-init" layer, see minirun.image.snapshot.overlayfs
-    tmp/<draft>/               ours: what is being made; held by flock, so that what its maker left behind is known
-    tmp/download-<digest>      ours: a blob on its way; one that was cut short goes on from there, for a day
-    tmp/turn-<chain id>        ours: held by whoever unpacks this layer, see minirun.image.content.layer_lock
-    lock                       ours: whoever changes the index or the layers queues up here
+    blobs/sha256/<digest>      manifests, configs and layer archives, each under the digest of its content
+    layers/<chain id>/         minirun's: a layer, unpacked once, read-only, shared by all images (below overlayfs)
+    layers/<chain id>.json     minirun's: what is known about the layer: {"diff_id", "size", "blob"}
+    layers/<chain id>-init/    minirun's: Docker's "-init" layer, see minirun.image.snapshot.overlayfs
+    tmp/draft-<...>/           minirun's: an ingest, locked (flock) by its process, so that a stale one is recognised
+    tmp/download-<digest>      minirun's: a blob that is being downloaded; an interrupted one is resumed within a day
+    tmp/turn-<chain id>        minirun's: the lock file of a layer, see minirun.image.content.layer_lock
+    lock                       minirun's: the lock (flock) of all changes of the index and of the layers
 
-`skopeo copy oci:DIR:alpine:latest ...` reads it, and may write into it. The index is the only list: what is not in it
-does not exist, so an import becomes visible in one rename, and a removed image vanishes in one.
+`skopeo copy oci:DIR:alpine:latest ...` reads it, and may write into it. The index is the only list of images: an image
+appears with one rename of index.json, and disappears with one.
 """
 
 from __future__ import annotations
 
 import os
 
-from minirun import jsoncodec, rmtree, store
+from minirun import rmtree, store
 from minirun.errors import MinirunError
 from minirun.image import reference
 from minirun.image.digest import chain_ids, sha256
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from minirun.image.quota import Allowance, Limits
+    from minirun.image.quota import Limits, Quota
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
-#: What a descriptor in the index may be for it to be an image; Docker's own schema 2 comes from other tools.
+#: The media types of a manifest, OCI's and Docker's schema 2; index.json may have descriptors of other kinds as well.
 MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 
-#: What the names of other things than drafts in tmp/ begin with.
-DOWNLOAD, TURN = "download-", "turn-"
+#: The prefixes of what else there is in tmp/ than ingests.
+DOWNLOAD, LAYER_LOCK = "download-", "turn-"
 
 
 class Layout:
     """One image layout.
 
-    Arguments: root (str), its directory; it is made when something is first written; limits, called when an image
-    comes, says how large it may become.
+    Arguments: root (str), its directory, which is made at the first write; limits, called for each image that is
+    pulled, loaded or imported: returns how large it may become.
     """
 
     def __init__(self, root: str, limits: Callable[[], Limits] | None = None) -> None:
         self.root, self._limits = root, limits
 
-    def allowance(self) -> Allowance:
-        """What one image that comes may take."""
-        from minirun.image.quota import Allowance, Limits
+    def quota(self) -> Quota:
+        """A new count of what one image takes, with the limits that hold for it."""
+        from minirun.image.quota import Limits, Quota  # the start of a container has no use for it
 
-        return Allowance(self.root, self._limits() if self._limits else Limits())
+        return Quota(self.root, self._limits() if self._limits else Limits())
 
     def blob(self, digest: str) -> str:
-        """The path of a blob. Errors: ClientError for a digest that is none (it is used as a file name)."""
+        """The path of a blob. Errors: ClientError for an invalid digest (it is used as a file name)."""
         reference.check_digest(digest)
         return f"{self.root}/blobs/{digest.replace(':', '/')}"
 
@@ -82,11 +82,11 @@ class Layout:
             ) from None
 
     def index(self) -> list[dict]:
-        """The descriptors of all images, one for each name; images that lost their name have one without."""
-        return [entry for entry in self.whole_index()["manifests"] if entry.get("mediaType") in MANIFESTS]
+        """The descriptors of all images, one for each name; a dangling image has one without a name."""
+        return [entry for entry in self.raw_index()["manifests"] if entry.get("mediaType") in MANIFESTS]
 
-    def whole_index(self) -> dict:
-        """index.json, with the descriptors that are no image's."""
+    def raw_index(self) -> dict:
+        """All of index.json, with the descriptors that are not manifests."""
         try:
             whole = store.read(f"{self.root}/index.json")
         except FileNotFoundError:
@@ -95,42 +95,38 @@ class Layout:
         return whole
 
     def lock(self) -> store.lock:
-        """Queue up to change something: `with layout.lock(): ...`."""
+        """The lock of all changes: `with layout.lock(): ...`."""
         self.ensure()
         return store.lock(f"{self.root}/lock")
 
     def ensure(self) -> None:
-        """Make the directories; fine when they are there."""
+        """Make the directories that do not exist."""
         for part in ("blobs/sha256", "layers", "tmp"):
             store.make_directory(f"{self.root}/{part}")
         if not os.path.exists(f"{self.root}/oci-layout"):
             store.write(f"{self.root}/oci-layout", {"imageLayoutVersion": "1.0.0"}, mode=0o644)
 
     def replace_index(self, entries: list[dict]) -> None:
-        """Make these the images that exist; call it with the lock held.
+        """Write index.json: these are the images from now on. The caller holds the lock.
 
-        Descriptors of other kinds (an index for many platforms, put there by another tool) are kept as they are.
+        Descriptors of other kinds (a multi-platform index that another tool has put there) are kept as they are.
         """
-        whole = self.whole_index()
+        whole = self.raw_index()
         foreign = [entry for entry in whole["manifests"] if entry.get("mediaType") not in MANIFESTS]
         whole["manifests"] = foreign + entries
         store.write(f"{self.root}/index.json", whole, mode=0o644, durable=True)
 
-    def write(self, value: dict, media_type: str) -> dict:
-        """Store a value as a JSON blob. Returns: its descriptor."""
-        return self.put(jsoncodec.dumps(value).encode(), media_type)
-
-    def put(self, data: bytes, media_type: str) -> dict:
-        """Store a few bytes as a blob. Returns: its descriptor."""
+    def write_blob(self, data: bytes, media_type: str) -> dict:
+        """Store a small blob. Returns: its descriptor."""
         digest = sha256(data)
         if not os.path.exists(self.blob(digest)):
             store.write_text(self.blob(digest), data.decode("utf-8", "surrogateescape"), mode=0o644, durable=True)
         return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
-    def adopt_blob(self, path: str, digest: str) -> bool:
-        """Take a finished file of an ingest in as a blob; one that is there already is as good.
+    def commit_blob(self, path: str, digest: str) -> bool:
+        """Move a complete file of an ingest into place as a blob; if the blob is there already, the file is removed.
 
-        Returns: whether it was taken.
+        Returns: whether it was moved.
         """
         if os.path.exists(self.blob(digest)):
             store.discard(path)
@@ -138,20 +134,20 @@ class Layout:
         os.rename(path, self.blob(digest))
         return True
 
-    def adopt_layer(self, tree: str, chain_id: str, facts: dict) -> bool:
-        """Take a finished directory of an ingest in as a layer, with the lock held; the first of two equal ones stays.
+    def commit_layer(self, tree: str, chain_id: str, info: dict) -> bool:
+        """Move a complete directory of an ingest into place as a layer, unless that is there already.
 
-        Returns: whether it was taken.
+        The caller holds the lock. Arguments: info, see `layer_info`. Returns: whether it was moved.
         """
         target = self.layer(chain_id)
         if os.path.isdir(target):
             return False
-        store.write(f"{target}.json", facts, mode=0o644)  # first: a layer that is there has its facts
+        store.write(f"{target}.json", info, mode=0o644)  # first, so that no layer is there without it
         os.rename(tree, target)
         return True
 
-    def layer_facts(self, chain_id: str) -> dict:
-        """What is known of an unpacked layer, {} if it is not there.
+    def layer_info(self, chain_id: str) -> dict:
+        """What is known about an unpacked layer, {} if it is not there.
 
         {"diff_id" (str), "size" (int, bytes of its files), "blob" (descriptor of its archive, or None)}
         """
@@ -161,9 +157,9 @@ class Layout:
             return {}
 
     def discard_layer(self, path: str) -> None:
-        """Remove an unpacked layer with its -init layer and facts, with the lock held.
+        """Remove an unpacked layer with its -init layer and its .json. The caller holds the lock.
 
-        It is renamed away first: a removal that is cut short must not leave half a layer where whole ones are.
+        It is renamed into tmp/ first: an interrupted removal must not leave an incomplete layer in layers/.
         """
         for tree in (f"{path}-init", path):
             trash = f"{self.root}/tmp/trash-{os.path.basename(tree)}"
@@ -175,49 +171,50 @@ class Layout:
             rmtree.remove_tree(trash)
         store.discard(f"{path}.json")
 
-    def need(self, ingest: str, layers: Iterable[str], blobs: Iterable[str]) -> None:
-        """Say what the image in this ingest needs of what is in its place already; call it with the lock held.
+    def lease(self, ingest: str, layers: Iterable[str], blobs: Iterable[str]) -> None:
+        """Protect content from removal until the ingest ends (containerd: a lease). The caller holds the lock.
 
-        Arguments: layers, chain ids; blobs, digests.
+        Arguments: layers (chain ids) and blobs (digests), which are in place but not yet reachable from the index;
+        they replace those of the last call.
         """
         store.write(f"{ingest}/needed.json", {"layers": list(layers), "blobs": list(blobs)})
 
-    def needed(self, ingest: str) -> dict:
-        """What `need` has said, of an ingest whose maker lives; else nothing: {"layers": [...], "blobs": [...]}."""
+    def leased(self, ingest: str) -> dict:
+        """What the lease of an ingest protects, {"layers": [...], "blobs": [...]}; nothing if its process is dead."""
         try:
             return {"layers": [], "blobs": []} if store.is_unlocked(ingest) else store.read(f"{ingest}/needed.json")
         except FileNotFoundError:
             return {"layers": [], "blobs": []}
 
     def in_use(self) -> tuple[set[str], set[str]]:
-        """The digests of the blobs, and the chain ids of the layers, of all images, and of those on their way in."""
-        blobs, chains = self.mentioned(self.index())
+        """The digests of the blobs and the chain ids of the layers that images or leases need."""
+        blobs, chains = self.reachable(self.index())
         for ingest in self.ingests():
-            needed = self.needed(ingest)
-            blobs |= set(needed["blobs"])
-            chains |= set(needed["layers"])
+            leased = self.leased(ingest)
+            blobs |= set(leased["blobs"])
+            chains |= set(leased["layers"])
         return blobs, chains
 
     def ingests(self) -> list[str]:
-        """The paths of what is being made, or was left by who made it."""
-        return [path for path in self.unfinished("") if not os.path.basename(path).startswith((DOWNLOAD, TURN))]
+        """The paths of all ingests, stale ones included."""
+        return [path for path in self.temporary("") if not os.path.basename(path).startswith((DOWNLOAD, LAYER_LOCK))]
 
     def download(self, digest: str) -> str:
-        """Where a blob is on its way in."""
+        """The path at which a blob is being downloaded."""
         reference.check_digest(digest)
         return f"{self.root}/tmp/{DOWNLOAD}{digest.partition(':')[2]}"
 
     def layer_lock(self, chain_id: str) -> str:
-        """The file for which those queue up who want to unpack a layer."""
+        """The path of the lock file of a layer."""
         reference.check_digest(chain_id)
-        return f"{self.root}/tmp/{TURN}{chain_id.partition(':')[2]}"
+        return f"{self.root}/tmp/{LAYER_LOCK}{chain_id.partition(':')[2]}"
 
-    def unfinished(self, kind: str) -> list[str]:
-        """The paths of what is in tmp/, of one kind: DOWNLOAD, TURN, or "" for all."""
+    def temporary(self, kind: str) -> list[str]:
+        """The paths in tmp/ of one kind: DOWNLOAD, LAYER_LOCK, or "" for all."""
         return [f"{self.root}/tmp/{name}" for name in os.listdir(f"{self.root}/tmp") if name.startswith(kind)]
 
-    def mentioned(self, entries: Iterable[dict]) -> tuple[set[str], set[str]]:
-        """The digests of all blobs, and the chain ids of all layers, that these descriptors lead to."""
+    def reachable(self, entries: Iterable[dict]) -> tuple[set[str], set[str]]:
+        """The digests of all blobs and the chain ids of all layers that can be reached from these descriptors."""
         blobs: set[str] = set()
         chains: set[str] = set()
         for digest in {entry["digest"] for entry in entries}:

@@ -1,8 +1,8 @@
-"""`docker rmi`: a name is taken away, and with the last one the image; what others need stays (moby, image_delete.go).
+"""`docker rmi` and `image prune`: untag an image, and remove it with its last tag (moby, image_delete.go).
 
-First the image vanishes from the list, in one rename; then its layers and blobs go, those that no other image has, and
-no container stands on, and no image that is on its way in needs. Whoever is killed in between leaves orphans, which
-`sweeping` finds.
+First the image disappears from the index, with one rename; then those of its layers and blobs are removed that no
+other image, no container and no lease needs. A process that is killed in between leaves orphans, which
+minirun.image.content.gc finds.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from minirun.errors import EngineError
 from minirun.image import reference
 from minirun.image.digest import chain_ids
 from minirun.image.tags import digests_of, names_of, without_name
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from minirun.image.images import Image, Images
 
 
-class User:
-    """A container, as far as images go: what `remove` must know in order not to pull the floor away.
+class ImageUser:
+    """A container, as far as images are concerned: `remove` must not take its layers away.
 
-    Attributes: container (str, its id), image (str, image id), running (bool), layers (chain ids it stands on).
+    Attributes: container (str, its id), image (str, image id), running (bool), layers (chain ids of its root).
     """
 
     __slots__ = ("container", "image", "running", "layers")
@@ -36,19 +36,19 @@ class User:
         self.layers = layers
 
 
-def remove(images: Images, word: str, force: bool = False, users: Sequence[User] = ()) -> list[str]:
-    """Take a name away, or remove the image when it was the last one (moby, daemon/images/image_delete.go).
+def remove(images: Images, word: str, force: bool = False, users: Sequence[ImageUser] = ()) -> list[str]:
+    """Remove a tag; remove the image when it was the last one (moby, daemon/images/image_delete.go).
 
     Arguments: word (str), a reference or an id; force (bool), Docker's -f; users, all containers.
     Returns: Docker's lines: "Untagged: x", "Deleted: sha256:...".
-    Errors: NoSuchImage; EngineError "conflict: ..." when a container uses it, or an id has many names.
+    Errors: NoSuchImage; EngineError "conflict: ..." when a container uses it, or an id has several tags.
     """
     layout = images.layout
     with layout.lock():
         entries = layout.index()
         digest, by_name = images.locate(entries, word)
         image_id = layout.read(digest)["config"]["digest"]
-        # A name that the id begins with as well ("b") counts as the id, as in Docker (isImageIDPrefix).
+        # A name that is also a prefix of the id ("b") counts as the id, as in Docker (isImageIDPrefix).
         by_name = by_name and not any(whole.startswith(word) for whole in (image_id, image_id.removeprefix("sha256:")))
         same = {entry["digest"] for entry in entries if layout.read(entry["digest"])["config"]["digest"] == image_id}
         names = names_of(entries, same)
@@ -62,7 +62,7 @@ def remove(images: Images, word: str, force: bool = False, users: Sequence[User]
             gone = dict.fromkeys((name.familiar, *sorted(pulled - _pulled(entries, same))))
             lines = [f"Untagged: {one}" for one in gone]
         conflict = _conflict(image_id, names, force, users)
-        if by_name and (names or conflict):  # the name is gone; that the image stays is not worth an error
+        if by_name and (names or conflict):  # the tag is removed; that the image stays is no error
             layout.replace_index(entries)
             return lines
         if conflict:
@@ -73,18 +73,19 @@ def remove(images: Images, word: str, force: bool = False, users: Sequence[User]
 
 def prune(
     images: Images,
-    users: Callable[[], Sequence[User]],
+    users: Callable[[], Sequence[ImageUser]],
     *,
     everything: bool = False,
     wanted: Callable[[Image], bool] = lambda image: True,
 ) -> tuple[list[str], int]:
-    """`docker image prune`: remove dangling images, those without a tag; with -a, all from which no container was made.
+    """`docker image prune`: remove dangling images, those without a tag; with -a, all that no container uses.
 
-    Each goes by `remove`, which looks again with the lock held: a container that is made meanwhile keeps its image.
+    Each is removed by `remove`, which checks again with the lock held: a container that is created meanwhile keeps
+    its image.
 
-    Arguments: users, asked for all containers before each removal; everything (bool), Docker's -a: also those with a
-    name; wanted, says of an image whether it may go.
-    Returns: Docker's lines ("untagged: x", "deleted: sha256:..."), and how many bytes of files went with the layers.
+    Arguments: users, called before each removal, returns all containers; everything (bool), Docker's -a: images with a
+    tag as well; wanted, a filter: whether an image may be removed.
+    Returns: Docker's lines ("untagged: x", "deleted: sha256:..."), and the bytes of the removed layers' files.
     """
     lines: list[str] = []
     freed = 0
@@ -93,25 +94,27 @@ def prune(
         tagged = any("@" not in name for name in image.names)
         if image.id in used or tagged and not everything or not wanted(image):
             continue
-        sizes = {chain: images.layout.layer_facts(chain).get("size", 0) for chain in image.chain_ids}
-        # Tags first: a name that is a digest takes the image with it, if no tag is left to keep it.
+        sizes = {chain: images.layout.layer_info(chain).get("size", 0) for chain in image.chain_ids}
+        # Tags first: removing a digest reference removes the image, unless a tag is left.
         for word in sorted(image.names, key=lambda name: "@" in name) or [image.id]:
             try:
                 gone = remove(images, word, users=users())
-            except EngineError:  # somebody needs it now, or has removed it
+            except EngineError:  # a new container uses it, or another process has removed it
                 continue
             lines += [line[0].lower() + line[1:] for line in gone]
             freed += sum(sizes.get(line.removeprefix("Deleted: "), 0) for line in gone)
     return lines, freed
 
 
-def _delete(layout: Layout, entries: list[dict], gone: set[str], image_id: str, users: Sequence[User]) -> list[str]:
-    """Remove an image and what nobody else needs: first from the list, then from the disk."""
+def _delete(
+    layout: Layout, entries: list[dict], gone: set[str], image_id: str, users: Sequence[ImageUser]
+) -> list[str]:
+    """Remove an image: first from the index, then what nothing else needs from the disk."""
     rest = [entry for entry in entries if entry["digest"] not in gone]
-    blobs, _ = layout.mentioned([{"digest": digest} for digest in gone])
+    blobs, _ = layout.reachable([{"digest": digest} for digest in gone])
     chains = chain_ids(layout.read(image_id)["rootfs"]["diff_ids"])
     layout.replace_index(rest)
-    kept_blobs, kept_chains = layout.in_use()  # also by an image that is on its way in, or out
+    kept_blobs, kept_chains = layout.in_use()  # by leases as well: of an image that is being pulled or saved
     for user in users:
         kept_chains |= set(chains if user.image == image_id else user.layers)
     lines = [f"Deleted: {image_id}"]
@@ -125,7 +128,7 @@ def _delete(layout: Layout, entries: list[dict], gone: set[str], image_id: str, 
 
 
 def _pulled(entries: list[dict], manifests: set[str]) -> set[str]:
-    """By which digests an image was pulled: such a name goes with the last tag of its repository."""
+    """The digest references of an image; such a reference is removed with the last tag of its repository."""
     return {name for manifest in manifests for name in digests_of(entries, manifest)}
 
 
@@ -133,8 +136,8 @@ def _short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
 
 
-def _refuse_last_name(word: str, image_id: str, names: list[str], users: Sequence[User]) -> None:
-    """Docker does not let the only name of an image go as long as a container, even a stopped one, was made from it."""
+def _refuse_last_name(word: str, image_id: str, names: list[str], users: Sequence[ImageUser]) -> None:
+    """Docker does not remove the only tag of an image that a container, even a stopped one, was created from."""
     user = next((user for user in users if user.image == image_id), None)
     if user and len(names) <= 1:
         raise EngineError(
@@ -143,8 +146,8 @@ def _refuse_last_name(word: str, image_id: str, names: list[str], users: Sequenc
         )
 
 
-def _conflict(image_id: str, names: list[str], force: bool, users: Sequence[User]) -> str:
-    """Why an image cannot be removed, in Docker's words and order; "" when nothing speaks against it."""
+def _conflict(image_id: str, names: list[str], force: bool, users: Sequence[ImageUser]) -> str:
+    """Docker's message why an image cannot be removed, checked in Docker's order; "" when it can."""
     head = f"conflict: unable to delete {_short(image_id)}"
     mine = [user for user in users if user.image == image_id]
     for user in mine:

@@ -12,8 +12,8 @@ import posixpath
 from minirun.errors import EngineError
 from minirun.image.dockerfile import healthcheck
 from minirun.image.dockerfile.parser import expanded, instructions, json_list, quoted_words
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from minirun import timestamps
 from minirun.errors import EngineError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

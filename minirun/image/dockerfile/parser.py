@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from minirun import jsoncodec
 from minirun.errors import EngineError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

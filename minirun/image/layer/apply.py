@@ -21,16 +21,16 @@ import stat
 from minirun import rmtree, store
 from minirun.errors import EngineError, KernelError
 from minirun.image.layer import metadata
-from minirun.image.layer.beneath_fs import Beneath, Parts, by_descriptor, split
+from minirun.image.layer.beneath_fs import ConfinedRoot, Parts, fd_path, split
 from minirun.image.sanitize import shown
 from minirun.image.snapshot import overlayfs
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import tarfile
     from collections.abc import Callable, Sequence
 
-    from minirun.image.layer.tar_stream import Entries
+    from minirun.image.layer.tar_stream import TarReader
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
@@ -39,7 +39,7 @@ AUFS_LEFTOVER = b".wh..wh."  # .wh..wh.plnk and its like mean something to AUFS 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def unpack(entries: Entries, directory: str, below: Sequence[str] = ()) -> int:
+def unpack(entries: TarReader, directory: str, below: Sequence[str] = ()) -> int:
     """Unpack a layer.
 
     Arguments: entries, the tar; directory (str), an empty directory nobody else writes to; below, the directories of
@@ -81,9 +81,9 @@ class _Layer:
     """The layer that grows."""
 
     def __init__(self, directory: str, below: Sequence[str]) -> None:
-        self.ways = Beneath(directory, below)
+        self.ways = ConfinedRoot(directory, below)
 
-    def add(self, entry: tarfile.TarInfo, entries: Entries) -> None:
+    def add(self, entry: tarfile.TarInfo, entries: TarReader) -> None:
         """Make one entry."""
         parts = split(entry.name)
         if not parts:
@@ -127,7 +127,7 @@ class _Layer:
         finally:
             os.close(fd)
 
-    def _file(self, parent: int, name: bytes, entry: tarfile.TarInfo, entries: Entries) -> None:
+    def _file(self, parent: int, name: bytes, entry: tarfile.TarInfo, entries: TarReader) -> None:
         fd = _make(
             parent,
             name,
@@ -206,7 +206,7 @@ def _clear(parent: int, name: bytes) -> None:
     try:
         os.unlink(name, dir_fd=parent)
     except IsADirectoryError:
-        rmtree.remove_tree(f"{by_descriptor(parent)}/{os.fsdecode(name)}")
+        rmtree.remove_tree(f"{fd_path(parent)}/{os.fsdecode(name)}")
 
 
 def _make_opaque(parent: int, name: bytes) -> None:

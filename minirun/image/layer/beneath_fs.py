@@ -16,8 +16,8 @@ from minirun.errors import EngineError, KernelError
 from minirun.image.layer import metadata
 from minirun.image.snapshot import overlayfs
 from minirun.kernel import syscalls
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -49,7 +49,7 @@ def split(name: str) -> Parts:
     return tuple(parts)
 
 
-class Beneath:
+class ConfinedRoot:
     """An open directory and the ways inside it.
 
     To fill a directory changes its time. So each keeps the time that it had before it was entered: it is set again
@@ -95,7 +95,7 @@ class Beneath:
 
     def set_time(self, directory: int, ns: int) -> None:
         """Set the time of an open directory, in ns since 1970; of the one that is being filled, when it is left."""
-        metadata.set_time(by_descriptor(directory), ns)
+        metadata.set_time(fd_path(directory), ns)
         if os.path.samestat(os.fstat(directory), self._before):
             self._time = ns
 
@@ -105,7 +105,7 @@ class Beneath:
         self._time = self._before.st_mtime_ns
 
     def _leave(self) -> None:
-        metadata.set_time(by_descriptor(self._last), self._time)
+        metadata.set_time(fd_path(self._last), self._time)
         os.close(self._last)
 
     def _one_deeper(self, wanted: Parts) -> int:
@@ -139,7 +139,7 @@ class Beneath:
     def _dress(self, handle: int, parts: Parts) -> None:
         """Owner, mode and time of a directory nobody described: as in the layers below, else root's and 0755."""
         status = overlayfs.status(self.below, parts)
-        path = by_descriptor(handle)
+        path = fd_path(handle)
         if status and stat.S_ISDIR(status.st_mode):
             os.chown(path, status.st_uid, status.st_gid)
             os.chmod(path, stat.S_IMODE(status.st_mode))
@@ -172,11 +172,11 @@ def _made(parent: int, name: bytes) -> bool:
         os.mkdir(name, 0o700, dir_fd=parent)
     except FileExistsError:
         return False
-    metadata.set_time(by_descriptor(parent), before)
+    metadata.set_time(fd_path(parent), before)
     return True
 
 
-def by_descriptor(fd: int) -> str:
+def fd_path(fd: int) -> str:
     """A path to what a descriptor stands for, for the calls that take no O_PATH descriptor."""
     return f"/proc/self/fd/{fd}"
 

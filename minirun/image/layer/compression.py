@@ -13,20 +13,20 @@ import os
 
 from minirun.errors import EngineError
 from minirun.image.layer.tee_reader import CHUNK, TeeReader
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minirun.image.quota import Allowance
+    from minirun.image.quota import Quota
 
 #: How a compressed stream begins.
 MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd"))
 TRUNCATED = "unexpected EOF"
 
 
-def recognise(source: io.RawIOBase) -> tuple[bytes, str]:
+def detect(source: io.RawIOBase) -> tuple[bytes, str]:
     """The first bytes of a stream, and how it is compressed by them: "" or a name in MAGIC."""
     head = b""
     while len(head) < 6 and (more := source.read(6 - len(head))):  # a pipe may hand over single bytes
@@ -34,22 +34,20 @@ def recognise(source: io.RawIOBase) -> tuple[bytes, str]:
     return head, next((name for magic, name in MAGIC if head.startswith(magic)), "")
 
 
-def decompress(
-    source: io.RawIOBase, to: int, allowance: Allowance, passed: Callable[[int], None] | None = None
-) -> None:
+def decompress(source: io.RawIOBase, to: int, quota: Quota, on_read: Callable[[int], None] | None = None) -> None:
     """Write the plain bytes of a stream that may be compressed to a file.
 
-    Arguments: to (int), the file's descriptor; allowance, how many there may be; passed, called with the number of
+    Arguments: to (int), the file's descriptor; allowance, how many there may be; on_read, called with the number of
     source bytes that were read. Errors: EngineError when the compressed stream is damaged, cut short or too much.
     """
-    head, compression = recognise(source)
-    plain: Any = TeeReader(source, head, passed, digesting=False)
+    head, compression = detect(source)
+    plain: Any = TeeReader(source, head, on_read, digesting=False)
     if compression:
         plain = decompressor(compression, plain)
     buffer = memoryview(bytearray(CHUNK))
-    with decompression():
+    with decompression_errors():
         while count := plain.readinto(buffer):
-            allowance.passed(count)
+            quota.add_bytes(count)
             rest = buffer[:count]
             while rest:
                 rest = rest[os.write(to, rest) :]
@@ -61,7 +59,7 @@ def decompressor(compression: str, source: TeeReader) -> io.RawIOBase | io.Buffe
     if compression == "gzip":
         return gzip.GzipFile(fileobj=buffered)
     if compression == "xz":
-        return XzFile(buffered)
+        return XzReader(buffered)
     if compression == "bzip2":
         return bz2.BZ2File(buffered)
     try:
@@ -78,7 +76,7 @@ XZ_MEMORY_MAX = 96 * 1024 * 1024
 _XZ_CHUNK = 256 * 1024
 
 
-class XzFile(io.RawIOBase):
+class XzReader(io.RawIOBase):
     """The decompressed bytes of an .xz file: one stream or several, with zero padding between them.
 
     Arguments: source, an object with `read`. Errors: EOFError for one that is cut short, lzma.LZMAError for a damaged
@@ -127,7 +125,7 @@ class XzFile(io.RawIOBase):
         return packed
 
 
-class decompression:
+class decompression_errors:
     """Puts what the decompressors raise into one line: `with decompression(): ...`."""
 
     def __enter__(self) -> None:

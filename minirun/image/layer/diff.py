@@ -13,17 +13,17 @@ from __future__ import annotations
 import os
 import stat
 
-from minirun.image.snapshot.merged_tree import Level, Tree
+from minirun.image.snapshot.merged_tree import MergedDirectory, MergedTree
 from minirun.image.snapshot.overlayfs import is_whiteout
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from minirun.image.snapshot.merged_tree import Found
+    from minirun.image.snapshot.merged_tree import TreeEntry
 
 
-def differences(upper: str, below: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def changes(upper: str, below: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """What a container's root has that its image's has not, and the other way round.
 
     Arguments: upper (str), what the container wrote; below, the layers under it, top first.
@@ -31,7 +31,7 @@ def differences(upper: str, below: Sequence[str]) -> Iterator[tuple[str, bytes]]
     holds, what is there before what is deleted, each by name. (Docker has the same order but for the names, which
     come as a Go map hands them out.)
     """
-    with Tree([upper]) as new, Tree(below) as old:
+    with MergedTree([upper]) as new, MergedTree(below) as old:
         yield from _Walk(new, old).run()
 
 
@@ -41,7 +41,9 @@ class _Way:
 
     __slots__ = ("gone", "names", "new", "old", "opaque", "told")
 
-    def __init__(self, new: Level, old: Level | None, names: Iterator[bytes], opaque: bool, told: bool) -> None:
+    def __init__(
+        self, new: MergedDirectory, old: MergedDirectory | None, names: Iterator[bytes], opaque: bool, told: bool
+    ) -> None:
         self.new, self.old, self.names, self.opaque, self.told = new, old, names, opaque, told
         self.gone: list[bytes] = []
 
@@ -49,7 +51,7 @@ class _Way:
 class _Walk:
     """Both trees, side by side."""
 
-    def __init__(self, new: Tree, old: Tree) -> None:
+    def __init__(self, new: MergedTree, old: MergedTree) -> None:
         self.new, self.old = new, old
         self.ways: list[_Way] = []
 
@@ -79,7 +81,7 @@ class _Walk:
                     yield from self._tell("D", (*way.new.parts, name))
                 self.ways.pop()
 
-    def _enter(self, new: Level, old: Level | None, *, opaque: bool, told: bool) -> None:
+    def _enter(self, new: MergedDirectory, old: MergedDirectory | None, *, opaque: bool, told: bool) -> None:
         names = sorted(self.new.names(new))
         self.ways.append(_Way(new, old, iter(names), opaque, told))
         if opaque and old:
@@ -101,7 +103,7 @@ class _Walk:
         yield kind, b"/" + b"/".join(parts)
 
 
-def _differ(new: Found, old: Found) -> bool:
+def _differ(new: TreeEntry, old: TreeEntry) -> bool:
     one, other = new.status, old.status
     if (one.st_mode, one.st_uid, one.st_gid, one.st_rdev) != (other.st_mode, other.st_uid, other.st_gid, other.st_rdev):
         return True

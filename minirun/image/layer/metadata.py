@@ -11,8 +11,8 @@ import errno
 import os
 
 from minirun.errors import EngineError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import tarfile
 

@@ -11,7 +11,8 @@ import io
 import threading
 from queue import SimpleQueue
 
-TYPE_CHECKING = False
+from minirun.light import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 BUFFERS, SIZE = 8, 256 * 1024
 
 
-class Ahead(io.RawIOBase):
+class ReadAhead(io.RawIOBase):
     """What a source gives, in the same order, its errors too. Close it: only then the source is left alone.
 
     Arguments: source, an object with `readinto` that nobody else uses meanwhile and that never lets one wait, as a

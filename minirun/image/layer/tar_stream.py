@@ -18,16 +18,16 @@ import tarfile
 
 from minirun.errors import EngineError
 from minirun.image.content import layout as oci
-from minirun.image.layer.compression import TRUNCATED, decompression, decompressor, recognise
-from minirun.image.layer.readahead import Ahead
+from minirun.image.layer.compression import TRUNCATED, decompression_errors, decompressor, detect
+from minirun.image.layer.readahead import ReadAhead
 from minirun.image.layer.tee_reader import CHUNK, TeeReader
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from minirun.image.quota import Allowance
+    from minirun.image.quota import Quota
 
 #: The bytes of headers that one entry may have, as in Go: they are taken apart in memory, where they become many
 #: times larger.
@@ -39,11 +39,11 @@ MEDIA_TYPES = {"gzip": oci.LAYER_GZIP, "zstd": oci.LAYER_ZSTD}
 INVALID = "archive/tar: invalid tar header"
 
 
-class Stream:
+class LayerReader:
     """A layer archive that is being read.
 
     Arguments: source, a descriptor open for reading, or an object with `readinto`; blob (int), descriptor of the file
-    that becomes the blob, or -1 for none; passed, called with the number of source bytes that were read; allowance,
+    that becomes the blob, or -1 for none; on_read, called with the number of source bytes that were read; allowance,
     how much may come out of it (see `limits`).
     Attributes once `drain` has returned: diff_id, digest (of the blob), size (of the blob), media_type.
     Errors: EngineError for a compression that is not known.
@@ -53,40 +53,40 @@ class Stream:
         self,
         source: int | io.RawIOBase,
         blob: int = -1,
-        passed: Callable[[int], None] | None = None,
-        allowance: Allowance | None = None,
+        on_read: Callable[[int], None] | None = None,
+        quota: Quota | None = None,
     ) -> None:
         raw = io.FileIO(source, closefd=False) if isinstance(source, int) else source
-        head, compression = recognise(raw)
-        arriving = TeeReader(raw, head, passed)
+        head, compression = detect(raw)
+        arriving = TeeReader(raw, head, on_read)
         self._plain = TeeReader(decompressor(compression, arriving)) if compression else arriving
         # The blob is kept as it came if the OCI has a media type for it, so that it keeps its digest on the way
         # through us; xz and bzip2 have none, their layers are kept as the plain tar.
         self._stored = arriving if compression in MEDIA_TYPES else self._plain
         self._stored.copy = blob
         self.media_type = MEDIA_TYPES.get(compression, oci.LAYER)
-        self._plain.allowance = allowance
+        self._plain.quota = quota
         self._reader: io.BufferedReader[Any] = io.BufferedReader(self._plain, CHUNK)
-        self._allowance = allowance
+        self._quota = quota
 
     def read_ahead(self) -> None:
         """Have a thread at the work from now on; before the first entry."""
-        self._reader = io.BufferedReader(Ahead(self._plain), CHUNK)
+        self._reader = io.BufferedReader(ReadAhead(self._plain), CHUNK)
 
     def close(self) -> None:
         """Leave the source alone."""
         self._reader.close()
 
-    def entries(self) -> Entries:
+    def entries(self) -> TarReader:
         """The tar's entries; to be gone through once."""
-        return Entries(self._reader, self._allowance)
+        return TarReader(self._reader, self._quota)
 
     def drain(self) -> None:
         """Read what follows the last entry (padding): the digests are of everything.
 
         Errors: EngineError when the compressed stream is damaged or cut short.
         """
-        with decompression():
+        with decompression_errors():
             while self._reader.read(CHUNK):
                 pass
 
@@ -103,7 +103,7 @@ class Stream:
         return self._stored.size
 
 
-class Entries:
+class TarReader:
     """The entries of a tar, read forwards only.
 
     It is also what `tarfile.TarInfo.fromtarfile` takes for its archive: the attributes below are the ones it uses.
@@ -112,9 +112,9 @@ class Entries:
     encoding = "utf-8"
     errors = "surrogateescape"
 
-    def __init__(self, reader: io.BufferedReader[Any], allowance: Allowance | None = None) -> None:
+    def __init__(self, reader: io.BufferedReader[Any], quota: Quota | None = None) -> None:
         self._reader = reader
-        self._allowance = allowance
+        self._quota = quota
         self._position = 0
         self._header_bytes = 0
         self.offset = 0  # where the next header begins; set by tarfile
@@ -138,8 +138,8 @@ class Entries:
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
         while (entry := self._next()) is not None:
-            if self._allowance:
-                self._allowance.entry()
+            if self._quota:
+                self._quota.add_entry()
             yield entry
 
     def _next(self) -> tarfile.TarInfo | None:
@@ -177,7 +177,7 @@ class Entries:
                 length -= len(chunk)
 
     def _take(self, size: int) -> bytes:
-        with decompression():
+        with decompression_errors():
             data = self._reader.read(size)
         self._position += len(data)
         return data

@@ -20,14 +20,14 @@ from minirun.image.layer import metadata
 from minirun.image.layer.apply import OPAQUE, WHITEOUT
 from minirun.image.layer.metadata import XATTR
 from minirun.image.sanitize import shown
-from minirun.image.snapshot.merged_tree import Tree
+from minirun.image.snapshot.merged_tree import MergedTree
 from minirun.image.snapshot.overlayfs import is_whiteout
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minirun.image.snapshot.merged_tree import Found
+    from minirun.image.snapshot.merged_tree import TreeEntry
 
 
 _KINDS = {
@@ -47,7 +47,7 @@ def write_tree(directories: Sequence[str], fd: int) -> None:
     Arguments: directories, top first; fd (int), where to: a file, a pipe.
     Errors: OSError of `fd` (a full disk, a closed pipe); KernelError for a file that cannot be read.
     """
-    with Tree(directories) as tree:
+    with MergedTree(directories) as tree:
         tar = _Tar(fd)
         for found in tree.walk():
             if not is_whiteout(found.status):
@@ -60,7 +60,7 @@ def write_layer(upper: str, fd: int) -> bool:
 
     Errors: as `write_tree`; EngineError for a file whose name would mean something else in a layer.
     """
-    with Tree([upper]) as tree:
+    with MergedTree([upper]) as tree:
         tar = _Tar(fd)
         empty = True
         for found in tree.walk():
@@ -88,7 +88,7 @@ class _Tar:
         self._headers = bytearray()  # not written yet
         self._names: dict[tuple[int, int], str] = {}  # of files that have several: device and inode → the first
 
-    def add(self, found: Found) -> None:
+    def add(self, found: TreeEntry) -> None:
         """One file or directory. Sockets have no place in a tar and are left out, as by Docker and GNU tar."""
         status = found.status
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
@@ -116,7 +116,7 @@ class _Tar:
             entry.devmajor, entry.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
         self._add_header(entry)
 
-    def add_mark(self, found: Found, name: bytes) -> None:
+    def add_mark(self, found: TreeEntry, name: bytes) -> None:
         """A whiteout, or the mark of an opaque directory: an empty file whose name says it all."""
         entry = _entry(_text(name), found.status)
         entry.mode = 0o600
@@ -132,7 +132,7 @@ class _Tar:
         if len(self._headers) > _CHUNK:
             self._flush()
 
-    def _add_file(self, found: Found, entry: tarfile.TarInfo) -> None:
+    def _add_file(self, found: TreeEntry, entry: tarfile.TarInfo) -> None:
         # O_PATH opens nothing: a running container may have put a device or a fifo here since we looked
         handle = os.open(found.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=found.directory)
         try:
@@ -188,7 +188,7 @@ def _entry(name: str, status: os.stat_result) -> tarfile.TarInfo:
     return entry
 
 
-def _xattrs(found: Found) -> dict[str, str]:
+def _xattrs(found: TreeEntry) -> dict[str, str]:
     """Its extended attributes as PAX headers (which have no way to write a "=" in a name)."""
     return {XATTR + name: _text(value) for name, value in metadata.own_xattrs(found.path).items() if "=" not in name}
 

@@ -6,11 +6,12 @@ import hashlib
 import io
 import os
 
-TYPE_CHECKING = False
+from minirun.light import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minirun.image.quota import Allowance
+    from minirun.image.quota import Quota
 
 #: How many bytes are taken at once.
 CHUNK = 256 * 1024
@@ -20,7 +21,7 @@ class TeeReader(io.RawIOBase):
     """Bytes that pass: counted (against `allowance`, if that is set), digested, and copied to a file when `copy` is a
     descriptor.
 
-    Arguments: source, an object with `readinto`; head (bytes), what was read from it already; passed, called with
+    Arguments: source, an object with `readinto`; head (bytes), what was read from it already; on_read, called with
     the number of bytes each time some have passed; digesting (bool), whether the digest will be asked for.
     """
 
@@ -28,15 +29,15 @@ class TeeReader(io.RawIOBase):
         self,
         source: io.RawIOBase | io.BufferedIOBase,
         head: bytes = b"",
-        passed: Callable[[int], None] | None = None,
+        on_read: Callable[[int], None] | None = None,
         *,
         digesting: bool = True,
     ) -> None:
         self.source = source
         self.head = head
-        self.passed = passed
+        self.on_read = on_read
         self.copy = -1
-        self.allowance: Allowance | None = None
+        self.quota: Quota | None = None
         self.size = 0
         self._hash = hashlib.sha256() if digesting else None
 
@@ -61,8 +62,8 @@ class TeeReader(io.RawIOBase):
         rest = view[:count]
         while self.copy >= 0 and rest:
             rest = rest[os.write(self.copy, rest) :]
-        if self.passed:
-            self.passed(count)
-        if self.allowance:
-            self.allowance.passed(count)
+        if self.on_read:
+            self.on_read(count)
+        if self.quota:
+            self.quota.add_bytes(count)
         return count

@@ -19,8 +19,8 @@ from minirun.errors import EngineError
 from minirun.image.registry import challenge, responses
 from minirun.image.registry.responses import Denied
 from minirun.image.registry.urls import check_url, origin
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -9,7 +9,8 @@ may hold commas and escaped quotes. So it is read letter by letter.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from minirun.light import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -24,8 +24,8 @@ from minirun.image.registry.responses import Denied
 from minirun.image.registry.tls import is_insecure
 from minirun.image.registry.urls import onward, origin
 from minirun.image.sanitize import shown
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -134,7 +134,7 @@ class Registry:
             url = onward(url, target) if target else ""
         return found
 
-    def small_blob(self, descriptor: dict) -> bytes:
+    def blob_bytes(self, descriptor: dict) -> bytes:
         """A config. Errors: EngineError when it is too large, or not what its digest says."""
         answer = self.blob(descriptor["digest"])
         data = self._read(answer, min(descriptor["size"], manifests.LARGEST))

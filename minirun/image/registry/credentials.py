@@ -18,8 +18,8 @@ from minirun.errors import MinirunError
 from minirun.image.registry.auth import Credentials
 from minirun.image.registry.client import HUB
 from minirun.kernel import process
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -35,7 +35,7 @@ def find(domain: str, path: str = "") -> Credentials:
     Arguments: domain and path (str), of a reference. Errors: MinirunError for a file that is not JSON, or a helper
     that fails.
     """
-    key = key_of(domain)
+    key = config_key(domain)
     config = _read(config_path())
     helper = _helper(config, key)
     if helper:
@@ -56,7 +56,7 @@ def find(domain: str, path: str = "") -> Credentials:
     return Credentials()
 
 
-def key_of(domain: str) -> str:
+def config_key(domain: str) -> str:
     """Under which name a registry's password is kept. Arguments: domain (str), "docker.io", "host:5000"."""
     return HUB_KEY if domain == HUB else domain
 
@@ -72,7 +72,7 @@ def keep(domain: str, credentials: Credentials) -> str:
 
     Errors: MinirunError for a file that is not JSON or cannot be written, or a helper that fails.
     """
-    key, config = key_of(domain), _read(config_path())
+    key, config = config_key(domain), _read(config_path())
     helper = _helper(config, key)
     if helper:
         words = {
@@ -96,7 +96,7 @@ def keep(domain: str, credentials: Credentials) -> str:
 
 def forget(domain: str) -> bool:
     """Remove a registry's credentials. Returns: whether there were any."""
-    key, config = key_of(domain), _read(config_path())
+    key, config = config_key(domain), _read(config_path())
     helper = _helper(config, key)
     if helper:
         _run(helper, "erase", key)  # it may have forgotten it already

@@ -19,8 +19,8 @@ from minirun.errors import EngineError
 from minirun.image.registry import tls
 from minirun.image.registry.http_errors import Unreachable, unreachable
 from minirun.image.registry.urls import onward, origin, proxy
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

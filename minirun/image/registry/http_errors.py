@@ -12,8 +12,8 @@ import urllib3
 from minirun.errors import EngineError
 from minirun.image.registry.urls import origin, proxy
 from minirun.image.sanitize import shown
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -14,8 +14,8 @@ from minirun.errors import EngineError
 from minirun.image.registry import challenge
 from minirun.image.registry.http import seconds
 from minirun.image.registry.http_errors import unreachable
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

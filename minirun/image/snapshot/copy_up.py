@@ -16,15 +16,15 @@ import stat
 from minirun import store
 from minirun.errors import KernelError
 from minirun.image.layer import metadata
-from minirun.image.layer.beneath_fs import Beneath, Parts, by_descriptor
-from minirun.image.snapshot.merged_tree import Tree
+from minirun.image.layer.beneath_fs import ConfinedRoot, Parts, fd_path
+from minirun.image.snapshot.merged_tree import MergedTree
 from minirun.image.snapshot.overlayfs import is_whiteout
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minirun.image.snapshot.merged_tree import Found
+    from minirun.image.snapshot.merged_tree import TreeEntry
 
 _MOST = 1 << 30  # bytes, of one sendfile(2)
 
@@ -36,14 +36,14 @@ def copy_up(pile: Sequence[str], path: str, target: str) -> bool:
     target (str), an empty directory of ours, which gets the looks of that at `path` too.
     Returns: False when there is nothing at `path`. Errors: NotADirectoryError for a file; KernelError for a full disk.
     """
-    with Tree(pile) as tree:
+    with MergedTree(pile) as tree:
         level = tree.directory(os.fsencode(path))
         if level is None:
             return False
         copy = _Copy(target, len(level.parts))
         try:
             source, looks = tree.status(level)
-            copy_looks(source, by_descriptor(copy.ways.root), looks)
+            copy_metadata(source, fd_path(copy.ways.root), looks)
             copy.ways.set_time(copy.ways.root, looks.st_mtime_ns)
             for found in tree.walk(level):
                 if not is_whiteout(found.status):
@@ -55,7 +55,7 @@ def copy_up(pile: Sequence[str], path: str, target: str) -> bool:
     return True
 
 
-def copy_looks(source: str | bytes, target: str | bytes, status: os.stat_result) -> None:
+def copy_metadata(source: str | bytes, target: str | bytes, status: os.stat_result) -> None:
     """Give `target` owner, mode and extended attributes of `source`; all but its times.
 
     Arguments: paths whose last part is not followed if it is a link, unless it is one of /proc; status, of `source`.
@@ -72,11 +72,11 @@ class _Copy:
     """A directory that is being filled. Arguments: target (str); depth (int), how deep the source is in its tree."""
 
     def __init__(self, target: str, depth: int) -> None:
-        self.ways = Beneath(target)
+        self.ways = ConfinedRoot(target)
         self.depth = depth
         self._names: dict[tuple[int, int], Parts] = {}  # of files that have several: device and inode → the first
 
-    def add(self, found: Found) -> None:
+    def add(self, found: TreeEntry) -> None:
         """One file or directory."""
         parts, status = found.parts[self.depth :], found.status
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
@@ -96,8 +96,8 @@ class _Copy:
             return  # nobody listens there any more
         else:
             os.mknod(found.name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=parent)
-        target = os.fsencode(by_descriptor(parent)) + b"/" + found.name
-        copy_looks(found.path, target, status)
+        target = os.fsencode(fd_path(parent)) + b"/" + found.name
+        copy_metadata(found.path, target, status)
         os.utime(target, ns=(status.st_mtime_ns,) * 2, follow_symlinks=False)
 
     def _link(self, first: Parts, parts: Parts) -> None:
@@ -109,7 +109,7 @@ class _Copy:
         finally:
             os.close(directory)
 
-    def _file(self, found: Found, parent: int) -> None:
+    def _file(self, found: TreeEntry, parent: int) -> None:
         source = os.open(found.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=found.directory)
         try:
             target = os.open(
@@ -117,7 +117,7 @@ class _Copy:
             )
             try:
                 _copy_content(source, target, found.status.st_size)
-                copy_looks(by_descriptor(source), by_descriptor(target), found.status)
+                copy_metadata(fd_path(source), fd_path(target), found.status)
                 os.utime(target, ns=(found.status.st_mtime_ns,) * 2)
             finally:
                 os.close(target)

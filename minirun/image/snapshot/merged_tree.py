@@ -18,10 +18,10 @@ import os
 import stat
 
 from minirun.errors import KernelError
-from minirun.image.layer.beneath_fs import Parts, by_descriptor, open_directory
+from minirun.image.layer.beneath_fs import Parts, fd_path, open_directory
 from minirun.image.snapshot.overlayfs import OPAQUE, is_whiteout
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -30,13 +30,13 @@ _MOST_LINKS = 40
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 
 
-class Level:
+class MergedDirectory:
     """One directory of a tree. `.layers`, numbers of the layers that merge there, top first; `.above`, the directory
     it is in (None: it is the root), and `.name`, what it is called there."""
 
     __slots__ = ("above", "layers", "name")
 
-    def __init__(self, above: Level | None, name: bytes, layers: Sequence[int]) -> None:
+    def __init__(self, above: MergedDirectory | None, name: bytes, layers: Sequence[int]) -> None:
         self.above, self.name, self.layers = above, name, layers
 
     @property
@@ -49,14 +49,14 @@ class Level:
         return tuple(reversed(names))
 
 
-class Found:
+class TreeEntry:
     """Something in a tree. `.level`, the directory it is in, and `.directory` (int), the same open, until the next step
     of the walk; `.name` (bytes), its own; `.status`, its lstat(2); `.opaque` (bool), a directory that hides what
     layers below have there."""
 
     __slots__ = ("directory", "level", "name", "opaque", "status")
 
-    def __init__(self, level: Level, name: bytes, directory: int, status: os.stat_result) -> None:
+    def __init__(self, level: MergedDirectory, name: bytes, directory: int, status: os.stat_result) -> None:
         self.level, self.name, self.directory, self.status = level, name, directory, status
         self.opaque = stat.S_ISDIR(status.st_mode) and self.attribute(OPAQUE) == b"y"
 
@@ -68,7 +68,7 @@ class Found:
     @property
     def path(self) -> bytes:
         """By which the kernel finds it, for the calls that take no directory descriptor."""
-        return os.fsencode(by_descriptor(self.directory)) + b"/" + self.name
+        return os.fsencode(fd_path(self.directory)) + b"/" + self.name
 
     def attribute(self, name: str) -> bytes:
         """The value of an extended attribute, b"" if it has none."""
@@ -80,7 +80,7 @@ class Found:
             raise
 
 
-class Tree:
+class MergedTree:
     """A pile of directories, top first; one that does not exist counts as empty. Close it at the end."""
 
     def __init__(self, directories: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ class Tree:
                 self._roots.append(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             except FileNotFoundError:
                 continue
-        self.top = Level(None, b"", range(len(self._roots)))
+        self.top = MergedDirectory(None, b"", range(len(self._roots)))
         self._open: dict[int, int] = {}  # of the level visited last: layer → descriptor
         self._open_level = self.top
 
@@ -100,36 +100,38 @@ class Tree:
         while self._roots:
             os.close(self._roots.pop())
 
-    def __enter__(self) -> Tree:
+    def __enter__(self) -> MergedTree:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def names(self, level: Level) -> dict[bytes, int]:
+    def names(self, level: MergedDirectory) -> dict[bytes, int]:
         """What is in a directory: each name, whiteouts too, with the number of the highest layer that has it."""
         found: dict[bytes, int] = {}
         for layer in level.layers:
             handle = self._directory(level, layer)
             if handle < 0:
                 continue
-            for name in os.listdir(by_descriptor(handle)):
+            for name in os.listdir(fd_path(handle)):
                 found.setdefault(os.fsencode(name), layer)
         return found
 
-    def look(self, level: Level, name: bytes, layer: int) -> Found | None:
+    def look(self, level: MergedDirectory, name: bytes, layer: int) -> TreeEntry | None:
         """What one layer has under a name."""
         handle = self._directory(level, layer)
         try:
             return (
-                None if handle < 0 else Found(level, name, handle, os.stat(name, dir_fd=handle, follow_symlinks=False))
+                None
+                if handle < 0
+                else TreeEntry(level, name, handle, os.stat(name, dir_fd=handle, follow_symlinks=False))
             )
         except OSError as reason:
             if reason.errno in _GONE:
                 return None
             raise
 
-    def find(self, level: Level, name: bytes) -> Found | None:
+    def find(self, level: MergedDirectory, name: bytes) -> TreeEntry | None:
         """What the tree has under a name: of the highest layer that has it, and nothing if that is a whiteout."""
         for layer in level.layers:
             found = self.look(level, name, layer)
@@ -137,7 +139,7 @@ class Tree:
                 return None if is_whiteout(found.status) else found
         return None
 
-    def enter(self, level: Level, name: bytes) -> Level:
+    def enter(self, level: MergedDirectory, name: bytes) -> MergedDirectory:
         """The directory of that name: as many layers merge in it as overlayfs would merge."""
         layers: list[int] = []
         for layer in level.layers:
@@ -149,9 +151,9 @@ class Tree:
             layers.append(layer)
             if found.opaque:
                 break
-        return Level(level, name, layers)
+        return MergedDirectory(level, name, layers)
 
-    def directory(self, path: bytes) -> Level | None:
+    def directory(self, path: bytes) -> MergedDirectory | None:
         """The directory that a path of the tree's leads to, links followed with the tree's root for `/`.
 
         Returns: None when nothing is there. Errors: NotADirectoryError; OSError (ELOOP) for one that leads in circles.
@@ -180,12 +182,12 @@ class Tree:
                 del levels[1:]
         return levels[-1]
 
-    def status(self, level: Level) -> tuple[str, os.stat_result]:
+    def status(self, level: MergedDirectory) -> tuple[str, os.stat_result]:
         """How a directory looks: a path by which the kernel finds it (see `Found.path`), and its stat(2)."""
-        path = by_descriptor(self._directory(level, level.layers[0]))
+        path = fd_path(self._directory(level, level.layers[0]))
         return path, os.stat(path)
 
-    def walk(self, start: Level | None = None) -> Iterator[Found]:
+    def walk(self, start: MergedDirectory | None = None) -> Iterator[TreeEntry]:
         """Everything below a directory (the root), a directory before what it holds, by name; whiteouts as such."""
         start = start or self.top
         ways = [(start, iter(sorted(self.names(start).items())))]
@@ -203,7 +205,7 @@ class Tree:
             else:
                 ways.pop()
 
-    def _directory(self, level: Level, layer: int) -> int:
+    def _directory(self, level: MergedDirectory, layer: int) -> int:
         """A descriptor of a level's directory in one of its layers, good until another level is visited; -1: gone."""
         if level is not self._open_level:
             above = self._open if level.above is self._open_level else {}

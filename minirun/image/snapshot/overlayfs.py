@@ -22,8 +22,8 @@ import stat
 
 from minirun import rmtree, store
 from minirun.errors import KernelError, MinirunError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -25,8 +25,8 @@ from minirun.image.content import layout as oci
 from minirun.image.content.ingest import Ingest
 from minirun.image.layer.tee_reader import CHUNK
 from minirun.image.tags import PULLED
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.image.images import Image, Images
 
@@ -41,7 +41,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 THREADS = 2
 
 
-def ensure_packed(images: Images, image: Image) -> Image:
+def ensure_compressed(images: Images, image: Image) -> Image:
     """The image with all its layers packed; one that came from a registry is left as it came.
 
     Errors: EngineError for a layer that is damaged; KernelError for a full disk. Nothing is changed then.
@@ -66,7 +66,7 @@ class _Packing:
         with self._layout.lock():  # from here on `rmi` leaves us what we read, and what others have packed
             self._known = _packed_already(images.every())
             needed = [layer["digest"] for layer in (*self._layers.values(), *self._known.values())]
-            self._layout.need(ingest, image.chain_ids, [image.digest, image.id, *needed])
+            self._layout.lease(ingest, image.chain_ids, [image.digest, image.id, *needed])
 
     def image(self) -> Image:
         """Pack what is plain, and let the image have it."""
@@ -77,8 +77,10 @@ class _Packing:
             for layer in packed.values():
                 path = self._path(layer["digest"])
                 if os.path.exists(path):
-                    self._layout.adopt_blob(path, layer["digest"])
-            manifest = self._layout.put(jsoncodec.dumps(document).encode(), document.get("mediaType") or oci.MANIFEST)
+                    self._layout.commit_blob(path, layer["digest"])
+            manifest = self._layout.write_blob(
+                jsoncodec.dumps(document).encode(), document.get("mediaType") or oci.MANIFEST
+            )
             self._replace(manifest)
         return type(self._image)(self._layout, manifest, self._image.names)
 
@@ -121,8 +123,8 @@ class _Packing:
         self._layout.replace_index(
             [{**entry, **manifest} if entry["digest"] == old else entry for entry in self._layout.index()]
         )
-        gone, _ = self._layout.mentioned([{"digest": old}])
-        self._layout.need(self._ingest, [], [])
+        gone, _ = self._layout.reachable([{"digest": old}])
+        self._layout.lease(self._ingest, [], [])
         kept, _ = self._layout.in_use()
         for blob in gone - kept:
             store.discard(self._layout.blob(blob))

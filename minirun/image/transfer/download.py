@@ -21,8 +21,8 @@ from minirun import store
 from minirun.errors import EngineError, KernelError
 from minirun.image.registry.http import ATTEMPTS, PAUSE
 from minirun.image.registry.http_errors import unreachable
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import urllib3
 
@@ -73,14 +73,14 @@ class Downloads:
                 with _disk(path):
                     _Download(self, descriptor, fd).run()
                     os.fsync(fd)  # before it has a name that says it is whole
-                self.writer.adopt(path, digest)
+                self.writer.add_blob(path, digest)
             except EngineError:
                 if not os.fstat(fd).st_size:
                     store.discard(path)  # nothing of it is worth to go on from
                 raise
             finally:
                 os.close(fd)
-        self.progress.layer(digest, "Download complete")
+        self.progress.update(digest, "Download complete")
         return layout.blob(digest)
 
     def _is_mine(self, fd: int, path: str) -> bool:
@@ -126,7 +126,7 @@ class _Download:
                     ) from None
                 if self.stop.wait(wait * 2**failures):
                     raise Interrupted from None
-        self.progress.layer(self.digest, "Verifying Checksum")
+        self.progress.update(self.digest, "Verifying Checksum")
         if f"sha256:{self.hash.hexdigest()}" != self.digest:
             os.ftruncate(self.fd, 0)
             raise EngineError(f"filesystem layer verification failed for digest {self.digest}")
@@ -137,7 +137,7 @@ class _Download:
         while part := os.read(self.fd, CHUNK):
             self.hash.update(part)
             self.have += len(part)
-        self.progress.passed(self.digest, self.have, self.size)
+        self.progress.transferred(self.digest, self.have, self.size)
 
     def _fetch(self) -> None:
         answer = self.registry.blob(self.digest, self.have)
@@ -156,7 +156,7 @@ class _Download:
                 self.have += len(part)
                 while part:
                     part = part[os.write(self.fd, part) :]
-                self.progress.passed(self.digest, self.have, self.size)
+                self.progress.transferred(self.digest, self.have, self.size)
         except BaseException:
             answer.close()  # the rest of it is of no use on a connection that serves again
             raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 from minirun.image.registry.auth import Credentials
 from minirun.image.registry.client import HUB, Registry
 from minirun.image.registry.http import Connection
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

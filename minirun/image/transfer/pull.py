@@ -21,9 +21,9 @@ from minirun.image.registry.http_errors import Unreachable
 from minirun.image.registry.responses import Denied
 from minirun.image.tags import PULLED, named, with_entry
 from minirun.image.transfer import up_to_date
+from minirun.light import TYPE_CHECKING
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -95,7 +95,9 @@ def _from_somebody(source: Source, name: Reference, progress: Progress, take: Ca
             if registry is registries[-1]:
                 raise
             continue
-        progress.say(f"Status: {'Downloaded newer image' if pulled.new else 'Image is up to date'} for {name.familiar}")
+        progress.message(
+            f"Status: {'Downloaded newer image' if pulled.new else 'Image is up to date'} for {name.familiar}"
+        )
         return pulled
     raise AssertionError("unreachable")
 
@@ -113,8 +115,8 @@ def _pull_from(registry: Registry, images: Images, name: Reference, platform: st
                 data, media_type, digest = registry.manifest(digest or name.tag)
         except Denied as error:
             raise _worded(error, name) from None
-    progress.say(f"{name.full if name.digest else name.tag}: Pulling from {name.path}")
-    progress.begun = True
+    progress.message(f"{name.full if name.digest else name.tag}: Pulling from {name.path}")
+    progress.started = True
     if known is not None:
         image_id = images.layout.read(known["digest"])["config"]["digest"]
         if before != image_id:
@@ -122,7 +124,7 @@ def _pull_from(registry: Registry, images: Images, name: Reference, platform: st
     else:
         manifest = _for_platform(registry, data, media_type, wanted, name)
         image_id = _Coming(registry, images, progress).take(manifest, name, digest)
-    progress.say(f"Digest: {digest}")
+    progress.message(f"Digest: {digest}")
     return Pulled(image_id, before != image_id)
 
 
@@ -158,44 +160,44 @@ class _Coming:
         with step("read the image's config"):
             config_bytes = self._config(document["config"])
         config = manifests.read_config(config_bytes, document)
-        with ImageWriter(self.images.layout, lasting=True) as writer:
-            writer.notes = {PULLED: digest}
+        with ImageWriter(self.images.layout, keep_layers=True) as writer:
+            writer.annotations = {PULLED: digest}
             layers = list(zip(config["rootfs"]["diff_ids"], document["layers"], strict=True))
-            while layers and writer.has(*layers[0]):
-                self.progress.layer(layers.pop(0)[1]["digest"], "Already exists")
-            writer.allowance.expect(sum(size for _, size in {(one["digest"], one["size"]) for _, one in layers}))
+            while layers and writer.has_layer(*layers[0]):
+                self.progress.update(layers.pop(0)[1]["digest"], "Already exists")
+            writer.quota.expect(sum(size for _, size in {(one["digest"], one["size"]) for _, one in layers}))
             with (
                 step("fetch the layers that are not here"),
                 Downloads(self.registry, writer, self.progress) as downloads,
             ):
                 self._layers(writer, downloads, layers)
-            return writer.finish(config_bytes, [name], data, kind)
+            return writer.commit(config_bytes, [name], data, kind)
 
     def _layers(self, writer: ImageWriter, downloads: Downloads, layers: list[tuple[str, dict]]) -> None:
         promises = {}
         for _, descriptor in layers:
-            self.progress.layer(descriptor["digest"], "Pulling fs layer")
+            self.progress.update(descriptor["digest"], "Pulling fs layer")
         for place, (_, descriptor) in enumerate(layers):
             digest = descriptor["digest"]
             if place >= 3:
-                self.progress.layer(digest, "Waiting")
+                self.progress.update(digest, "Waiting")
             if digest not in promises:  # one blob may be two layers
                 promises[digest] = downloads.begin(descriptor)
         for diff_id, descriptor in layers:
             path = promises[descriptor["digest"]].result()
             with writer.layer_lock(diff_id):
-                if not writer.has(diff_id, descriptor):  # another pull may have been quicker
+                if not writer.has_layer(diff_id, descriptor):  # another pull may have been quicker
                     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                     try:
-                        writer.add(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False)
+                        writer.add_layer(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False)
                     finally:
                         os.close(fd)
-            self.progress.layer(descriptor["digest"], "Pull complete")
+            self.progress.update(descriptor["digest"], "Pull complete")
 
     def _config(self, descriptor: dict) -> bytes:
         if descriptor["size"] > manifests.LARGEST:
             raise EngineError(f"the image's config is larger than {manifests.LARGEST} bytes")
-        return self.registry.small_blob(descriptor)
+        return self.registry.blob_bytes(descriptor)
 
 
 def _give_name(images: Images, entry: dict, name: Reference, digest: str) -> None:

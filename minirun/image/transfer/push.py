@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from minirun.image import reference
 from minirun.image.content import layout as oci
 from minirun.image.tags import PULLED, full_name
-from minirun.image.transfer.compress_layer import ensure_packed
+from minirun.image.transfer.compress_layer import ensure_compressed
 from minirun.image.transfer.upload import Counted, Upload
+from minirun.light import TYPE_CHECKING
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,25 +35,25 @@ def push(images: Images, image: Image, source: Source, name: Reference, progress
     Errors: EngineError in Docker's words; blobs that have arrived by then are the registry's to clear.
     """
     for diff_id in reversed(image.diff_ids):
-        progress.layer(diff_id, "Preparing")
+        progress.update(diff_id, "Preparing")
     for diff_id in list(reversed(image.diff_ids))[THREADS:]:
-        progress.layer(diff_id, "Waiting")
+        progress.update(diff_id, "Waiting")
     registry = source.registries(name, "pull,push")[-1]
     with step("see whether the registry is there"):
         registry.ping()
-    image = ensure_packed(images, image)
+    image = ensure_compressed(images, image)
     layers = dict(zip(image.diff_ids, image.manifest["layers"], strict=True))
     near = _elsewhere(images, name)
 
     def bring(diff_id: str) -> None:
-        progress.layer(
+        progress.update(
             diff_id,
             _bring(
                 registry,
                 image,
                 layers[diff_id],
                 near,
-                lambda have: progress.passed(diff_id, have, layers[diff_id]["size"]),
+                lambda have: progress.transferred(diff_id, have, layers[diff_id]["size"]),
             ),
         )
 
@@ -71,18 +71,18 @@ def push(images: Images, image: Image, source: Source, name: Reference, progress
         data = file.read()
         registry.put_manifest(name.tag, data, image.manifest.get("mediaType") or oci.MANIFEST)
     _note(image, name)
-    progress.say(f"{name.tag}: digest: {image.digest} size: {len(data)}")
+    progress.message(f"{name.tag}: digest: {image.digest} size: {len(data)}")
 
 
 def _bring(
-    registry: Registry, image: Image, descriptor: dict, near: dict[str, str], passed: Callable[[int], None]
+    registry: Registry, image: Image, descriptor: dict, near: dict[str, str], on_read: Callable[[int], None]
 ) -> str:
     """Have the registry have a blob. Returns: Docker's words for how it came to it."""
     digest = descriptor["digest"]
     if registry.has(digest):
         return "Layer already exists"
     path = image.layout.blob(digest)
-    mounted = Upload(registry, descriptor, lambda: Counted(path, passed), near.get(digest, "")).bring()
+    mounted = Upload(registry, descriptor, lambda: Counted(path, on_read), near.get(digest, "")).bring()
     return f"Mounted from {mounted}" if mounted else "Pushed"
 
 

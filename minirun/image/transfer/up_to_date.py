@@ -20,9 +20,9 @@ import time
 from minirun.image import platforms
 from minirun.image.manifests import ACCEPTED
 from minirun.image.tags import PULLED, full_name
+from minirun.light import TYPE_CHECKING
 from minirun.trace import quoted, step, tell
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

@@ -23,8 +23,8 @@ from minirun.image.registry import responses
 from minirun.image.registry.http import done
 from minirun.image.registry.responses import Denied
 from minirun.image.registry.urls import onward
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -129,14 +129,14 @@ class Upload:
 
 
 class Counted:
-    """A file of which somebody wants to know how much was read. Arguments: path (str); passed, called with that."""
+    """A file of which somebody wants to know how much was read. Arguments: path (str); on_read, called with that."""
 
-    def __init__(self, path: str, passed: Callable[[int], None]) -> None:
+    def __init__(self, path: str, on_read: Callable[[int], None]) -> None:
         try:
             self._file = open(path, "rb")
         except OSError as reason:
             raise EngineError(f"blob {os.path.basename(path)}: {os.strerror(reason.errno or 0).lower()}") from None
-        self._have, self._passed = 0, passed
+        self._have, self._passed = 0, on_read
 
     def __enter__(self) -> Counted:
         return self

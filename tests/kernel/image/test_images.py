@@ -18,7 +18,7 @@ from harness.tarball import make_tar
 from minirun.errors import ClientError, EngineError, KernelError, MinirunError, NoSuchImage
 from minirun.image.archive import import_tar
 from minirun.image.content.gc import sweep
-from minirun.image.content.remove import User, remove
+from minirun.image.content.remove import ImageUser, remove
 from minirun.image.images import Images
 from minirun.image.snapshot import overlayfs
 
@@ -308,7 +308,7 @@ CONTAINER = "0cc10783a800" + "0" * 52
 def test_the_image_of_a_stopped_container(images: Images, source: str) -> None:
     image_id = import_tar.import_tar(images, source, "alpine")
     layer = images.find("alpine").layers[0]
-    users = [User(CONTAINER, image_id, False)]
+    users = [ImageUser(CONTAINER, image_id, False)]
     with pytest.raises(EngineError) as caught:
         remove(images, "alpine", users=users)
     assert str(caught.value) == (
@@ -330,7 +330,7 @@ def test_the_image_of_a_stopped_container(images: Images, source: str) -> None:
 
 def test_the_image_of_a_running_container(images: Images, source: str) -> None:
     image_id = import_tar.import_tar(images, source, "alpine")
-    users = [User(CONTAINER, image_id, True)]
+    users = [ImageUser(CONTAINER, image_id, True)]
     with pytest.raises(
         EngineError, match=f"{image_id[7:19]} \\(cannot be forced\\) - image is being used by running container 0cc"
     ):
@@ -344,13 +344,13 @@ def test_the_image_of_a_running_container(images: Images, source: str) -> None:
 def test_one_of_two_names_goes_although_a_container_runs(images: Images, source: str) -> None:
     image_id = import_tar.import_tar(images, source, "a")
     images.tag("a", "b")
-    assert remove(images, "a", users=[User(CONTAINER, image_id, True)]) == ["Untagged: a:latest"]
+    assert remove(images, "a", users=[ImageUser(CONTAINER, image_id, True)]) == ["Untagged: a:latest"]
 
 
 def test_a_layer_stays_for_a_container_of_another_image(images: Images, source: str) -> None:
     import_tar.import_tar(images, source, "a")
     chain = images.find("a").chain_ids
-    assert len(remove(images, "a", users=[User(CONTAINER, "sha256:" + "0" * 64, False, chain)])) == 2
+    assert len(remove(images, "a", users=[ImageUser(CONTAINER, "sha256:" + "0" * 64, False, chain)])) == 2
 
 
 # ---- crashes and crowds --------------------------------------------------------------------------------------------
@@ -532,7 +532,7 @@ def test_a_list_reads_the_index_alone(images: Images, source: str, monkeypatch: 
         raise AssertionError(digest)
 
     monkeypatch.setattr(images.layout, "read", refuse)
-    monkeypatch.setattr(images.layout, "layer_facts", refuse)
+    monkeypatch.setattr(images.layout, "layer_info", refuse)
     assert told(images) == listed
 
 

@@ -20,8 +20,8 @@ from minirun.image import quota
 from minirun.image.archive.load import load
 from minirun.image.content.image_writer import ImageWriter
 from minirun.image.images import Images
-from minirun.image.layer.compression import XzFile
-from minirun.image.quota import Allowance, Limits
+from minirun.image.layer.compression import XzReader
+from minirun.image.quota import Limits, Quota
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners of files take root")
 MB = 1_000_000
@@ -41,7 +41,7 @@ def allowing(tmp_path: Path, size: int = 0, files: int = 0) -> Images:
 
 def refused(images: Images, data: bytes) -> str:
     with pytest.raises(EngineError) as caught, ImageWriter(images.layout) as writer:
-        writer.add(io.BytesIO(data))  # type: ignore[arg-type]
+        writer.add_layer(io.BytesIO(data))  # type: ignore[arg-type]
     root = Path(images.layout.root)
     assert [list((root / part).iterdir()) for part in ("blobs/sha256", "layers", "tmp")] == [[], [], []]
     return str(caught.value)
@@ -64,7 +64,7 @@ def test_the_layers_of_an_image_count_together(tmp_path: Path) -> None:
     layers = [tars.tar(tars.entry(name, data=bytes(6 * MB))) for name in ("a", "b")]
     with pytest.raises(EngineError, match="unpack b: more than 10000000 bytes"), ImageWriter(images.layout) as writer:
         for layer in layers:
-            writer.add(io.BytesIO(layer))  # type: ignore[arg-type]
+            writer.add_layer(io.BytesIO(layer))  # type: ignore[arg-type]
 
 
 def test_an_archive_of_images_that_becomes_too_large(tmp_path: Path) -> None:
@@ -92,34 +92,34 @@ def small_disk(monkeypatch: pytest.MonkeyPatch, space: Callable[[], int], files:
 def test_the_last_twentieth_of_the_disk_is_spared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [100 * MB]
     small_disk(monkeypatch, lambda: left[0], lambda: 1000)
-    allowance = Allowance(str(tmp_path), Limits())
-    allowance.expect(95 * MB)
+    quota = Quota(str(tmp_path), Limits())
+    quota.expect(95 * MB)
     with pytest.raises(EngineError, match="^no space left on device"):
-        allowance.expect(96 * MB)
+        quota.expect(96 * MB)
     left[0] = 5 * MB
-    allowance.passed(10 * MB)
+    quota.add_bytes(10 * MB)
     left[0] -= 1
     with pytest.raises(EngineError, match="^no space left on device"):
-        allowance.passed(10 * MB)
+        quota.add_bytes(10 * MB)
 
 
 def test_the_last_twentieth_of_its_inodes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [10_000]
     small_disk(monkeypatch, lambda: MB, lambda: left[0])
-    allowance = Allowance(str(tmp_path), Limits())
+    quota = Quota(str(tmp_path), Limits())
     for _ in range(1000):
-        allowance.entry()
+        quota.add_entry()
     left[0] = 499
     with pytest.raises(EngineError, match="^no space left on device"):
         for _ in range(1000):
-            allowance.entry()
+            quota.add_entry()
 
 
 def test_a_disk_without_a_number_of_inodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_disk(monkeypatch, lambda: MB, lambda: 0)
-    allowance = Allowance(str(tmp_path), Limits())
+    quota = Quota(str(tmp_path), Limits())
     for _ in range(2000):
-        allowance.entry()
+        quota.add_entry()
 
 
 def test_the_config_file_says_how_large(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_xz_that_wants_all_memory(tmp_path: Path) -> None:
 def test_xz_in_several_streams(between: bytes) -> None:
     halves = os.urandom(300_000), bytes(500_000)
     data = b"".join(lzma.compress(half, preset=9) + between for half in halves)
-    assert io.BufferedReader(XzFile(io.BufferedReader(io.BytesIO(data)))).read() == b"".join(halves)  # type: ignore[arg-type]
+    assert io.BufferedReader(XzReader(io.BufferedReader(io.BytesIO(data)))).read() == b"".join(halves)  # type: ignore[arg-type]
     with pytest.raises(EOFError):
-        io.BufferedReader(XzFile(io.BufferedReader(io.BytesIO(data.rstrip(b"\0")[:-5])))).read()  # type: ignore[arg-type]
+        io.BufferedReader(XzReader(io.BufferedReader(io.BytesIO(data.rstrip(b"\0")[:-5])))).read()  # type: ignore[arg-type]
     with pytest.raises(lzma.LZMAError):
-        io.BufferedReader(XzFile(io.BufferedReader(io.BytesIO(data + b"rubbish behind it")))).read()  # type: ignore[arg-type]
+        io.BufferedReader(XzReader(io.BufferedReader(io.BytesIO(data + b"rubbish behind it")))).read()  # type: ignore[arg-type]

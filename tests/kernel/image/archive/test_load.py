@@ -204,7 +204,7 @@ def test_a_member_in_a_file_that_shrinks(images: Images, tmp_path: Path) -> None
     path = tmp_path / "archive"
     path.write_bytes(tarred(("a", b"x" * 10_000)))
     with path.open("rb") as file:
-        table = index.Bundle(file.fileno(), str(tmp_path), images.layout.allowance())
+        table = index.Bundle(file.fileno(), str(tmp_path), images.layout.quota())
         os.truncate(path, 1000)
         with pytest.raises(MinirunError, match="unexpected EOF"):
             io.BufferedReader(table.part("a")).read()

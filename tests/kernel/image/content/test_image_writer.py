@@ -56,7 +56,7 @@ def two(tmp_path: Path) -> list[Path]:
 
 def add(writer: ImageWriter, path: Path, **words: object) -> None:
     with path.open("rb") as file:
-        writer.add(file.fileno(), **words)
+        writer.add_layer(file.fileno(), **words)
 
 
 def on_disk(images: Images) -> dict[str, list[str]]:
@@ -66,9 +66,9 @@ def on_disk(images: Images) -> dict[str, list[str]]:
 def test_two_layers_and_two_names(images, two):
     with ImageWriter(images.layout) as writer:
         for path in two:
-            assert not writer.has(digest(path))
+            assert not writer.has_layer(digest(path))
             add(writer, path, diff_id=digest(path))
-        image_id = writer.finish(config(*map(digest, two)), [parse_tag("a:1"), parse_tag("b")])
+        image_id = writer.commit(config(*map(digest, two)), [parse_tag("a:1"), parse_tag("b")])
     image = images.find("a:1")
     assert (image.id, image.names) == (image_id, ["a:1", "b:latest"])
     assert [sorted(os.listdir(path)) for path in image.layers] == [["bin", "etc"], ["etc"]]
@@ -81,19 +81,19 @@ def test_what_is_here_is_not_unpacked_again(images, two):
     before = on_disk(images)
     with ImageWriter(images.layout) as writer:
         entries = images.find("b").manifest["layers"]
-        assert [writer.has(digest(path), entry) for path, entry in zip(two, entries, strict=True)] == [True, True]
-        writer.finish(config(*map(digest, two)), [parse_tag("c")])
+        assert [writer.has_layer(digest(path), entry) for path, entry in zip(two, entries, strict=True)] == [True, True]
+        writer.commit(config(*map(digest, two)), [parse_tag("c")])
     assert on_disk(images) == before
     assert images.find("c").id == images.find("b").id
 
 
-@pytest.mark.parametrize("lasting", [False, True])
-def test_the_second_layer_is_not_what_it_should_be(images, two, lasting):
-    with pytest.raises(EngineError, match="damaged"), ImageWriter(images.layout, lasting=lasting) as writer:
+@pytest.mark.parametrize("keep_layers", [False, True])
+def test_the_second_layer_is_not_what_it_should_be(images, two, keep_layers):
+    with pytest.raises(EngineError, match="damaged"), ImageWriter(images.layout, keep_layers=keep_layers) as writer:
         add(writer, two[0], diff_id=digest(two[0]))
         add(writer, two[1], diff_id=digest(two[0]))
     left = on_disk(images)
-    assert (len(left["blobs/sha256"]), len(left["layers"]), left["tmp"]) == ((1, 2, []) if lasting else (0, 0, []))
+    assert (len(left["blobs/sha256"]), len(left["layers"]), left["tmp"]) == ((1, 2, []) if keep_layers else (0, 0, []))
     assert images.every() == []
 
 
@@ -102,13 +102,13 @@ def test_a_sweep_leaves_an_image_on_its_way_alone(images, two):
         add(writer, two[0])
         assert sweep(images.layout) == []
         add(writer, two[1])
-        writer.finish(config(*map(digest, two)), [parse_tag("a")])
+        writer.commit(config(*map(digest, two)), [parse_tag("a")])
     assert sweep(images.layout) == []
     assert images.find("a").layers
 
 
 def test_what_lasts_belongs_to_nobody(images, two):
-    with pytest.raises(EngineError), ImageWriter(images.layout, lasting=True) as writer:
+    with pytest.raises(EngineError), ImageWriter(images.layout, keep_layers=True) as writer:
         add(writer, two[0])
         raise EngineError("interrupted")
     (path, facts) = sweep(images.layout)
@@ -122,12 +122,12 @@ def test_a_removal_leaves_an_image_on_its_way_what_it_needs(images, two):
         for path in two:
             add(writer, path)
         descriptors = writer.descriptors
-        writer.finish(config(*digests), [parse_tag("first")])
+        writer.commit(config(*digests), [parse_tag("first")])
     with ImageWriter(images.layout) as writer:
-        assert all(writer.has(*pair) for pair in zip(digests, descriptors))
+        assert all(writer.has_layer(*pair) for pair in zip(digests, descriptors))
         assert remove(images, "first")[0] == "Untagged: first:latest"
         other = json.dumps({**json.loads(config(*digests)), "author": "me"}).encode()
-        writer.finish(other, [parse_tag("second")])
+        writer.commit(other, [parse_tag("second")])
     image = images.find("second")
     assert all(map(os.path.isdir, image.layers))
     assert all(os.path.exists(images.layout.blob(blob["digest"])) for blob in image.manifest["layers"])
@@ -137,7 +137,7 @@ def test_what_an_image_was_pulled_by(images, two):
     index = f"sha256:{'a' * 64}"
     with ImageWriter(images.layout) as writer:
         add(writer, two[0])
-        writer.notes[PULLED] = index
-        writer.finish(config(digest(two[0])), [parse_tag("host:5000/a:1"), parse_tag("host:5000/a:2")])
+        writer.annotations[PULLED] = index
+        writer.commit(config(digest(two[0])), [parse_tag("host:5000/a:1"), parse_tag("host:5000/a:2")])
     shown = info.image(images.find("host:5000/a:1"))
     assert (shown["RepoTags"], shown["RepoDigests"]) == (["host:5000/a:1", "host:5000/a:2"], [f"host:5000/a@{index}"])

@@ -37,7 +37,7 @@ def test_drafts_lie_apart(tmp_path: Path) -> None:
 
 def test_a_file_system_without_it_is_left_alone() -> None:
     before = os.stat("/proc/self").st_mode
-    ingest.place_apart("/proc/self")
+    ingest.spread_subdirectories("/proc/self")
     assert os.stat("/proc/self").st_mode == before
     with pytest.raises(FileNotFoundError):
-        ingest.place_apart("/nowhere")
+        ingest.spread_subdirectories("/nowhere")

@@ -26,7 +26,7 @@ import minirun
 from harness.hostile.tars import SAMPLES, entry, folder, hard, link, mended, tar
 from minirun.errors import MinirunError
 from minirun.image.layer import apply
-from minirun.image.layer.tar_stream import Stream
+from minirun.image.layer.tar_stream import LayerReader
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and device nodes take root")
 
@@ -83,7 +83,7 @@ def unpack(top: Path) -> Callable[..., Path]:
                 os._exit(0)
         os.close(write)
         try:
-            stream = Stream(read)
+            stream = LayerReader(read)
             apply.unpack(stream.entries(), str(top / "layer"), below)
             stream.drain()
         finally:
@@ -610,7 +610,7 @@ def test_any_damage_ends_in_one_line(top: Path, corpus: bytes, damage: list[tupl
     with open(top / "layer/data", "rb") as file:
         (top / "layer/tree").mkdir()
         try:
-            apply.unpack(Stream(file.fileno()).entries(), str(top / "layer/tree"))
+            apply.unpack(LayerReader(file.fileno()).entries(), str(top / "layer/tree"))
         except MinirunError as error:
             assert "\n" not in str(error)
             assert str(error).isprintable()
@@ -620,8 +620,8 @@ def test_nothing_is_kept_in_memory() -> None:
     """A reader that remembers its entries would need gigabytes for a million of them."""
     block = tar(entry("x", data=b"y" * 512))[:1024]
     script = (
-        "from minirun.image.layer.tar_stream import Stream\n"
-        "for _ in Stream(0).entries(): pass\n"
+        "from minirun.image.layer.tar_stream import LayerReader\n"
+        "for _ in LayerReader(0).entries(): pass\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     peaks = [
@@ -645,7 +645,7 @@ def test_the_reader_reads_forwards_only() -> None:
     os.write(write, data.getvalue())
     os.close(write)
     try:
-        entries = Stream(read).entries()
+        entries = LayerReader(read).entries()
         assert [(info.name, b"".join(chunk for _, chunk in entries.data(info))) for info in entries] == [
             ("a", b"1"),
             ("b", b"2"),

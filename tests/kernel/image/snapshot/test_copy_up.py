@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from minirun.image.snapshot.copy_up import copy_up
-from minirun.image.snapshot.merged_tree import Tree
+from minirun.image.snapshot.merged_tree import MergedTree
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="device nodes and owners")
 LAYERS = r"""
@@ -153,6 +153,6 @@ def test_thousands_of_levels(tmp_path, target):
         assert copy_up([str(tmp_path / "low")], "/d", str(target))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    with Tree([str(target)]) as tree:
+    with MergedTree([str(target)]) as tree:
         assert sum(1 for _ in tree.walk()) == 3000
     subprocess.run(["rm", "-rf", tmp_path / "low", target], check=True)

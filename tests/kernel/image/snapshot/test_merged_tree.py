@@ -14,7 +14,7 @@ import pytest
 
 from minirun.errors import EngineError
 from minirun.image.layer import tar_writer
-from minirun.image.snapshot.merged_tree import Tree
+from minirun.image.snapshot.merged_tree import MergedTree
 from minirun.image.snapshot.overlayfs import is_whiteout
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts are device nodes")
@@ -56,7 +56,7 @@ def test_the_walk_is_what_overlayfs_shows(pile, tmp_path):
         check=True,
         text=True,
     ).stdout.splitlines()
-    with Tree(pile) as tree:
+    with MergedTree(pile) as tree:
         walked = [b"/".join(found.parts).decode() for found in tree.walk() if not is_whiteout(found.status)]
     assert sorted(walked) == sorted(shown)
     assert "a/b/one" not in walked
@@ -80,7 +80,7 @@ def test_a_link_is_never_followed(tmp_path, target):
     (upper / "dir/sub").mkdir(parents=True)
     outside.mkdir()
     (outside / "secret").touch()
-    with Tree([str(upper)]) as tree:
+    with MergedTree([str(upper)]) as tree:
         walk = tree.walk()
         assert next(walk).parts == (b"dir",)
         shutil.rmtree(upper / "dir")
@@ -93,7 +93,7 @@ def test_a_fifo_in_a_files_place_is_not_opened(tmp_path):
     upper = tmp_path / "upper"
     upper.mkdir()
     (upper / "x").write_text("x")
-    with Tree([str(upper)]) as tree, (tmp_path / "tar").open("wb") as file:
+    with MergedTree([str(upper)]) as tree, (tmp_path / "tar").open("wb") as file:
         tar = tar_writer._Tar(file.fileno())
         found = next(tree.walk())
         (upper / "x").unlink()

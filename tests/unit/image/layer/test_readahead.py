@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harness.host import wait_for
-from minirun.image.layer.readahead import BUFFERS, SIZE, Ahead
+from minirun.image.layer.readahead import BUFFERS, SIZE, ReadAhead
 
 
 class Source(io.RawIOBase):
@@ -29,14 +29,14 @@ class Source(io.RawIOBase):
 
 
 def test_the_bytes_come_in_their_order() -> None:
-    with Ahead(Source(100)) as ahead:
+    with ReadAhead(Source(100)) as ahead:
         data = io.BufferedReader(ahead, 1000).read()
         assert data == b"".join(bytes([number]) * SIZE for number in range(100))
         assert ahead.read(1) == b""
 
 
 def test_an_error_comes_after_what_came_before_it() -> None:
-    with Ahead(Source(3, EOFError("cut short"))) as ahead:
+    with ReadAhead(Source(3, EOFError("cut short"))) as ahead:
         for _ in range(3 * 4):
             assert ahead.readinto(memoryview(bytearray(SIZE // 4))) == SIZE // 4
         with pytest.raises(EOFError, match="cut short"):
@@ -46,7 +46,7 @@ def test_an_error_comes_after_what_came_before_it() -> None:
 
 def test_it_goes_no_further_than_its_buffers() -> None:
     source = Source(1000)
-    with Ahead(source) as ahead:
+    with ReadAhead(source) as ahead:
         assert wait_for(lambda: source.given == BUFFERS)
         time.sleep(0.05)
         assert source.given == BUFFERS
@@ -59,7 +59,7 @@ def test_it_goes_no_further_than_its_buffers() -> None:
 def test_who_has_read_enough_closes_it(read: int) -> None:
     threads = threading.active_count()
     source = Source(10**9)
-    ahead = Ahead(source)
+    ahead = ReadAhead(source)
     ahead.read(read * SIZE)
     ahead.close()
     assert threading.active_count() == threads
