@@ -132,7 +132,7 @@ ROOT = Verb(
 
 
 def find(words: list[str]) -> tuple[Verb | None, list[str]]:
-    """The verb at the head of `words` and what comes after it; None when there is none."""
+    """The verb that a command line begins with, and the words after it; None when there is no such verb."""
     name = words[0] if words else ""
     if name in VERBS:
         return load(name), words[1:]

@@ -1,4 +1,4 @@
-"""`completion`: the script that teaches a shell to complete minirun's verbs, flags, containers and images.
+"""`completion`: the script by which a shell completes minirun's verbs, flags, containers and images.
 
     source <(minirun completion bash)                      in ~/.bashrc; `zsh` likewise in ~/.zshrc
     minirun completion fish > ~/.config/fish/completions/minirun.fish
@@ -8,10 +8,11 @@ The script calls minirun itself, with `_MINIRUN_COMPLETE` in the environment, an
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minirun.cli.parser.grammar import Options, Verb
 from minirun.errors import ClientError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 

@@ -1,4 +1,4 @@
-"""What a person reads when something failed, and the exit code: the wordings of Docker 20.10's client.
+"""Error messages and exit codes as Docker 20.10's client has them.
 
 Docker's client words one and the same refusal in different ways, and scripts look for these words:
 
@@ -31,7 +31,7 @@ LOOKS_UP_FIRST = frozenset(("logs", "rm", "exec", "attach", "port"))
 
 
 def complaint(error: MinirunError, verb: str) -> str:
-    """The lines for a person, without a newline at the end.
+    """The message for standard error, without a newline at the end.
 
     Arguments: verb (str), "run", "container rm", or "" when no verb had been read yet.
     """
@@ -40,7 +40,7 @@ def complaint(error: MinirunError, verb: str) -> str:
 
 
 def exit_code(error: MinirunError, verb: str) -> int:
-    """The exit code that Docker would end with."""
+    """The exit code that Docker's client ends with."""
     name = verb.rpartition(" ")[2]
     if name == "exec" and isinstance(error, ProgramError):
         return 126  # Docker's `exec` does not tell "not found" (127) from "not executable"

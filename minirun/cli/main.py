@@ -16,7 +16,7 @@ from minirun.light import os
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Do what the command line asks for and end the process; never returns."""
+    """Carry out the command line and end the process; never returns."""
     finish(serve(sys.argv[1:] if argv is None else argv[1:]))
 
 
@@ -64,7 +64,7 @@ def _read(words: list[str], name: list[str]) -> tuple[Options, Verb, Options] | 
 
 
 def expect_a_start(settings: Options) -> None:
-    """Begin the container's monitor before the words of `run` are read: it takes longest to get ready (see `Starter`).
+    """Fork the container's shim before `run`'s options are read: loading its modules takes longest (see `prefork`).
 
     If there is something wrong with the words it ends with us, and has done nothing.
     """
@@ -81,7 +81,7 @@ def expect_a_start(settings: Options) -> None:
 
 
 def act(settings: Options, verb: Verb, options: Options) -> int:
-    """Do it."""
+    """Call the verb, as the listener of --explain and with the errors of the operating system in words."""
     from minirun.engine.daemon import Daemon
 
     daemon = Daemon(settings.text("root"), settings.text("exec_root"), settings.text("config_file"))
@@ -114,7 +114,7 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
 
 
 def complain(error: MinirunError, verb: str) -> int:
-    """Say what failed, and return the exit code."""
+    """Print why a verb failed, and return the exit code."""
     from minirun.cli import error_text
     from minirun.errors import ProgramError
 

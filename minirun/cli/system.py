@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import ClientError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.check.check import Report
     from minirun.engine.daemon import Daemon
@@ -45,7 +45,7 @@ def _version_lines(facts: dict, indent: str, width: int) -> list[str]:
 
 
 def info(daemon: Daemon, options: Options) -> int:
-    """Print what is here: containers, images, drivers, the machine."""
+    """Print the number of containers and images, drivers, and facts about the machine."""
     from minirun.engine import info
 
     facts = info.info(daemon)
@@ -121,7 +121,7 @@ def _print_through(text: str, name: str, kind: str, facts: dict) -> int:
 
 
 def check(daemon: Daemon, options: Options) -> int:
-    """Look whether the kernel has what a container needs, and for what is ours and does not belong.
+    """Check the kernel for the features that containers need, and look for stale state; with --repair clear it.
 
     With --repair that is cleared away. The exit code is 1 when something is missing or left over.
     """

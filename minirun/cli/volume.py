@@ -1,4 +1,4 @@
-"""`volume`: make, list, inspect and remove directories that outlive containers."""
+"""`volume`: create, list and remove volumes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUESTION = (
 
 
 def create(daemon: Daemon, options: Options) -> int:
-    """Make a volume and print its name."""
+    """Create a volume and print its name."""
     from minirun.engine.volume import parse, volumes
 
     if options.text("name") and options.text("volume"):

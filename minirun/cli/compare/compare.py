@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL
 from minirun.errors import UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 
@@ -39,7 +39,7 @@ def topics(text: str) -> list[str]:
 
 
 def compare(daemon: Daemon, options: Options) -> int:
-    """Look at two subjects and print the comparison. Returns: 0 when all is equal, 1 when something is different."""
+    """Take a snapshot of two targets, compare them and print the result. Returns: 0 when all is equal, else 1."""
     chosen = options.words("only") or list(TOPICS)
     if options.flag("run"):
         a, b = _twins(daemon, options.words("words"), chosen)
@@ -55,7 +55,7 @@ def compare(daemon: Daemon, options: Options) -> int:
 
 
 def show(a: dict, b: dict, options: Options) -> int:
-    """Compare two observations and print the result in the way that was asked for."""
+    """Compare two snapshots and print the result: as JSON, as tables on a terminal, as text in a pipe."""
     from minirun.lecture.compare import diff as lecture
 
     found = lecture.compare(a, b)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minirun.cli.compare.text import MARKS, short, shown, subject_of, summary, tally
 from minirun.lecture.compare.diff import DIFFERENT, ONLY_A, ONLY_B, SAME
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -32,7 +33,7 @@ def show(
 
 
 def table(words: tuple[str, str], findings: list[Finding], *, everything: bool) -> Table:
-    """One topic side by side; what somebody put into a container's files is text here and never markup."""
+    """One topic side by side; content of a container's files is shown as text, never read as rich's markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

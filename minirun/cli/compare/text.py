@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minirun.lecture.compare.diff import DIFFERENT, ONLY_A, ONLY_B, SAME
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.lecture.compare.diff import Finding
 

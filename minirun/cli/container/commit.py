@@ -1,21 +1,21 @@
-"""`diff export commit`: what a container has written, shown, taken along, or made into an image."""
+"""`diff`, `export`, `commit`: the changes in a container's file system listed, its files as a tar, an image of it."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, LIST, STRING
 from minirun.errors import ClientError, EngineError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.daemon import Daemon
 
 
 def diff(daemon: Daemon, options: Options) -> int:
-    """List what a container has added (A), changed (C) and deleted (D)."""
+    """List the paths that a container has added (A), changed (C) and deleted (D)."""
     from minirun.engine import commit
     from minirun.engine.container import index
 
@@ -27,7 +27,7 @@ def diff(daemon: Daemon, options: Options) -> int:
 
 
 def export(daemon: Daemon, options: Options) -> int:
-    """Write a container's files as a tar, to standard output or to a file that is there when it is whole."""
+    """Write a container's file system as a tar, to standard output or to a file that appears when it is complete."""
     from minirun.cli.image import tar_output
     from minirun.engine import commit
 
@@ -38,7 +38,7 @@ def export(daemon: Daemon, options: Options) -> int:
 
 
 def commit(daemon: Daemon, options: Options) -> int:
-    """Make an image of a container's changes, and print its id."""
+    """Create an image from a container's changes and print its ID."""
     from minirun.engine import commit
     from minirun.image.images import parse_tag
 

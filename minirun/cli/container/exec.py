@@ -7,14 +7,14 @@ import os
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, LIST, STRING, VARIABLES
 from minirun.errors import ClientError, EngineError, ProgramError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 
 
 def execute(daemon: Daemon, options: Options) -> int:
-    """Run a command in a running container; the exit code is the command's."""
+    """Run a command in a running container. Returns: the command's exit code, 0 with -d."""
     from minirun.engine import exec
     from minirun.engine.container import index
     from minirun.engine.options import ExecOptions

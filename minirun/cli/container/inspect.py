@@ -1,4 +1,4 @@
-"""`inspect`: all that is known of containers and images, as JSON or through a template."""
+"""`inspect`: containers, images, networks and volumes as Docker's API shows them, as JSON or through a template."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import ClientError, MinirunError, NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,29 +20,29 @@ TYPES = ("container", "image", "config", "network", "node", "plugin", "secret", 
 
 
 def inspect(daemon: Daemon, options: Options) -> int:
-    """Whatever has this name: a container first, then an image, a network, a volume."""
+    """Inspect objects of any type: a name is looked up among containers, images, networks, volumes, in this order."""
     if options.text("type") and options.text("type") not in TYPES:
         raise ClientError(f'"{options.text("type")}" is not a valid value for --type', exit_code=1)
     return _inspect(daemon, options, options.text("type"), options.text("type") or "object")
 
 
 def inspect_container(daemon: Daemon, options: Options) -> int:
-    """Containers only."""
+    """`container inspect`."""
     return _inspect(daemon, options, "container", "container")
 
 
 def inspect_image(daemon: Daemon, options: Options) -> int:
-    """Images only."""
+    """`image inspect`."""
     return _inspect(daemon, options, "image", "image")
 
 
 def inspect_network(daemon: Daemon, options: Options) -> int:
-    """Networks only."""
+    """`network inspect`."""
     return _inspect(daemon, options, "network", "network")
 
 
 def inspect_volume(daemon: Daemon, options: Options) -> int:
-    """Volumes only."""
+    """`volume inspect`."""
     return _inspect(daemon, options, "volume", "volume")
 
 

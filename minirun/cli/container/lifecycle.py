@@ -1,4 +1,4 @@
-"""`start stop restart kill wait rm`: what moves an existing container from one state to another.
+"""`start`, `stop`, `restart`, `kill`, `wait`, `rm`: the verbs that change the state of existing containers.
 
 Each takes several containers, goes on after a failure and prints the name, as it was typed, of each success.
 The engine is imported when a verb acts, because help and completion read the tables below without it.
@@ -11,8 +11,8 @@ import sys
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, INT, STRING
 from minirun.errors import BadParameter, ClientError, EngineError, MinirunError, NoSuchContainer
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def start(daemon: Daemon, options: Options) -> int:
-    """Start stopped containers; with -a or -i just one, whose exit code is ours."""
+    """Start stopped containers. Returns: with -a or -i, which take one container, its exit code."""
     from minirun.engine.container import index
     from minirun.engine.start import start as start_one
 
@@ -50,7 +50,7 @@ def start(daemon: Daemon, options: Options) -> int:
 
 
 def stop(daemon: Daemon, options: Options) -> int:
-    """Ask containers to end, and kill those that have not after some seconds."""
+    """Send containers their stop signal, and SIGKILL to those that still run when the timeout is over."""
     from minirun.engine.container import index
     from minirun.engine.stop import stop as stop_one
 
@@ -62,7 +62,7 @@ def stop(daemon: Daemon, options: Options) -> int:
 
 
 def restart(daemon: Daemon, options: Options) -> int:
-    """Stop and start."""
+    """Stop containers and start them again."""
     from minirun.engine import start
     from minirun.engine.container import index
 
@@ -92,7 +92,7 @@ def kill(daemon: Daemon, options: Options) -> int:
 
 
 def wait(daemon: Daemon, options: Options) -> int:
-    """Block until containers have ended; prints the exit code of each."""
+    """Block until containers have exited; print the exit code of each."""
     from minirun.engine import stop
     from minirun.engine.container import index
 
@@ -100,7 +100,7 @@ def wait(daemon: Daemon, options: Options) -> int:
 
 
 def remove(daemon: Daemon, options: Options) -> int:
-    """Remove containers. With -f it is no failure that one is not there, though it is said (as Docker does)."""
+    """Remove containers. With -f one that does not exist is reported but is no failure, as with Docker."""
     from minirun.engine.container import index
     from minirun.engine.remove import remove as remove_one
 
@@ -114,7 +114,7 @@ def remove(daemon: Daemon, options: Options) -> int:
 
 
 def _for_each(words: list[str], verb: str, act: Callable[[str], object], *, absent_is_fine: bool = False) -> int:
-    """Do one thing to each container: at once when there are several, since `stop` may take ten seconds for each."""
+    """Do the same to each container; in parallel when there are several, since `stop` may take ten seconds for each."""
     if len(words) > 1 and verb in ("stop", "rm"):
         from minirun.cli.container.parallel import together  # only a command line with several containers pays for it
 

@@ -1,4 +1,4 @@
-"""`logs`: what a container has printed, its standard output to ours and its standard error to ours."""
+"""`logs`: a container's log, its standard output to ours and its standard error to ours."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 
@@ -45,7 +45,7 @@ def logs(daemon: Daemon, options: Options) -> int:
 
 
 def write(fd: int, data: bytes) -> None:
-    """Write all of it."""
+    """Write all of `data` to a descriptor."""
     while data:
         data = data[os.write(fd, data) :]
 

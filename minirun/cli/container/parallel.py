@@ -1,4 +1,4 @@
-"""Do one thing to several containers at the same time: a process for each, as Docker's client has a goroutine.
+"""One operation on several containers in parallel: a process for each, where Docker's client has a goroutine.
 
 What a child raises comes back through a pipe as data (errors.to_data), because an exception cannot cross fork(2).
 """
@@ -9,8 +9,8 @@ import os
 
 from minirun import jsoncodec
 from minirun.errors import MinirunError, from_data
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -19,7 +19,7 @@ WIDTH = 50
 
 
 def together(act: Callable[[str], object], words: list[str]) -> Iterator[object]:
-    """What became of each word, in their order: None, or the MinirunError that `act(word)` raised."""
+    """The outcome for each word, in their order: None, or the MinirunError that `act(word)` raised."""
     for first in range(0, len(words), WIDTH):
         children = [_start(act, word) for word in words[first : first + WIDTH]]
         for pid, fd in children:

@@ -1,11 +1,11 @@
-"""`port`: where the ports of a container are reached; and how `ps` and its filters show them."""
+"""`port`: the published ports of a container; and how `ps` and its filters show them."""
 
 from __future__ import annotations
 
 from minirun.cli.parser.grammar import Options, Verb
 from minirun.errors import ClientError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posix as os  # os without its Python half, which alone takes a tenth of `ps`
 import sys
 import time
 
@@ -12,8 +11,8 @@ from minirun.cli.format.units import duration
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, INT, STRING
 from minirun.errors import MinirunError
+from minirun.light import TYPE_CHECKING, os
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container, Status
     from minirun.engine.daemon import Daemon
@@ -71,7 +70,7 @@ def ps(daemon: Daemon, options: Options) -> int:
 
 
 def chosen(daemon: Daemon, options: Options) -> list[tuple[Container, Status]]:
-    """The containers to show, the newest first, with what they do now."""
+    """The containers to show with their status, the newest first."""
     from minirun.engine.container import index
 
     last = 1 if options.flag("latest") else options.number("last")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from minirun.cli.format.tabwriter import from_text
 from minirun.cli.gotemplate.exec import Template
@@ -10,13 +11,12 @@ from minirun.cli.gotemplate.lex import TemplateError
 from minirun.cli.gotemplate.values import Row
 from minirun.errors import ClientError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
 class Format:
-    """What stands after --format.
+    """The value of --format: a template for each row, with or without a heading for each column.
 
     Arguments: text (str); kind (str), the Go type that Docker names in errors; heads, field → head of its column;
     columns, the fields of the usual table; prefixes, what stands before the reason when the template cannot be read,
@@ -46,7 +46,7 @@ class Format:
             raise ClientError(f"{prefixes[0]}: {error}", exit_code=1) from None
 
     def try_out(self) -> None:
-        """Evaluate it over an empty row, as `docker ps` does before it asks for any. Errors: ClientError."""
+        """Execute it over an empty row, as `docker ps` does before it asks the daemon. Errors: ClientError."""
         self.line({**dict.fromkeys(self.heads, ""), "Label": lambda name: ""})
 
     def print(self, rows: Sequence[Mapping[str, object]]) -> None:

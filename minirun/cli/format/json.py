@@ -1,4 +1,4 @@
-"""JSON for people: indented by four blanks, as `docker inspect` prints it."""
+"""Indented JSON, as `docker inspect` prints it: four spaces a level (Go's json.MarshalIndent)."""
 
 from __future__ import annotations
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minirun.cli.format.strconv_quote import quote
 from minirun.cli.gotemplate.lex import TemplateError
 from minirun.cli.gotemplate.parse import Parser
 from minirun.cli.gotemplate.values import FUNCTIONS, NO_VALUE, Lazy, Map, Null, Reason, Struct, shown, type_name
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -11,10 +11,11 @@ A tree is made of tuples, the first element of each is its kind (see `Parser`). 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minirun.cli.gotemplate.lex import TemplateError, words_of
 from minirun.cli.gotemplate.values import FUNCTIONS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.cli.gotemplate.lex import Word
 

@@ -6,10 +6,11 @@ a mistake, it prints as `{a b}`), a `Map` as a map (a missing key has no value, 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minirun import jsoncodec
 from minirun.cli.format.strconv_quote import quote
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""`history`: how an image came about, the newest step first.
+"""`history`: the steps that made an image, the newest first.
 
 The config of an image (OCI image-spec, config.md) lists all steps; those that changed files have a layer, the others
 are marked `empty_layer`. A step has an image of its own only if there is one here whose story ends with it.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from minirun.cli.format.units import decimal_size, duration
 from minirun.cli.image.images import find
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.image.images import Image

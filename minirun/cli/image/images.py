@@ -1,4 +1,4 @@
-"""`images import rmi`: what there is to start containers from."""
+"""`images`, `import`, `rmi`: list images, make one of a tar, remove them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from minirun.cli.format.units import decimal_size, duration
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, LIST, STRING
 from minirun.errors import ClientError, EngineError, MinirunError, NoSuchImage
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -135,7 +135,7 @@ def _names(image: Image, options: Options) -> Iterator[tuple[str, str, str]]:
 
 
 def import_(daemon: Daemon, options: Options) -> int:
-    """Make an image of a tar with a root file system, and print its id."""
+    """Create an image from a tar of a root file system and print its ID."""
     word, name = options.words("source")[0], (options.words("source") + [""])[1]
     from minirun.image.archive import import_tar
 
@@ -153,7 +153,7 @@ def import_(daemon: Daemon, options: Options) -> int:
 
 
 def rmi(daemon: Daemon, options: Options) -> int:
-    """Take names away, and images with their last name."""
+    """Remove names of images, and an image with its last name."""
     from minirun.cli.error_text import complaint
     from minirun.engine.container.reconcile import reconcile_all
     from minirun.image.content import remove

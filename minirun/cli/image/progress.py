@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from minirun.image.progress import Progress
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 

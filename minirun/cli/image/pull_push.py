@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import BadParameter, ClientError, EngineError, MinirunError, NoSuchImage
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
@@ -112,7 +112,7 @@ def _repository(options: Options) -> Reference:
 
 
 def check_trust(options: Options, exit_code: int | None = 1) -> None:
-    """Nobody signs images for us, and nobody's signature is read: say so where it is asked for."""
+    """Refuse --disable-content-trust=false: minirun neither signs images nor checks signatures."""
     if not options.flag("disable_content_trust"):
         raise ClientError(
             "minirun has no content trust: images are checked against their digests, not against signatures",
@@ -132,7 +132,7 @@ def recipe_hint(name: str) -> str:
 
 
 def push(daemon: Daemon, options: Options) -> int:
-    """Bring an image, or all of a repository, to the registry that its name says."""
+    """Push an image, or with -a all tags of a repository, to the registry that its name says."""
     from minirun.cli.image.progress import Quiet, progress
     from minirun.engine import registry_config
     from minirun.image.transfer import push as pushing

@@ -1,20 +1,20 @@
-"""`save load`: images that travel as files."""
+"""`save`, `load`: images to and from tar archives."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import ClientError, EngineError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 
 
 def save(daemon: Daemon, options: Options) -> int:
-    """Write images as a tar, to standard output or to a file that is there when it is whole."""
+    """Write images as a tar, to standard output or to a file that appears when it is complete."""
     from minirun.cli.image import tar_output
     from minirun.image.archive import save as image
 
@@ -26,7 +26,7 @@ def save(daemon: Daemon, options: Options) -> int:
 
 
 def load(daemon: Daemon, options: Options) -> int:
-    """Take in the images of an archive, and say what they are called."""
+    """Load the images of an archive and print their names."""
     from minirun.image.archive import load as image
 
     if not options.text("input") and os.isatty(0):

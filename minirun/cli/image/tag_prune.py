@@ -1,15 +1,15 @@
-"""`tag`, `image prune`: images get one more name, and those that nobody needs go."""
+"""`tag`, `image prune`: give an image one more name; remove the images that nothing uses."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from minirun.cli.image.images import users
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS
 from minirun.errors import ClientError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.image.reference import Reference
@@ -19,7 +19,7 @@ DANGLING, UNUSED = "dangling images", "images without at least one container ass
 
 
 def tag(daemon: Daemon, options: Options) -> int:
-    """Point one more name at an image."""
+    """Give an image one more name."""
     from minirun.image import reference
 
     if not reference.is_id(options.text("source").removeprefix("sha256:")):

@@ -1,19 +1,19 @@
-"""Where a tar goes that a verb writes: to standard output, or to a file that is there when it is whole."""
+"""The output of `save` and `export`: standard output, or a file that appears when it is complete."""
 
 from __future__ import annotations
 
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from minirun.errors import ClientError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 def check(path: str, failure: str) -> None:
-    """Refuse what cannot become a file, before there is any work.
+    """Refuse an output that cannot be written, before any work is done.
 
     Arguments: path (str), "" for standard output; failure (str), what Docker's client calls it: "failed to save image".
     Errors: ClientError in its words.
@@ -35,7 +35,7 @@ def check(path: str, failure: str) -> None:
 
 
 def write(path: str, make: Callable[[int], None]) -> None:
-    """Have `make` write to a descriptor; the file has its name when all of it is there.
+    """Let `make` write to a descriptor; a file is renamed into its place when `make` has returned.
 
     Arguments: path (str), "" for standard output.
     """

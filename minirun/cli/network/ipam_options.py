@@ -6,10 +6,10 @@ Docker's client sorts that out by itself, and what cannot be sorted out it refus
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
 
 from minirun.errors import ClientError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.cli.parser.grammar import Options
 

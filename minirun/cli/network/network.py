@@ -1,4 +1,4 @@
-"""`network`: make, list, inspect and remove networks, and plug containers in and out.
+"""`network`: create, list and remove networks, connect and disconnect containers.
 
 What Docker's client checks by itself is here (does a gateway have its subnet?); all else is the engine's affair.
 """
@@ -6,6 +6,7 @@ What Docker's client checks by itself is here (does a gateway have its subnet?);
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from minirun.cli.container.inspect import FORMAT, inspect_network
 from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
@@ -13,7 +14,6 @@ from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
 from minirun.cli.run.types import LABELS, LINKS
 from minirun.errors import ClientError, EngineError, MinirunError, NoSuchContainer, NoSuchNetwork
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.network.network import Network
@@ -41,7 +41,7 @@ QUESTION = (
 
 
 def create(daemon: Daemon, options: Options) -> int:
-    """Make a network and print its ID."""
+    """Create a network and print its ID."""
     from minirun.cli.network import ipam_options
 
     for flag, value in (
@@ -120,7 +120,7 @@ def _row(network: Network, full: bool) -> dict[str, object]:
 
 
 def remove(daemon: Daemon, options: Options) -> int:
-    """Remove networks that nobody is on."""
+    """Remove networks without endpoints."""
     from minirun.cli.error_text import complaint
     from minirun.engine.container import reconcile
 
@@ -140,7 +140,7 @@ def remove(daemon: Daemon, options: Options) -> int:
 
 
 def prune(daemon: Daemon, options: Options) -> int:
-    """Remove all networks that nobody is on."""
+    """Remove all networks without endpoints."""
     from minirun.cli.filters import networks
     from minirun.engine.container import reconcile
 
@@ -165,7 +165,7 @@ def prune(daemon: Daemon, options: Options) -> int:
 
 
 def connect(daemon: Daemon, options: Options) -> int:
-    """Put a container on one more network."""
+    """Connect a container to one more network."""
     from minirun.engine.container import index
     from minirun.engine.network import connect
 
@@ -195,7 +195,7 @@ def connect(daemon: Daemon, options: Options) -> int:
 
 
 def disconnect(daemon: Daemon, options: Options) -> int:
-    """Take a container off a network."""
+    """Disconnect a container from a network."""
     from minirun.engine.container import index
     from minirun.engine.network import connect
 
@@ -210,7 +210,7 @@ def disconnect(daemon: Daemon, options: Options) -> int:
 
 
 def reload(daemon: Daemon, options: Options) -> int:
-    """Have the kernel as the records say: bridges, firewall rules, and the cables of the containers that run."""
+    """Restore bridges, firewall rules and the veth pairs of running containers as the records say."""
     from minirun.cli.error_text import complaint
     from minirun.engine.network import reload
 

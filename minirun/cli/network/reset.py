@@ -1,17 +1,18 @@
-"""`system reset-network`: the host's network without us, and the proof of it."""
+"""`system reset-network`: remove everything of minirun's from the host's network, and show that it is gone."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minirun.cli.parser.grammar import Options, Verb
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.engine.network.reset import Proof
 
 
 def reset(daemon: Daemon, options: Options) -> int:
-    """Take away what is ours, and say what was taken and what is left. The exit code is 1 when something is left."""
+    """Remove minirun's links, rules and settings, print what was removed and what is left. Returns: 1 if any is."""
     from minirun.engine.network import reset
 
     proof = reset.reset(daemon)

@@ -1,12 +1,13 @@
-"""What a shell may complete: containers by what they do now, images, the values of a few options."""
+"""Completion: containers by their state, images, networks, volumes, the values of a few options."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from minirun.cli.parser.grammar import Option, Verb
 from minirun.errors import MinirunError
 from minirun.network import predefined
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a Docker command line is made of, as data, and the fast reader of it.
+"""The grammar of Docker's command line as data, options and verbs, and the fast reader of it.
 
 Docker's client reads its words with pflag, which is POSIX with GNU's long options: `-it` is `-i -t`, `-m64m` and
 `-m 64m` and `-m=64m` are one, `--rm` is `--rm=true`, `--` ends the options. `run`, `create` and `exec` stop at the

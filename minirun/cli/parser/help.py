@@ -13,11 +13,11 @@ Options:
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from minirun.cli.parser.grammar import Option, Verb
 from minirun.cli.parser.unsupported import flags
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

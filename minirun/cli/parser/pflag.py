@@ -1,4 +1,4 @@
-"""pflag, the grammar of Docker's flags, and its words for what is wrong.
+"""pflag, the grammar of Docker's flags, and its error messages.
 
 `canonical` writes a command line down in its one long form, which click understands too. It is stricter than the fast
 reader in one way only: it can say what is the matter.

@@ -1,4 +1,4 @@
-"""What Docker 20.10's command line has and minirun does not: known by name, so that the answer can be clear.
+"""Commands and flags of Docker 20.10 that minirun does not have, by name, so that the error can say so.
 
 A flag with "=" takes a value. A letter before a comma is the flag's short form.
 """
@@ -41,7 +41,7 @@ GROUP_COMMANDS = {
 
 
 class Missing:
-    """A flag that is not there yet. Attributes: long, short ("" for none), takes_value."""
+    """A flag that minirun does not have yet. Attributes: long, short ("" for none), takes_value."""
 
     __slots__ = ("long", "short", "takes_value")
 

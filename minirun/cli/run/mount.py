@@ -8,8 +8,8 @@ from __future__ import annotations
 from minirun.cli.parser.grammar import ValueType
 from minirun.cli.parser.types import boolean
 from minirun.cli.run.types import size
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

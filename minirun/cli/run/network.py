@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from minirun.errors import BadParameter, ClientError
+from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.cli.parser.grammar import Options
 

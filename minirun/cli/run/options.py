@@ -1,4 +1,4 @@
-"""The flags of `run` and `create`, as Docker 20.10 has them; those that minirun lacks are in `not_yet`."""
+"""The flags of `run` and `create`, as Docker 20.10 has them; those that minirun lacks are in `parser.unsupported`."""
 
 from __future__ import annotations
 

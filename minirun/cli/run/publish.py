@@ -1,4 +1,4 @@
-"""What stands after -p and --expose, as Docker's client reads it (its go-connections/nat).
+"""The values of -p and --expose, as Docker's client reads them (go-connections/nat).
 
     [[ADDRESS:][HOST-PORT]:]PORT[/PROTO]      each port may be a range; an IPv6 address stands in brackets
     target=PORT,published=HOST-PORT,protocol=PROTO

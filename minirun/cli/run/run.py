@@ -1,4 +1,4 @@
-"""`run` and `create`: Docker's client side of them, which reads files, checks syntax and then asks the engine."""
+"""`run` and `create`, the client's side: read files, check syntax, then ask the engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(daemon: Daemon, options: Options) -> int:
-    """Run a command in a new container; the exit code is the command's."""
+    """Run a command in a new container. Returns: the command's exit code, 0 with -d."""
     wanted = create_options(options)
     _check_image_options(options, None)
     if wanted.detach and wanted.attach:
@@ -40,7 +40,7 @@ def run(daemon: Daemon, options: Options) -> int:
 
 
 def create(daemon: Daemon, options: Options) -> int:
-    """Make a container and print its ID."""
+    """Create a container and print its ID."""
     wanted = create_options(options)
     _check_image_options(options, 1)
     from minirun.engine import create
@@ -50,7 +50,7 @@ def create(daemon: Daemon, options: Options) -> int:
 
 
 def create_options(options: Options) -> CreateOptions:
-    """What the engine is asked for: what Docker's client does between reading the command line and asking the daemon.
+    """Make CreateOptions of a command line: what Docker's client does before it calls the daemon's API.
 
     The files of --env-file and --label-file come before what stands on the command line; hidden spellings are
     folded into the usual ones. Errors: ClientError.
@@ -120,7 +120,7 @@ def _check_image_options(options: Options, exit_code: int | None) -> None:
 def _with_image(
     daemon: Daemon, options: Options, exit_code: int | None, wanted: CreateOptions, act: Callable[[], T]
 ) -> T:
-    """Do what needs the image; pull that first where --pull says so, or when it turns out to be missing."""
+    """Call `act`, which needs the image; pull that before with --pull always, or once it proves to be missing."""
     _warn(daemon, wanted)
     pull = options.text("pull")
     if pull == "always":

@@ -1,4 +1,4 @@
-"""The values that only `run` and `create` know: sizes, CPUs, ulimits, sysctls, hosts, streams.
+"""The value types of `run` and `create` alone: sizes, CPUs, ulimits, sysctls, hosts, streams.
 
 Docker's client checks the syntax of these before it asks the daemon; what they mean (is 4m of memory enough? does
 this capability exist?) is the engine's affair.
