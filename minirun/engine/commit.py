@@ -28,18 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from minirun.engine.container.container import Container
+    from minirun.engine.options import CommitOptions
     from minirun.image.images import Image
-    from minirun.image.reference import Reference
-
-
-class Commit:
-    """The options of `commit`: `.name` (Reference or None), `.author`, `.message`, `.changes` (Dockerfile
-    instructions), `.pause` (bool), whether the container is frozen meanwhile."""
-
-    __slots__ = ("author", "changes", "message", "name", "pause")
-
-    def __init__(self, name: Reference | None, author: str, message: str, changes: Sequence[str], pause: bool) -> None:
-        self.name, self.author, self.message, self.changes, self.pause = name, author, message, changes, pause
 
 
 def diff(container: Container) -> Iterator[tuple[str, bytes]]:
@@ -63,13 +53,13 @@ def export(container: Container, fd: int) -> None:
     _check_exists(container)
 
 
-def commit(container: Container, options: Commit) -> str:
+def commit(container: Container, options: CommitOptions) -> str:
     """Make an image of a container. Returns: the image's ID.
 
     Errors: NoSuchImage when the container's own image has been removed; EngineError for a bad change; KernelError for a
     full disk. Nothing is left behind then, and the container is thawed.
     """
-    settings = _settings(container, options.changes)
+    settings = _settings(container, options.change)
     images = container.daemon.images
     image = _image_of(images, container)
     with ImageWriter(images.layout) as writer:
@@ -158,7 +148,7 @@ def _config(image: Image, container: Container, settings: dict, diff_ids: list[s
     }
 
 
-def _history(container: Container, options: Commit, created: str, *, empty: bool) -> dict:
+def _history(container: Container, options: CommitOptions, created: str, *, empty: bool) -> dict:
     entry = {
         "created": created,
         "author": options.author,

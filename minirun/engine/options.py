@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self, dataclass_transform
 
+    from minirun.image.reference import Reference
+
 else:
 
     def dataclass_transform(**_):
@@ -132,3 +134,13 @@ class ExecOptions(FrozenOptions):
     interactive: bool = False  # --interactive
     detach: bool = False  # --detach
     detach_keys: str = ""  # --detach-keys; "" for the default
+
+
+class CommitOptions(FrozenOptions):
+    """An image made of a container's changes, as `commit` asks for it (moby, CreateImageConfig)."""
+
+    name: Reference | None  # the new image's name, None for an image without one
+    author: str = ""  # --author
+    message: str = ""  # --message
+    change: Sequence[str] = ()  # --change, Dockerfile instructions
+    pause: bool = True  # --pause: the container is frozen meanwhile

@@ -40,13 +40,12 @@ def export(daemon: Daemon, options: Options) -> int:
 def commit(daemon: Daemon, options: Options) -> int:
     """Create an image from a container's changes and print its ID."""
     from minirun.engine import commit
+    from minirun.engine.options import CommitOptions
     from minirun.image.images import parse_tag
 
     name = parse_tag(options.text("reference")) if options.text("reference") else None
-    wish = commit.Commit(
-        name, options.text("author"), options.text("message"), options.words("change"), options.flag("pause")
-    )
-    print(commit.commit(_find(daemon, options.text("container")), wish))
+    wanted = CommitOptions.of(options.values, name=name)
+    print(commit.commit(_find(daemon, options.text("container")), wanted))
     return 0
 
 
