@@ -21,9 +21,9 @@ from minirun.image.images import Images
 from minirun.image.layer import diff as layer_diff
 from minirun.image.layer import tar_writer
 from minirun.image.snapshot import overlayfs
+from minirun.light import TYPE_CHECKING
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

@@ -12,10 +12,10 @@ from minirun.engine.container.index import discard, reserve
 from minirun.engine.container.reconcile import reconcile_all
 from minirun.engine.network import endpoint_config
 from minirun.errors import NoSuchNetwork
+from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

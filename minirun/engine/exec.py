@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import _socket
-
-from minirun.engine.container.reconcile import reconcile
+from minirun.engine.container.reconcile import reconcile_unless_busy
 from minirun.engine.shim import task
 from minirun.engine.shim.attach import DETACH_KEYS, Detached, Watcher, parse_keys, window_size
 from minirun.engine.shim.protocol import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
@@ -15,10 +13,10 @@ from minirun.engine.spec import bundle, specgen
 from minirun.errors import EngineError, MinirunError, as_minirun_error
 from minirun.kernel import process
 from minirun.kernel.socketpair import Channel
+from minirun.light import TYPE_CHECKING, socket
 from minirun.runtime import exec as runtime
 from minirun.runtime import state as states
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.options import ExecOptions
@@ -31,12 +29,11 @@ def execute(container: Container, options: ExecOptions) -> int:
     ProgramError (126, 127) when the program cannot be executed.
     """
     if container.status().state != "running":
-        with container.lock():
-            reconcile(container)
+        reconcile_unless_busy(container)
         raise EngineError(f"Container {container.id} is not running", exit_code=1)
     wanted = process_of(container, options)
     ours, theirs = Channel.pair()
-    sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    sock, client = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stdin = options.interactive and not options.detach
     process.spawn("minirun:relay", "monitor", lambda: _relay(container, wanted, theirs, client, stdin))
     theirs.close()
@@ -72,7 +69,7 @@ def process_of(container: Container, options: ExecOptions) -> dict:
     return wanted
 
 
-def _relay(container: Container, wanted: dict, ready: Channel, client: _socket.socket, stdin: bool) -> None:
+def _relay(container: Container, wanted: dict, ready: Channel, client: socket.socket, stdin: bool) -> None:
     """The process `minirun:relay`: parent of the new process, which goes on when the client has exited."""
     leave_the_terminal([ready.fd, client.fileno()])
     terminal = bool(wanted.get("terminal"))

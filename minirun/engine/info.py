@@ -8,8 +8,8 @@ import sys
 
 from minirun import __version__
 from minirun.engine.container import index
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.daemon import Daemon

@@ -14,9 +14,9 @@ from minirun.kernel import process
 from minirun.kernel.cgroup.cgroup import Cgroup
 from minirun.kernel.cgroup.freezer import Freezer
 from minirun.kernel.socketpair import Channel
+from minirun.light import TYPE_CHECKING
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
 

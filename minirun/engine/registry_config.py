@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 
 from minirun.errors import MinirunError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.image.reference import Reference

@@ -14,11 +14,9 @@ from minirun.engine.shim import protocol, signals
 from minirun.engine.shim.prefork import Starter
 from minirun.engine.stop import stop
 from minirun.errors import RUN_FAILED, EngineError, MinirunError, ProgramError
+from minirun.light import TYPE_CHECKING, socket
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
-
     from minirun.engine.container.container import Container
     from minirun.engine.daemon import Daemon
     from minirun.engine.options import CreateOptions
@@ -133,7 +131,7 @@ def _note_failed_start(container: Container, error: MinirunError) -> None:
     container.save()
 
 
-def _connect(container: Container, attachment: Attachment) -> _socket.socket:
+def _connect(container: Container, attachment: Attachment) -> socket.socket:
     """Connect to the shim of a running container. Errors: EngineError when it has exited."""
     try:
         return protocol.connect(container.run_directory, attachment.flags)

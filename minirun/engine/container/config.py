@@ -14,8 +14,8 @@ from minirun.engine.spec import env
 from minirun.engine.spec.specgen import MASKED_PATHS, READONLY_PATHS
 from minirun.engine.volume import mountpoints
 from minirun.errors import BadParameter, EngineError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.options import CreateOptions
     from minirun.image.images import Image

@@ -138,3 +138,13 @@ def clear(daemon: Daemon, remains: str) -> None:
     volumes.leave(daemon, remains)
     rmtree.remove_tree(remains)
     volumes.sweep(daemon)
+
+
+def clear_locked(daemon: Daemon, remains: str) -> None:
+    """The same under the container's lock, by which `reconcile_all` sees that this process is removing it."""
+    try:
+        lock = store.lock(f"{remains}/{LOCK}").acquire()
+    except FileNotFoundError:  # removed by another command
+        return
+    with lock:
+        clear(daemon, remains)

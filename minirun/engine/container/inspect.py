@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from minirun import timestamps
 from minirun.image.snapshot import overlayfs
+from minirun.light import TYPE_CHECKING
 from minirun.network import inspect as shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Status
     from minirun.engine.daemon import Daemon

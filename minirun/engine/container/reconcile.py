@@ -65,14 +65,14 @@ def reconcile_all(daemon: Daemon) -> None:
     directory = f"{daemon.data_root}/containers"
     for entry in _entries(directory):
         path = f"{directory}/{entry}"
-        if entry.startswith(REMOVED) or entry.startswith(MAKING) and store.is_unlocked(f"{path}/{LOCK}"):
+        if entry.startswith((REMOVED, MAKING)) and store.is_unlocked(f"{path}/{LOCK}"):
             clear(daemon, path)
         elif len(entry) == 64 and not (container := Container(daemon, entry)).exists():
             _clear_half_made(container)
     for entry in _entries(f"{daemon.exec_root}/containers"):
         container = Container(daemon, entry)
         if container.exists():  # an exec root may serve several data roots
-            _reconcile_unless_busy(container)
+            reconcile_unless_busy(container)
 
 
 def _entries(directory: str) -> list[str]:
@@ -89,7 +89,8 @@ def _clear_half_made(container: Container) -> None:
         names.release_all(container.daemon.data_root, container.id)
 
 
-def _reconcile_unless_busy(container: Container) -> None:
+def reconcile_unless_busy(container: Container) -> None:
+    """Clear up what a killed shim or `start` has left, unless another command holds the container's lock."""
     shim = container.shim_state()
     if shim and shim.alive() or not store.is_unlocked(f"{container.directory}/{LOCK}"):
         return

@@ -82,7 +82,7 @@ def clean_up(container: Container, relay: Relay, code: int, mounts: int = -1) ->
     if mounts >= 0:
         os.close(mounts)
     if remains:
-        index.clear(container.daemon, remains)  # nobody has to wait for that
+        index.clear_locked(container.daemon, remains)  # after the farewell: no client has to wait for it
 
 
 def start(container: Container, client: _socket.socket, wants: int) -> tuple[State, int, Relay]:
