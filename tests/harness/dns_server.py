@@ -1,4 +1,4 @@
-"""A name server of the tests' own, whose answer depends on the first label of the name; and somebody who asks.
+"""A DNS server whose answer depends on the first label of the name, and a client.
 
     python3 tests/harness/dns_server.py ADDRESS NUMBER      answers at ADDRESS, port 53, until it is killed
 

@@ -36,10 +36,10 @@ class Host:
 DAEMON = Daemon("/DATA", "/RUN")
 
 
-def make(image: Image | None = None, **wishes: object) -> dict:
+def make(image: Image | None = None, **requested: object) -> dict:
     """The record of a container called w1."""
     return config.make(
-        CreateOptions(**{"image": "alpine", "command": ["sh"], **wishes}), image or Image(), ID, "w1", Host()
+        CreateOptions(**{"image": "alpine", "command": ["sh"], **requested}), image or Image(), ID, "w1", Host()
     )
 
 

@@ -1,4 +1,4 @@
-"""What a stranger's bytes meet first, each reader as one function of these bytes.
+"""Fuzz targets: each reader of untrusted input as one function of bytes.
 
 A reader may take what it gets or refuse it with a MinirunError of one printable line. Anything else that is raised is
 a mistake of ours. `fuzz.py` throws bytes at them for as long as one likes; `test_targets.py` throws what was found.

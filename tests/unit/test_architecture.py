@@ -7,6 +7,7 @@ An import counts wherever it stands: at the top, inside a function, or below `if
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,6 +180,13 @@ def test_a_circle_would_be_found() -> None:
 
 
 ROOMS = sorted({path.parent for path in MODULES} - {PACKAGE})
+
+
+def test_the_rooms_are_those_of_the_picture() -> None:
+    """`make architecture` draws docs/architecture.md anew."""
+    page = (PACKAGE.parent / "docs/architecture.md").read_text()
+    drawn = {name for line in page.split("\n") if '["' in line for name in re.findall(r"([a-z_.]+) \(\d+\)", line)}
+    assert drawn - {"start", "ground"} == {name_of(room).replace("/", ".") for room in ROOMS}
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=name_of)

@@ -32,7 +32,7 @@ def in_base64(data: bytes) -> str:
 
 
 def allowed(user: str, scope: str) -> dict:
-    """What of a scope ("repository:public/x:pull,push") somebody is given."""
+    """What of a scope ("repository:public/x:pull,push") a user ("" for nobody) is given."""
     kind, _, rest = scope.partition(":")
     name, _, actions = rest.rpartition(":")
     wanted = actions.split(",")

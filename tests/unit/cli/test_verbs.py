@@ -309,10 +309,10 @@ def test_files_come_before_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HERE", "h")
     (tmp_path / "env").write_text('# no\n\nA=1\nB="q q"\nC= x \nHERE\n')
     (tmp_path / "labels").write_text("k=file\nl=file\n")
-    wishes = options(
+    requested = options(
         "--env-file", str(tmp_path / "env"), "-e", "A=2", "--label-file", str(tmp_path / "labels"), "-l", "k=line"
     )
-    wanted = run.create_options(wishes)
+    wanted = run.create_options(requested)
     assert wanted.env == ["A=1", 'B="q q"', "C= x ", "HERE=h", "A=2"]
     assert wanted.label == ["k=line", "l=file"]
 
@@ -357,14 +357,14 @@ def test_mac_addresses(mac):
 
 
 def test_other_spellings():
-    wishes = run.create_options(options("--net", "none", "--dns-opt", "ndots:2"))
-    assert (wishes.network, wishes.dns_option) == ("none", ["ndots:2"])
+    requested = run.create_options(options("--net", "none", "--dns-opt", "ndots:2"))
+    assert (requested.network, requested.dns_option) == ("none", ["ndots:2"])
 
 
 def test_what_is_asked_of_a_network():
     def asked(*words):
-        wishes = run.create_options(options(*words))
-        return wishes.network, wishes.endpoint
+        requested = run.create_options(options(*words))
+        return requested.network, requested.endpoint
 
     assert asked("--ip", "192.0.2.1", "--network-alias", "a") == ("default", None)  # without --network not looked at
     assert asked("--network", "bridge") == ("bridge", None)
@@ -413,8 +413,8 @@ def test_logs_go_where_they_came_from(made, capfd, monkeypatch):
     made.append(Made("a", State("exited")))
     asked = {}
 
-    def records(container, follow, **wishes):
-        asked.update(wishes, follow=follow, name=container.name)
+    def records(container, follow, **requested):
+        asked.update(requested, follow=follow, name=container.name)
         return iter([("stdout", b"out1\n"), ("stdout", b"out2\n"), ("stderr", b"err1\n"), ("stdout", b"out3")])
 
     monkeypatch.setattr(engine_logs, "read", records)

@@ -1,4 +1,4 @@
-"""The record of a container: Docker's merging of wishes and image, and each text with which its daemon refuses one."""
+"""The record of a container: Docker's merging of what is requested with the image's defaults, and each text with which its daemon refuses one."""
 
 import pytest
 
@@ -13,15 +13,15 @@ from minirun.errors import BadParameter, EngineError
 MiB = 1 << 20
 
 
-def refusal(kind=BadParameter, **wishes):
+def refusal(kind=BadParameter, **requested):
     with pytest.raises(EngineError) as caught:
-        make(**wishes)
+        make(**requested)
     assert type(caught.value) is kind
     return caught.value.message
 
 
 @pytest.mark.parametrize(
-    ("wishes", "text"),
+    ("requested", "text"),
     [
         (dict(memory=4 * MiB), "Minimum memory limit allowed is 6MB"),
         (dict(memory=-1), "Minimum memory limit allowed is 6MB"),
@@ -208,12 +208,12 @@ def refusal(kind=BadParameter, **wishes):
         (dict(tmpfs=["/t:huge=always"]), 'Invalid tmpfs option ["huge" "always"]'),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused_in_dockers_words(wishes, text):
-    assert refusal(**wishes) == text
+def test_a_request_that_cannot_be_met_is_refused_in_dockers_words(requested, text):
+    assert refusal(**requested) == text
 
 
 @pytest.mark.parametrize(
-    ("wishes", "text"),
+    ("requested", "text"),
     [
         (
             dict(network="host", sysctl={"net.ipv4.ip_forward": "1"}),
@@ -221,9 +221,9 @@ def test_a_wish_that_cannot_be_met_is_refused_in_dockers_words(wishes, text):
         ),
     ],
 )
-def test_what_docker_finds_out_at_the_start_is_no_bad_parameter(wishes, text):
+def test_what_docker_finds_out_at_the_start_is_no_bad_parameter(requested, text):
     """`run` adds "See 'minirun run --help'." to a BadParameter only."""
-    assert refusal(EngineError, **wishes) == text
+    assert refusal(EngineError, **requested) == text
 
 
 def test_values_at_the_border_are_taken():
@@ -268,7 +268,7 @@ STREAMS = ("AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "S
 
 
 @pytest.mark.parametrize(
-    ("wishes", "true"),
+    ("requested", "true"),
     [
         (dict(interactive=True, tty=True), STREAMS),
         (dict(interactive=True, tty=True, detach=True), ("Tty", "OpenStdin")),
@@ -277,13 +277,13 @@ STREAMS = ("AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "S
         (dict(attach=["stdin"], interactive=True), ("AttachStdin", "OpenStdin", "StdinOnce")),
     ],
 )
-def test_streams(wishes, true):
-    config = make(**wishes)["Config"]
+def test_streams(requested, true):
+    config = make(**requested)["Config"]
     assert [key for key in STREAMS if config[key]] == list(true)
 
 
 @pytest.mark.parametrize(
-    ("wishes", "image", "command"),
+    ("requested", "image", "command"),
     [
         (dict(command=[]), dict(Cmd=["sh"]), ["sh"]),
         (dict(command=["ls"]), dict(Cmd=["sh"]), ["ls"]),
@@ -298,8 +298,8 @@ def test_streams(wishes, true):
         (dict(command=["a"], entrypoint=""), dict(Entrypoint=["/init"], Cmd=["x"]), ["a"]),
     ],
 )
-def test_entrypoint_and_command(wishes, image, command):
-    record = make(Image(**image), **wishes)
+def test_entrypoint_and_command(requested, image, command):
+    record = make(Image(**image), **requested)
     assert [record["Path"], *record["Args"]] == command
 
 
@@ -330,7 +330,7 @@ def test_host_network_has_the_hosts_name_unless_another_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("wishes", "swap"),
+    ("requested", "swap"),
     [
         (dict(memory=64 * MiB), 128 * MiB),
         (dict(memory=64 * MiB, memory_swap=-1), -1),
@@ -338,8 +338,8 @@ def test_host_network_has_the_hosts_name_unless_another_is_asked_for():
         (dict(memory=64 * MiB, memory_swap=64 * MiB), 64 * MiB),
     ],
 )
-def test_swap_is_twice_the_memory_by_default(wishes, swap):
-    assert make(**wishes)["HostConfig"]["MemorySwap"] == swap
+def test_swap_is_twice_the_memory_by_default(requested, swap):
+    assert make(**requested)["HostConfig"]["MemorySwap"] == swap
 
 
 def test_limits_that_say_nothing():

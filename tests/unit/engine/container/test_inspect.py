@@ -64,8 +64,8 @@ class Status:
         self.oom_killed, self.error = False, ""
 
 
-def described(status=None, cable=CABLE, mode="default", **wishes):
-    return inspect.describe(make(network=mode, **wishes), status or Status(), cable, DAEMON)
+def described(status=None, cable=CABLE, mode="default", **requested):
+    return inspect.describe(make(network=mode, **requested), status or Status(), cable, DAEMON)
 
 
 def at(value, path):

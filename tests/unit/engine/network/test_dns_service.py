@@ -130,7 +130,7 @@ def test_without_a_descriptor_left_what_was_known_will_do(run, foo):
 
 
 @pytest.mark.parametrize(
-    ("host", "wishes", "servers"),
+    ("host", "requested", "servers"),
     [
         (
             "nameserver 127.0.0.1\nnameserver 192.0.2.1\n",
@@ -148,8 +148,8 @@ def test_without_a_descriptor_left_what_was_known_will_do(run, foo):
         ("nameserver 127.0.0.1\n", ResolverOptions((), ["example.org"]), [("127.0.0.1", False)]),
     ],
 )
-def test_forwarders(host, wishes, servers):
-    assert resolv_conf.forwarders(host, wishes) == servers
+def test_forwarders(host, requested, servers):
+    assert resolv_conf.forwarders(host, requested) == servers
 
 
 def test_ndots():

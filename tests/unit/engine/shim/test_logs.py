@@ -24,8 +24,8 @@ def write(path, *parts):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def read(path, **wishes):
-    return [data for _, data in logs.records(str(path), logs.Wanted(**wishes))]
+def read(path, **requested):
+    return [data for _, data in logs.records(str(path), logs.Wanted(**requested))]
 
 
 def plant(path, *moments):

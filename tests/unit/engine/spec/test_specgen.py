@@ -11,16 +11,16 @@ MiB = 1 << 20
 OVERLAY = {"destination": "/", "type": "overlay", "source": "overlay", "options": ["lowerdir=/a"]}
 
 
-def generate(user=None, image=None, **wishes):
-    spec = specgen.generate(make(image, **wishes), user or root(), OVERLAY, DAEMON)
+def generate(user=None, image=None, **requested):
+    spec = specgen.generate(make(image, **requested), user or root(), OVERLAY, DAEMON)
     oci.check(spec)  # what we write, our own runtime takes
     return spec
 
 
-def mounts(**wishes):
+def mounts(**requested):
     return [
         f"{entry['destination']} {entry['type']} {entry['source']} {','.join(entry['options'])}"
-        for entry in generate(**wishes)["mounts"][1:]
+        for entry in generate(**requested)["mounts"][1:]
     ]
 
 
@@ -70,7 +70,7 @@ def test_mounts_of_the_persons_come_by_depth():
 
 
 @pytest.mark.parametrize(
-    ("wishes", "line"),
+    ("requested", "line"),
     [
         (
             dict(tmpfs=["/t:size=1m,mode=1770,exec,uid=5"]),
@@ -87,8 +87,8 @@ def test_mounts_of_the_persons_come_by_depth():
         ),
     ],
 )
-def test_tmpfs(wishes, line):
-    assert mounts(**wishes)[7] == line
+def test_tmpfs(requested, line):
+    assert mounts(**requested)[7] == line
 
 
 def test_a_mount_of_the_persons_replaces_a_default_one():
@@ -145,7 +145,7 @@ def test_device_rules():
 
 
 @pytest.mark.parametrize(
-    ("wishes", "resources"),
+    ("requested", "resources"),
     [
         (dict(), {}),
         (dict(memory=64 * MiB), {"memory": {"limit": 67108864, "swap": 134217728}}),
@@ -158,8 +158,8 @@ def test_device_rules():
         (dict(pids_limit=-1), {}),
     ],
 )
-def test_limits(wishes, resources):
-    found = generate(**wishes)["linux"]["resources"]
+def test_limits(requested, resources):
+    found = generate(**requested)["linux"]["resources"]
     found.pop("devices")
     assert found == resources
 
@@ -205,7 +205,7 @@ HOSTNAME = f"HOSTNAME={ID[:12]}"
 
 
 @pytest.mark.parametrize(
-    ("wishes", "image", "env"),
+    ("requested", "image", "env"),
     [
         (dict(), {}, [PATH, HOSTNAME]),
         (dict(tty=True), {}, [PATH, HOSTNAME, "TERM=xterm"]),
@@ -215,8 +215,8 @@ HOSTNAME = f"HOSTNAME={ID[:12]}"
         (dict(hostname="box"), {}, [PATH, "HOSTNAME=box"]),
     ],
 )
-def test_environment(wishes, image, env):
-    assert generate(image=Image(**image), **wishes)["process"]["env"] == env
+def test_environment(requested, image, env):
+    assert generate(image=Image(**image), **requested)["process"]["env"] == env
 
 
 def test_exec_has_the_containers_environment_and_its_own_over_it():
@@ -259,8 +259,8 @@ def test_host_network():
 
 
 def test_sysctls():
-    wishes = {"net.ipv4.ip_forward": "1", "net.ipv4.ip_unprivileged_port_start": "1024"}
-    values = generate(domainname="example.org", sysctl=wishes)["linux"]["sysctl"]
+    requested = {"net.ipv4.ip_forward": "1", "net.ipv4.ip_unprivileged_port_start": "1024"}
+    values = generate(domainname="example.org", sysctl=requested)["linux"]["sysctl"]
     assert values == {
         "net.ipv4.ip_unprivileged_port_start": "1024",
         "net.ipv4.ping_group_range": "0 2147483647",

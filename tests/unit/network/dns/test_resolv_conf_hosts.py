@@ -85,7 +85,7 @@ HOST = "domain d.example\nsearch one.example\nsearch lab.example two\nnameserver
 
 
 @pytest.mark.parametrize(
-    ("wishes", "container"),
+    ("requested", "container"),
     [
         (
             ResolverOptions(["192.0.2.53", "192.0.2.54"], ["example.org"], ["ndots:2"]),
@@ -99,8 +99,8 @@ HOST = "domain d.example\nsearch one.example\nsearch lab.example two\nnameserver
         ),
     ],
 )
-def test_resolv_conf_with_wishes(wishes, container):
-    assert resolv_conf.for_default_bridge(HOST, wishes) == container
+def test_resolv_conf_with_wishes(requested, container):
+    assert resolv_conf.for_default_bridge(HOST, requested) == container
 
 
 def test_resolv_conf_with_the_hosts_network():
