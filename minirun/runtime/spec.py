@@ -1,8 +1,8 @@
-"""config.json: the one language in which a container is described (OCI runtime-spec, config.md).
+"""config.json, the description of a container for the runtime (OCI runtime-spec, config.md): read and validate it.
 
 Docker's daemon, Podman, containerd and our own engine all write it, and nothing below them understands another. It
-stays the dictionary that it is; this module reads it and refuses, before anything is made, what could not be carried
-out: a wish that is silently dropped is a container less confined than its owner believes.
+stays the dictionary that it is. What cannot be carried out is refused before anything is made: a setting that is
+silently dropped is a container less confined than its owner believes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ def load(bundle: str) -> dict:
     except FileNotFoundError:
         raise MinirunError(f"{path}: no such file", hint="a bundle is a directory with config.json in it") from None
     check(spec)
+    # Relative to the bundle, not to our working directory (config.md, "Root").
     spec["root"]["path"] = os.path.join(os.path.abspath(bundle), spec["root"]["path"])
     return spec
 
@@ -39,14 +40,16 @@ def check(spec: dict) -> None:
     if not (spec.get("root") or {}).get("path"):
         raise MinirunError("config.json: root.path is missing")
     linux = spec.get("linux") or {}
+    # A namespace of a kind that this version does not know would leave the container in the host's.
     for entry in linux.get("namespaces") or []:
         if entry.get("type") not in NAMESPACES:
             raise MinirunError(f"config.json: linux.namespaces has an unknown type {entry.get('type')}")
-    for key in ("user",):
-        if key in namespaces(spec):
-            raise MinirunError(f"config.json: minirun cannot make a {key} namespace yet")
+    if "user" in namespaces(spec):
+        raise MinirunError("config.json: minirun cannot make a user namespace yet")
+    # Without one, pivot_root would change the root of the host's processes.
     if "mount" not in namespaces(spec):
         raise MinirunError("config.json: minirun needs a mount namespace for the container")
+    # Confinement that was asked for and is not there is worse than an error.
     for key in ("seccomp", "intelRdt", "personality"):
         if linux.get(key):
             raise MinirunError(f"config.json: minirun cannot do linux.{key} yet")
@@ -55,5 +58,5 @@ def check(spec: dict) -> None:
 
 
 def namespaces(spec: dict) -> dict[str, str]:
-    """The namespaces that the container shall have: OCI word → path of one to join, or "" for a new one."""
+    """The namespaces of the container: OCI type → path of the one to join, or "" for a new one (linux.namespaces)."""
     return {entry["type"]: entry.get("path") or "" for entry in (spec.get("linux") or {}).get("namespaces") or []}

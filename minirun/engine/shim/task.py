@@ -39,14 +39,14 @@ def bring_up(container: Container, ends: Ends, services: list[Service]) -> tuple
     What was made when something fails is left to `take_down`.
     """
     spec = specs.load(container.run_directory)
-    place = lifecycle.Place(container.run_directory, state_directory(container))
+    directories = lifecycle.Directories(container.run_directory, state_directory(container))
     # While its process builds its root, the cable is plugged in: neither needs the other.
     state = lifecycle.create(
         spec,
-        place,
+        directories,
         stdio=ends.given,
         console=ends.console,
-        meanwhile=lambda pid: sandbox.plug_in(container, pid, services),
+        on_namespaces=lambda pid: sandbox.plug_in(container, pid, services),
     )
     mounts = namespaces.Opened(f"/proc/{state.pid}/ns/mnt").fd
     lifecycle.start(state)

@@ -11,7 +11,7 @@ from minirun.runtime import init
 
 def test_it_says_how_far_it_is():
     ours, theirs = Channel.pair()
-    init.report(init.Hands(theirs), "namespaces")
+    init.notify_parent(init.InheritedFds(theirs), "namespaces")
     assert ours.receive() == {"namespaces": os.getpid()}
 
 
@@ -19,4 +19,4 @@ def test_it_does_not_wait_for_a_start_that_nobody_will_give():
     ours, theirs = Channel.pair()
     ours.close()
     with pytest.raises(MinirunError, match="nobody is left"):
-        init.report(init.Hands(theirs), "ready")
+        init.notify_parent(init.InheritedFds(theirs), "ready")
