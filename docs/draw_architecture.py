@@ -16,10 +16,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, PAGE = ROOT / "minirun", ROOT / "docs/architecture.md"
-#: The modules that are in no room: those that begin minirun, and those that everything stands on.
+#: The modules that are in no room: those that build and begin minirun, and those that everything stands on.
 START, GROUND = "start", "ground"
-BEGINNINGS = {"__main__", "bootstrap", "hot_path"}
-CHARTERS = {START: "From the interpreter's first line to the first line that matters.", GROUND: "What all stands on."}
+BEGINNINGS = {"__main__", "_build", "bootstrap", "hot_path"}
+CHARTERS = {START: "How minirun is built and begun.", GROUND: "What all stands on."}
 #: From above to below; floors in one line never import each other.
 FLOORS = ((START,), ("cli",), ("lecture",), ("engine",), ("runtime", "network", "image"), ("kernel",), (GROUND,))
 

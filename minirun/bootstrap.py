@@ -30,7 +30,7 @@ else:
     ModuleType = type(sys)
 
 #: So many bytes of the archive are enough for `ps`, and for the idle shim of a container.
-FIRST_READ = 224 * 1024
+FIRST_READ = 240 * 1024
 #: More than any archive has.
 ALL = 1 << 30
 #: What marshal.loads raises on bytes that are no code.
@@ -155,14 +155,15 @@ class Bytecode:
             if content[:4] != MAGIC_NUMBER:
                 return cls.index
             start = 8 + int.from_bytes(content[4:8], "little")
-            sealed, size, index = marshal.loads(memoryview(content)[8:start])
+            sealed, first, size, index = marshal.loads(memoryview(content)[8:start])
         except (OSError, *DAMAGED):
             return cls.index
         if whole != start + size:
             return cls.index
         if not sealed:
             return cls.open_archive(limit) if cls._seal() else cls.index
-        cls.index, cls.codes = index, memoryview(content)[start:]
+        # Of a part of the file the first part counts: what is behind it makes us read all, and that before a fork.
+        cls.index, cls.codes = index, memoryview(content)[start : start + (first if limit < whole else size)]
         return index
 
     @classmethod

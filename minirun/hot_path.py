@@ -2,7 +2,7 @@
 `ps` load, so that the interpreter opens one file instead of a hundred. `minirun.bootstrap` reads it.
 
     hot_path.cpython-311.bin:   magic number (4 bytes), size of the index (4, little-endian),
-                                the index: marshal of (sealed, size of all code, {module name: entry}),
+                                the index: marshal of (sealed, size of the first part, of all code, {name: entry}),
                                 the code objects, each marshalled by itself
     entry:                      (is it a package?, offset, size, the source's st_mtime_ns, st_size, hash, imports)
 
@@ -33,7 +33,7 @@ FILE = f"hot_path.{sys.implementation.cache_tag}.bin"
 #: So a module that the hot path imports inside a function has its line here; tests/cli/test_hot_path_archive.py says
 #: which one is missing.
 ENTRY_POINTS = (
-    # These come first and are few: `ps` and the idle shim read no more of the file (bootstrap.FIRST_READ).
+    # The first part, which is all of the file that `ps` and the idle shim read (bootstrap.FIRST_READ).
     "cli.main",
     "engine.shim.reexec",
     "engine.shim.json_file",
@@ -42,16 +42,17 @@ ENTRY_POINTS = (
     "cli.format.tabwriter",
     "cli.container.lifecycle",
     "engine.container.index",
-    # The command's half of run, start and exec.
+    "engine.stop",
+    # The second part. The command's half of run, start and exec; `run` reads all before the shim is forked.
     "engine.shim.prefork",
     "cli.run.run",
     "cli.run.publish",
+    "engine.options",
     "engine.start",
     "engine.container.config",
     "engine.container.validate",
     "engine.spec.bundle",
     "engine.shim.attach",
-    "engine.shim.signals",
     "image.images",
     "image.tags",
     "image.snapshot.overlayfs",
@@ -67,6 +68,8 @@ ENTRY_POINTS = (
     "network.ports.proxy",
 )
 
+#: The last entry point of the first part.
+END_OF_FIRST_PART = "engine.stop"
 _HASH_KEY = int.from_bytes(MAGIC_NUMBER, "little")
 
 
@@ -132,7 +135,8 @@ def write(package: str, *, sealed: bool) -> None:
         index[name] = (is_package, offset, len(code), mtime, size, source_hash(_HASH_KEY, source), imports)
         codes.append(code)
         offset += len(code)
-    _save(f"{package}/{FILE}", sealed, index, b"".join(codes))
+    _, end, length, *_ = index[f"minirun.{END_OF_FIRST_PART}"]
+    _save(f"{package}/{FILE}", (sealed, end + length, offset, index), b"".join(codes))
 
 
 def _compile(source: bytes, path: str) -> CodeType:
@@ -160,17 +164,17 @@ def seal(package: str) -> None:
     home = os.path.dirname(os.path.abspath(package))
     with open(f"{package}/{FILE}", "rb") as file:
         _, head = file.read(4), int.from_bytes(file.read(4), "little")
-        _, _, index = marshal.loads(file.read(head))
+        _, first, size, index = marshal.loads(file.read(head))
         codes = file.read()
     for name, (is_package, offset, length, _, _, digest, imports) in index.items():
         try:
-            source, mtime, size = _read(f"{home}/{_source(home, name)}")
+            source, mtime, source_size = _read(f"{home}/{_source(home, name)}")
         except OSError:
-            source, mtime, size = b"", 0, 0
+            source, mtime, source_size = b"", 0, 0
         if source_hash(_HASH_KEY, source) != digest:
-            size = -1  # no file has this size
-        index[name] = (is_package, offset, length, mtime, size, digest, imports)
-    _save(f"{package}/{FILE}", True, index, codes)
+            source_size = -1  # no file has this size
+        index[name] = (is_package, offset, length, mtime, source_size, digest, imports)
+    _save(f"{package}/{FILE}", (True, first, size, index), codes)
 
 
 def _read(path: str) -> tuple[bytes, int, int]:
@@ -179,9 +183,9 @@ def _read(path: str) -> tuple[bytes, int, int]:
         return file.read(), status.st_mtime_ns, status.st_size
 
 
-def _save(path: str, sealed: bool, index: dict[str, tuple], codes: bytes) -> None:
+def _save(path: str, index: tuple, codes: bytes) -> None:
     """Write the archive beside its place and rename it into it: another start sees the old one or the new one."""
-    head = marshal.dumps((sealed, len(codes), index))
+    head = marshal.dumps(index)
     new = f"{path}.{os.getpid()}"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:

@@ -10,7 +10,7 @@ import os
 
 from minirun import trace
 from minirun.errors import KernelError, MinirunError
-from minirun.kernel import namespaces, procfs, syscalls
+from minirun.kernel import namespaces, procfs, sched, syscalls
 from minirun.light import TYPE_CHECKING, signal
 
 if TYPE_CHECKING:
@@ -155,11 +155,11 @@ def spawn(title: str, side: str, child: Callable[[], None], *, flags: int = 0, c
     """
     pid = syscalls.clone3(flags, cgroup)
     if pid:
-        move_to_idle_cpu(pid)
+        sched.move_to_idle_cpu(pid)
         return pid
     code = 1
     try:
-        yield_cpu()
+        sched.yield_cpu()
         trace.side = side
         syscalls.prctl("SET_NAME", title)
         child()
@@ -240,27 +240,3 @@ def reset_signals() -> None:
     for number in range(1, signal.NSIG):
         if number not in UNTOUCHABLE:
             signal.signal(number, signal.SIG_DFL)
-
-
-def move_to_idle_cpu(pid: int) -> None:
-    """Let a new process begin at once, on a processor that we are not using; it must call `yield_cpu`.
-
-    A forked process is put into the queue of its parent's processor, and we are not about to wait: it would get its
-    turn after our time slice, some 3 ms later, even if another processor has nothing to do. To be shown the door of
-    ours moves it; after that it may be anywhere again.
-    """
-    try:
-        allowed = os.sched_getaffinity(0)
-        if len(allowed) > 1:
-            fd = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)  # the first open() takes a millisecond
-            here = int(os.read(fd, 4096).rpartition(b")")[2].split()[36])  # field 39, processor (proc(5))
-            os.close(fd)
-            os.sched_setaffinity(pid, allowed - {here})
-            os.sched_setaffinity(pid, allowed)
-    except OSError:  # it has begun later then, and nothing else is different
-        return
-
-
-def yield_cpu() -> None:
-    """What a new process does first: if it has taken its parent's processor, it gives it back, for it gets another."""
-    os.sched_yield()

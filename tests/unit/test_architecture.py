@@ -22,7 +22,7 @@ FLOORS = {"kernel": 5, "runtime": 6, "network": 6, "image": 6, "engine": 7, "lec
 #: Floors of the same height do not know each other.
 APART = {"runtime", "network", "image"}
 #: How minirun is begun; above all floors, or before there is any.
-BEGINNINGS = {"__main__", "bootstrap", "hot_path", "__init__"}
+BEGINNINGS = {"__main__", "bootstrap", "hot_path", "_build", "__init__"}
 #: Modules in a room, without its `__init__`.
 MOST = 12
 

@@ -9,12 +9,12 @@ first process tells the second which container it is.
 from __future__ import annotations
 
 import _socket
-import os
 
 from minirun import trace
 from minirun.errors import MinirunError
-from minirun.kernel import process
+from minirun.kernel import sched
 from minirun.kernel.socketpair import Channel
+from minirun.light import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class Starter:
         pid = os.fork()
         if pid == 0:
             try:
-                process.yield_cpu()
+                sched.yield_cpu()
                 trace.side = "monitor"
                 self.orders.close()
                 self.sock.close()
                 _become_monitor(daemon, theirs, client)
             finally:
                 os._exit(1)  # never back into the code of the command that forked us
-        process.move_to_idle_cpu(pid)
+        sched.move_to_idle_cpu(pid)
         theirs.close()
         client.close()
 
