@@ -107,7 +107,7 @@ def _write_layer(container: Container, pause: bool, fd: int) -> bool:
 
 
 def _layer_directories(container: Container) -> list[str]:
-    return overlayfs.pile(bundle.layers_of(container), container.directory)
+    return overlayfs.stack(bundle.layers_of(container), container.directory)
 
 
 def _check_exists(container: Container) -> None:

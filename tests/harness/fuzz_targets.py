@@ -85,7 +85,7 @@ def unpack(data: bytes) -> None:
         before = os.lstat(top / "outside"), os.lstat(top / "outside/secret")
         stream = LayerReader(io.BytesIO(tars.mended(data)))  # type: ignore[arg-type]
         try:
-            apply.unpack(stream.entries(), f"{top}/tree")
+            apply.apply_layer(stream.entries(), f"{top}/tree")
             stream.drain()
         finally:
             assert before == (os.lstat(top / "outside"), os.lstat(top / "outside/secret"))

@@ -80,7 +80,7 @@ def _graph_driver(record: dict, daemon: Daemon) -> dict:
     layers = [f"{daemon.data_root}/images/layers/{chain.rpartition(':')[2]}" for chain in record["LayerIDs"]]
     return {
         "Data": {
-            "LowerDir": ":".join(overlayfs.pile(layers, data)[1:]),
+            "LowerDir": ":".join(overlayfs.stack(layers, data)[1:]),
             "MergedDir": f"{daemon.exec_root}/containers/{record['ID']}/rootfs",
             "UpperDir": f"{data}/upper",
             "WorkDir": f"{data}/work",

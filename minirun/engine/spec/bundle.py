@@ -70,10 +70,10 @@ def layers_of(container: Container) -> list[str]:
 
 def user_of(container: Container, wish: str) -> users.User:
     """Who "USER[:GROUP]" is, by the image's and the container's own /etc/passwd and /etc/group."""
-    pile = overlayfs.pile(layers_of(container), container.directory)
+    stack = overlayfs.stack(layers_of(container), container.directory)
     return users.resolve(
         wish,
-        read_file.read_file(pile, "etc/passwd"),
-        read_file.read_file(pile, "etc/group"),
+        read_file.read_file(stack, "etc/passwd"),
+        read_file.read_file(stack, "etc/group"),
         container.record["HostConfig"]["GroupAdd"],
     )

@@ -60,7 +60,7 @@ def attach(container: Container) -> None:
 def _fill(container: Container, point: dict) -> None:
     """Copy what the image has at the volume's place into the volume, if that is empty."""
     path = volumes.path_of(container.daemon, point["Name"])
-    pile = overlayfs.pile(bundle.layers_of(container), container.directory)
+    stack = overlayfs.stack(bundle.layers_of(container), container.directory)
     with store.lock(f"{path}/.lock"):
         _settle(path)
         if os.listdir(f"{path}/_data"):
@@ -69,7 +69,7 @@ def _fill(container: Container, point: dict) -> None:
         rmtree.remove_tree(filling)  # its maker was killed
         store.make_directory(filling)
         try:
-            if not copy_up.copy_up(pile, point["Destination"], filling):
+            if not copy_up.copy_up(stack, point["Destination"], filling):
                 return
             os.rename(filling, f"{path}/.filled")
         except NotADirectoryError:

@@ -198,7 +198,9 @@ class ImageWriter:
                 reader = LayerReader(source, copy, on_read, self.quota)
                 if _is_file(source):
                     reader.read_ahead()
-                size = apply.unpack(reader.entries(), tree, [self.layout.layer(chain) for chain in reversed(chains)])
+                size = apply.apply_layer(
+                    reader.entries(), tree, [self.layout.layer(chain) for chain in reversed(chains)]
+                )
                 reader.drain()
                 # ext4 may write the rename to disk before the contents of the files (delayed allocation): after a
                 # power cut there would be a layer of empty files under the name of a complete one.

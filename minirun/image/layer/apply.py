@@ -1,15 +1,15 @@
-"""Unpack a layer the way overlayfs wants it (OCI image-spec, layer.md; overlayfs in the kernel's documentation).
+"""Applies a layer: unpacks its tar into a directory for overlayfs (OCI image-spec, layer.md; containerd archive.Apply).
 
-A layer is a tar of what changed. What it *deleted* is in there as an empty file with a telling name, a whiteout, and
-overlayfs has its own way to say the same:
+A layer is a tar of changes. A deletion is in it as a whiteout, an empty file with a special name, which becomes
+overlayfs's own kind of whiteout (overlayfs in the kernel's documentation):
 
     etc/.wh.motd          character device 0:0 named etc/motd        etc/motd of the layers below is gone
     etc/.wh..wh..opq      trusted.overlay.opaque=y on etc            nothing of etc in the layers below is seen
 
-The tar comes from strangers and we are root, so no name in it is ever handed to the kernel as a path that could lead
-anywhere: its directory is opened by `beneath_fs`, and the last part, which has no slash, is made in that open directory
-by a call that does not follow links. Confined is what Docker confines too (an absolute name means the layer's root, a
-link on the way is followed inside the layer); refused is what would have to lead out.
+The tar is untrusted input and we are root, so no path in it is resolved by an ordinary system call: the parent
+directory is opened with openat2(2) (minirun.image.layer.beneath_fs), and the last name, which has no slash, is created
+in that open directory by a call that does not follow links. As in Docker, absolute paths and symbolic links are
+resolved inside the layer, and a path that leaves it with ".." is refused.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
-AUFS_LEFTOVER = b".wh..wh."  # .wh..wh.plnk and its like mean something to AUFS only
+AUFS_METADATA = b".wh..wh."  # .wh..wh.plnk, .wh..wh.aufs and the like: AUFS's own files
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def unpack(entries: TarReader, directory: str, below: Sequence[str] = ()) -> int:
+def apply_layer(entries: TarReader, directory: str, below: Sequence[str] = ()) -> int:
     """Unpack a layer.
 
-    Arguments: entries, the tar; directory (str), an empty directory nobody else writes to; below, the directories of
-    the layers under this one, top first: a directory that the tar takes for granted gets its owner and mode there.
+    Arguments: entries, the tar; directory (str), an empty directory that no other process writes to; below, the layers
+    under this one, top first: a parent directory without an entry of its own gets its owner and mode from there.
     Returns: the bytes of its files, as Docker counts the size of a layer.
-    Errors: EngineError (a refused or damaged entry) and KernelError (the disk), with the entry's name; what was
-    unpacked until then is the caller's to remove. Nothing outside `directory` is touched in any case.
+    Errors: EngineError (a refused or damaged entry) and KernelError (the disk), with the entry's name; the caller
+    removes what was unpacked until then. Nothing outside `directory` is changed in any case.
     """
-    layer = _Layer(directory, below)
+    layer = _LayerWriter(directory, below)
     size = 0
     try:
         for entry in entries:
@@ -66,31 +66,31 @@ def unpack(entries: TarReader, directory: str, below: Sequence[str] = ()) -> int
                 raise EngineError(f"unpack {shown(entry.name)}: a number is out of range") from None
             size += _size(entry)
     finally:
-        layer.ways.close()
+        layer.root.close()
     return size
 
 
 def _size(entry: tarfile.TarInfo) -> int:
-    """What an entry counts for: st_size of a file, and of a link, which is as long as the name it leads to."""
+    """The bytes that an entry counts for: st_size of a file, and of a symbolic link, the length of its target."""
     if entry.issym():
         return len(entry.linkname.encode("utf-8", "surrogateescape"))
     return entry.size if entry.isreg() else 0
 
 
-class _Layer:
-    """The layer that grows."""
+class _LayerWriter:
+    """Writes the entries of one layer."""
 
     def __init__(self, directory: str, below: Sequence[str]) -> None:
-        self.ways = ConfinedRoot(directory, below)
+        self.root = ConfinedRoot(directory, below)
 
     def add(self, entry: tarfile.TarInfo, entries: TarReader) -> None:
-        """Make one entry."""
+        """Create one entry."""
         parts = split(entry.name)
         if not parts:
             if not entry.isdir():
                 raise EngineError("the layer's root can only be a directory")
-            return  # `/` is root's and 0755, as with Docker: what was archived may be somebody's home directory
-        parent, name = self.ways.parent_of(parts), parts[-1]
+            return  # `/` stays root's and 0755, as in Docker: the archived directory may have been a home directory
+        parent, name = self.root.parent_of(parts), parts[-1]
         if name.startswith(WHITEOUT):
             self._whiteout(parent, name)
         elif entry.isdir():
@@ -101,7 +101,6 @@ class _Layer:
             self._hard_link(parent, parts, entry)
         else:
             self._special(parent, name, entry)
-        return
 
     # ---- one method for each kind of entry ---------------------------------------------------------------------
 
@@ -112,23 +111,23 @@ class _Layer:
         except FileExistsError:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
-                opaque = overlayfs.is_whiteout(status)  # deleted and made anew: nothing below may shine through
-                _clear(parent, name)
+                opaque = overlayfs.is_whiteout(status)  # deleted and created again: the layers below must stay hidden
+                _remove(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
-        self._fill_directory(parent, name, entry)
+        self._set_directory_metadata(parent, name, entry)
         if opaque:
             _make_opaque(parent, name)
 
-    def _fill_directory(self, parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
+    def _set_directory_metadata(self, parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
         fd = os.open(name, _OPEN, dir_fd=parent)
         try:
             metadata.apply_to_open(fd, entry)
-            self.ways.set_time(fd, metadata.mtime_ns(entry))
+            self.root.set_time(fd, metadata.mtime_ns(entry))
         finally:
             os.close(fd)
 
     def _file(self, parent: int, name: bytes, entry: tarfile.TarInfo, entries: TarReader) -> None:
-        fd = _make(
+        fd = _create(
             parent,
             name,
             lambda: os.open(
@@ -141,7 +140,7 @@ class _Layer:
                     written = os.pwrite(fd, data, offset)
                     offset, data = offset + written, data[written:]
             if entry.issparse():
-                os.ftruncate(fd, entry.size)  # a hole at the end has no bytes of its own
+                os.ftruncate(fd, entry.size)  # a hole at the end is not written
             metadata.apply_to_open(fd, entry)
         finally:
             os.close(fd)
@@ -149,30 +148,30 @@ class _Layer:
     def _hard_link(self, parent: int, parts: Parts, entry: tarfile.TarInfo) -> None:
         source = split(entry.linkname)
         if source == parts:
-            return  # "tar c a a" writes the second `a` as a link to itself
+            return  # `tar c a a` writes the second `a` as a hard link to itself
         if not source:
             raise EngineError("a hard link to a directory")
-        directory = self.ways.open(source[:-1])
+        directory = self.root.open(source[:-1])
         try:
             if stat.S_ISDIR(os.stat(source[-1], dir_fd=directory, follow_symlinks=False).st_mode):
                 raise EngineError("a hard link to a directory")
-            _make(
+            _create(
                 parent,
                 parts[-1],
                 lambda: os.link(source[-1], parts[-1], src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False),
             )
         finally:
             os.close(directory)
-        # Owner, mode and attributes are the file's already; to set them again would clear its capabilities.
+        # The inode has its owner, mode and xattrs already; chown(2) would clear its security.capability.
 
     def _special(self, parent: int, name: bytes, entry: tarfile.TarInfo) -> None:
         if entry.issym():
             target = entry.linkname.encode("utf-8", "surrogateescape")
-            _make(parent, name, lambda: os.symlink(target, name, dir_fd=parent))
+            _create(parent, name, lambda: os.symlink(target, name, dir_fd=parent))
         elif entry.isdev():  # device nodes and fifos
             kind = stat.S_IFIFO if entry.isfifo() else stat.S_IFCHR if entry.ischr() else stat.S_IFBLK
             device = 0 if entry.isfifo() else os.makedev(entry.devmajor, entry.devminor)
-            _make(parent, name, lambda: os.mknod(name, kind | 0o600, device, dir_fd=parent))
+            _create(parent, name, lambda: os.mknod(name, kind | 0o600, device, dir_fd=parent))
         else:
             raise EngineError(f"an entry of unknown type {entry.type!r}")
         metadata.apply_to_name(parent, name, entry)
@@ -181,28 +180,28 @@ class _Layer:
         if name == OPAQUE:
             return _make_opaque(parent, b".")
         hidden = name[len(WHITEOUT) :]
-        if name.startswith(AUFS_LEFTOVER):
+        if name.startswith(AUFS_METADATA):
             return None
         if hidden in (b"", b".", b".."):
             raise EngineError("a whiteout for no name")
         try:
             os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
-        except FileExistsError:  # this layer has a new one of that name; a directory would let the old shine through
+        except FileExistsError:  # this layer has a new file there; of a directory the layers below must stay hidden
             if stat.S_ISDIR(os.stat(hidden, dir_fd=parent, follow_symlinks=False).st_mode):
                 _make_opaque(parent, hidden)
         return None
 
 
-def _make(parent: int, name: bytes, make: Callable[[], object]) -> int:
-    """Make something; what an earlier entry of the same name left gives way."""
+def _create(parent: int, name: bytes, create: Callable[[], object]) -> int:
+    """Create a file; what an earlier entry has created under the same name is removed."""
     try:
-        return make()  # type: ignore[return-value]
+        return create()  # type: ignore[return-value]
     except FileExistsError:
-        _clear(parent, name)
-        return make()  # type: ignore[return-value]
+        _remove(parent, name)
+        return create()  # type: ignore[return-value]
 
 
-def _clear(parent: int, name: bytes) -> None:
+def _remove(parent: int, name: bytes) -> None:
     try:
         os.unlink(name, dir_fd=parent)
     except IsADirectoryError:

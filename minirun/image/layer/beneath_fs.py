@@ -1,9 +1,9 @@
-"""A directory that nothing can lead out of: openat2(2) and its RESOLVE_ flags.
+"""Path resolution that cannot leave a directory: openat2(2) and its RESOLVE_ flags.
 
-A path from a stranger is dangerous in the moment the kernel walks along it: `a/b` is somewhere else when `a` is a
-symbolic link to `/etc`, and no check beforehand helps, for the check is a walk too. openat2(2) walks and confines in
-one call: with RESOLVE_IN_ROOT an open directory is `/` for that walk, so `..` stops there, absolute links start
-there, and links into /proc (RESOLVE_NO_MAGICLINKS), which could jump anywhere, end the walk with an error.
+An untrusted path is dangerous while the kernel resolves it: `a/b` is somewhere else when `a` is a symbolic link to
+`/etc`, and a check beforehand does not help, because the link can be made after the check. openat2(2) resolves and
+confines in one call: with RESOLVE_IN_ROOT an open directory is `/` for this resolution, so `..` stops there and
+absolute links start there; RESOLVE_NO_MAGICLINKS refuses the links in /proc, which lead anywhere.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from minirun.light import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: A name taken apart; () is the directory itself.
+#: The names in a path; () is the root itself.
 Parts = tuple  # of bytes
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _CONFINED = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _STRICT = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
-_PATH_MAX = 4000  # bytes; the kernel takes no path of more than 4095 in one call
+_PATH_MAX = 4000  # bytes; one call takes a path of at most 4095 (PATH_MAX)
 
 
 def split(name: str) -> Parts:
-    """The parts of a name from a tar, as bytes, () for the root. A leading slash means the root too.
+    """The names in the path of a tar entry, as bytes, () for the root. A leading slash is ignored.
 
-    Errors: EngineError for a name that leads out.
+    Errors: EngineError for a path that leaves the root with "..".
     """
     raw = name.encode("utf-8", "surrogateescape")
     if b"\0" in raw:
@@ -50,96 +50,96 @@ def split(name: str) -> Parts:
 
 
 class ConfinedRoot:
-    """An open directory and the ways inside it.
+    """A directory in which files are created by untrusted paths; no path leaves it (as Go's os.Root).
 
-    To fill a directory changes its time. So each keeps the time that it had before it was entered: it is set again
-    when the directory is left, and nothing has to be remembered of a million of them.
+    Creating a file changes the modification time of its directory. So the time of the current directory is noted when
+    it is entered and set again when it is left; nothing is stored for the others, of which there may be a million.
 
-    Arguments: directory (str), one that nobody else changes meanwhile; below, the directories that overlayfs will put
-    under it, top first: a directory that has to be made without being told how gets its looks from there.
-    Attributes: root (int), its descriptor.
+    Arguments: directory (str), which no other process changes meanwhile; below, the layers that overlayfs will have
+    under it, top first: a missing parent directory that has to be made gets its metadata from there.
+    Attributes: fd (int), its descriptor (O_PATH).
     """
 
     def __init__(self, directory: str, below: Sequence[str] = ()) -> None:
-        self.root = os.open(directory, _DIRECTORY | os.O_CLOEXEC)
+        self.fd = os.open(directory, _DIRECTORY | os.O_CLOEXEC)
         self.below = below
-        self._dress(self.root, ())
-        # A tar goes directory by directory, so the last one opened is most often the next one wanted.
-        self._enter(os.dup(self.root), ())
+        self._set_metadata(self.fd, ())
+        # A tar is written directory by directory, so the next entry is most often in the same one.
+        self._enter(os.dup(self.fd), ())
 
     def close(self) -> None:
-        """Leave the last directory, and let go of the descriptors."""
+        """Leave the current directory and close all descriptors."""
         self._leave()
-        os.close(self.root)
+        os.close(self.fd)
 
     def parent_of(self, parts: Parts) -> int:
-        """The open directory that the last of `parts` is in; directories that are missing on the way are made.
+        """The open parent directory of the path `parts`; missing parents are made.
 
-        The descriptor stays ours and is good until the next call.
+        The caller must not close the descriptor; it is valid until the next call.
         """
-        wanted = parts[:-1]
-        if wanted != self._last_parts:
+        path = parts[:-1]
+        if path != self._current_parts:
             try:
-                handle = self._one_deeper(wanted)
+                fd = self._open_near(path)
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise
-                handle = self._make_way(wanted)
+                fd = self._make_directories(path)
             self._leave()
-            self._enter(handle, wanted)
-        return self._last
+            self._enter(fd, path)
+        return self._current
 
     def open(self, parts: Parts) -> int:
         """A new descriptor (O_PATH) of the directory `parts`, which must exist; the caller closes it."""
-        return open_directory(self.root, parts, links=True)
+        return open_directory(self.fd, parts, links=True)
 
     def set_time(self, directory: int, ns: int) -> None:
-        """Set the time of an open directory, in ns since 1970; of the one that is being filled, when it is left."""
+        """Set the modification time of an open directory, ns since 1970; if it is the current one, it keeps it."""
         metadata.set_time(fd_path(directory), ns)
-        if os.path.samestat(os.fstat(directory), self._before):
-            self._time = ns
+        if os.path.samestat(os.fstat(directory), self._current_stat):
+            self._current_mtime = ns
 
-    def _enter(self, handle: int, parts: Parts) -> None:
-        self._last, self._last_parts = handle, parts
-        self._before = os.fstat(handle)
-        self._time = self._before.st_mtime_ns
+    def _enter(self, fd: int, parts: Parts) -> None:
+        self._current, self._current_parts = fd, parts
+        self._current_stat = os.fstat(fd)
+        self._current_mtime = self._current_stat.st_mtime_ns
 
     def _leave(self) -> None:
-        metadata.set_time(fd_path(self._last), self._time)
-        os.close(self._last)
+        metadata.set_time(fd_path(self._current), self._current_mtime)
+        os.close(self._current)
 
-    def _one_deeper(self, wanted: Parts) -> int:
-        """The same as `open`, quicker where it is one step from the last one: ten thousand levels are as many steps."""
-        if wanted and wanted[:-1] == self._last_parts:
+    def _open_near(self, path: Parts) -> int:
+        """`open` in one step when it is a child of the current directory: else ten thousand levels cost the square."""
+        if path and path[:-1] == self._current_parts:
             try:
-                return syscalls.openat2(self._last, os.fsdecode(wanted[-1]), _DIRECTORY, 0, _STRICT)
+                return syscalls.openat2(self._current, os.fsdecode(path[-1]), _DIRECTORY, 0, _STRICT)
             except KernelError as error:
-                if error.errno != errno.ELOOP:  # a link: where it leads is a matter of the root
+                if error.errno != errno.ELOOP:  # a symbolic link must be resolved from the root
                     raise
-        return self.open(wanted)
+        return self.open(path)
 
-    def _make_way(self, parts: Parts) -> int:
-        handle = os.dup(self.root)
+    def _make_directories(self, parts: Parts) -> int:
+        fd = os.dup(self.fd)
         for depth, part in enumerate(parts, 1):
             try:
-                made = _made(handle, part)
-                is_link = stat.S_ISLNK(os.stat(part, dir_fd=handle, follow_symlinks=False).st_mode)
-                deeper = (
+                created = _mkdir(fd, part)
+                is_link = stat.S_ISLNK(os.stat(part, dir_fd=fd, follow_symlinks=False).st_mode)
+                next_fd = (
                     self.open(parts[:depth])
                     if is_link
-                    else syscalls.openat2(handle, os.fsdecode(part), _DIRECTORY, 0, _STRICT)
+                    else syscalls.openat2(fd, os.fsdecode(part), _DIRECTORY, 0, _STRICT)
                 )
             finally:
-                os.close(handle)
-            handle = deeper
-            if made:
-                self._dress(handle, parts[:depth])
-        return handle
+                os.close(fd)
+            fd = next_fd
+            if created:
+                self._set_metadata(fd, parts[:depth])
+        return fd
 
-    def _dress(self, handle: int, parts: Parts) -> None:
-        """Owner, mode and time of a directory nobody described: as in the layers below, else root's and 0755."""
-        status = overlayfs.status(self.below, parts)
-        path = fd_path(handle)
+    def _set_metadata(self, fd: int, parts: Parts) -> None:
+        """Set owner, mode and time of a directory without a tar entry: as in the layers below, else root's and 0755."""
+        status = overlayfs.lstat(self.below, parts)
+        path = fd_path(fd)
         if status and stat.S_ISDIR(status.st_mode):
             os.chown(path, status.st_uid, status.st_gid)
             os.chmod(path, stat.S_IMODE(status.st_mode))
@@ -151,22 +151,22 @@ class ConfinedRoot:
 def open_directory(root: int, parts: Parts, *, links: bool = False) -> int:
     """A new descriptor (O_PATH) of a directory beneath the open directory `root`, however deep; the caller closes it.
 
-    Arguments: links (bool), follow links on the way, with `root` for `/`; else they end it.
-    Errors: KernelError, of which ENOENT, ENOTDIR and ELOOP say that there is no such directory.
+    Arguments: links (bool), follow symbolic links, with `root` for `/`; else they are an error (ELOOP).
+    Errors: KernelError; ENOENT, ENOTDIR and ELOOP mean that there is no such directory.
     """
-    handle, how = os.dup(root), _CONFINED if links else _STRICT
-    for piece in _pieces(parts):
+    fd, how = os.dup(root), _CONFINED if links else _STRICT
+    for piece in _path_chunks(parts):
         try:
-            deeper = syscalls.openat2(handle, os.fsdecode(piece), _DIRECTORY, 0, how)
+            next_fd = syscalls.openat2(fd, os.fsdecode(piece), _DIRECTORY, 0, how)
         finally:
-            os.close(handle)
-        # Only the first piece may have links in it: a later one would take a directory in the middle for `/`.
-        handle, how = deeper, _STRICT
-    return handle
+            os.close(fd)
+        # Links are followed in the first chunk only: in a later one `/` would be a directory in the middle.
+        fd, how = next_fd, _STRICT
+    return fd
 
 
-def _made(parent: int, name: bytes) -> bool:
-    """Make a directory, whose parent keeps its time; False when there is something of that name."""
+def _mkdir(parent: int, name: bytes) -> bool:
+    """Make a directory; its parent keeps its modification time. Returns: False when the name exists."""
     before = os.fstat(parent).st_mtime_ns
     try:
         os.mkdir(name, 0o700, dir_fd=parent)
@@ -177,12 +177,12 @@ def _made(parent: int, name: bytes) -> bool:
 
 
 def fd_path(fd: int) -> str:
-    """A path to what a descriptor stands for, for the calls that take no O_PATH descriptor."""
+    """A path through /proc/self/fd, for the system calls that take no O_PATH descriptor."""
     return f"/proc/self/fd/{fd}"
 
 
-def _pieces(parts: Parts) -> Iterator[bytes]:
-    """The path in pieces short enough for the kernel."""
+def _path_chunks(parts: Parts) -> Iterator[bytes]:
+    """The path in chunks that are short enough for one system call."""
     piece = b""
     for part in parts:
         if piece and len(piece) + len(part) >= _PATH_MAX:

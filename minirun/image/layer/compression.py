@@ -1,6 +1,6 @@
-"""Decompression of layers and archives: gzip, xz, bzip2, zstd, told apart by their magic numbers, as Docker does.
+"""Decompression of layers and archives: gzip, xz, bzip2 and zstd, detected by their magic numbers, as Docker does.
 
-A media type or a file name is not believed.
+Media types and file names are not trusted.
 """
 
 from __future__ import annotations
@@ -9,36 +9,37 @@ import bz2
 import gzip
 import io
 import lzma
-import os
+from contextlib import contextmanager
 
+from minirun import store
 from minirun.errors import EngineError
 from minirun.image.layer.tee_reader import CHUNK, TeeReader
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from minirun.image.quota import Quota
 
-#: How a compressed stream begins.
+#: Magic numbers: how a compressed stream begins.
 MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd"))
 TRUNCATED = "unexpected EOF"
 
 
 def detect(source: io.RawIOBase) -> tuple[bytes, str]:
-    """The first bytes of a stream, and how it is compressed by them: "" or a name in MAGIC."""
+    """The first bytes of a stream, and its compression: a name in MAGIC, "" for none."""
     head = b""
-    while len(head) < 6 and (more := source.read(6 - len(head))):  # a pipe may hand over single bytes
+    while len(head) < 6 and (more := source.read(6 - len(head))):  # one read of a pipe may return a single byte
         head += more
     return head, next((name for magic, name in MAGIC if head.startswith(magic)), "")
 
 
 def decompress(source: io.RawIOBase, to: int, quota: Quota, on_read: Callable[[int], None] | None = None) -> None:
-    """Write the plain bytes of a stream that may be compressed to a file.
+    """Decompress a stream, which may be plain, into a file.
 
-    Arguments: to (int), the file's descriptor; allowance, how many there may be; on_read, called with the number of
-    source bytes that were read. Errors: EngineError when the compressed stream is damaged, cut short or too much.
+    Arguments: to (int), the file's descriptor; quota, counts the plain bytes; on_read, called with the number of source
+    bytes after each read. Errors: EngineError when the stream is damaged, truncated or too large.
     """
     head, compression = detect(source)
     plain: Any = TeeReader(source, head, on_read, digesting=False)
@@ -48,13 +49,11 @@ def decompress(source: io.RawIOBase, to: int, quota: Quota, on_read: Callable[[i
     with decompression_errors():
         while count := plain.readinto(buffer):
             quota.add_bytes(count)
-            rest = buffer[:count]
-            while rest:
-                rest = rest[os.write(to, rest) :]
+            store.write_all(to, buffer[:count])
 
 
 def decompressor(compression: str, source: TeeReader) -> io.RawIOBase | io.BufferedIOBase:
-    """The plain bytes of a compressed source. Arguments: compression (str), as `recognise` names it."""
+    """A reader of the plain bytes of a compressed source. Arguments: compression (str), as `detect` returns it."""
     buffered = io.BufferedReader(source, CHUNK)
     if compression == "gzip":
         return gzip.GzipFile(fileobj=buffered)
@@ -65,13 +64,13 @@ def decompressor(compression: str, source: TeeReader) -> io.RawIOBase | io.Buffe
     try:
         from compression import zstd  # type: ignore[import-not-found]  # Python 3.14
     except ImportError:
-        # not `zstandard`, which takes a stream that was cut short for one that is whole
+        # not `zstandard`, which does not report a truncated stream
         from backports import zstd
     return zstd.ZstdFile(buffered)
 
 
-#: The packer decides how much memory an xz stream needs, up to gigabytes; `lzma.LZMAFile` grants it all. `xz -9` needs
-#: 65 MiB, and no tool asks for more by itself.
+#: An xz stream says how much memory its decompression needs, up to gigabytes, and `lzma.LZMAFile` allows it. `xz -9`
+#: needs 65 MiB, and no tool uses more by default.
 XZ_MEMORY_MAX = 96 * 1024 * 1024
 _XZ_CHUNK = 256 * 1024
 
@@ -79,8 +78,8 @@ _XZ_CHUNK = 256 * 1024
 class XzReader(io.RawIOBase):
     """The decompressed bytes of an .xz file: one stream or several, with zero padding between them.
 
-    Arguments: source, an object with `read`. Errors: EOFError for one that is cut short, lzma.LZMAError for a damaged
-    one, EngineError for one that wants too much memory.
+    Arguments: source, an object with `read`. Errors: EOFError for a truncated stream, lzma.LZMAError for a damaged one,
+    EngineError for one that needs more memory than XZ_MEMORY_MAX.
     """
 
     def __init__(self, source: io.BufferedReader[Any]) -> None:
@@ -114,7 +113,7 @@ class XzReader(io.RawIOBase):
                 return len(plain)
 
     def _next_stream(self) -> bytes:
-        """Begin another stream, if there is one. Returns: its first bytes."""
+        """Start the next stream of the file. Returns: its first bytes; b"" at the end of the file."""
         packed = self._stream.unused_data.lstrip(b"\0")
         while not packed:
             more = self._source.read(_XZ_CHUNK)
@@ -125,16 +124,16 @@ class XzReader(io.RawIOBase):
         return packed
 
 
-class decompression_errors:
-    """Puts what the decompressors raise into one line: `with decompression(): ...`."""
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, EOFError):
-            raise EngineError(TRUNCATED) from None
-        # zlib, lzma and zstd have errors of their own; gzip and bz2 raise OSError without an errno
-        named = type(error).__name__ in ("error", "LZMAError", "ZstdError")
-        if named or (isinstance(error, OSError) and not error.errno):
+@contextmanager
+def decompression_errors() -> Iterator[None]:
+    """Turns the decompressors' exceptions into EngineError: `with decompression_errors(): ...`."""
+    try:
+        yield
+    except EOFError:
+        raise EngineError(TRUNCATED) from None
+    except Exception as error:
+        # zlib, lzma and zstd have exceptions of their own; gzip and bz2 raise OSError without an errno
+        damaged = type(error).__name__ in ("error", "LZMAError", "ZstdError")
+        if damaged or (isinstance(error, OSError) and not error.errno):
             raise EngineError(f"the compressed data is damaged: {str(error).lower()}") from None
+        raise

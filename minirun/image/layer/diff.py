@@ -1,11 +1,11 @@
 """`docker diff`: what a container has changed, added and deleted (moby, pkg/archive/changes.go).
 
-The upper directory has what the container touched, which is more than what it changed: overlayfs copies a file up when
-it is opened for writing, or gets a second name. So each entry is held against what the layers below have there.
-Docker compares two whole trees for the same answer; here only the upper directory is walked.
+The upper directory holds more than what changed: overlayfs copies a file up when it is opened for writing, or gets
+another hard link. So each entry is compared with that of the layers below. Docker compares two whole trees for the same
+result; here only the upper directory is walked.
 
-A directory is "changed" by a new mode or owner, not by a new time; and it is listed, as "C", wherever something below
-it is. What is in an opaque directory's place in the layers below is deleted, unless it is there anew.
+A directory is "changed" by a new mode or owner, not by a new time; and it is listed as "C" when something below it
+is. What an opaque directory hides in the layers below is deleted, unless the upper directory has it again.
 """
 
 from __future__ import annotations
@@ -24,82 +24,83 @@ if TYPE_CHECKING:
 
 
 def changes(upper: str, below: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """What a container's root has that its image's has not, and the other way round.
+    """The differences between a container's root and that of its image.
 
-    Arguments: upper (str), what the container wrote; below, the layers under it, top first.
-    Returns: pairs of "A" (added), "C" (changed) or "D" (deleted) and an absolute path: a directory before what it
-    holds, what is there before what is deleted, each by name. (Docker has the same order but for the names, which
-    come as a Go map hands them out.)
+    Arguments: upper (str), the container's upper directory; below, the layers under it, top first.
+    Returns: pairs of "A" (added), "C" (changed) or "D" (deleted) and an absolute path: a directory before its
+    content, what exists before what is deleted, each sorted by name. (Docker has the same order except for the names,
+    which come in the order of a Go map.)
     """
     with MergedTree([upper]) as new, MergedTree(below) as old:
-        yield from _Walk(new, old).run()
+        yield from _Comparison(new, old).run()
 
 
-class _Way:
-    """A directory that the walk is in: the level of both trees (None: no directory there in the old one), the names
-    still to be looked at, and those that have been found deleted."""
+class _Frame:
+    """A directory that the walk is in: in the new tree, in the old one (None: not there), the names still to be
+    compared, those found deleted, and whether the directory itself was reported."""
 
-    __slots__ = ("gone", "names", "new", "old", "opaque", "told")
+    __slots__ = ("deleted", "names", "new", "old", "opaque", "reported")
 
     def __init__(
-        self, new: MergedDirectory, old: MergedDirectory | None, names: Iterator[bytes], opaque: bool, told: bool
+        self, new: MergedDirectory, old: MergedDirectory | None, names: Iterator[bytes], opaque: bool, reported: bool
     ) -> None:
-        self.new, self.old, self.names, self.opaque, self.told = new, old, names, opaque, told
-        self.gone: list[bytes] = []
+        self.new, self.old, self.names, self.opaque, self.reported = new, old, names, opaque, reported
+        self.deleted: list[bytes] = []
 
 
-class _Walk:
-    """Both trees, side by side."""
+class _Comparison:
+    """A walk of both trees, side by side."""
 
     def __init__(self, new: MergedTree, old: MergedTree) -> None:
         self.new, self.old = new, old
-        self.ways: list[_Way] = []
+        self.stack: list[_Frame] = []
 
     def run(self) -> Iterator[tuple[str, bytes]]:
-        self._enter(self.new.top, self.old.top, opaque=False, told=True)
-        while self.ways:
-            way = self.ways[-1]
-            for name in way.names:
-                found = self.new.look(way.new, name, 0)
+        self._push(self.new.root, self.old.root, opaque=False, reported=True)
+        while self.stack:
+            frame = self.stack[-1]
+            for name in frame.names:
+                found = self.new.lookup_in(frame.new, name, 0)
                 if not found:
                     continue
-                before = self.old.find(way.old, name) if way.old else None
+                before = self.old.lookup(frame.old, name) if frame.old else None
                 if is_whiteout(found.status):
-                    way.gone += [name] if before else []
+                    frame.deleted += [name] if before else []
                     continue
-                told = not before or _differ(found, before)
-                if told:
-                    yield from self._tell("C" if before else "A", found.parts)
+                differs = not before or _differ(found, before)
+                if differs:
+                    yield from self._report("C" if before else "A", found.parts)
                 if stat.S_ISDIR(found.status.st_mode):
                     old = None
-                    if way.old and before and stat.S_ISDIR(before.status.st_mode):
-                        old = self.old.enter(way.old, name)
-                    self._enter(self.new.enter(way.new, name), old, opaque=way.opaque or found.opaque, told=told)
+                    if frame.old and before and stat.S_ISDIR(before.status.st_mode):
+                        old = self.old.child(frame.old, name)
+                    opaque = frame.opaque or found.opaque
+                    self._push(self.new.child(frame.new, name), old, opaque=opaque, reported=differs)
                     break
             else:
-                for name in sorted(way.gone):
-                    yield from self._tell("D", (*way.new.parts, name))
-                self.ways.pop()
+                for name in sorted(frame.deleted):
+                    yield from self._report("D", (*frame.new.parts, name))
+                self.stack.pop()
 
-    def _enter(self, new: MergedDirectory, old: MergedDirectory | None, *, opaque: bool, told: bool) -> None:
-        names = sorted(self.new.names(new))
-        self.ways.append(_Way(new, old, iter(names), opaque, told))
+    def _push(self, new: MergedDirectory, old: MergedDirectory | None, *, opaque: bool, reported: bool) -> None:
+        names = sorted(self.new.list(new))
+        self.stack.append(_Frame(new, old, iter(names), opaque, reported))
         if opaque and old:
             present = set(names)
-            self.ways[-1].gone = [
-                name for name in self.old.names(old) if name not in present and self.old.find(old, name)
+            self.stack[-1].deleted = [
+                name for name in self.old.list(old) if name not in present and self.old.lookup(old, name)
             ]
 
-    def _tell(self, kind: str, parts: tuple[bytes, ...]) -> Iterator[tuple[str, bytes]]:
-        """One change, after those directories above it that have not been listed yet."""
-        untold = []
-        for way in reversed(self.ways):
-            if way.told:  # and so are all above it
+    def _report(self, kind: str, parts: tuple[bytes, ...]) -> Iterator[tuple[str, bytes]]:
+        """One change, after the directories above it that have not been reported yet."""
+        unreported = []
+        for frame in reversed(self.stack):
+            if frame.reported:  # and so are all above it
                 break
-            way.told = True
-            untold.append(way)
-        for way in reversed(untold):
-            yield "C", b"/" + b"/".join(way.new.parts)
+            frame.reported = True
+            unreported.append(frame)
+        for frame in reversed(unreported):
+            yield "C", b"/" + b"/".join(frame.new.parts)
         yield kind, b"/" + b"/".join(parts)
 
 
@@ -109,11 +110,11 @@ def _differ(new: TreeEntry, old: TreeEntry) -> bool:
         return True
     if not stat.S_ISDIR(one.st_mode) and (one.st_size != other.st_size or not _same_time(one, other)):
         return True
-    return new.attribute("security.capability") != old.attribute("security.capability")
+    return new.xattr("security.capability") != old.xattr("security.capability")
 
 
 def _same_time(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two files were changed at the same time; one may have been through a tar, which keeps whole seconds."""
+    """Whether two modification times are equal; one may come from a tar, which keeps whole seconds."""
     seconds, ns = divmod(one.st_mtime_ns, 1_000_000_000)
     other_seconds, other_ns = divmod(other.st_mtime_ns, 1_000_000_000)
     return seconds == other_seconds and (ns == other_ns or not ns or not other_ns)

@@ -1,8 +1,8 @@
-"""Reading ahead: one processor reads, digests and decompresses a layer while another writes its files.
+"""Read-ahead: one CPU reads, digests and decompresses a layer while another writes its files.
 
-A thread fills a handful of buffers, and waits when all of them are full; who reads gives each back when it is empty.
-So memory is bounded, and neither waits for the other as long as there is a buffer to be filled or emptied. Python lets
-both work at the same time where the work is: read(2), SHA-256, zlib and write(2) run without the interpreter's lock.
+A thread fills a fixed number of buffers, and waits when all are full; the reader returns each buffer when it is empty.
+So memory is bounded. Both run at the same time because the expensive calls (read(2), SHA-256, zlib, write(2)) release
+the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from minirun.light import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-#: How many buffers there are, and how many bytes each of them has.
+#: The number of buffers, and the bytes of each.
 BUFFERS, SIZE = 8, 256 * 1024
 
 
 class ReadAhead(io.RawIOBase):
-    """What a source gives, in the same order, its errors too. Close it: only then the source is left alone.
+    """Reads a source ahead in a thread; errors of the source are raised in their place in the stream.
 
-    Arguments: source, an object with `readinto` that nobody else uses meanwhile and that never lets one wait, as a
-    pipe might: `close` waits for its last answer.
+    Arguments: source, an object with `readinto`. It must not be used by others until `close` has returned, and must
+    not block for long, as a pipe does: `close` waits for its last read.
     """
 
     def __init__(self, source: Any) -> None:
@@ -51,7 +51,7 @@ class ReadAhead(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; the source is not read any more."""
         self._empty.put(None)
         self._thread.join()
         super().close()
@@ -59,11 +59,11 @@ class ReadAhead(io.RawIOBase):
     def _next(self) -> None:
         if self._buffer:
             self._empty.put(self._buffer)
-        came = self._full.get()
-        if isinstance(came, BaseException):
+        item = self._full.get()
+        if isinstance(item, BaseException):
             self._ended = True
-            raise came
-        self._buffer, count = came
+            raise item
+        self._buffer, count = item
         self._rest = memoryview(self._buffer)[:count]
         self._ended = not count
 

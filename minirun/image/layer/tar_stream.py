@@ -1,14 +1,14 @@
-"""A layer on its way in: one pass over the bytes digests, stores, decompresses and reads them.
+"""Reads a layer archive: one pass over the bytes digests, stores, decompresses and parses them.
 
-A layer has two digests. The *blob* digest is of the bytes as they travel and lie on disk (perhaps compressed), the
-*diff id* is of the plain tar. Both are needed at the end, the source may be a pipe, and a layer may be larger than
-memory; so the bytes run once through a row of taps:
+A layer has two digests. The blob's digest is of the bytes as they are transferred and stored (perhaps compressed), the
+diff id is of the plain tar. Both are needed, the source may be a pipe, and a layer may be larger than memory; so the
+bytes pass once through two tee readers:
 
-    source ──> tap ──> decompressor ──> tap ──> (ahead) ──> tar entries ──> minirun.image.layer.apply
-                │ blob digest, blob file  │ diff id
+    source ──> TeeReader ──> decompressor ──> TeeReader ──> (ReadAhead) ──> TarReader ──> minirun.image.layer.apply
+                   │ blob digest, blob file       │ diff id
 
-`tarfile` serves as the parser of headers (ustar, GNU, PAX, sparse maps) and as nothing else: it never sees a file
-system. Its own loop takes a damaged header for the end of the archive; ours says so.
+`tarfile` is used to parse headers (ustar, GNU, PAX, sparse maps) and nothing else: it never touches the file system.
+Its own loop takes a damaged header for the end of the archive; this one reports it.
 """
 
 from __future__ import annotations
@@ -29,24 +29,22 @@ if TYPE_CHECKING:
 
     from minirun.image.quota import Quota
 
-#: The bytes of headers that one entry may have, as in Go: they are taken apart in memory, where they become many
-#: times larger.
+#: The most bytes of headers of one entry, as in Go: they are parsed in memory, where they become many times larger.
 HEADER_MAX = 1024 * 1024
 
-#: The compressions that the OCI has a media type for.
+#: The compressions that image-spec has a media type for.
 MEDIA_TYPES = {"gzip": oci.LAYER_GZIP, "zstd": oci.LAYER_ZSTD}
 
 INVALID = "archive/tar: invalid tar header"
 
 
 class LayerReader:
-    """A layer archive that is being read.
+    """Reads a layer archive.
 
     Arguments: source, a descriptor open for reading, or an object with `readinto`; blob (int), descriptor of the file
-    that becomes the blob, or -1 for none; on_read, called with the number of source bytes that were read; allowance,
-    how much may come out of it (see `limits`).
+    that becomes the blob, or -1 for none; on_read, called with the number of source bytes after each read; quota,
+    counts the plain bytes and the entries.
     Attributes once `drain` has returned: diff_id, digest (of the blob), size (of the blob), media_type.
-    Errors: EngineError for a compression that is not known.
     """
 
     def __init__(
@@ -60,8 +58,8 @@ class LayerReader:
         head, compression = detect(raw)
         arriving = TeeReader(raw, head, on_read)
         self._plain = TeeReader(decompressor(compression, arriving)) if compression else arriving
-        # The blob is kept as it came if the OCI has a media type for it, so that it keeps its digest on the way
-        # through us; xz and bzip2 have none, their layers are kept as the plain tar.
+        # The blob is stored as it arrives if image-spec has a media type for its compression, so that its digest does
+        # not change. xz and bzip2 have none: their layers are stored as the plain tar.
         self._stored = arriving if compression in MEDIA_TYPES else self._plain
         self._stored.copy = blob
         self.media_type = MEDIA_TYPES.get(compression, oci.LAYER)
@@ -70,21 +68,21 @@ class LayerReader:
         self._quota = quota
 
     def read_ahead(self) -> None:
-        """Have a thread at the work from now on; before the first entry."""
+        """Read in a thread from now on; to be called before the first entry is read."""
         self._reader = io.BufferedReader(ReadAhead(self._plain), CHUNK)
 
     def close(self) -> None:
-        """Leave the source alone."""
+        """Stop reading the source, which is not closed."""
         self._reader.close()
 
     def entries(self) -> TarReader:
-        """The tar's entries; to be gone through once."""
+        """The entries of the tar, to be read once."""
         return TarReader(self._reader, self._quota)
 
     def drain(self) -> None:
-        """Read what follows the last entry (padding): the digests are of everything.
+        """Read what follows the last entry (padding): the digests are of all bytes.
 
-        Errors: EngineError when the compressed stream is damaged or cut short.
+        Errors: EngineError when the compressed stream is damaged or truncated.
         """
         with decompression_errors():
             while self._reader.read(CHUNK):
@@ -104,9 +102,9 @@ class LayerReader:
 
 
 class TarReader:
-    """The entries of a tar, read forwards only.
+    """Iterates over the entries of a tar, which is read forwards only.
 
-    It is also what `tarfile.TarInfo.fromtarfile` takes for its archive: the attributes below are the ones it uses.
+    `tarfile.TarInfo.fromtarfile` takes it for a TarFile: the attributes below are the ones that it uses.
     """
 
     encoding = "utf-8"
@@ -122,8 +120,8 @@ class TarReader:
 
     @property
     def pax_headers(self) -> dict[str, str]:
-        """What global PAX headers say of all entries to come: nothing. `git archive` puts its commit there, and Docker
-        passes over them; whoever may write one could give every file another name or size."""
+        """Global PAX headers, which apply to all following entries: ignored, as in Docker. `git archive` has its commit
+        in one; an attacker could give every file another name or size."""
         return {}
 
     def tell(self) -> int:
@@ -151,7 +149,7 @@ class TarReader:
             return None
         except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
             if self._position:
-                return None  # no end mark, but nothing is cut: GNU tar and Docker read this too
+                return None  # no end marker, but no entry is cut: GNU tar and Docker accept this as well
             raise EngineError(f"the archive is empty: {TRUNCATED}") from None
         except tarfile.TruncatedHeaderError:  # type: ignore[attr-defined]
             raise EngineError(TRUNCATED) from None
@@ -164,7 +162,7 @@ class TarReader:
         return entry
 
     def data(self, entry: tarfile.TarInfo) -> Iterator[tuple[int, bytes]]:
-        """The content of a regular file as (offset in the file, bytes); the gaps of a sparse file are left out."""
+        """The content of a regular file as (offset in the file, bytes); the holes of a sparse file are left out."""
         self._skip_to(entry.offset_data)
         pieces: Any = entry.sparse if entry.issparse() else [(0, entry.size)]
         for offset, length in pieces:
@@ -183,7 +181,7 @@ class TarReader:
         return data
 
     def _skip_to(self, position: int) -> None:
-        if position < self._position:  # a size that lies: below zero, or smaller than its own sparse map
+        if position < self._position:  # a wrong size: negative, or smaller than its own sparse map
             raise EngineError(INVALID)
         while self._position < position:
             if not self._take(min(position - self._position, CHUNK)):

@@ -1,11 +1,11 @@
-"""Bytes on their way from somewhere to somewhere else: counted, digested and copied while they pass."""
+"""A reader that counts, digests and copies the bytes that are read through it (Go, io.TeeReader)."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 
+from minirun import store
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
     from minirun.image.quota import Quota
 
-#: How many bytes are taken at once.
+#: Bytes of one read(2).
 CHUNK = 256 * 1024
 
 
 class TeeReader(io.RawIOBase):
-    """Bytes that pass: counted (against `allowance`, if that is set), digested, and copied to a file when `copy` is a
-    descriptor.
+    """Reads from a source; counts the bytes, digests them, and copies them to a file.
 
     Arguments: source, an object with `readinto`; head (bytes), what was read from it already; on_read, called with
-    the number of bytes each time some have passed; digesting (bool), whether the digest will be asked for.
+    the number of bytes after each read; digesting (bool), whether `digest` is needed.
+    Attributes: copy (int), descriptor of the file to copy to, -1 for none; quota, counts the bytes if it is set; size
+    (int), bytes read so far.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class TeeReader(io.RawIOBase):
 
     @property
     def digest(self) -> str:
-        """The digest of all that has passed: "sha256:..."."""
+        """The digest of all bytes read so far: "sha256:..."."""
         return f"sha256:{self._hash.hexdigest()}" if self._hash else ""
 
     def readable(self) -> bool:
@@ -59,9 +60,8 @@ class TeeReader(io.RawIOBase):
         if self._hash:
             self._hash.update(view[:count])
         self.size += count
-        rest = view[:count]
-        while self.copy >= 0 and rest:
-            rest = rest[os.write(self.copy, rest) :]
+        if self.copy >= 0:
+            store.write_all(self.copy, view[:count])
         if self.on_read:
             self.on_read(count)
         if self.quota:

@@ -1,14 +1,14 @@
-"""A pile of directories as the one tree that overlayfs makes of it, walked without a mount.
+"""Layers as the merged tree that overlayfs makes of them, read without a mount.
 
-    upper/   etc/motd (deleted)   etc/new            walk of the pile:    etc  etc/fstab  etc/new
-    layer/   etc/motd             etc/fstab          walk of upper/ raw:  etc  etc/motd (character device 0:0)  etc/new
+    upper/   etc/motd (whiteout)  etc/new            merged:       etc  etc/fstab  etc/new
+    layer/   etc/motd             etc/fstab          upper alone:  etc  etc/motd (character device 0:0)  etc/new
 
-`export` walks the pile, a layer is made by a walk of the upper directory alone, `diff` does both at once. None of them
-takes a mount, so a running container is read as it is, and nothing is left behind by whoever is killed.
+`export` walks the merged tree, a layer is made by a walk of the upper directory alone, `diff` does both at once. None
+of them needs a mount, so a running container can be read, and a killed process leaves nothing mounted.
 
-What is read belongs to strangers and may change under our eyes. A directory is opened by its names beneath the
-layer's own (openat2(2), no links), each time the walk comes to it: ten thousand levels take no more descriptors than
-two do. What has gone meanwhile is left out.
+The content is untrusted, and may change during the walk. Each directory is opened by its names beneath the layer's
+root (openat2(2), no symbolic links) whenever the walk comes to it, so ten thousand levels take no more descriptors than
+two. What disappears meanwhile is left out.
 """
 
 from __future__ import annotations
@@ -25,52 +25,57 @@ from minirun.light import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: As many as the kernel follows (path_resolution(7)).
-_MOST_LINKS = 40
+#: The kernel follows as many (path_resolution(7)).
+MAX_SYMLINKS = 40
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 
 
 class MergedDirectory:
-    """One directory of a tree. `.layers`, numbers of the layers that merge there, top first; `.above`, the directory
-    it is in (None: it is the root), and `.name`, what it is called there."""
+    """A directory of a merged tree.
 
-    __slots__ = ("above", "layers", "name")
+    Attributes: parent (MergedDirectory, None for the root); name (bytes), in its parent; layers, the numbers of the
+    layers whose directories are merged here, top first.
+    """
 
-    def __init__(self, above: MergedDirectory | None, name: bytes, layers: Sequence[int]) -> None:
-        self.above, self.name, self.layers = above, name, layers
+    __slots__ = ("layers", "name", "parent")
+
+    def __init__(self, parent: MergedDirectory | None, name: bytes, layers: Sequence[int]) -> None:
+        self.parent, self.name, self.layers = parent, name, layers
 
     @property
     def parts(self) -> Parts:
-        """Its names from the root on. Ten thousand levels would have fifty million of them: nobody keeps them."""
-        names, level = [], self
-        while level.above:
-            names.append(level.name)
-            level = level.above
+        """Its path from the root, as names; not stored, for ten thousand levels would have fifty million of them."""
+        names, directory = [], self
+        while directory.parent:
+            names.append(directory.name)
+            directory = directory.parent
         return tuple(reversed(names))
 
 
 class TreeEntry:
-    """Something in a tree. `.level`, the directory it is in, and `.directory` (int), the same open, until the next step
-    of the walk; `.name` (bytes), its own; `.status`, its lstat(2); `.opaque` (bool), a directory that hides what
-    layers below have there."""
+    """A file, directory, link ... of a merged tree.
 
-    __slots__ = ("directory", "level", "name", "opaque", "status")
+    Attributes: parent (MergedDirectory); parent_fd (int), the parent open in the entry's layer, valid until the next
+    step of the walk; name (bytes); status, its lstat(2); opaque (bool), a directory that hides the layers below.
+    """
 
-    def __init__(self, level: MergedDirectory, name: bytes, directory: int, status: os.stat_result) -> None:
-        self.level, self.name, self.directory, self.status = level, name, directory, status
-        self.opaque = stat.S_ISDIR(status.st_mode) and self.attribute(OPAQUE) == b"y"
+    __slots__ = ("name", "opaque", "parent", "parent_fd", "status")
+
+    def __init__(self, parent: MergedDirectory, name: bytes, parent_fd: int, status: os.stat_result) -> None:
+        self.parent, self.name, self.parent_fd, self.status = parent, name, parent_fd, status
+        self.opaque = stat.S_ISDIR(status.st_mode) and self.xattr(OPAQUE) == b"y"
 
     @property
     def parts(self) -> Parts:
-        """Its names from the root on."""
-        return (*self.level.parts, self.name)
+        """Its path from the root, as names."""
+        return (*self.parent.parts, self.name)
 
     @property
     def path(self) -> bytes:
-        """By which the kernel finds it, for the calls that take no directory descriptor."""
-        return os.fsencode(fd_path(self.directory)) + b"/" + self.name
+        """A path through /proc/self/fd, for the system calls without a directory descriptor."""
+        return os.fsencode(fd_path(self.parent_fd)) + b"/" + self.name
 
-    def attribute(self, name: str) -> bytes:
+    def xattr(self, name: str) -> bytes:
         """The value of an extended attribute, b"" if it has none."""
         try:
             return os.getxattr(self.path, name, follow_symlinks=False)
@@ -81,7 +86,10 @@ class TreeEntry:
 
 
 class MergedTree:
-    """A pile of directories, top first; one that does not exist counts as empty. Close it at the end."""
+    """Layers merged as overlayfs would: `with MergedTree(directories) as tree: ...`.
+
+    Arguments: directories, top first; one that does not exist counts as empty.
+    """
 
     def __init__(self, directories: Sequence[str]) -> None:
         self._roots: list[int] = []
@@ -90,13 +98,13 @@ class MergedTree:
                 self._roots.append(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             except FileNotFoundError:
                 continue
-        self.top = MergedDirectory(None, b"", range(len(self._roots)))
-        self._open: dict[int, int] = {}  # of the level visited last: layer → descriptor
-        self._open_level = self.top
+        self.root = MergedDirectory(None, b"", range(len(self._roots)))
+        self._open: dict[int, int] = {}  # of the directory visited last: layer → descriptor, -1 if it is gone
+        self._open_directory = self.root
 
     def close(self) -> None:
-        """Let go of the descriptors."""
-        self._leave()
+        """Close all descriptors."""
+        self._close_open()
         while self._roots:
             os.close(self._roots.pop())
 
@@ -106,122 +114,121 @@ class MergedTree:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def names(self, level: MergedDirectory) -> dict[bytes, int]:
-        """What is in a directory: each name, whiteouts too, with the number of the highest layer that has it."""
+    def list(self, directory: MergedDirectory) -> dict[bytes, int]:
+        """The names in a directory, whiteouts included, each with the number of the highest layer that has it."""
         found: dict[bytes, int] = {}
-        for layer in level.layers:
-            handle = self._directory(level, layer)
-            if handle < 0:
+        for layer in directory.layers:
+            fd = self._fd(directory, layer)
+            if fd < 0:
                 continue
-            for name in os.listdir(fd_path(handle)):
+            for name in os.listdir(fd_path(fd)):
                 found.setdefault(os.fsencode(name), layer)
         return found
 
-    def look(self, level: MergedDirectory, name: bytes, layer: int) -> TreeEntry | None:
-        """What one layer has under a name."""
-        handle = self._directory(level, layer)
+    def lookup_in(self, directory: MergedDirectory, name: bytes, layer: int) -> TreeEntry | None:
+        """The entry of that name in one layer, a whiteout as such; None when there is none."""
+        fd = self._fd(directory, layer)
+        if fd < 0:
+            return None
         try:
-            return (
-                None
-                if handle < 0
-                else TreeEntry(level, name, handle, os.stat(name, dir_fd=handle, follow_symlinks=False))
-            )
+            return TreeEntry(directory, name, fd, os.stat(name, dir_fd=fd, follow_symlinks=False))
         except OSError as reason:
             if reason.errno in _GONE:
                 return None
             raise
 
-    def find(self, level: MergedDirectory, name: bytes) -> TreeEntry | None:
-        """What the tree has under a name: of the highest layer that has it, and nothing if that is a whiteout."""
-        for layer in level.layers:
-            found = self.look(level, name, layer)
+    def lookup(self, directory: MergedDirectory, name: bytes) -> TreeEntry | None:
+        """The entry of that name in the highest layer that has one; None when there is none, or a whiteout."""
+        for layer in directory.layers:
+            found = self.lookup_in(directory, name, layer)
             if found:
                 return None if is_whiteout(found.status) else found
         return None
 
-    def enter(self, level: MergedDirectory, name: bytes) -> MergedDirectory:
-        """The directory of that name: as many layers merge in it as overlayfs would merge."""
+    def child(self, directory: MergedDirectory, name: bytes) -> MergedDirectory:
+        """The subdirectory of that name, merged from as many layers as overlayfs merges."""
         layers: list[int] = []
-        for layer in level.layers:
-            found = self.look(level, name, layer)
+        for layer in directory.layers:
+            found = self.lookup_in(directory, name, layer)
             if not found:
                 continue
             if not stat.S_ISDIR(found.status.st_mode):
-                break  # deleted here, or a file: what lies below is hidden
+                break  # a whiteout or a file: it hides the layers below
             layers.append(layer)
             if found.opaque:
                 break
-        return MergedDirectory(level, name, layers)
+        return MergedDirectory(directory, name, layers)
 
-    def directory(self, path: bytes) -> MergedDirectory | None:
-        """The directory that a path of the tree's leads to, links followed with the tree's root for `/`.
+    def resolve(self, path: bytes) -> MergedDirectory | None:
+        """The directory at a path; symbolic links are followed, with the tree's root for `/`.
 
-        Returns: None when nothing is there. Errors: NotADirectoryError; OSError (ELOOP) for one that leads in circles.
+        Returns: None when nothing is there. Errors: NotADirectoryError; OSError (ELOOP) for too many links.
         """
-        levels, names, links = [self.top], _reversed(path), 0
+        ancestors, names, links = [self.root], _reversed(path), 0
         while names:
             name = names.pop()
             if name == b"..":
-                if levels[1:]:
-                    levels.pop()
+                if ancestors[1:]:
+                    ancestors.pop()
                 continue
-            found = self.find(levels[-1], name)
+            found = self.lookup(ancestors[-1], name)
             if not found:
                 return None
             if stat.S_ISDIR(found.status.st_mode):
-                levels.append(self.enter(levels[-1], name))
+                ancestors.append(self.child(ancestors[-1], name))
                 continue
             if not stat.S_ISLNK(found.status.st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fsdecode(path))
             links += 1
-            if links > _MOST_LINKS:
+            if links > MAX_SYMLINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fsdecode(path))
-            target = os.readlink(found.name, dir_fd=found.directory)
+            target = os.readlink(found.name, dir_fd=found.parent_fd)
             names += _reversed(target)
             if target.startswith(b"/"):
-                del levels[1:]
-        return levels[-1]
+                del ancestors[1:]
+        return ancestors[-1]
 
-    def status(self, level: MergedDirectory) -> tuple[str, os.stat_result]:
-        """How a directory looks: a path by which the kernel finds it (see `Found.path`), and its stat(2)."""
-        path = fd_path(self._directory(level, level.layers[0]))
+    def stat(self, directory: MergedDirectory) -> tuple[str, os.stat_result]:
+        """A path to a directory through /proc/self/fd (see `TreeEntry.path`), and its stat(2)."""
+        path = fd_path(self._fd(directory, directory.layers[0]))
         return path, os.stat(path)
 
     def walk(self, start: MergedDirectory | None = None) -> Iterator[TreeEntry]:
-        """Everything below a directory (the root), a directory before what it holds, by name; whiteouts as such."""
-        start = start or self.top
-        ways = [(start, iter(sorted(self.names(start).items())))]
-        while ways:
-            level, names = ways[-1]
+        """All entries below a directory (default: the root), whiteouts included; parents first, then by name."""
+        start = start or self.root
+        pending = [(start, iter(sorted(self.list(start).items())))]
+        while pending:
+            directory, names = pending[-1]
             for name, layer in names:
-                found = self.look(level, name, layer)
+                found = self.lookup_in(directory, name, layer)
                 if not found:
                     continue
                 yield found
                 if stat.S_ISDIR(found.status.st_mode):
-                    inner = self.enter(level, name)
-                    ways.append((inner, iter(sorted(self.names(inner).items()))))
+                    inner = self.child(directory, name)
+                    pending.append((inner, iter(sorted(self.list(inner).items()))))
                     break
             else:
-                ways.pop()
+                pending.pop()
 
-    def _directory(self, level: MergedDirectory, layer: int) -> int:
-        """A descriptor of a level's directory in one of its layers, good until another level is visited; -1: gone."""
-        if level is not self._open_level:
-            above = self._open if level.above is self._open_level else {}
-            near = {
-                number: self._opened(handle, (level.name,))
-                for number, handle in above.items()
-                if number in level.layers and handle >= 0
-            }  # from where we are it is one step
-            self._leave()
-            self._open, self._open_level = near, level
+    def _fd(self, directory: MergedDirectory, layer: int) -> int:
+        """A descriptor of a directory in one layer, valid until another directory is visited; -1 if it is gone."""
+        if directory is not self._open_directory:
+            # Most often the walk has just entered it from its parent: then it is opened from there, in one step.
+            parents = self._open if directory.parent is self._open_directory else {}
+            opened = {
+                number: self._open_below(fd, (directory.name,))
+                for number, fd in parents.items()
+                if number in directory.layers and fd >= 0
+            }
+            self._close_open()
+            self._open, self._open_directory = opened, directory
         if layer not in self._open:
-            self._open[layer] = self._opened(self._roots[layer], level.parts)
+            self._open[layer] = self._open_below(self._roots[layer], directory.parts)
         return self._open[layer]
 
     @staticmethod
-    def _opened(start: int, parts: Parts) -> int:
+    def _open_below(start: int, parts: Parts) -> int:
         try:
             return open_directory(start, parts)
         except KernelError as error:
@@ -229,13 +236,13 @@ class MergedTree:
                 raise
             return -1
 
-    def _leave(self) -> None:
-        for handle in self._open.values():
-            if handle >= 0:
-                os.close(handle)
+    def _close_open(self) -> None:
+        for fd in self._open.values():
+            if fd >= 0:
+                os.close(fd)
         self._open.clear()
 
 
 def _reversed(path: bytes) -> list[bytes]:
-    """The names in a path, the first one last."""
+    """The names in a path, the last one first."""
     return [name for name in path.split(b"/")[::-1] if name not in (b"", b".")]

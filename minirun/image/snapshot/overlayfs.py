@@ -2,16 +2,17 @@
 
     upper/          the container's own: what it writes (and, as whiteouts, what it deletes)
     ---------------------------------------------------------------------------------------------
-    <top>-init/     placeholders: what the runtime mounts something onto has to exist
+    <top>-init/     placeholders: the files and directories that the runtime mounts something onto
     <top layer>     read-only, shared with every container of every image that has it
     ...
     <lowest layer>
 
-Only words are made here: an entry for the `mounts` of config.json. The runtime mounts it inside the container's own
-mount namespace, so the host's mount table stays as it is, and the kernel unmounts it when the last process leaves.
+This module does not mount: it returns an entry for the `mounts` of config.json. The runtime mounts it inside the
+container's mount namespace, so the host's mount table does not change, and the kernel unmounts it when the last process
+of the namespace is gone.
 
-Docker puts the placeholders into an extra layer for each *container*. They depend on the image alone, so here they are
-one read-only layer for each image, made once: a start pays nothing for them, and `diff` and `commit` never see them.
+Docker makes an -init layer for each container. Its content depends only on the image, so here each image has one,
+read-only and made once: a start takes no time for it, and `diff` and `commit` never see it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 OPAQUE = "trusted.overlay.opaque"
 
-#: What Docker's -init layer holds (moby, daemon/initlayer/setup_unix.go): path, and what is to be there.
+#: Docker's -init layer (moby, daemon/initlayer/setup_unix.go): path, and "directory", "file" or a link's target.
 PLACEHOLDERS = (
     ("dev/pts", "directory"),
     ("dev/shm", "directory"),
@@ -43,36 +44,36 @@ PLACEHOLDERS = (
     ("etc/mtab", "/proc/mounts"),
 )
 
-#: mount(2) copies one page of options and ignores what is behind it.
+#: mount(2) copies one page of options and ignores the rest.
 _OPTIONS_MAX = 4095
 
 
 def mount(layers: Sequence[str], container: str, *, volatile: bool = False) -> dict:
-    """The overlay of a container as an entry for the `mounts` of config.json; its directories are made if missing.
+    """A container's overlay as an entry for the `mounts` of config.json; its directories are made if missing.
 
     Arguments: layers, the image's unpacked layers, lowest first; container (str), the container's directory, which
-    gets upper/ and work/; volatile (bool), do not sync when it is unmounted: right for what will be removed then.
+    gets upper/ and work/; volatile (bool), do not sync at unmount: for a container with --rm, which is removed then.
     Returns: {"destination": "/", "type": "overlay", "source": "overlay", "options": [...]}.
-    Errors: MinirunError for an image without layers, or with more than one mount takes.
+    Errors: MinirunError for an image without layers, or with more layers than fit into one mount.
     """
     ensure_directories(layers, container)
     if volatile:
-        # The kernel leaves this mark and refuses a second volatile mount of what may have been cut off unsynced; a
-        # restarted container that is to be removed anyway may be mounted again.
+        # The kernel leaves this directory and then refuses a second volatile mount, since data of the first may not
+        # have been synced. A container that is restarted and will be removed anyway may be mounted again.
         rmtree.remove_tree(f"{container}/work/work/incompat")
     return {"destination": "/", "type": "overlay", "source": "overlay", "options": options(layers, container, volatile)}
 
 
 def options(layers: Sequence[str], container: str, volatile: bool = False) -> list[str]:
-    """The options of the overlay mount (pure words)."""
+    """The options of the overlay mount (a pure function)."""
     words = [
-        "lowerdir=" + ":".join(map(escaped, pile(layers, container)[1:])),
-        f"upperdir={escaped(f'{container}/upper')}",
-        f"workdir={escaped(f'{container}/work')}",
-        # A kernel may have these on by default. With an index, an upper directory can be used with one set of
-        # layers only, and some file systems cannot have one; metacopy would have files in upper/ without their
-        # content, which no other program could read; and a directory that was moved would leave its content in
-        # the layers below, under a name that only the kernel could follow.
+        "lowerdir=" + ":".join(map(escape, stack(layers, container)[1:])),
+        f"upperdir={escape(f'{container}/upper')}",
+        f"workdir={escape(f'{container}/work')}",
+        # A kernel may have these on by default. With "index" an upper directory can be mounted with one set of
+        # layers only, and not on every file system; with "metacopy" files in upper/ may lack their content, and with
+        # "redirect_dir" a renamed directory leaves its content in the layers below: only the kernel can read such
+        # an upper directory, neither `diff` nor `commit`.
         "index=off",
         "metacopy=off",
         "redirect_dir=off",
@@ -87,36 +88,36 @@ def options(layers: Sequence[str], container: str, volatile: bool = False) -> li
     return words
 
 
-def pile(layers: Sequence[str], container: str) -> list[str]:
-    """All directories of a container's root from top to bottom, the way a look-up goes through them."""
+def stack(layers: Sequence[str], container: str) -> list[str]:
+    """All directories of a container's root from top to bottom, in the order of a lookup."""
     return [f"{container}/upper", init_layer(layers), *reversed(layers)]
 
 
 def init_layer(layers: Sequence[str]) -> str:
-    """Where the placeholders of an image are: beside its top layer, whose name stands for all layers."""
+    """The -init layer of an image: beside its top layer, whose chain id stands for all layers."""
     if not layers:
         raise MinirunError("the image has no layers")
     return f"{layers[-1]}-init"
 
 
 def ensure_directories(layers: Sequence[str], container: str) -> None:
-    """Make upper/, work/ and the image's placeholders; fine when they are there."""
+    """Make upper/, work/ and the image's -init layer if they do not exist."""
     ensure_init_layer(layers)
     try:
         os.mkdir(f"{container}/upper", 0o755)
         os.mkdir(f"{container}/work", 0o700)
         # The container sees the owner and mode of upper/ as those of its `/`.
-        looks = os.stat(layers[-1])
-        os.chown(f"{container}/upper", looks.st_uid, looks.st_gid)
-        os.chmod(f"{container}/upper", stat.S_IMODE(looks.st_mode))
+        status = os.stat(layers[-1])
+        os.chown(f"{container}/upper", status.st_uid, status.st_gid)
+        os.chmod(f"{container}/upper", stat.S_IMODE(status.st_mode))
     except FileExistsError:
-        store.make_directory(f"{container}/work")  # there since the last start, unless that was cut short
+        store.make_directory(f"{container}/work")  # exists since the last start, unless that was interrupted
     except OSError as reason:
         raise KernelError(f"mkdir {container}/upper", reason.errno or errno.EIO, hint=store.disk_hint(reason)) from None
 
 
 def ensure_init_layer(layers: Sequence[str]) -> str:
-    """Make the read-only layer of placeholders for an image; fine when it is there. Returns: its directory."""
+    """Make the -init layer of an image if it does not exist. Returns: its directory."""
     target = init_layer(layers)
     if os.path.isdir(target):
         return target
@@ -126,13 +127,13 @@ def ensure_init_layer(layers: Sequence[str]) -> str:
         os.rename(new, target)
     except OSError as reason:
         rmtree.remove_tree(new)
-        if not os.path.isdir(target):  # else another start was quicker
+        if not os.path.isdir(target):  # otherwise another process has made it meanwhile
             raise KernelError(f"mkdir {target}", reason.errno or errno.EIO, hint=store.disk_hint(reason)) from None
     return target
 
 
 def remove(container: str) -> None:
-    """Remove what a container wrote; fine when it is gone. It must not be mounted any more."""
+    """Remove upper/ and work/ of a container, whose overlay must not be mounted any more; idempotent."""
     rmtree.remove_tree(f"{container}/upper")
     rmtree.remove_tree(f"{container}/work")
 
@@ -141,9 +142,9 @@ def _make_placeholders(layers: Sequence[str], directory: str) -> None:
     _make_directory(layers, directory, ())
     for path, kind in PLACEHOLDERS:
         parts = tuple(os.fsencode(path).split(b"/"))
-        there = status(layers, parts)
+        there = lstat(layers, parts)
         if there and stat.S_ISDIR(there.st_mode):
-            continue  # good as it is; Docker too leaves a directory alone even where it wants a file
+            continue  # as in Docker, which leaves a directory even where it would make a file
         for depth in range(1, len(parts)):
             _make_directory(layers, directory, parts[:depth])
         target = f"{directory}/{path}"
@@ -151,36 +152,36 @@ def _make_placeholders(layers: Sequence[str], directory: str) -> None:
             _make_directory((), directory, parts)
         elif kind == "file":
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o755))
-            os.chmod(target, 0o755)  # whatever our umask is
+            os.chmod(target, 0o755)  # independent of the umask
         else:
             os.symlink(kind, target)
-    for name in ("etc", "dev", "."):  # filling them changed their times
-        there = status(layers, (name.encode(),) if name != "." else ())
+    for name in ("etc", "dev", "."):  # making the placeholders has changed their times
+        there = lstat(layers, (name.encode(),) if name != "." else ())
         if there and stat.S_ISDIR(there.st_mode) and os.path.isdir(f"{directory}/{name}"):
             os.utime(f"{directory}/{name}", ns=(there.st_mtime_ns, there.st_mtime_ns))
 
 
 def _make_directory(layers: Sequence[str], directory: str, parts: tuple[bytes, ...]) -> None:
-    """A directory in the -init layer; it hides the looks of the image's own, so it takes them over.
+    """Make a directory of the -init layer. It hides the image's own, so it gets the owner and mode of that.
 
-    If the image has a symbolic link or a file there, it gives way, as with Docker: nothing may lead a mount astray.
+    A symbolic link or file of the image is hidden by it, as in Docker: it could redirect a mount to another place.
     """
     path = b"/".join((os.fsencode(directory), *parts))
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
         return
-    there = status(layers, parts)
+    there = lstat(layers, parts)
     known = there is not None and stat.S_ISDIR(there.st_mode)
     os.chmod(path, stat.S_IMODE(there.st_mode) if known else 0o755)  # type: ignore[union-attr]
     os.chown(path, there.st_uid if known else 0, there.st_gid if known else 0)  # type: ignore[union-attr]
 
 
-def status(layers: Sequence[str], parts: Sequence[bytes]) -> os.stat_result | None:
-    """What overlayfs would show at a path, links not followed: its lstat(2), or None when there is nothing.
+def lstat(layers: Sequence[str], parts: Sequence[bytes]) -> os.stat_result | None:
+    """lstat(2) of a path as overlayfs would show it; None when there is nothing.
 
-    Arguments: layers, top first; parts, the path taken apart, () for the root. The layers are read-only, and every
-    directory on the way is looked at before the next step, so no link is passed.
+    Arguments: layers, top first; parts, the names of the path, () for the root. The layers are read-only, and each name
+    is checked to be a directory before the next one is appended, so no symbolic link is followed.
     """
     for layer in layers:
         path, opaque = os.fsencode(layer), False
@@ -204,7 +205,7 @@ def status(layers: Sequence[str], parts: Sequence[bytes]) -> os.stat_result | No
 
 
 def is_whiteout(found: os.stat_result) -> bool:
-    """True for a character device 0:0, by which overlayfs means "deleted"."""
+    """Whether this is a whiteout: a character device 0:0, by which overlayfs marks a deleted name."""
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
@@ -215,6 +216,6 @@ def _is_opaque(path: bytes) -> bool:
         return False
 
 
-def escaped(path: str) -> str:
-    """A path fit for a mount option, in which `:` parts directories and `,` parts options."""
+def escape(path: str) -> str:
+    """Escape a path for a mount option, in which `:` separates directories and `,` separates options."""
     return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")

@@ -84,7 +84,7 @@ def unpack(top: Path) -> Callable[..., Path]:
         os.close(write)
         try:
             stream = LayerReader(read)
-            apply.unpack(stream.entries(), str(top / "layer"), below)
+            apply.apply_layer(stream.entries(), str(top / "layer"), below)
             stream.drain()
         finally:
             os.close(read)
@@ -104,8 +104,8 @@ def refused(unpack: Callable[..., Path], data: bytes) -> str:
 
 def merged(top: Path, *lower: str, script: str) -> str:
     """What the kernel shows when the directories, top first, are an overlay: the output of a script run in it."""
-    pile = ":".join(str(top / name) for name in lower)
-    mounting = f"mount -t tmpfs none /mnt; mkdir /mnt/m /mnt/e; mount -t overlay o -o lowerdir={pile}:/mnt/e /mnt/m"
+    stack = ":".join(str(top / name) for name in lower)
+    mounting = f"mount -t tmpfs none /mnt; mkdir /mnt/m /mnt/e; mount -t overlay o -o lowerdir={stack}:/mnt/e /mnt/m"
     command = ["unshare", "--mount", "sh", "-euc", f"{mounting}; cd /mnt/m; {script}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
@@ -610,7 +610,7 @@ def test_any_damage_ends_in_one_line(top: Path, corpus: bytes, damage: list[tupl
     with open(top / "layer/data", "rb") as file:
         (top / "layer/tree").mkdir()
         try:
-            apply.unpack(LayerReader(file.fileno()).entries(), str(top / "layer/tree"))
+            apply.apply_layer(LayerReader(file.fileno()).entries(), str(top / "layer/tree"))
         except MinirunError as error:
             assert "\n" not in str(error)
             assert str(error).isprintable()

@@ -60,7 +60,7 @@ def looks(path: Path) -> dict[str, tuple]:
 
 
 @pytest.fixture
-def pile(tmp_path: Path) -> list[str]:
+def stack(tmp_path: Path) -> list[str]:
     """Two layers, top first."""
     subprocess.run(["sh", "-ec", LAYERS], cwd=tmp_path, check=True)
     capability = bytes.fromhex("0100000202040000000000000000000000000000")
@@ -77,8 +77,8 @@ def target(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", ["/data", "/link", "/way/", "data/new/..", "/out", "/../data"])
-def test_all_is_as_overlayfs_shows_it(pile, target, tmp_path, path):
-    assert copy_up(pile, path, str(target))
+def test_all_is_as_overlayfs_shows_it(stack, target, tmp_path, path):
+    assert copy_up(stack, path, str(target))
     subprocess.run(
         [
             "unshare",
@@ -87,7 +87,7 @@ def test_all_is_as_overlayfs_shows_it(pile, target, tmp_path, path):
             "-ec",
             'mount -t tmpfs none /mnt; mkdir /mnt/m; mount -t overlay overlay -o "$1" /mnt/m; cp -a /mnt/m/data "$2"',
             "sh",
-            "lowerdir=" + ":".join(pile),
+            "lowerdir=" + ":".join(stack),
             tmp_path / "expected",
         ],
         check=True,
@@ -100,37 +100,37 @@ def test_all_is_as_overlayfs_shows_it(pile, target, tmp_path, path):
     assert os.stat(target / "holes").st_blocks < 100
 
 
-def test_what_is_not_there(pile, target):
-    assert not copy_up(pile, "/nosuch/dir", str(target))
-    assert not copy_up(pile, "/data/gone", str(target))
+def test_what_is_not_there(stack, target):
+    assert not copy_up(stack, "/nosuch/dir", str(target))
+    assert not copy_up(stack, "/data/gone", str(target))
     assert os.listdir(target) == []
 
 
 @pytest.mark.parametrize("path", ["/data/f", "/data/rel", "/data/abs", "/data/f/x", "/data/null"])
-def test_what_is_no_directory(pile, target, path):
+def test_what_is_no_directory(stack, target, path):
     with pytest.raises(NotADirectoryError):
-        copy_up(pile, path, str(target))
+        copy_up(stack, path, str(target))
     assert os.listdir(target) == []
 
 
-def test_a_path_in_circles(pile, target):
+def test_a_path_in_circles(stack, target):
     with pytest.raises(OSError, match="symbolic links"):
-        copy_up(pile, "/circle/x", str(target))
+        copy_up(stack, "/circle/x", str(target))
 
 
-def test_a_link_never_leads_out(pile, target, tmp_path):
+def test_a_link_never_leads_out(stack, target, tmp_path):
     """Neither one on the way, nor one that is copied: it is made, never passed."""
     (tmp_path / "low/way-out").symlink_to(tmp_path)
-    assert not copy_up(pile, "/way-out/target", str(target))
+    assert not copy_up(stack, "/way-out/target", str(target))
     (tmp_path / "low/data/zz").symlink_to(tmp_path / "low")
-    assert copy_up(pile, "/data", str(target))
+    assert copy_up(stack, "/data", str(target))
     assert os.readlink(target / "zz") == str(tmp_path / "low")
 
 
-def test_overlays_own_marks_stay_behind(pile, target, tmp_path):
+def test_overlays_own_marks_stay_behind(stack, target, tmp_path):
     os.setxattr(tmp_path / "low/data/d", "trusted.overlay.opaque", b"y")
     os.setxattr(tmp_path / "low/data/f", "trusted.overlay.metacopy", b"")
-    copy_up(pile, "/data", str(target))
+    copy_up(stack, "/data", str(target))
     assert os.listxattr(target / "d") == ["user.mine"]
     assert os.listxattr(target / "f") == ["security.capability"]
 

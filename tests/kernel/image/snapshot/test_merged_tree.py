@@ -29,7 +29,7 @@ setfattr -n trusted.overlay.opaque -v y top/d; setfattr -n trusted.overlay.opaqu
 
 
 @pytest.fixture
-def pile(tmp_path: Path) -> list[str]:
+def stack(tmp_path: Path) -> list[str]:
     """Three directories, top first."""
     script = LAYERS.replace(
         "setfattr -n trusted.overlay.opaque -v y ",
@@ -39,7 +39,7 @@ def pile(tmp_path: Path) -> list[str]:
     return [str(tmp_path / name) for name in ("top", "mid", "low")]
 
 
-def test_the_walk_is_what_overlayfs_shows(pile, tmp_path):
+def test_the_walk_is_what_overlayfs_shows(stack, tmp_path):
     shown = subprocess.run(
         [
             "unshare",
@@ -50,22 +50,22 @@ def test_the_walk_is_what_overlayfs_shows(pile, tmp_path):
             'mount -t overlay overlay -o "$1" /mnt/m; '
             "cd /mnt/m; find . -mindepth 1 | cut -c3-",
             "sh",
-            "lowerdir=" + ":".join(pile),
+            "lowerdir=" + ":".join(stack),
         ],
         capture_output=True,
         check=True,
         text=True,
     ).stdout.splitlines()
-    with MergedTree(pile) as tree:
+    with MergedTree(stack) as tree:
         walked = [b"/".join(found.parts).decode() for found in tree.walk() if not is_whiteout(found.status)]
     assert sorted(walked) == sorted(shown)
     assert "a/b/one" not in walked
     assert {"a/b/two", "a/three", "e/f/x", "file", "was-file"} <= set(walked)
 
 
-def test_an_archive_has_the_content_of_the_highest_layer(pile):
+def test_an_archive_has_the_content_of_the_highest_layer(stack):
     read, write = os.pipe()
-    tar_writer.write_tree(pile, write)
+    tar_writer.write_tree(stack, write)
     os.close(write)
     with os.fdopen(read, "rb") as pipe, tarfile.open(fileobj=io.BytesIO(pipe.read())) as tar:
         assert tar.extractfile("file").read() == b"2\n"
@@ -94,7 +94,7 @@ def test_a_fifo_in_a_files_place_is_not_opened(tmp_path):
     upper.mkdir()
     (upper / "x").write_text("x")
     with MergedTree([str(upper)]) as tree, (tmp_path / "tar").open("wb") as file:
-        tar = tar_writer._Tar(file.fileno())
+        tar = tar_writer._TarWriter(file.fileno())
         found = next(tree.walk())
         (upper / "x").unlink()
         os.mkfifo(upper / "x")

@@ -51,101 +51,101 @@ class Pile:
 
 
 @pytest.fixture
-def pile(tmp_path):
+def stack(tmp_path):
     return Pile(tmp_path)
 
 
-def lowest(pile):
-    pile.write("2/etc/passwd", "lowest")
+def lowest(stack):
+    stack.write("2/etc/passwd", "lowest")
 
 
-def upper_wins(pile):
-    lowest(pile)
-    pile.write("0/etc/passwd", "upper")
+def upper_wins(stack):
+    lowest(stack)
+    stack.write("0/etc/passwd", "upper")
 
 
-def deleted(pile):
-    lowest(pile)
-    pile.whiteout("1/etc/passwd")
+def deleted(stack):
+    lowest(stack)
+    stack.whiteout("1/etc/passwd")
 
 
-def deleted_and_made_again(pile):
-    deleted(pile)
-    pile.write("0/etc/passwd", "again")
+def deleted_and_made_again(stack):
+    deleted(stack)
+    stack.write("0/etc/passwd", "again")
 
 
-def directory_deleted(pile):
-    lowest(pile)
-    pile.whiteout("1/etc")
+def directory_deleted(stack):
+    lowest(stack)
+    stack.whiteout("1/etc")
 
 
-def opaque(pile):
-    lowest(pile)
-    pile.opaque("1/etc")
+def opaque(stack):
+    lowest(stack)
+    stack.opaque("1/etc")
 
 
-def opaque_with_file(pile):
-    opaque(pile)
-    pile.write("1/etc/passwd", "middle")
+def opaque_with_file(stack):
+    opaque(stack)
+    stack.write("1/etc/passwd", "middle")
 
 
-def opaque_above_hides_nothing_of_itself(pile):
-    pile.write("0/etc/passwd", "upper")
-    opaque(pile)
+def opaque_above_hides_nothing_of_itself(stack):
+    stack.write("0/etc/passwd", "upper")
+    opaque(stack)
 
 
-def file_over_directory(pile):
-    lowest(pile)
-    pile.write("1/etc", "a file")
+def file_over_directory(stack):
+    lowest(stack)
+    stack.write("1/etc", "a file")
 
 
-def directory_over_file(pile):
-    lowest(pile)
-    os.makedirs(pile.base / "0/etc/passwd")
+def directory_over_file(stack):
+    lowest(stack)
+    os.makedirs(stack.base / "0/etc/passwd")
 
 
-def link_to_another_layer(pile):
-    pile.link("1/etc/passwd", "../run/users/passwd")
-    pile.write("2/run/users/passwd", "through a link")
+def link_to_another_layer(stack):
+    stack.link("1/etc/passwd", "../run/users/passwd")
+    stack.write("2/run/users/passwd", "through a link")
 
 
-def absolute_link(pile):
-    pile.link("2/etc/passwd", "/usr/passwd")
-    pile.write("0/usr/passwd", "absolute")
+def absolute_link(stack):
+    stack.link("2/etc/passwd", "/usr/passwd")
+    stack.write("0/usr/passwd", "absolute")
 
 
-def link_out_of_the_image(pile):
-    pile.write("etc-of-the-host", "secret")
-    pile.link("2/etc/passwd", "../../../../../../../.." + str(pile.base / "etc-of-the-host"))
+def link_out_of_the_image(stack):
+    stack.write("etc-of-the-host", "secret")
+    stack.link("2/etc/passwd", "../../../../../../../.." + str(stack.base / "etc-of-the-host"))
 
 
-def directory_is_a_link(pile):
-    pile.link("1/etc", "conf/./")
-    pile.write("2/etc/passwd", "hidden by the link")
-    pile.write("2/conf/passwd", "behind the link")
+def directory_is_a_link(stack):
+    stack.link("1/etc", "conf/./")
+    stack.write("2/etc/passwd", "hidden by the link")
+    stack.write("2/conf/passwd", "behind the link")
 
 
-def up_through_a_link(pile):
+def up_through_a_link(stack):
     """ ".." after a link means the parent of where the link leads, not of where it lies."""
-    pile.link("2/etc/passwd", "deep/../passwd2")
-    pile.link("2/etc/deep", "/a/b")
-    pile.write("2/a/b/x", "")
-    pile.write("1/a/passwd2", "the parent of the target")
-    pile.write("1/etc/passwd2", "the parent of the link")
+    stack.link("2/etc/passwd", "deep/../passwd2")
+    stack.link("2/etc/deep", "/a/b")
+    stack.write("2/a/b/x", "")
+    stack.write("1/a/passwd2", "the parent of the target")
+    stack.write("1/etc/passwd2", "the parent of the link")
 
 
-def link_to_nothing(pile):
-    pile.link("2/etc/passwd", "/gone/../etc/real")
-    pile.write("2/etc/real", "the kernel does not go through what is not there")
+def link_to_nothing(stack):
+    stack.link("2/etc/passwd", "/gone/../etc/real")
+    stack.write("2/etc/real", "the kernel does not go through what is not there")
 
 
-def circle(pile):
-    pile.link("2/etc/passwd", "passwd")
+def circle(stack):
+    stack.link("2/etc/passwd", "passwd")
 
 
-def fifo(pile):
-    os.makedirs(pile.base / "1/etc")
-    os.mkfifo(pile.base / "1/etc/passwd")
+def fifo(stack):
+    os.makedirs(stack.base / "1/etc")
+    os.mkfifo(stack.base / "1/etc/passwd")
 
 
 CASES = [
@@ -170,10 +170,10 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_as_overlayfs_shows_it(pile, case):
-    case(pile)
-    expected = pile.shown("etc/passwd")
-    assert read_file(pile.directories, "etc/passwd") == expected
+def test_as_overlayfs_shows_it(stack, case):
+    case(stack)
+    expected = stack.shown("etc/passwd")
+    assert read_file(stack.directories, "etc/passwd") == expected
     assert expected in (
         None,
         b"lowest",
@@ -187,28 +187,28 @@ def test_as_overlayfs_shows_it(pile, case):
     )  # the oracle itself saw what was meant
 
 
-def test_no_descriptor_is_left_open(pile):
-    link_to_another_layer(pile)
+def test_no_descriptor_is_left_open(stack):
+    link_to_another_layer(stack)
     before = os.listdir("/proc/self/fd")
-    read_file(pile.directories, "etc/passwd")
-    read_file(pile.directories, "no/such/file")
+    read_file(stack.directories, "etc/passwd")
+    read_file(stack.directories, "no/such/file")
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_links_in_a_circle(pile):
-    circle(pile)
+def test_links_in_a_circle(stack):
+    circle(stack)
     with pytest.raises(MinirunError, match="too many symbolic links"):
-        read_file(pile.directories, "etc/passwd")
+        read_file(stack.directories, "etc/passwd")
 
 
-def test_a_file_too_large_to_be_true(pile):
-    lowest(pile)
-    os.truncate(pile.base / "2/etc/passwd", 9 << 20)
+def test_a_file_too_large_to_be_true(stack):
+    lowest(stack)
+    os.truncate(stack.base / "2/etc/passwd", 9 << 20)
     with pytest.raises(MinirunError, match="larger than 8 MiB"):
-        read_file(pile.directories, "etc/passwd")
+        read_file(stack.directories, "etc/passwd")
 
 
-def test_directories_that_do_not_exist_are_empty(pile):
-    lowest(pile)
-    assert read_file(["/no/such/directory", *pile.directories], "etc/passwd") == b"lowest"
+def test_directories_that_do_not_exist_are_empty(stack):
+    lowest(stack)
+    assert read_file(["/no/such/directory", *stack.directories], "etc/passwd") == b"lowest"
     assert read_file([], "etc/passwd") is None

@@ -98,8 +98,8 @@ def test_directories_keep_the_looks_that_the_image_gave_them(image: list[str]) -
     os.chmod(f"{image[0]}/etc", 0o2710)
     os.utime(f"{image[0]}/etc", (1_000_000, 1_000_000))
     made = overlayfs.ensure_init_layer(image)
-    status = os.stat(f"{made}/etc")
-    assert (stat.S_IMODE(status.st_mode), status.st_mtime) == (0o2710, 1_000_000)
+    lstat = os.stat(f"{made}/etc")
+    assert (stat.S_IMODE(lstat.st_mode), lstat.st_mtime) == (0o2710, 1_000_000)
 
 
 def test_links_in_the_image_lead_no_mount_astray(tmp_path: Path) -> None:
@@ -132,12 +132,12 @@ def test_the_placeholders_are_made_once(image: list[str], container: str) -> Non
 
 
 def test_the_upper_layer_hides_the_lower_ones(image: list[str]) -> None:
-    pile = list(reversed(image))
+    stack = list(reversed(image))
     Path(image[1], "etc").write_text("now a file")
-    assert stat.S_ISREG(overlayfs.status(pile, (b"etc",)).st_mode)
-    assert overlayfs.status(pile, (b"etc", b"hosts")) is None
-    assert overlayfs.status(pile, (b"nothing",)) is None
-    assert stat.S_ISDIR(overlayfs.status(pile, (b"proc",)).st_mode)
+    assert stat.S_ISREG(overlayfs.lstat(stack, (b"etc",)).st_mode)
+    assert overlayfs.lstat(stack, (b"etc", b"hosts")) is None
+    assert overlayfs.lstat(stack, (b"nothing",)) is None
+    assert stat.S_ISDIR(overlayfs.lstat(stack, (b"proc",)).st_mode)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_the_upper_layer_hides_the_lower_ones(image: list[str]) -> None:
     ],
 )
 def test_what_parts_options_is_escaped(path: str, expected: str) -> None:
-    assert overlayfs.escaped(path) == expected
+    assert overlayfs.escape(path) == expected
 
 
 def test_more_layers_than_one_mount_takes_are_refused_in_words(container: str) -> None:
