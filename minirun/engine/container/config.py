@@ -72,7 +72,7 @@ def make_config(options: CreateOptions, image: dict, container_id: str, host: va
     entrypoint, command = _entrypoint_and_command(options, image)
     attached = not options.detach
     streams = options.attach if attached else []
-    _, volumes = mountpoints.sort_out(options.volume)
+    _, volumes = mountpoints.binds_and_volumes(options.volume)
     default = attached and not options.attach
     stdin = attached and (options.interactive or "stdin" in streams)
     config = {
@@ -139,7 +139,7 @@ def make_host_config(options: CreateOptions) -> dict:
     open_paths = "systempaths=unconfined"  # the client turns it into the two path lists
     closed = open_paths not in options.security_opt
     config = {
-        "Binds": mountpoints.sort_out(options.volume)[0] or None,
+        "Binds": mountpoints.binds_and_volumes(options.volume)[0] or None,
         "ContainerIDFile": options.cidfile,
         "LogConfig": {"Type": "json-file", "Config": {}},
         "NetworkMode": options.network,

@@ -178,7 +178,7 @@ def wish(container: Container) -> dict:
     from minirun.engine.spec import etc_files
     from minirun.network.dns import resolv_conf
 
-    host, wishes = resolv_conf.read_host(), etc_files.resolver_wishes(container)
+    host, wishes = resolv_conf.read_host(), etc_files.resolver_options(container)
     return {
         "tcp": 0,
         "udp": 0,

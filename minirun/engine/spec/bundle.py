@@ -1,7 +1,7 @@
-"""From a container's record to its bundle: config.json, and what that speaks of (OCI runtime-spec, bundle.md).
+"""Write a container's bundle: config.json and the files that it names (OCI runtime-spec, bundle.md).
 
-The bundle is made anew at each start, in the container's volatile directory. It is all that the runtime will know of
-the container: who can read config.json can say what will happen.
+The bundle is written anew at each start, in the container's run directory. It is all that the runtime knows of the
+container.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ def layers_of(container: Container) -> list[str]:
     return [layout.layer(chain) for chain in container.record["LayerIDs"]]
 
 
-def user_of(container: Container, wish: str) -> users.User:
-    """Who "USER[:GROUP]" is, by the image's and the container's own /etc/passwd and /etc/group."""
+def user_of(container: Container, user: str) -> users.User:
+    """The uid and gids of "USER[:GROUP]", by the image's and the container's own /etc/passwd and /etc/group."""
     stack = overlayfs.stack(layers_of(container), container.directory)
     return users.resolve(
-        wish,
+        user,
         read_file.read_file(stack, "etc/passwd"),
         read_file.read_file(stack, "etc/group"),
         container.record["HostConfig"]["GroupAdd"],

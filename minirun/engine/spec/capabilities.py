@@ -1,4 +1,4 @@
-"""Which pieces of root's power a container gets: Docker's fourteen capabilities, `--cap-add`, `--cap-drop`.
+"""The capabilities of a container: Docker's fourteen defaults, `--cap-add`, `--cap-drop` (capabilities(7)).
 
 The list is from 2013 and has hardly changed since: what package managers and network daemons in containers needed.
 Notable for what is not in it: SYS_ADMIN (mount and much more), NET_ADMIN (the container's own interfaces), SYS_PTRACE.
@@ -56,8 +56,8 @@ def granted(added: list[str], dropped: list[str]) -> list[str]:
 def five_sets(names: list[str], uid: int) -> dict[str, list[str]]:
     """The capability sets of a process in config.json.
 
-    Who is not root gets an empty permitted and effective set, as execve(2) would leave them anyway; the bounding set
-    stays, so a set-user-ID program of the image can still get these. Inheritable and ambient are empty: anything in
+    Other users than root get empty permitted and effective sets, as execve(2) would leave them anyway; the bounding
+    set stays, so a set-user-ID program of the image can still get these. Inheritable and ambient are empty: anything in
     them would survive a change of user (Docker emptied inheritable for CVE-2022-24769).
     """
     usable = names if uid == 0 else []

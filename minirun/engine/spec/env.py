@@ -1,7 +1,7 @@
-"""The variables of a process: three lists of NAME=value that are laid over each other (environ(7)).
+"""The environment of a container's process, merged from three lists of NAME=value (environ(7)).
 
-An image has some, a person adds some with `-e` and `--env-file`, and the engine puts PATH, HOSTNAME and TERM below
-both. A NAME without "=" is what remains of `-e NAME` when the caller has no such variable: it takes the variable away.
+Lowest are PATH, HOSTNAME and TERM, which the engine sets; over them the image's Env; over that `-e` and `--env-file`. A
+NAME without "=" is what remains of `-e NAME` when the caller has no such variable: it removes the variable.
 
 The first half is what Docker does in its client, where the files are, and the environment that `-e NAME` copies from;
 `contents` alone reads something, all else is pure.
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Where programs are looked for when neither image nor person says so (Docker's DefaultPathEnv).
+#: The search path where neither the image nor the user sets one (Docker's DefaultPathEnv).
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SPACES = " \t\n\v\f\r"
 
@@ -41,10 +41,10 @@ def contents(paths: list[str]) -> list[str]:
 
 
 def variables(entries: list[str], texts: list[str], environ: Mapping[str, str]) -> list[str]:
-    """The environment that the client asks for: first what the files say, then each `-e`.
+    """The environment as the client sends it: the variables of the files, then those of each `-e`.
 
     Arguments: entries (list of "NAME=value" or "NAME", `-e`); texts, contents of the env files; environ, where a bare
-    NAME is looked up. One of `-e` that is not set there stays bare (and takes away what the image sets), one of a file
+    NAME is looked up. One of `-e` that is not set there stays bare (and removes the image's), one of a file
     is skipped. Errors: UsageError, ClientError in the words of Docker's client.
     """
     wanted = []
@@ -67,7 +67,7 @@ def labels(entries: Sequence[str], texts: list[str]) -> dict[str, str]:
 
 
 def _lines(texts: list[str]) -> list[str]:
-    """The lines of env files or label files that say something; a value is literal, with its quotes and its spaces.
+    """The lines of env files or label files but comments and empty ones; values are literal, with quotes and spaces.
 
     Errors: ClientError in the words of Docker's client.
     """
@@ -85,13 +85,13 @@ def _lines(texts: list[str]) -> list[str]:
     return lines
 
 
-def merge(wishes: list[str], image: list[str]) -> list[str]:
-    """Config.Env: what the person asks for, then those variables of the image that the person does not name.
+def merge(given: list[str], image: list[str]) -> list[str]:
+    """Config.Env: the variables of the command line, then those of the image that it does not name.
 
     Source: Docker's `merge` of a container's config with that of its image.
     """
-    named = {entry.partition("=")[0] for entry in wishes}
-    return wishes + [entry for entry in image if entry.partition("=")[0] not in named]
+    named = {entry.partition("=")[0] for entry in given}
+    return given + [entry for entry in image if entry.partition("=")[0] not in named]
 
 
 def overlay(below: list[str], above: list[str]) -> list[str]:
@@ -112,9 +112,9 @@ def overlay(below: list[str], above: list[str]) -> list[str]:
 def of_process(config: dict, terminal: bool, extra: list[str] | None = None, linked: Sequence[str] = ()) -> list[str]:
     """The environment of a container's process, or (with `extra`) of one that `exec` adds to it.
 
-    Arguments: config, the container's Config; terminal, whether this process has one: programs on it are told that it
-    understands what xterm does, whatever the person's own terminal is; linked, what it says of linked containers.
-    HOME is missing here: the runtime adds it as the last one, from the image's passwd, if nobody has set it.
+    Arguments: config, the container's Config; terminal (bool), whether the process has one, which gets TERM=xterm
+    whatever the user's own terminal is; linked, the variables of legacy links.
+    HOME is not here: the runtime adds it last, from the image's passwd, where it is not set.
     """
     ours = [PATH, f"HOSTNAME={config['Hostname']}"] + ["TERM=xterm"] * terminal
     return overlay(overlay([*ours, *linked], config["Env"] or []), extra or [])

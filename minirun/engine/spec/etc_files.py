@@ -1,7 +1,7 @@
 """The three files in /etc that depend on the network, and so are the container's: hosts, hostname, resolv.conf.
 
-They are written anew at each start. While the container runs they are changed in place, as they are now: what somebody
-in there has written into them stays.
+They are written anew at each start. While the container runs they are edited in place, so that what a process in the
+container has added to them stays.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def write(container: Container, links: Iterable[tuple[str, str]] = ()) -> None:
-    """Write the three files that Docker mounts over the image's: hostname, resolv.conf, and hosts as far as is known.
+    """Write the three files that Docker mounts over the image's: hostname, resolv.conf, hosts without its own lines.
 
-    The container's own lines in hosts have its addresses, which it gets when it is plugged in (`cable`).
+    The container's own lines in hosts have its addresses, which it gets when it joins its sandbox (`engine.network`).
     Arguments: links, (address, names) of the containers that it is linked to.
     """
     config, mode = container.record["Config"], container.record["HostConfig"]["NetworkMode"]
     resolv_conf = dns.for_host_network if mode == "host" else dns.for_default_bridge
-    text = resolv_conf(dns.read_host(), resolver_wishes(container))
+    text = resolv_conf(dns.read_host(), resolver_options(container))
     if any(predefined.is_user_defined(name) for name in container.record["Networks"]):
         text = dns.for_user_network(text)
     write_in_place(f"{container.directory}/resolv.conf", text)
@@ -53,8 +53,8 @@ def _host_gateway(daemon: Daemon) -> str:
     return daemon.networks.ensure_default().bridge.gateway
 
 
-def resolver_wishes(container: Container) -> dns.ResolverOptions:
-    """What --dns, --dns-search and --dns-option have said, or else the config file, each by itself."""
+def resolver_options(container: Container) -> dns.ResolverOptions:
+    """--dns, --dns-search and --dns-option, and for each that was not given the config file's setting."""
     host_config, settings = container.record["HostConfig"], container.daemon.settings
     return dns.ResolverOptions(
         host_config["Dns"] or settings.dns,
@@ -64,7 +64,7 @@ def resolver_wishes(container: Container) -> dns.ResolverOptions:
 
 
 def use_name_service(container: Container) -> None:
-    """Let a running container ask the name service from now on."""
+    """Point a running container's resolv.conf at the embedded DNS server."""
     path = f"{container.directory}/resolv.conf"
     text = dns.read(path)
     if dns.EMBEDDED_SERVER not in dns.nameservers(text):
@@ -72,7 +72,7 @@ def use_name_service(container: Container) -> None:
 
 
 def add_own_lines(container: Container, endpoint: dict) -> None:
-    """Add to /etc/hosts who the container is on a network."""
+    """Add the container's own lines for a network to /etc/hosts."""
     config = container.record["Config"]
     addresses = [endpoint["IPAddress"], endpoint.get("GlobalIPv6Address", "")]
     lines = [

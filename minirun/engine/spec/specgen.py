@@ -1,6 +1,6 @@
-"""From a container's record to the OCI config.json that the runtime carries out (OCI runtime-spec, config.md).
+"""Generate a container's OCI config.json from its config and host config (OCI runtime-spec, config.md).
 
-What is made here is Docker's default spec, with the wishes in the record laid over it: the same mounts in the same
+The result is Docker's default spec with the container's HostConfig applied to it: the same mounts in the same
 order with the same options, the same masked paths, sysctls, device rules. Each function adds one topic, and none of
 them looks at the machine, so the same record always gives the same spec, and `start` can make it again at any time.
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.engine.spec.users import User
 
-#: Files and directories that tell about the host, or steer it, and that no namespace makes the container's own.
+#: Files and directories that show or control the host, and that no namespace separates.
 MASKED_PATHS = (
     "/proc/asound",
     "/proc/acpi",
@@ -35,7 +35,7 @@ NAMESPACES = ("mount", "network", "uts", "pid", "ipc", "cgroup")
 #: A container is alone in its network namespace, so its programs may take ports below 1024 and ping without being root.
 NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 _PERIOD = 100_000  # microseconds: --cpus 0.5 is a quota of 50 ms in each 100 ms
-_NO_LIMIT = 2**64 - 1  # how config.json, whose rlimits have no sign, writes RLIM_INFINITY
+_NO_LIMIT = 2**64 - 1  # how config.json, whose rlimits are unsigned, writes RLIM_INFINITY
 
 
 def generate(record: dict, user: User, overlay: dict, daemon: Daemon, joined: dict | None = None) -> dict:
@@ -73,7 +73,7 @@ def _process(record: dict, user: User) -> dict:
     process["args"] = [record["Path"], *record["Args"]]
     process["oomScoreAdj"] = host_config["OomScoreAdj"]
     if host_config["Ulimits"]:
-        process["rlimits"] = [_rlimit(wish) for wish in host_config["Ulimits"]]
+        process["rlimits"] = [_rlimit(ulimit) for ulimit in host_config["Ulimits"]]
     return process
 
 
@@ -85,7 +85,7 @@ def exec_process(record: dict, user: User, command: list[str], terminal: bool, e
     process = _process_of(record, user, terminal, extra)
     process["args"] = command
     if record["HostConfig"]["Ulimits"]:
-        process["rlimits"] = [_rlimit(wish) for wish in record["HostConfig"]["Ulimits"]]
+        process["rlimits"] = [_rlimit(ulimit) for ulimit in record["HostConfig"]["Ulimits"]]
     return process
 
 
@@ -110,9 +110,9 @@ def _forbids_new_privileges(option: str) -> bool:
     return option.replace("=", ":") in ("no-new-privileges", "no-new-privileges:true")
 
 
-def _rlimit(wish: dict) -> dict:
-    soft, hard = (_NO_LIMIT if wish[key] == -1 else wish[key] for key in ("Soft", "Hard"))
-    return {"type": f"RLIMIT_{wish['Name'].upper()}", "soft": soft, "hard": hard}
+def _rlimit(ulimit: dict) -> dict:
+    soft, hard = (_NO_LIMIT if ulimit[key] == -1 else ulimit[key] for key in ("Soft", "Hard"))
+    return {"type": f"RLIMIT_{ulimit['Name'].upper()}", "soft": soft, "hard": hard}
 
 
 def _default_mounts(shm_size: int) -> list[dict]:
@@ -135,29 +135,29 @@ def _entry(destination: str, kind: str, source: str, *options: str) -> dict:
 
 
 def _mounts(record: dict, directory: str) -> list[dict]:
-    """All mounts but the root: Docker's own, then the person's and the three /etc files by their depth.
+    """All mounts but the root: Docker's defaults, then the user's and the three /etc files, sorted by depth.
 
-    A mount of the person's takes the place of a default one at the same path, and /dev that of all below /dev.
+    A user's mount replaces a default one at the same path, and one at /dev replaces all defaults below /dev.
     """
     host_config = record["HostConfig"]
-    wished = [_wished(point) for point in record["MountPoints"]]
-    wished += [_tmpfs(path, options) for path, options in (host_config.get("Tmpfs") or {}).items()]
-    taken = {entry["destination"] for entry in wished}
-    wished += [
+    mounts = [_mount_of(point) for point in record["MountPoints"]]
+    mounts += [_tmpfs(path, options) for path, options in (host_config.get("Tmpfs") or {}).items()]
+    taken = {entry["destination"] for entry in mounts}
+    mounts += [
         _etc_file(directory, name, host_config["ReadonlyRootfs"])
         for name in ("resolv.conf", "hostname", "hosts")
         if f"/etc/{name}" not in taken
     ]
-    wished.sort(key=lambda entry: entry["destination"].count("/"))  # /a before /a/b, which would be hidden else
+    mounts.sort(key=lambda entry: entry["destination"].count("/"))  # /a before /a/b, which it would hide otherwise
     defaults = [
         entry
         for entry in _default_mounts(host_config["ShmSize"])
         if entry["destination"] not in taken and not ("/dev" in taken and entry["destination"].startswith("/dev/"))
     ]
-    return defaults + wished
+    return defaults + mounts
 
 
-def _wished(point: dict) -> dict:
+def _mount_of(point: dict) -> dict:
     """A mount point of `-v` or `--mount` as a mount."""
     if point["Type"] == "tmpfs":
         return _tmpfs(point["Destination"], _tmpfs_data(point))
@@ -171,12 +171,12 @@ def _wished(point: dict) -> dict:
 
 def _tmpfs_data(point: dict) -> str:
     """The options of `--mount type=tmpfs` in the form that --tmpfs has."""
-    wish = point.get("TmpfsOptions") or {}
+    tmpfs = point.get("TmpfsOptions") or {}
     words = ["ro"] * (not point["RW"])
-    if wish.get("Mode"):
-        words.append(f"mode={wish['Mode']:o}")
-    if wish.get("SizeBytes"):
-        words.append(f"size={wish['SizeBytes']}")
+    if tmpfs.get("Mode"):
+        words.append(f"mode={tmpfs['Mode']:o}")
+    if tmpfs.get("SizeBytes"):
+        words.append(f"size={tmpfs['SizeBytes']}")
     return ",".join(words)
 
 
@@ -191,7 +191,7 @@ def _etc_file(directory: str, name: str, read_only: bool) -> dict:
 
 
 def _propagate_root(spec: dict, record: dict) -> None:
-    """A shared mount needs a root that lets it through; the runtime's own choice is a slave."""
+    """Make the root mount shared for a mount with shared propagation; the runtime's default, slave, would end it."""
     if any(point["Propagation"].removeprefix("r") == "shared" for point in record["MountPoints"]):
         spec["linux"]["rootfsPropagation"] = "shared"
 
@@ -218,7 +218,7 @@ def _sysctls(config: dict, host_config: dict) -> dict[str, str]:
 
 
 def _resources(host_config: dict) -> dict:
-    """The cgroup's limits. What is 0 is not limited, and is left out."""
+    """linux.resources: the cgroup's limits. A limit of 0 means none and is left out."""
     topics = {"memory": _memory(host_config), "cpu": _cpu(host_config)}
     if host_config["PidsLimit"]:
         topics["pids"] = {"limit": host_config["PidsLimit"]}
@@ -227,33 +227,33 @@ def _resources(host_config: dict) -> dict:
 
 def _memory(host_config: dict) -> dict:
     """`swap` is the limit of memory and swap space together; -1 lifts it."""
-    wishes = {
+    values = {
         "limit": host_config["Memory"],
         "reservation": host_config["MemoryReservation"],
         "swap": host_config["MemorySwap"],
     }
-    return {name: value for name, value in wishes.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
 def _cpu(host_config: dict) -> dict:
     quota, period = host_config["CpuQuota"], host_config["CpuPeriod"]
     if host_config["NanoCpus"]:
         quota, period = host_config["NanoCpus"] * _PERIOD // 1_000_000_000, _PERIOD
-    wishes = {
+    values = {
         "shares": host_config["CpuShares"],
         "quota": quota,
         "period": period,
         "cpus": host_config["CpusetCpus"],
         "mems": host_config["CpusetMems"],
     }
-    return {name: value for name, value in wishes.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
 def _device_rules() -> list[dict]:
     """Docker's rules: nothing but zero, null, urandom, random, tty and console; and never fuse.
 
-    The runtime adds what each container needs besides: full, ptmx and the terminals, and the making of nodes, which is
-    harmless because they cannot be opened.
+    The runtime adds what each container needs besides: full, ptmx, the terminals, and mknod of any device, which is
+    harmless because the node cannot be opened.
     """
     allowed = ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))
     return [

@@ -1,4 +1,4 @@
-"""Who a container's process is: `-u USER[:GROUP]` against the /etc/passwd and /etc/group of its image.
+"""The user and groups of a process: `-u USER[:GROUP]` resolved by the /etc/passwd and /etc/group of its image.
 
 Numbers need no entry in these files, names do. Docker's rules, seen in passwd(5) and group(5) terms:
     nothing, or a user alone     the user's group from passwd, and each group that names the user as a member
@@ -29,14 +29,14 @@ class User:
         self.home = home
 
 
-def resolve(wish: str, passwd: bytes | None, group: bytes | None, group_add: list[str] | None = None) -> User:
+def resolve(text: str, passwd: bytes | None, group: bytes | None, group_add: list[str] | None = None) -> User:
     """The user that `-u` (or the image's USER) asks for.
 
-    Arguments: wish, "USER[:GROUP]", names or numbers, "" for root; passwd, group, contents of the image's files, None
+    Arguments: text, "USER[:GROUP]", names or numbers, "" for root; passwd, group, contents of the image's files, None
     where there is none; group_add, `--group-add`, names or numbers.
     Errors: EngineError in Docker's words. Source: `GetExecUser` of runc's libcontainer/user, which Docker uses.
     """
-    name, _, group_name = wish.partition(":")
+    name, _, group_name = text.partition(":")
     group_name = group_name.partition(":")[0]
     user, known_as = _find_user(name, _entries(passwd, 7))
     groups = _entries(group, 4)

@@ -1,9 +1,9 @@
-"""`-v`, `--mount` and `--tmpfs`: what a person writes, checked and turned into mount points as `inspect` shows them.
+"""`-v`, `--mount` and `--tmpfs`, checked and turned into mount points as `inspect` shows them (moby, volume/mounts).
 
 A bind mount makes a directory or file of the host appear in the container (mount(8), --bind). Docker gives it the
 propagation "rprivate" unless asked otherwise: what is mounted below it later on one side stays on that side. A tmpfs is
-memory with a path, gone with the container's end. A volume is a directory that minirun keeps (see `volumes`): with a
-name it may serve one container after another, without one it is made for this container alone.
+a file system in memory, gone when the container ends. A volume is a directory that minirun keeps (see `volumes`): a
+named one may be used by one container after another, an anonymous one is created for this container.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _TMPFS_KEYS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 def points(binds: list[str], mounts: list[dict], volumes: Iterable[str] = (), tmpfs: Container[str] = ()) -> list[dict]:
     """The mount points of a container, with Type, Source, Destination, Mode, RW, Propagation.
 
-    A volume has Name and Driver, too, and may have NoCopy and Labels (see `volume_words`); a tmpfs may have
+    A volume has Name and Driver, too, and may have NoCopy and Labels (see `parse`); a tmpfs may have
     TmpfsOptions, a bind mount NonRecursive.
 
     Arguments: binds (list of "SOURCE:DESTINATION[:MODE]"); mounts (HostConfig.Mounts, as Docker's API has them);
-    volumes, paths that are to be volumes unless something else is mounted there (Config.Volumes); tmpfs, the paths of
-    `--tmpfs`. Errors: BadParameter in Docker's words.
+    volumes, the paths in Config.Volumes, which become volumes unless something else is mounted there; tmpfs, the paths
+    of `--tmpfs`. Errors: BadParameter in Docker's words.
     """
     found = [_bind(bind) for bind in binds]
     taken = {point["Destination"] for point in found if point["Destination"] in tmpfs}
@@ -73,8 +73,8 @@ def points(binds: list[str], mounts: list[dict], volumes: Iterable[str] = (), tm
     return found
 
 
-def sort_out(words: Sequence[str]) -> tuple[list[str], dict[str, dict]]:
-    """What stands after `-v`: HostConfig.Binds, and what joins Config.Volumes. Errors: BadParameter."""
+def binds_and_volumes(words: Sequence[str]) -> tuple[list[str], dict[str, dict]]:
+    """The values of `-v` split into HostConfig.Binds and Config.Volumes. Errors: BadParameter."""
     volumes = [word for word in words if word and ":" not in word]
     for path in volumes:
         _check_bind("volume", path, path)
@@ -116,7 +116,7 @@ def _check_bind(kind: str, destination: str, text: str) -> None:
 
 
 def _mount(mount: dict) -> dict:
-    """One `--mount`. Unlike `-v` it does not make a source that is missing, so its absence is an error now."""
+    """One `--mount`. Unlike `-v` it does not create a missing source, so that is an error here."""
     kind, source, destination = mount["Type"], mount.get("Source", ""), mount.get("Target", "")
     _check_destination(kind, destination)
     wrong = f'invalid mount config for type "{kind}": '
@@ -192,14 +192,14 @@ def tmpfs(entries: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def tmpfs_options(wishes: list[str]) -> list[str]:
-    """The mount options of a tmpfs: Docker's (nothing in it is executed, no devices, no set-uid), `wishes` over them.
+def tmpfs_options(given: list[str]) -> list[str]:
+    """The mount options of a tmpfs: Docker's noexec, nosuid and nodev, overridden by those given.
 
     Errors: BadParameter for a word that tmpfs(5) does not know. Source: `MergeTmpfsOptions` of Docker's pkg/mount.
     """
     chosen: list[str] = []
     settled = set()
-    for option in reversed(["noexec", "nosuid", "nodev", "rprivate", *wishes]):
+    for option in reversed(["noexec", "nosuid", "nodev", "rprivate", *given]):
         key, equals, _ = option.partition("=")
         if option == "defaults":
             continue
@@ -223,7 +223,7 @@ def absolute(bind: str) -> str:
 
 
 def sources_to_make(record: dict) -> list[str]:
-    """The host directories that `-v` asks for and that are not there: Docker makes them (root, 0755) at each start.
+    """The sources of `-v` that do not exist on the host: Docker creates them (root, 0755) at each start.
 
     `--mount` never makes one.
     """

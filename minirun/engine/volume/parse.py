@@ -1,9 +1,9 @@
-"""Volumes in the words of `-v`, `--mount` and an image's VOLUME, and their names.
+"""Parse volumes: the forms of `-v`, `--mount` and an image's VOLUME, and the rules for names.
 
-    -v NAME:/path[:ro,nocopy]    --mount type=volume,src=NAME,dst=/path     one that outlives its containers
-    -v /path                     VOLUME /path (in an image)                 one for this container alone, without a name
+    -v NAME:/path[:ro,nocopy]    --mount type=volume,src=NAME,dst=/path     a named volume: outlives its containers
+    -v /path                     VOLUME /path (in an image)                 an anonymous volume: for this container alone
 
-A mount point here has a Name, "" while nobody has made one up, and no Source yet: `filling` finds both.
+A mount point here has a Name, "" for an anonymous volume, and no Source yet: `populate` sets both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from minirun.errors import BadParameter
 
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _LONGEST = 255  # NAME_MAX of Linux's file systems, in bytes
-#: What Docker's `local` driver can be told: to mount something, or to limit the size.
+#: The options of Docker's `local` driver: mount something, or limit the size.
 _OPTIONS = ("type", "device", "o", "size")
 
 
@@ -46,7 +46,7 @@ def mounted(mount: dict, destination: str) -> dict:
 
 
 def anonymous(path: str) -> dict:
-    """A mount point of a path in Config.Volumes: whatever an image says, it is a path of the container's."""
+    """A mount point of a path in Config.Volumes: it is resolved in the container, whatever the image says."""
     destination = "/" + os.path.normpath(f"/{path}").lstrip("/")
     try:
         known = destination != "/" and b"\0" not in os.fsencode(destination)
@@ -71,7 +71,7 @@ def _point(name: str, destination: str, mode: str, writable: bool) -> dict:
 
 
 def check_name(name: str) -> str:
-    """A name for a volume, as it is. Errors: BadParameter."""
+    """Check the name of a volume. Returns: the name. Errors: BadParameter."""
     if len(name) == 1:
         raise BadParameter(
             f"create {name}: volume name is too short, names should be at least two alphanumeric characters"

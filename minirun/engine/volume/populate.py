@@ -1,8 +1,8 @@
-"""A container's volumes: made with it, filled from its image, and gone with it if that is wished.
+"""Create a container's volumes and populate them from its image (Docker's copy-up).
 
-What is copied from the image comes into a volume in two steps: a copy beside it (`.filling`), which becomes whole by a
-rename (`.filled`), and then the moving of its entries into `_data`, which is done to the end by whoever comes next if
-its beginner was killed. `_data` itself is never replaced: a running container may have it mounted.
+The image's files come into a volume in two steps: a copy beside it (`.filling`), which is renamed when it is complete
+(`.filled`), and then the moving of its entries into `_data`, which the next command finishes if this one was killed.
+`_data` itself is never replaced: a running container may have it mounted.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def attach(container: Container) -> None:
-    """Give a container that is being made its volumes; the caller has its queue, and writes its record after this.
+    """Create and populate the volumes of a new container; the caller has its lock, and writes its config after this.
 
-    The mount points learn their names and sources. Errors: BadParameter for a place that is a file in the image;
-    KernelError for a full disk. Volumes that were made by this are removed then.
+    Sets the names and sources of its mount points. Errors: BadParameter for a place that is a file in the image;
+    KernelError for a full disk. Volumes that were created here are removed then.
     """
     points = [point for point in container.record["MountPoints"] if point["Type"] == "volume"]
     anonymous = []
@@ -66,7 +66,7 @@ def _fill(container: Container, point: dict) -> None:
         if os.listdir(f"{path}/_data"):
             return
         filling = f"{path}/.filling"
-        rmtree.remove_tree(filling)  # its maker was killed
+        rmtree.remove_tree(filling)  # left by a process that was killed
         store.make_directory(filling)
         try:
             if not copy_up.copy_up(stack, point["Destination"], filling):
@@ -87,14 +87,14 @@ def _not_a_directory(container: Container, point: dict) -> str:
 
 
 def settle(daemon: Daemon, name: str) -> None:
-    """Finish what a killed `create` has begun in a volume."""
+    """Finish the population of a volume that a killed `create` has begun."""
     path = volumes.path_of(daemon, name)
     with store.lock(f"{path}/.lock"):
         _settle(path)
 
 
 def _settle(path: str) -> None:
-    """Move a whole copy into place; the caller has the volume's lock. Safe to do twice."""
+    """Move a complete copy into place; the caller has the volume's lock. Safe to do twice."""
     filled, data = f"{path}/.filled", f"{path}/_data"
     if not store.exists(filled):
         return
@@ -119,7 +119,7 @@ def unfinished(daemon: Daemon) -> list[str]:
 
 
 def finish(daemon: Daemon, name: str) -> None:
-    """Settle a volume, and remove a copy that is not whole."""
+    """Finish the population of a volume, and remove a copy that is not complete."""
     path = volumes.path_of(daemon, name)
     with store.lock(f"{path}/.lock"):
         rmtree.remove_tree(f"{path}/.filling")

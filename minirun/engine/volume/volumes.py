@@ -4,11 +4,11 @@
     DATA/volumes/NAME/volume.json    what `inspect` shows
     DATA/volumes/.making-...         not a volume yet; no name of one begins with a dot
     DATA/volumes/.removed-...        not a volume any more
-    DATA/volumes/.lock               whoever makes, begins to use or removes one queues up here
+    DATA/volumes/.lock               held while a volume is created, taken into use or removed (flock)
     DATA/containers/ID/volumes.json  those that a container uses: {"All": [names], "Anonymous": [names]}
 
-A volume is made out of sight and comes by one rename, and it goes by one, so it is never there by half. Who uses it is
-written with each container, nowhere else: a container that is gone uses nothing.
+A volume is created under another name and appears by one rename, and it goes by one, so it never exists by half. Its
+users are recorded with each container and nowhere else: a container that is gone uses nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def path_of(daemon: Daemon, name: str) -> str:
 
 
 def lock(daemon: Daemon) -> store.lock:
-    """Queue up to make, use or remove a volume: `with volumes.lock(): ...`."""
+    """The lock for creating, using or removing a volume: `with volumes.lock(daemon): ...`."""
     store.make_directory(directory(daemon))
     return store.lock(f"{directory(daemon)}/.lock")
 
@@ -66,16 +66,16 @@ def describe(daemon: Daemon, name: str) -> dict:
 def create(
     daemon: Daemon, name: str, labels: dict[str, str] | None = None, options: dict[str, str] | None = None
 ) -> bool:
-    """Make a volume; fine when there is one of this name. The caller has the lock. Returns: whether it is new.
+    """Create a volume; fine when there is one of this name. The caller has the lock. Returns: whether it is new.
 
-    Arguments: name, checked (see `volume_words`); labels, options: Docker shows null for those of a volume that only
-    `run` has asked for.
+    Arguments: name, checked (see `parse`); labels, options: None for a volume that `run` creates, which Docker shows
+    as null.
     """
     path, making = path_of(daemon, name), f"{directory(daemon)}/{MAKING}{os.urandom(8).hex()}"
     if store.exists(path):
         return False
     store.make_directory(f"{making}/_data", 0o755)
-    os.chmod(f"{making}/_data", 0o755)  # whatever our umask is
+    os.chmod(f"{making}/_data", 0o755)  # independent of our umask
     created = timestamps.rfc3339_nano(time.time_ns() // timestamps.SECOND * timestamps.SECOND)
     store.write(
         f"{making}/volume.json",
@@ -118,7 +118,7 @@ def remove(daemon: Daemon, name: str) -> None:
 
 
 def retire_unused(daemon: Daemon, names: Iterable[str]) -> None:
-    """Let those of some volumes be gone that no container uses (any more); `sweep` removes what is left of them."""
+    """Retire those of some volumes that no container uses; `sweep` removes what is left of them."""
     with lock(daemon):
         used = users(daemon)
         for name in names:
@@ -127,7 +127,7 @@ def retire_unused(daemon: Daemon, names: Iterable[str]) -> None:
 
 
 def leave(daemon: Daemon, container: str) -> None:
-    """A container is gone, and its volumes without a name with it, unless another one uses them (`--volumes-from`).
+    """Retire the anonymous volumes of a removed container, unless another one uses them (`--volumes-from`).
 
     Safe to do twice. Arguments: container (str), what is left of its directory.
     """
@@ -147,8 +147,8 @@ def _retire(daemon: Daemon, name: str) -> bool:
 
 
 def remains(daemon: Daemon) -> list[str]:
-    """The paths of volumes that were not finished, or not removed to the end."""
-    with lock(daemon):  # whoever makes one has it
+    """The paths of volumes whose creation or removal was cut short."""
+    with lock(daemon):  # held by each process that is creating one
         return [
             f"{directory(daemon)}/{name}"
             for name in store.names(directory(daemon))

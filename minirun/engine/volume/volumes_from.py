@@ -1,4 +1,4 @@
-"""`--volumes-from`: what is mounted in another container is mounted here as well, at the same places.
+"""`--volumes-from`: mount what another container has mounted, at the same places.
 
 It is the oldest way to share files between containers: volumes without a name can be shared by nothing else. All mounts
 come along, bind mounts too, but not what `--tmpfs` has made. What this container's own `-v` or `--mount` says of a
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def take(container: Container) -> None:
-    """Add the mount points of the containers in HostConfig.VolumesFrom to those of a new record.
+    """Add the mount points of the containers in HostConfig.VolumesFrom to those of a new container.
 
     Errors: BadParameter, in Docker's words, for a container that is not there, or a bad mode.
     """
@@ -54,5 +54,5 @@ def _read(text: str) -> tuple[str, bool]:
 
 
 def _is_the_images(point: dict) -> bool:
-    """Whether nobody has asked for it but Config.Volumes."""
+    """Whether only the image's Config.Volumes asks for it."""
     return point["Type"] == "volume" and not point["Name"] and not point["Mode"]
