@@ -1,7 +1,7 @@
 """Parse volumes: the forms of `-v`, `--mount` and an image's VOLUME, and the rules for names.
 
     -v NAME:/path[:ro,nocopy]    --mount type=volume,src=NAME,dst=/path     a named volume: outlives its containers
-    -v /path                     VOLUME /path (in an image)                 an anonymous volume: for this container alone
+    -v /path                     VOLUME /path (in an image)                 an anonymous one: for this container alone
 
 A mount point here has a Name, "" for an anonymous volume, and no Source yet: `populate` sets both.
 """
