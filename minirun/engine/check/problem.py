@@ -1,7 +1,7 @@
-"""What `system check` finds, and how it looks: directories, ages, locks, writers.
+"""A problem that `system check` finds; and what tells stale state from work in progress: ages, locks, writers.
 
-Whoever works on something holds a lock or leaves his pid in a name, so a look can tell what is being made from what
-was left behind, and nothing is cleared under anybody's hands.
+A process that works on something holds a lock or has its pid in a name, so a check can tell what is being made from
+what was left behind, and clears nothing that is in use.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from minirun.engine.daemon import Daemon
 
-#: Seconds for which a directory may be without its record, or a name without its owner: its maker is between two calls.
+#: Seconds for which a directory may be without its record, or a name without its owner: its creator is between two calls.
 GRACE = 10
 
 
 class Problem:
-    """Something of ours that does not belong.
+    """Stale state of ours.
 
-    `.kind` (one word, see the looks in `strays` and `litter`); `.what` (one line); `.cleared` (bool), it is gone now;
-    `.why` (str), why it cannot be, or could not be.
+    `.kind` (one word, see the checks in `stale_containers` and `stale_files`); `.what` (one line); `.cleared` (bool),
+    whether it has been cleared; `.why` (str), why it cannot be, or could not be.
     """
 
     __slots__ = ("arguments", "cleared", "clearer", "kind", "what", "why")
@@ -43,7 +43,7 @@ class Problem:
         return self.what
 
     def clear(self) -> None:
-        """Clear it away; what has gone meanwhile counts as cleared. One without a clearer is left alone."""
+        """Clear it; what has gone meanwhile counts as cleared. A problem without a clearer is left alone."""
         if self.clearer is None:
             return
         try:
@@ -54,7 +54,7 @@ class Problem:
 
 
 def containers(daemon: Daemon) -> list[Container]:
-    """All containers of our data root, also those without a record."""
+    """All containers of our data root, also those without a config."""
     return [Container(daemon, name) for name in ids(f"{daemon.data_root}/containers")]
 
 
@@ -72,7 +72,7 @@ def is_new(path: str, seconds: float = 0) -> bool:
 
 
 def is_busy(container: Container) -> bool:
-    """Whether somebody is starting, stopping or removing it: he holds the lock of `Container.lock`."""
+    """Whether a command is starting, stopping or removing it, and so holds `Container.lock`."""
     return not store.is_unlocked(f"{container.directory}/{LOCK}")
 
 

@@ -1,8 +1,8 @@
-"""What a crash leaves of containers: dead monitors, run directories, states, cgroups, addresses and cables.
+"""Stale state of containers after a crash: dead shims, run directories, runtime states, cgroups, addresses, veths.
 
 What is not provably ours is not seen here. Two minirun may share a host, and then also the cgroup `minirun`, the
 bridge, or all of an exec root. Ours is: a run directory whose container is in our data root, or whose config.json has
-its writable layer there; a cgroup whose name is the ID of a container of ours; a cable whose name is written in the
+its writable layer there; a cgroup whose name is the ID of a container of ours; a veth whose name is written in the
 address files of our exec root. An empty cgroup with an unknown ID may be another one's next container.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def dead_containers(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "monitor": containers whose monitor was killed. Their programs may run on, unwatched."""
+    """Kind "monitor": containers whose shim was killed. Their processes may still run."""
     for container in containers(daemon):
         watch = container.shim_state()
         if watch is not None and not watch.alive() and container.exists():
@@ -43,7 +43,7 @@ def dead_containers(daemon: Daemon) -> Iterator[Problem]:
 
 
 def failed_services(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "service": what a monitor does not do any more for a container that runs (names, published ports)."""
+    """Kind "service": services that the shim of a running container has given up (embedded DNS, userland proxy)."""
     for container in containers(daemon):
         for line in watches.failures_of(container.run_directory):
             yield Problem(
@@ -60,7 +60,7 @@ def _clear_dead(container: Container) -> None:
 
 
 def frozen_containers(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "frozen": containers that stand still though nobody works on them: `commit` was killed (see `pausing`)."""
+    """Kind "frozen": containers that are frozen while no command works on them: `commit` was killed (see `pause`)."""
     for container in containers(daemon):
         if container.shim_state() is None:
             continue
@@ -78,7 +78,7 @@ def _thaw(container: Container) -> None:
 
 
 def run_directories(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "run": volatile directories of containers that do not run or are not there any more."""
+    """Kind "run": run directories of containers that do not run or do not exist any more."""
     for name in ids(f"{daemon.exec_root}/containers"):
         container = Container(daemon, name)
         if container.exists():
@@ -142,15 +142,15 @@ def _delete(state: states.State) -> None:
     lifecycle.delete(state, force=True)
 
 
-def cgroups_of_nobody(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "cgroup": cgroups, in any tree, of containers of ours that are at rest."""
+def stale_cgroups(daemon: Daemon) -> Iterator[Problem]:
+    """Kind "cgroup": cgroups, in any hierarchy, of containers of ours that do not run."""
     found: dict[str, list[str]] = {}
     for tree in hierarchy.hierarchies():
         for name in ids(f"{tree.mountpoint}/minirun"):
             found.setdefault(name, []).append(f"{tree.mountpoint}/minirun/{name}")
     for name, directories in found.items():
         container = Container(daemon, name)
-        if not _rests(container):
+        if not _is_stopped(container):
             continue
         more = f" (and in {len(directories) - 1} more trees)" if directories[1:] else ""
         what = f"{directories[0]}{more}: the container does not run"
@@ -169,7 +169,7 @@ def _pids(directory: str) -> list[str]:
         return []
 
 
-def _rests(container: Container) -> bool:
+def _is_stopped(container: Container) -> bool:
     """Whether a container is ours, and neither runs nor is being started or taken down."""
     return (
         os.path.isdir(container.directory)
@@ -186,7 +186,7 @@ def _remove_cgroup(container: Container) -> None:
 
 
 class _WithRunDirectory:
-    """The IDs that have a run directory: whatever else these have is cleared together with that."""
+    """The IDs that have a run directory: what else belongs to these is cleared together with it."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.directory = f"{daemon.exec_root}/containers"
@@ -196,16 +196,16 @@ class _WithRunDirectory:
 
 
 def network_leftovers(daemon: Daemon) -> Iterator[Problem]:
-    """What the network holds for containers that are gone: kinds "rules", "address" and "cable"."""
+    """What networks hold for containers that are gone: kinds "rules", "address" and "cable" (a veth)."""
     for leftover in gc.leftovers(daemon.exec_root, _WithRunDirectory(daemon)):
         kind = leftover.kind
-        # The kernel pulls the cable of an ended container out by itself, a moment later.
+        # The kernel deletes the veth of an ended container by itself, a moment later.
         if kind != "cable" or not is_new(leftover.path, VETH_GRACE):
             yield Problem(kind, str(leftover), gc.clear, daemon.exec_root, [leftover])
 
 
-def half_networks(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "network": networks over whose making or removing somebody was killed."""
+def half_created_networks(daemon: Daemon) -> Iterator[Problem]:
+    """Kind "network": networks whose creation or removal was killed."""
     controller = daemon.networks
     for network in controller.orphans():
         yield Problem(
@@ -215,7 +215,7 @@ def half_networks(daemon: Daemon) -> Iterator[Problem]:
         )
 
 
-def ports_of_nobody(daemon: Daemon) -> Iterator[Problem]:
+def stale_ports(daemon: Daemon) -> Iterator[Problem]:
     """Kind "port": published ports of containers that are gone."""
     for mapping in portmapper.leftovers(daemon.exec_root, _WithRunDirectory(daemon)):
         what = (

@@ -1,4 +1,4 @@
-"""What a crash leaves on the disk: half-made containers, names of nobody, layers of no image, unfinished writes."""
+"""Stale files after a crash: half-created containers, names without an owner, unused layers, unfinished writes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def half_made(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "container": directories of containers without a record: `create` or `rm` was killed."""
+    """Kind "container": directories of containers without a config: `create` or `rm` was killed."""
     for name in store.names(f"{daemon.data_root}/containers"):
         path = f"{daemon.data_root}/containers/{name}"
-        if name.startswith((REMOVED, MAKING)) and not is_new(path):  # see `register.retire` and `register.reserve`
+        if name.startswith((REMOVED, MAKING)) and not is_new(path):  # see `index.retire` and `index.reserve`
             yield Problem("container", f"{path}: remains of a container", clear, daemon, path)
     for container in containers(daemon):
         if _is_half_made(container):
@@ -45,7 +45,7 @@ def _is_half_made(container: Container) -> bool:
     )
 
 
-def names_of_nobody(daemon: Daemon) -> Iterator[Problem]:
+def orphaned_names(daemon: Daemon) -> Iterator[Problem]:
     """Kind "name": names whose container is gone."""
     for file in store.names(f"{daemon.data_root}/names"):
         path = f"{daemon.data_root}/names/{file}"
@@ -60,19 +60,19 @@ def _has_no_owner(daemon: Daemon, path: str) -> bool:
     except FileNotFoundError:
         return False
     if not owner:
-        return not is_new(path)  # its taker died before he could sign
+        return not is_new(path)  # its creator died before it had written its ID
     container = Container(daemon, owner)
     return not os.path.isdir(container.directory) or _is_half_made(container)
 
 
 def _free_name(daemon: Daemon, path: str) -> None:
-    with store.lock(f"{daemon.data_root}/names.lock"):  # as whoever takes a dead name does
+    with store.lock(f"{daemon.data_root}/names.lock"):  # held by each command that takes over a dead container's name
         if _has_no_owner(daemon, path):
             store.discard(path)
 
 
 def volume_leftovers(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "volume": volumes over whose making, filling or removing somebody was killed (see `volumes`, `filling`)."""
+    """Kind "volume": volumes whose creation, population or removal was killed (see `volumes`, `populate`)."""
     if not os.path.isdir(volumes.directory(daemon)):
         return
     for path in volumes.remains(daemon):
@@ -83,7 +83,7 @@ def volume_leftovers(daemon: Daemon) -> Iterator[Problem]:
 
 
 def image_leftovers(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "image": layers, blobs and drafts that no image needs (see `sweeping.orphans`)."""
+    """Kind "image": layers, blobs and ingests that no image needs (see `gc.orphans`)."""
     layout = daemon.images.layout
     if not os.path.isdir(f"{layout.root}/tmp"):
         return

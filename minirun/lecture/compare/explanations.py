@@ -1,7 +1,7 @@
 """Why two things are different, in a sentence: known reasons first, else what the value means at all.
 
 `KNOWN` is docs/differences.md as far as the kernel shows it, between a container of Docker's and one of ours.
-`MEANINGS` says what it is about to somebody who sees the word for the first time.
+`MEANINGS` explains each term to a reader who sees it for the first time.
 """
 
 from __future__ import annotations

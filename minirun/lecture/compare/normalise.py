@@ -3,7 +3,7 @@
 Two containers never have the same id, and one bridge never gives the same address twice. Docker and minirun name their
 bridge and chains after themselves, and where one has taken 172.17.0.0/16 the other takes the next pool. A table of what
 stands for what is made from the facts about both sides; all texts go through it before they are compared. Nothing that
-somebody has chosen is replaced: a MAC that was set, a name that was given.
+the user has chosen is replaced: a MAC that was set, a name that was given.
 
 A container's own address is a case of its own. It turns up everywhere, in routes, in /etc/hosts, in rules, in the MAC;
 were it different, each of these would be. So the address is compared once, under "addresses", and is "<address of
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Bridges that an engine names by itself; a name that somebody chose is compared as it is.
+#: Bridges that an engine names by itself; a name that the user chose is compared as it is.
 ENGINE_BRIDGE = re.compile(r"docker0|minirun0|br-[0-9a-f]{12}")
 IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 MAC_OF_ADDRESS = re.compile(r"(?<![\w:])02:42((?::[0-9a-f]{2}){4})(?![\w:])")
@@ -88,7 +88,7 @@ class Vocabulary:
         one_bridge = other and cable["bridge"] and all(cable[fact] == other[fact] for fact in ("host", "bridge number"))
         for address in map(ipaddress.ip_interface, cable["addresses"]):
             if not any(address in ipaddress.ip_interface(network).network for network in cable["networks"]):
-                continue  # not given by the engine, but by somebody's hand
+                continue  # not set by the engine, but by hand
             if one_bridge or self.topic != "addresses":
                 self.words[str(address.ip)] = f"<address of {name}>"
             if cable["mac"] == mac_of(address):

@@ -184,7 +184,7 @@ def _numbering(near: int, far: int, host: Netspace) -> str:
 
 
 def _is_random(pid: int, link: str) -> bool:
-    """Whether the kernel drew a link's MAC by lot (1 in sysfs), and nobody has set it since (3)."""
+    """Whether a link's MAC is random (NET_ADDR_RANDOM, 1 in sysfs) and has not been set since (3)."""
     try:
         fd = snapshot_process.open_inside(pid, f"/sys/class/net/{link}/addr_assign_type")
     except KernelError:

@@ -145,7 +145,7 @@ class Netspace:
         return answer["nsid"] if answer["nsid"] >= 0 else None
 
     def settled(self) -> bool:
-        """Whether no IPv6 address is still asking if somebody else has it (duplicate address detection)."""
+        """Whether no IPv6 address is still tentative (duplicate address detection, RFC 4862)."""
         return not any((address.get_attr("IFA_FLAGS") or 0) & TENTATIVE for address in self._addresses)
 
     def described_links(self, only: Iterable[str] | None = None) -> Items:

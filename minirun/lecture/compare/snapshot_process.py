@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Facts = dict[str, dict[str, str] | list[str] | frozenset[str]]
 
 ETC = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
-LARGEST = 1 << 20  # bytes of a file: whoever wrote more into /etc/hosts wants to keep us busy
+LARGEST = 1 << 20  # bytes of a file: a larger /etc/hosts is an attack on our time
 SETS = {
     "CapInh": "inheritable",
     "CapPrm": "permitted",

@@ -38,7 +38,7 @@ class Subject:
 def find(daemon: Daemon, word: str) -> Subject:
     """The process behind a word.
 
-    Errors: MinirunError, one line, for an unknown prefix, for nobody of that name, for one that does not run, and when
+    Errors: MinirunError, one line, for an unknown prefix, for a container that does not exist or does not run, and when
     Docker cannot be asked.
     """
     prefix, colon, name = word.partition(":")
