@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from minirun.engine.daemon import Daemon
 
-#: Seconds for which a directory may be without its record, or a name without its owner: its creator is between two calls.
+#: Seconds for which a directory may be without its config, or a name without its owner: `create` is between two calls.
 GRACE = 10
 
 
