@@ -12,7 +12,6 @@ import os
 
 from minirun import jsoncodec, store, timestamps
 from minirun.engine.container.reconcile import reconciled_status
-from minirun.engine.spec import bundle
 from minirun.errors import KernelError, NoSuchContainer, NoSuchImage
 from minirun.image.content import layout as oci
 from minirun.image.content.image_writer import ImageWriter
@@ -107,7 +106,7 @@ def _write_layer(container: Container, pause: bool, fd: int) -> bool:
 
 
 def _layer_directories(container: Container) -> list[str]:
-    return overlayfs.stack(bundle.layers_of(container), container.directory)
+    return overlayfs.stack(container.layers(), container.directory)
 
 
 def _check_exists(container: Container) -> None:

@@ -30,7 +30,6 @@ MOST = 12
 CIRCLES: tuple[frozenset[str], ...] = (
     frozenset({"engine.network.port_bindings", "engine.network.sandbox"}),
     frozenset({"engine.shim.reexec", "engine.shim.shim"}),
-    frozenset({"engine.spec.bundle", "engine.volume.populate"}),
     frozenset({"lecture.compare.diff", "lecture.compare.explanations"}),
 )
 

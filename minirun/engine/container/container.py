@@ -136,6 +136,13 @@ class Container:
         """Read, change and write the record under a lock of its own: `with container.edit() as record: ...`."""
         return _RecordUpdate(self)
 
+    def layers(self) -> list[str]:
+        """The directories of its image's layers, lowest first. By the record, for a tag may have moved."""
+        from minirun.image.content.layout import Layout
+
+        layout = Layout(f"{self.daemon.data_root}/images")
+        return [layout.layer(chain_id) for chain_id in self.record["LayerIDs"]]
+
     def ports(self) -> dict[str, list[dict[str, str]] | None]:
         """NetworkSettings.Ports while it runs: for each exposed port its bindings on the host, or None."""
         exposed = self.record["Config"].get("ExposedPorts")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from minirun import store
 from minirun.engine.spec import etc_files, specgen, users
 from minirun.engine.volume import mountpoints
-from minirun.image.content.layout import Layout
 from minirun.image.snapshot import overlayfs, read_file
 from minirun.trace import step
 
@@ -26,7 +25,7 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
     """
     with step("write config.json"):
         record = container.record
-        root = overlayfs.mount(layers_of(container), container.directory, volatile=record["HostConfig"]["AutoRemove"])
+        root = overlayfs.mount(container.layers(), container.directory, volatile=record["HostConfig"]["AutoRemove"])
         joined = links = None
         if record["HostConfig"]["NetworkMode"].startswith("container:"):
             from minirun.engine.network import shared_netns  # few containers share another one's network
@@ -62,15 +61,9 @@ def _settle(container: Container, point: dict) -> None:
         populate.settle(container.daemon, point["Name"])
 
 
-def layers_of(container: Container) -> list[str]:
-    """The directories of the image's layers, lowest first, by the record: the image's name may mean another by now."""
-    layout = Layout(f"{container.daemon.data_root}/images")
-    return [layout.layer(chain) for chain in container.record["LayerIDs"]]
-
-
 def user_of(container: Container, user: str) -> users.User:
     """The uid and gids of "USER[:GROUP]", by the image's and the container's own /etc/passwd and /etc/group."""
-    stack = overlayfs.stack(layers_of(container), container.directory)
+    stack = overlayfs.stack(container.layers(), container.directory)
     return users.resolve(
         user,
         read_file.read_file(stack, "etc/passwd"),

@@ -11,7 +11,6 @@ import os
 
 from minirun import rmtree, store, stringid
 from minirun.engine.container.container import VOLUMES
-from minirun.engine.spec import bundle
 from minirun.engine.volume import volumes
 from minirun.errors import BadParameter
 from minirun.image.snapshot import copy_up, overlayfs
@@ -60,7 +59,7 @@ def attach(container: Container) -> None:
 def _fill(container: Container, point: dict) -> None:
     """Copy what the image has at the volume's place into the volume, if that is empty."""
     path = volumes.path_of(container.daemon, point["Name"])
-    stack = overlayfs.stack(bundle.layers_of(container), container.directory)
+    stack = overlayfs.stack(container.layers(), container.directory)
     with store.lock(f"{path}/.lock"):
         _settle(path)
         if os.listdir(f"{path}/_data"):
