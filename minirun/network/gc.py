@@ -24,6 +24,7 @@ class Leftover:
 
     @property
     def kind(self) -> str:
+        """What it is: "rules", "address" or "cable" (a veth)."""
         return "address" if self.address else "cable" if self.veth else "rules"
 
     def __str__(self) -> str:

@@ -48,22 +48,27 @@ class Network:
 
     @property
     def name(self) -> str:
+        """The network's name."""
         return str(self.record["Name"])
 
     @property
     def id(self) -> str:
+        """The network's ID, 64 hexadecimal digits."""
         return str(self.record["Id"])
 
     @property
     def driver(self) -> str:
+        """Its driver: "bridge", "host" or "null"."""
         return str(self.record["Driver"])
 
     @property
     def created(self) -> str:
+        """When it was created (RFC 3339)."""
         return str(self.record["Created"])
 
     @property
     def has_bridge(self) -> bool:
+        """Whether it has a bridge, as those of the bridge driver do."""
         return self.driver == "bridge"
 
     @property
@@ -73,10 +78,12 @@ class Network:
 
     @property
     def is_predefined(self) -> bool:
+        """Whether it is one of the networks that always exist."""
         return predefined.is_predefined(self.name)
 
     @property
     def directory(self) -> str:
+        """Its volatile files."""
         return directory_of(self.run, self.name, self.id)
 
     def inspect(self) -> dict:

@@ -103,6 +103,7 @@ class Row:
         self.full = full
 
     def field(self, name: str) -> str:
+        """The text of a field, by its name in Docker's templates."""
         return getattr(self, name)()
 
     def fields(self) -> dict[str, object]:
@@ -115,9 +116,11 @@ class Row:
         return result
 
     def ID(self) -> str:  # noqa: N802 (Docker's name)
+        """The container's ID, 12 digits of it unless --no-trunc."""
         return self.container.id if self.full else self.container.id[:12]
 
     def Names(self) -> str:  # noqa: N802
+        """The container's name."""
         return self.record["Name"].removeprefix("/")
 
     def Image(self) -> str:  # noqa: N802
@@ -130,6 +133,7 @@ class Row:
         return image if self.full else image.removeprefix("sha256:")[:12]
 
     def Command(self) -> str:  # noqa: N802
+        """The command in quotes, cut to 20 characters unless --no-trunc."""
         words = [f"'{word}'" if " " in word else word for word in self.record["Args"]]
         command = " ".join([self.record["Path"], *words])
         if not self.full and len(command) > COMMAND_WIDTH:
@@ -137,15 +141,19 @@ class Row:
         return quote(command)
 
     def CreatedAt(self) -> str:  # noqa: N802
+        """When the container was created, in the local time zone."""
         return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(self.created // 10**9))
 
     def RunningFor(self) -> str:  # noqa: N802
+        """How long ago the container was created."""
         return duration((self.now - self.created) // 10**9) + " ago"
 
     def State(self) -> str:  # noqa: N802
+        """The state as one word: created, running, exited."""
         return self.status.state
 
     def Status(self) -> str:  # noqa: N802
+        """The state with its duration and exit code: "Up 2 minutes", "Exited (0) 3 seconds ago"."""
         word, code = self.status.state, self.status.exit_code
         if word in ("running", "paused"):
             return f"Up {self.since(self.status.started_at)}" + (" (Paused)" if word == "paused" else "")
@@ -154,9 +162,11 @@ class Row:
         return word.capitalize()
 
     def since(self, moment: str) -> str:
+        """How long ago a moment was."""
         return duration((self.now - timestamps.parse_own(moment)) / 1e9)
 
     def Ports(self) -> str:  # noqa: N802
+        """The published and exposed ports of a running container."""
         if self.status.state not in ALIVE or not self.record["Config"].get("ExposedPorts"):
             return ""
         from minirun.cli.container import port  # few containers have any
@@ -164,19 +174,24 @@ class Row:
         return port.listed(self.container.ports())
 
     def Labels(self) -> str:  # noqa: N802
+        """The labels, KEY=VALUE with commas between them."""
         return ",".join(f"{name}={value}" for name, value in (self.record["Config"].get("Labels") or {}).items())
 
     def Mounts(self) -> str:  # noqa: N802
+        """The volume names and sources of its mount points."""
         names = [point.get("Name") or point.get("Source") or "" for point in self.record.get("MountPoints") or []]
         return ",".join(name if self.full or len(name) <= 15 else name[:14] + "…" for name in names)
 
     def LocalVolumes(self) -> str:  # noqa: N802
+        """How many volumes it has."""
         return str(sum(point["Type"] == "volume" for point in self.record.get("MountPoints") or []))
 
     def Networks(self) -> str:  # noqa: N802
+        """The names of its networks."""
         return ",".join(sorted(self.record["Networks"]))
 
     def Size(self) -> str:  # noqa: N802
+        """The size of its writable layer, and with the image's layers."""
         from minirun.cli.format.units import decimal_size
         from minirun.engine import info  # walks through all files: only with -s, or when a template asks
 

@@ -60,6 +60,7 @@ class Format:
         sys.stdout.write(from_text(self.line(heads) + "".join(lines)))
 
     def line(self, row: Mapping[str, object]) -> str:
+        """The text of one row. Errors: ClientError for a template that cannot be executed over it."""
         try:
             return self.template.execute(Row(row), self._missing) + "\n"
         except TemplateError as error:

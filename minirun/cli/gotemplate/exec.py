@@ -24,6 +24,7 @@ class Evaluation:
         self.out: list[str] = []
 
     def text(self) -> str:
+        """The output of the whole template. Errors: TemplateError, with what was printed before as `partial`."""
         try:
             self.body(self.template.tree, self.data)
         except TemplateError as error:
@@ -32,12 +33,14 @@ class Evaluation:
         return "".join(self.out)
 
     def fail(self, reason: object, position: int, source: str) -> TemplateError:
+        """The error for a place in the template, in Go's words."""
         name = self.template.name
         return TemplateError(
             f'template: {name}:{self.template.place(position)}: executing "{name}" at <{source}>: {reason}'
         )
 
     def body(self, nodes: list[tuple], dot: object) -> None:
+        """Execute a list of nodes; variables declared in them end with them."""
         for node in nodes:
             if node[0] == "text":
                 self.out.append(node[1])
@@ -51,6 +54,7 @@ class Evaluation:
                 del self.variables[known:]
 
     def block(self, node: tuple, dot: object) -> None:
+        """Execute {{if}}, {{range}} or {{with}}."""
         keyword, pipe, body, otherwise = node
         value = self.pipe(pipe, dot, ranges=keyword == "range")
         if not value:
@@ -63,6 +67,7 @@ class Evaluation:
             self.loop(pipe, body, value)
 
     def loop(self, pipe: tuple, body: list[tuple], value: object) -> None:
+        """Execute the body of {{range}} for each element, by key for a map."""
         if isinstance(value, dict):
             pairs = [(key, value[key]) for key in (sorted(value) if isinstance(value, Map) else value)]
         elif isinstance(value, (list, tuple)):
@@ -81,6 +86,7 @@ class Evaluation:
             del self.variables[known:]
 
     def pipe(self, pipe: tuple, dot: object, ranges: bool = False) -> object:
+        """The value of a pipeline: each command's result is the last argument of the next."""
         _, names, declares, commands = pipe
         value: object = None
         for place, command in enumerate(commands):
@@ -93,12 +99,14 @@ class Evaluation:
         return value
 
     def assign(self, name: str, value: object) -> None:
+        """Declare a variable, or give a declared one a new value."""
         for place in reversed(range(len(self.variables))):
             if self.variables[place][0] == name:
                 self.variables[place] = (name, value)
                 return
 
     def command(self, command: tuple, dot: object, piped: list[object]) -> object:
+        """The value of one command: an operand alone, or a function with its arguments."""
         _, operands, position = command
         first = operands[0]
         arguments = [self.operand(operand, dot) for operand in operands[1:]] + piped
@@ -114,6 +122,7 @@ class Evaluation:
         return value
 
     def call(self, function: Callable, name: str, arguments: list[object], position: int, source: str) -> object:
+        """Call a function of the template language."""
         code = function.__code__
         at_least = bool(code.co_flags & 0x04)  # CO_VARARGS: the function takes any number more
         if len(arguments) < code.co_argcount or len(arguments) > code.co_argcount and not at_least:
@@ -128,6 +137,7 @@ class Evaluation:
             raise self.fail(f"expected string; found {shown(wrong)}", position, source) from None
 
     def operand(self, operand: tuple, dot: object) -> object:
+        """The value of an operand."""
         kind = operand[0]
         if kind == "dot":
             return dot
@@ -146,6 +156,7 @@ class Evaluation:
         return value
 
     def field(self, value: object, name: str, position: int, source: str) -> object:
+        """A field of a value, or an element of a map, as Go looks it up."""
         if isinstance(value, Map):
             return value.get(name, NO_VALUE)
         if isinstance(value, dict):

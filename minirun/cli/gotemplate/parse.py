@@ -36,9 +36,11 @@ class Parser:
         self.line = 1
 
     def fail(self, reason: str, line: int) -> TemplateError:
+        """The error for a place in the template, in Go's words."""
         return TemplateError(f"template: {self.name}:{line}: {reason}")
 
     def parse(self) -> list[tuple]:
+        """The whole template as a list of nodes."""
         body, end = self.body()
         if end:
             raise self.fail(f"unexpected {{{{{end}}}}}", self.line)
@@ -65,6 +67,7 @@ class Parser:
         return nodes, ""
 
     def block(self, keyword: str, words: list[Word]) -> tuple:
+        """One {{if}}, {{range}} or {{with}} with its branches."""
         outer = len(self.variables)
         pipe = self.pipe(words, keyword)
         body, end = self.body()
@@ -83,6 +86,7 @@ class Parser:
         return keyword, pipe, body, otherwise
 
     def pipe(self, words: list[Word], context: str) -> tuple:
+        """A pipeline: declared variables, then commands with bars between them."""
         words = list(words)
         names: list[str] = []
         declares = False
@@ -101,6 +105,7 @@ class Parser:
         return "pipe", names, declares, commands
 
     def commands(self, words: list[Word], context: str) -> list[tuple]:
+        """The commands of a pipeline."""
         commands: list[tuple] = []
         pending = words
         while True:
@@ -164,5 +169,6 @@ class Parser:
         return node
 
     def known(self, name: str) -> None:
+        """Check that a variable is declared."""
         if name not in self.variables:
             raise self.fail(f'undefined variable "{name}"', self.line)

@@ -90,14 +90,17 @@ class LayerReader:
 
     @property
     def diff_id(self) -> str:
+        """The digest of the decompressed tar (OCI image-spec, config.md)."""
         return self._plain.digest
 
     @property
     def digest(self) -> str:
+        """The digest of the bytes as they came."""
         return self._stored.digest
 
     @property
     def size(self) -> int:
+        """How many bytes came."""
         return self._stored.size
 
 
@@ -125,6 +128,7 @@ class TarReader:
         return {}
 
     def tell(self) -> int:
+        """The position in the decompressed stream, in bytes (for tarfile)."""
         return self._position
 
     def read(self, size: int) -> bytes:
