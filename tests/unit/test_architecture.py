@@ -30,7 +30,6 @@ MOST = 12
 CIRCLES: tuple[frozenset[str], ...] = (
     frozenset({"engine.network.port_bindings", "engine.network.sandbox"}),
     frozenset({"engine.shim.reexec", "engine.shim.shim"}),
-    frozenset({"lecture.compare.diff", "lecture.compare.explanations"}),
 )
 
 #: What a door has to do with the kernel may be done there only.

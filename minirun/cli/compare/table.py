@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minirun.cli.compare.text import MARKS, short, shown, subject_of, summary, tally
-from minirun.lecture.compare.diff import DIFFERENT, ONLY_A, ONLY_B, SAME
+from minirun.lecture.compare.finding import DIFFERENT, ONLY_A, ONLY_B, SAME
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from minirun.lecture.compare.diff import Finding
+    from minirun.lecture.compare.finding import Finding
 
 STYLES = {SAME: "dim", DIFFERENT: "bold yellow", ONLY_A: "bold red", ONLY_B: "bold green"}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minirun.lecture.compare.diff import DIFFERENT, ONLY_A, ONLY_B, SAME
+from minirun.lecture.compare.finding import DIFFERENT, ONLY_A, ONLY_B, SAME
 
 if TYPE_CHECKING:
-    from minirun.lecture.compare.diff import Finding
+    from minirun.lecture.compare.finding import Finding
 
 #: How a verdict begins its line, as in diff --side-by-side.
 MARKS = {SAME: "=", DIFFERENT: "|", ONLY_A: "<", ONLY_B: ">"}

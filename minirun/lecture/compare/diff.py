@@ -10,6 +10,7 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 
 from minirun.lecture.compare import explanations
+from minirun.lecture.compare.finding import DIFFERENT, ONLY_A, ONLY_B, SAME, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,32 +19,8 @@ if TYPE_CHECKING:
 
     from minirun.lecture.compare.snapshot import Observation, Things
 
-SAME, DIFFERENT, ONLY_A, ONLY_B = "same", "different", "only A", "only B"
 SEPARATOR = ", "
 ALIKE = 0.5  # two lines are two versions of one when they share half of their words
-
-
-class Finding:
-    """One line of the comparison: `.topic`, `.name` of the thing, `.aspect` of it ("mtu"; "" for a line or the thing as
-    a whole), `.verdict`, `.a` and `.b` as each side has it ("" where it has nothing), `.reason`."""
-
-    __slots__ = ("a", "aspect", "b", "name", "reason", "topic", "verdict")
-
-    def __init__(self, topic: str, name: str, aspect: str, verdict: str, sides: tuple[str, str]) -> None:
-        self.topic, self.name, self.aspect, self.verdict = topic, name, aspect, verdict
-        self.a, self.b = sides
-        self.reason = ""
-
-    def as_data(self) -> dict[str, str]:
-        """For JSON."""
-        return {
-            "name": self.name,
-            "aspect": self.aspect,
-            "verdict": self.verdict,
-            "A": self.a,
-            "B": self.b,
-            "reason": self.reason,
-        }
 
 
 def compare(a: Observation, b: Observation) -> dict[str, list[Finding]]:

@@ -10,7 +10,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.lecture.compare.diff import Finding
+    from minirun.lecture.compare.finding import Finding
 
 #: The aspect of a line that is on both sides, but not in the same place.
 PLACE = "place"

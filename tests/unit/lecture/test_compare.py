@@ -9,6 +9,7 @@ import pytest
 from minirun.cli.compare import compare as verb
 from minirun.cli.compare import table, text
 from minirun.lecture.compare import diff, explanations, relevant_rules, snapshot, snapshot_process
+from minirun.lecture.compare.finding import DIFFERENT, SAME, Finding
 from minirun.lecture.compare.normalise import Vocabulary, link_local
 
 ID_A, ID_B = "a1" * 32, "b2" * 32
@@ -206,7 +207,7 @@ def verdicts(a: dict, b: dict) -> list[tuple]:
         (finding.topic, finding.name, finding.aspect, finding.verdict, finding.a, finding.b)
         for findings in found.values()
         for finding in findings
-        if finding.verdict != diff.SAME
+        if finding.verdict != SAME
     ]
 
 
@@ -269,10 +270,10 @@ def test_what_must_differ_is_the_same() -> None:
 
 def test_every_difference_has_a_reason() -> None:
     assert set(verb.TOPICS) == set(snapshot.TOPICS) == {topic for topic, word in explanations.MEANINGS if word == "*"}
-    finding = diff.Finding("rights", "seccomp", "is", diff.DIFFERENT, ("filter", "off"))
+    finding = Finding("rights", "seccomp", "is", DIFFERENT, ("filter", "off"))
     assert "differences.md" in explanations.reason(finding, ("docker", "minirun"))
     assert "differences.md" not in explanations.reason(finding, ("minirun", "minirun"))  # it would not explain this one
-    forwarding = diff.Finding("sysctls", "net.ipv4.ip_forward", "=", diff.DIFFERENT, ("0", "1"))
+    forwarding = Finding("sysctls", "net.ipv4.ip_forward", "=", DIFFERENT, ("0", "1"))
     assert explanations.reason(forwarding, ("", "")) == "whether the kernel passes packets on from link to link"
 
 
