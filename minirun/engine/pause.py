@@ -49,7 +49,7 @@ class paused:
     def __exit__(self, *_: object) -> None:
         with step("thaw the container"):
             self.ours.close()
-            process.end_code(self.guard_pid)
+            process.wait_exit_code(self.guard_pid)
             self.freezer.thaw()  # the guard has done it, unless it was killed
 
     def _guard(self, theirs: Channel) -> None:

@@ -1,7 +1,7 @@
 """Build script of the C module `minirun.kernel._linux` (cffi, API mode, out of line): run once, at installation.
 
 API mode means that a C compiler reads the kernel's and the C library's own headers: constants written `...` below are
-filled in by it, and a prototype that does not match the header is a build error, not a crash in a lecture. The few
+filled in by it, and a prototype that does not match the header is a build error, not a crash at run time. The few
 system calls for which the C library has no function are made with syscall(2), under their man page's name.
 """
 
@@ -90,7 +90,7 @@ ffi.cdef("""
     /* keys: keyctl(2) KEYCTL_JOIN_SESSION_KEYRING */
     int join_session_keyring(const char *name);
 
-    /* questions that are asked with an answer's form already filled in: getsockopt(2) */
+    /* options whose buffer is read before it is filled: getsockopt(2) */
     int getsockopt(int sockfd, int level, int optname, void *optval, unsigned int *optlen);
 """)
 
@@ -123,8 +123,8 @@ ffi.set_source(
     #define SYS_pidfd_open 434
     #endif
 
-    /* fork(2) with two wishes: namespaces for the child, and the cgroup v2 directory in which it shall begin its life.
-     * To be born in a cgroup costs nothing; to be moved into one later waits for an RCU grace period, some 10 ms.
+    /* fork(2) with two additions: new namespaces for the child, and the cgroup v2 in which it begins. To be born in a
+     * cgroup costs nothing; to be moved into one later waits for an RCU grace period, some 10 ms.
      * Python must hear of a fork on both sides of it, as os.fork() tells it, or the child's interpreter is broken;
      * cffi has let go of the interpreter lock for the duration of this call, so it is taken first. */
     static long clone3(unsigned long long flags, int cgroup)
@@ -202,24 +202,24 @@ ffi.set_source(
 
     static int bpf_load_device_program(const char *instructions, unsigned int count)
     {
-        union bpf_attr wish = {
+        union bpf_attr attr = {
             .prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
             .insns = (uintptr_t)instructions,
             .insn_cnt = count,
             .license = (uintptr_t)"MIT",
         };
-        return syscall(SYS_bpf, BPF_PROG_LOAD, &wish, sizeof wish);
+        return syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr);
     }
 
     static int bpf_attach_device_program(int program, int cgroup)
     {
-        union bpf_attr wish = {
+        union bpf_attr attr = {
             .target_fd = cgroup,
             .attach_bpf_fd = program,
             .attach_type = BPF_CGROUP_DEVICE,
             .attach_flags = BPF_F_ALLOW_MULTI, /* a service manager may have a program above ours; both must agree */
         };
-        return syscall(SYS_bpf, BPF_PROG_ATTACH, &wish, sizeof wish);
+        return syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof attr);
     }
 
     static int join_session_keyring(const char *name)

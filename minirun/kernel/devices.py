@@ -12,7 +12,7 @@ import stat
 from minirun.errors import KernelError
 from minirun.kernel import syscalls
 
-#: What every container finds in /dev (OCI runtime-spec, "Default Devices"): name → numbers.
+#: What every container has in /dev (OCI config-linux.md, "Default Devices"): name → major and minor number.
 DEFAULT_NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 DEFAULT_LINKS = {
     "fd": "/proc/self/fd",
@@ -32,12 +32,13 @@ def make_node(directory: int, name: str, kind: str, numbers: tuple[int, int], mo
     Arguments: kind (str), "c", "b" or "p"; numbers, major and minor; mode (int), permission bits, whatever the umask.
     """
     syscalls.mknodat(directory, name, _KINDS[kind] | mode, os.makedev(*numbers))
-    os.chmod(name, mode, dir_fd=directory)
+    os.chmod(name, mode, dir_fd=directory)  # the umask has taken bits off the mode
 
 
 def make_defaults(directory: int) -> None:
     """Make the default nodes and links in the open directory that will be the container's /dev."""
-    mask = os.umask(0)  # so that mknod's mode is the mode, without a chmod for each node
+    # mknod(2) takes the umask off the mode: with an umask of 0 no chmod is needed for each node.
+    mask = os.umask(0)
     try:
         for name, numbers in DEFAULT_NODES.items():
             syscalls.mknodat(directory, name, stat.S_IFCHR | 0o666, os.makedev(*numbers))
@@ -47,5 +48,5 @@ def make_defaults(directory: int) -> None:
         try:
             syscalls.symlinkat(target, directory, name)
         except KernelError as error:
-            if error.errno != errno.EEXIST:  # a mount of the spec has made it
+            if error.errno != errno.EEXIST:  # a mount of the spec has made it already
                 raise

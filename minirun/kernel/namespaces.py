@@ -1,9 +1,8 @@
 """Namespaces: what a process can see of the machine (namespaces(7)).
 
-The pid namespace is the odd one out, and every runtime's author has met this: unshare(2) and setns(2) move a process
-into the others at once, but for pids they only say where its *future children* will be born. A process cannot change
-the pid it already has. So a container's first process is always a child of the one that asked for its namespace; the
-kernel makes it pid 1 there.
+The pid namespace is different from the others: unshare(2) and setns(2) move a process into those at once, but for pids
+they only say where its *future children* will be born, since a process cannot change the pid that it has. So a
+container's first process is always a child of the one that asked for its namespace, and is pid 1 there.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from minirun.kernel.syscalls import (
     CLONE_NEWUTS,
 )
 
-#: OCI word → (flag, file in /proc/PID/ns). The mount namespace is last: until then the host's paths still resolve.
+#: OCI type → (flag, file in /proc/PID/ns), in the order in which namespaces must be entered. The user namespace first:
+#: it gives the capabilities for the others. The mount namespace last: until then the host's paths resolve.
 NAMESPACES = {
     "user": (CLONE_NEWUSER, "user"),
     "cgroup": (CLONE_NEWCGROUP, "cgroup"),
@@ -35,15 +35,16 @@ NAMESPACES = {
 
 
 def flags_of(words: list[str]) -> int:
-    """The CLONE_NEW* bits for OCI namespace words."""
+    """The CLONE_NEW* flags of a list of OCI namespace types."""
+    # One unshare(2) with all flags: the kernel makes a user namespace first, which has the rights for the others.
     flags = 0
     for word in words:
         flags |= NAMESPACES[word][0]
     return flags
 
 
-class Opened:
-    """An open namespace file: `.fd`, and the `.path` by which it was found; `with Opened(path) as namespace: ...`."""
+class Namespace:
+    """An open namespace file: `.fd` (int), and the `.path` (str) that was opened; closed by `with`."""
 
     __slots__ = ("fd", "path")
 
@@ -58,22 +59,24 @@ class Opened:
     def __str__(self) -> str:
         return self.path
 
-    def __enter__(self) -> Opened:
+    def __enter__(self) -> Namespace:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
 
     def is_ours(self) -> bool:
-        """Whether we are in it already (a container with `--network host` shares the host's)."""
+        """Whether this process is in it already (a container with `--network host` shares the host's)."""
+        # The inode number is the namespace's identity (namespaces(7)).
         return os.fstat(self.fd).st_ino == os.stat(f"/proc/self/ns/{os.path.basename(self.path)}").st_ino
 
 
-def open_others(pid: int) -> dict[str, Opened]:
-    """The namespaces of a process that are not ours too, by OCI word, in the order in which they must be entered."""
+def open_others(pid: int) -> dict[str, Namespace]:
+    """Open the namespaces of a process that are not ours too: OCI type → Namespace, in the order of entering."""
     opened = {}
     for word, (_, file) in NAMESPACES.items():
-        namespace = Opened(f"/proc/{pid}/ns/{file}")
+        namespace = Namespace(f"/proc/{pid}/ns/{file}")
+        # setns(2) into the own user namespace is EINVAL, and into the others a waste.
         if namespace.is_ours():
             os.close(namespace.fd)
         else:
@@ -81,10 +84,10 @@ def open_others(pid: int) -> dict[str, Opened]:
     return opened
 
 
-def enter(opened: dict[str, Opened]) -> None:
-    """Enter opened namespaces, in the table's order, and close them.
+def enter(opened: dict[str, Namespace]) -> None:
+    """Enter opened namespaces in the order of NAMESPACES, and close them (setns(2)).
 
-    The pid namespace among them takes effect for the next child only (see the module's head).
+    The pid namespace among them takes effect for the next child only, as the module's docstring says.
     """
     for word, (flag, _) in NAMESPACES.items():
         if word in opened:
@@ -93,18 +96,19 @@ def enter(opened: dict[str, Opened]) -> None:
 
 
 class inside:
-    """Be in another namespace for a moment: `with inside(namespace, CLONE_NEWNET): ...`.
+    """Enter another namespace for a while: `with inside(namespace, CLONE_NEWNET): ...`.
 
-    Only for namespaces that a process can leave again freely, such as network; it always comes back, also after an
-    error, because a runtime that stays in a container's namespace would go on to do the container's work to the host.
+    Only for namespaces that a process can leave again freely, such as network and uts. It goes back after an error too:
+    a runtime that stayed in a container's namespace would apply the host's work to the container.
     """
 
-    def __init__(self, namespace: Opened, flag: int) -> None:
+    def __init__(self, namespace: Namespace, flag: int) -> None:
         self.namespace, self.flag = namespace, flag
 
     def __enter__(self) -> None:
         file = next(file for flag, file in NAMESPACES.values() if flag == self.flag)
-        self.home = Opened(f"/proc/self/ns/{file}")
+        # Namespace before we leave: afterwards there may be no path to it (a new mount namespace has another /proc).
+        self.home = Namespace(f"/proc/self/ns/{file}")
         syscalls.setns(self.namespace.fd, self.flag, self.namespace.path)
 
     def __exit__(self, *_: object) -> None:

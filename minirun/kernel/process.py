@@ -1,4 +1,4 @@
-"""Processes: run a program to its end, begin a child, wait for it, its limits and its terminal.
+"""Processes: run a program, fork a child, wait for it, signal it, its descriptors, signals and CPU.
 
 `run` is the fourth door to the kernel; what goes through it is `iptables`, mostly.
 """
@@ -16,7 +16,7 @@ from minirun.light import TYPE_CHECKING, signal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: The Debian package that brings a program, for the error message when it is missing.
+#: The Debian package of a program, for the hint when it is missing.
 PACKAGES = {
     **dict.fromkeys(("iptables", "iptables-save", "iptables-restore"), "iptables"),
     **dict.fromkeys(("ip6tables", "ip6tables-save", "ip6tables-restore"), "iptables"),
@@ -24,15 +24,16 @@ PACKAGES = {
     "modprobe": "kmod",
     "docker": "docker.io",
 }
+#: Not the user's PATH: minirun runs these programs as root.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-#: Signals whose action nobody can change: SIGKILL, SIGSTOP, and two that the C library keeps for itself.
+#: Signals whose action cannot be changed: SIGKILL, SIGSTOP, and the two that the C library uses itself (nptl(7)).
 UNTOUCHABLE = (9, 19, 32, 33)
 
 
 class Result:
-    """What a program left: `.code` (exit code, or 128 + signal), `.out` and `.err` (str)."""
+    """What a program has returned: `.code` (int, exit code or 128 + signal), `.out` and `.err` (str)."""
 
     __slots__ = ("code", "err", "out")
 
@@ -45,15 +46,15 @@ def run(
     *,
     stdin: str = "",
     check: bool = True,
-    netns: namespaces.Opened | None = None,
+    netns: namespaces.Namespace | None = None,
     environment: dict[str, str] | None = None,
 ) -> Result:
-    """Run a program to its end.
+    """Run a program and wait for it.
 
-    Arguments: argv, program and arguments, found along a fixed PATH; stdin (str), what it reads (at most a pipe's
-    64 KiB); check (bool), whether a non-zero end is an error; netns, another network namespace for it to run in;
-    environment, instead of our plain one (its PATH is looked along too).
-    Errors: MinirunError with the program's own first line of complaint, or with the package that would bring it.
+    Arguments: argv, program (searched for in a fixed PATH) and arguments; stdin (str), its input, at most a pipe's
+    64 KiB; check (bool), whether a non-zero exit code is an error; netns, the network namespace to run it in;
+    environment, instead of a minimal one (its PATH is used for the search too).
+    Errors: MinirunError with the first line that the program has printed, or with the package to install.
     """
     trace.tell("run", lambda *_: _shell_line(argv, stdin, netns))
     result = _run(argv, stdin, environment or {"PATH": PATH, "LC_ALL": "C"}, netns)
@@ -64,9 +65,9 @@ def run(
 
 
 def run_script(argv: Sequence[str], script: str, told: Sequence[str]) -> Result:
-    """Have a program do all that a script says, in one go; how it ends is for the caller to judge.
+    """Run a program that reads a script, iptables-restore say. A non-zero exit code is no error here.
 
-    Arguments: script (str), what it reads; told (shell lines), what a person would type, one thing after the other.
+    Arguments: script (str), its input; told (shell lines), what a person would type instead, for `trace`.
     """
     if trace.listening():
         for line in told:
@@ -74,7 +75,8 @@ def run_script(argv: Sequence[str], script: str, told: Sequence[str]) -> Result:
     return _run(argv, script, {"PATH": PATH, "LC_ALL": "C"}, None)
 
 
-def _run(argv: Sequence[str], stdin: str, environment: dict[str, str], netns: namespaces.Opened | None) -> Result:
+def _run(argv: Sequence[str], stdin: str, environment: dict[str, str], netns: namespaces.Namespace | None) -> Result:
+    # posix_spawn(3), not fork: no page tables are copied, and Python's subprocess module costs 16 ms to import.
     program = find(argv[0], environment.get("PATH", PATH))
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
@@ -83,27 +85,28 @@ def _run(argv: Sequence[str], stdin: str, environment: dict[str, str], netns: na
     pid = _spawn(program, argv, environment, actions, netns)
     for fd in (in_read, out_write, err_write):
         os.close(fd)
+    # Written before anything is read: it fits into the pipe, so this cannot block (pipe(7)).
     try:
         os.write(in_write, stdin.encode())
     except BrokenPipeError:
-        pass  # it ended without reading: its own complaint says more
+        pass  # it ended without reading: its own error message says more
     finally:
         os.close(in_write)
     out, err = _drain(out_read, err_read)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return Result(code if code >= 0 else 128 - code, out, err)
+    return Result(wait_exit_code(pid), out, err)
 
 
 def _spawn(
-    program: str, argv: Sequence[str], environment: dict[str, str], actions: list, netns: namespaces.Opened | None
+    program: str, argv: Sequence[str], environment: dict[str, str], actions: list, netns: namespaces.Namespace | None
 ) -> int:
     if netns is None:
         return os.posix_spawn(program, list(argv), environment, file_actions=actions)
-    with namespaces.inside(netns, syscalls.CLONE_NEWNET):  # a child is born into its parent's namespaces
+    # posix_spawn has no attribute for namespaces, but a child is born into its parent's.
+    with namespaces.inside(netns, syscalls.CLONE_NEWNET):
         return os.posix_spawn(program, list(argv), environment, file_actions=actions)
 
 
-def _shell_line(argv: Sequence[str], stdin: str, netns: namespaces.Opened | None) -> str:
+def _shell_line(argv: Sequence[str], stdin: str, netns: namespaces.Namespace | None) -> str:
     line = " ".join(map(trace.quoted, argv))
     if netns:
         line = f"nsenter --net={netns} {line}"
@@ -111,7 +114,7 @@ def _shell_line(argv: Sequence[str], stdin: str, netns: namespaces.Opened | None
 
 
 def find(name: str, path: str = PATH) -> str:
-    """The path of a program, looked for along `path`. Errors: MinirunError that names the Debian package to install."""
+    """The path of a program, searched for in `path`. Errors: MinirunError with the Debian package to install."""
     for directory in path.split(":"):
         candidate = f"{directory}/{name}"
         if os.access(candidate, os.X_OK):
@@ -121,13 +124,15 @@ def find(name: str, path: str = PATH) -> str:
 
 
 def exists(name: str) -> bool:
-    """Whether there is such a program."""
+    """Whether a program is installed."""
     return any(os.access(f"{directory}/{name}", os.X_OK) for directory in PATH.split(":"))
 
 
 def _drain(*fds: int) -> list[str]:
-    """Read several pipes to their ends at the same time (one after the other could block the writer for ever)."""
+    """Read several pipes to their ends."""
     from select import poll
+
+    # At the same time: a program that fills its stderr would block for ever if only its stdout were read.
 
     texts = {fd: bytearray() for fd in fds}
     poller = poll()
@@ -146,12 +151,11 @@ def _drain(*fds: int) -> list[str]:
 
 
 def spawn(title: str, side: str, child: Callable[[], None], *, flags: int = 0, cgroup: int = -1) -> int:
-    """Begin a child process that runs `child` and never comes back into its parent's code.
+    """Fork a child process that runs `child` and never returns into the code of its parent.
 
-    Arguments: title (str), its name in `ps` and `top`, at most 15 bytes; side (str), which side of the wall it is on,
-    for `trace`; child, ends by becoming another program or
-    by returning, which ends the process with 0; flags (int), CLONE_NEW* for the child; cgroup (int), see clone3.
-    Returns: the child's pid.
+    Arguments: title (str), its name in `ps` and `top`, at most 15 bytes; side (str), "monitor" or "container", for
+    `trace`; child, ends in execve or returns, which ends the process with 0; flags (int), CLONE_NEW* for the child;
+    cgroup (int), as for `syscalls.clone3`. Returns: the child's pid.
     """
     pid = syscalls.clone3(flags, cgroup)
     if pid:
@@ -165,36 +169,30 @@ def spawn(title: str, side: str, child: Callable[[], None], *, flags: int = 0, c
         child()
         code = 0
     finally:
+        # Not sys.exit: that would run the parent's `finally` blocks and atexit handlers in the child.
         os._exit(code)
 
 
-def end_code(pid: int) -> int:
-    """Wait for a child and give its end as a shell does: its exit code, or 128 + the signal that ended it."""
-    while True:
-        try:
-            status = os.waitpid(pid, 0)[1]
-        except InterruptedError:
-            continue
-        return shell_code(status)
+def wait_exit_code(pid: int) -> int:
+    """Wait for a child (waitpid(2)). Returns: its exit code, or 128 + the number of the signal that killed it.
 
-
-def shell_code(status: int) -> int:
-    """A wait(2) status as a shell gives it."""
-    code = os.waitstatus_to_exitcode(status)
+    Errors: ChildProcessError when it is not a child of ours.
+    """
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code if code >= 0 else 128 - code
 
 
 def kill(pid: int, start_time: int, number: int) -> bool:
-    """Send a signal to the process that began at `start_time`; False when it is gone.
+    """Send a signal to the process with this pid and start time (clock ticks since boot); False when it is gone.
 
-    Through a pidfd: between a look at a pid and kill(2) the pid could have gone to somebody else.
+    Arguments: number (int), the signal. Errors: KernelError.
     """
-    from minirun.kernel import procfs
-
+    # Through a pidfd, and the start time is compared after it is open: between a look at /proc/PID and kill(2) the pid
+    # could be used again, and the signal would hit another process.
     try:
         pidfd = syscalls.pidfd_open(pid)
     except KernelError as error:
-        if error.errno in (errno.ESRCH, errno.EINVAL):
+        if error.errno in (errno.ESRCH, errno.EINVAL):  # EINVAL: pid 0, or a thread that leads no process
             return False
         raise
     try:
@@ -210,8 +208,9 @@ def kill(pid: int, start_time: int, number: int) -> bool:
     return True
 
 
-def allow_open_files() -> None:
-    """Let this process open as many files as it may at all: the usual limit, 1024, is low for who serves others."""
+def raise_open_files_limit() -> None:
+    """Raise RLIMIT_NOFILE to its hard limit: the usual soft limit, 1024, is low for a server (getrlimit(2))."""
+    # From /proc, since the module `resource` is a shared object to load.
     for line in procfs.read("/proc/self/limits").splitlines():
         if line.startswith("Max open files"):
             soft, hard = line.split()[3:5]
@@ -220,11 +219,9 @@ def allow_open_files() -> None:
 
 
 def close_all_but(keep: list[int]) -> None:
-    """Close every descriptor from 3 on, except those in `keep` and those that `trace` writes to.
-
-    A forked child has all that its parent had open. One descriptor too many is not untidy, it is wrong: who reads from
-    the other end waits for an end that does not come while the child lives.
-    """
+    """Close every descriptor from 3 on, except those in `keep` and those that `trace` writes to (close_range(2))."""
+    # A forked child has all that its parent had open. A copy of a pipe's write end keeps its reader waiting for an end
+    # of file for as long as the child lives.
     first = 3
     for fd in sorted({*keep, *trace.descriptors}):
         if fd > first:
@@ -234,8 +231,9 @@ def close_all_but(keep: list[int]) -> None:
 
 
 def reset_signals() -> None:
-    """Give all signals back their default action and unblock them: Python ignores SIGPIPE and SIGXFSZ, and an ignored
-    signal stays ignored over an exec, so every `yes | head` in a container would go wrong."""
+    """Reset all signals to their default action and unblock them, before execve(2)."""
+    # Python ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored over execve (signal(7)): `yes | head` in a
+    # container would not end. A blocked one stays blocked.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in range(1, signal.NSIG):
         if number not in UNTOUCHABLE:

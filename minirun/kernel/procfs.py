@@ -1,4 +1,4 @@
-"""Files that are calls: /proc, /proc/sys, /sys and the cgroup tree. The second door to the kernel is `write`."""
+"""Files of the kernel: /proc (proc(5)), /proc/sys, /sys and cgroups. `write` is the second of the four doors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def write(path: str, value: str | int) -> None:
-    """Write to a file that is a call: `echo value > path`.
-
-    Such a file takes its value in one write(2) or refuses it, so there is no half way and nothing to sync.
-    Errors: KernelError.
-    """
+    """Write a value to a file of the kernel: `echo value > path`. Errors: KernelError."""
     tell("write(2)", lambda *_: f"echo {quoted(value)} > {quoted(path)}")
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
+            # One write(2): the kernel parses each by itself, so a value in two parts would be two values.
             os.write(fd, str(value).encode())
         finally:
             os.close(fd)
@@ -30,10 +27,11 @@ def write(path: str, value: str | int) -> None:
 
 
 def read(path: str) -> str:
-    """The text of such a file. Errors: KernelError."""
+    """The text of a file of the kernel. Errors: KernelError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            # Up to the end of file: st_size is 0 here, and a read(2) may return less than there is.
             parts = []
             while part := os.read(fd, 65536):
                 parts.append(part)
@@ -45,18 +43,17 @@ def read(path: str) -> str:
 
 
 def start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot; None when it is gone, or has ended and waits for its parent.
+    """The start time of a process (int, clock ticks since boot); None when it is gone or a zombie.
 
-    Pid and start time together name a process for good: pids are used again, this pair is not.
+    Pid and start time together identify a process: pids are used again, the pair is not.
     """
     return (start_and_parent(pid) or (None, 0))[0]
 
 
 def start_and_parent(pid: int) -> tuple[int, int] | None:
-    """The same, and its parent's pid: a parent that is named here is alive, or the child would have another.
+    """The start time of a process and its parent's pid; None when it is gone or a zombie.
 
-    Fields 22 and 4 of /proc/PID/stat, proc(5); the name in field 2 may hold anything, so the fields are counted from
-    its last bracket.
+    The parent is alive at this moment: the kernel gives a child another parent when its own ends.
     """
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -66,10 +63,11 @@ def start_and_parent(pid: int) -> tuple[int, int] | None:
             os.close(fd)
     except OSError:
         return None
+    # Fields 22 and 4 (proc(5)), counted from the end of field 2: the name may contain spaces and brackets.
     fields = text[text.rfind(")") + 2 :].split()
     return None if fields[0] in "ZX" else (int(fields[19]), int(fields[1]))
 
 
 def boot_id() -> str:
-    """What tells this boot of the machine from any other (random(4))."""
+    """The UUID of this boot of the machine (random(4)): start times of two boots cannot be compared."""
     return read(BOOT_ID).strip()

@@ -1,5 +1,7 @@
-"""sched(7): on which processor a process begins. A module of its own because the command that forks the shim needs this
-and none of the system calls that `process` loads."""
+"""CPU placement of a new child process (sched(7)).
+
+A module of its own, because the command that forks the shim needs it and none of the system calls that `process` loads.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,13 @@ from minirun.light import os
 
 
 def move_to_idle_cpu(pid: int) -> None:
-    """Let a new process begin at once, on a processor that we are not using; it must call `yield_cpu`.
+    """Move a new child (pid, int) to another CPU, so that it begins at once (sched_setaffinity(2)).
 
-    A forked process is put into the queue of its parent's processor, and we are not about to wait: it would get its
-    turn after our time slice, some 3 ms later, even if another processor has nothing to do. To be shown the door of
-    ours moves it; after that it may be anywhere again.
+    The child calls `yield_cpu` first.
     """
+    # A forked process is put into the run queue of its parent's CPU, and we are not about to wait: it would run after
+    # our time slice, some 3 ms later, even if another CPU is idle. Forbidding it this CPU moves it at once; then all
+    # are allowed again.
     try:
         allowed = os.sched_getaffinity(0)
         if len(allowed) > 1:
@@ -21,10 +24,10 @@ def move_to_idle_cpu(pid: int) -> None:
             os.close(fd)
             os.sched_setaffinity(pid, allowed - {here})
             os.sched_setaffinity(pid, allowed)
-    except OSError:  # it has begun later then, and nothing else is different
+    except OSError:  # it has ended already, or begins later: no harm
         return
 
 
 def yield_cpu() -> None:
-    """What a new process does first: if it has taken its parent's processor, it gives it back, for it gets another."""
+    """The first call of a new child: let its parent go on, if it runs on the same CPU (sched_yield(2))."""
     os.sched_yield()

@@ -1,4 +1,4 @@
-"""A message pipe between a parent and its child: what is said is JSON, and errors cross it whole (socketpair(2))."""
+"""A message channel between a parent and its child over socketpair(2), with JSON messages; errors cross it too."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from minirun.light import socket
 
 
 class Channel:
-    """One end of a message pipe between parent and child; messages are JSON objects.
+    """One end of a channel between parent and child; messages are JSON objects (runc's sync pipe, sync.go).
 
-    A SOCK_SEQPACKET pair keeps message borders, and its reader sees the end when the writer dies, however it dies.
+    Arguments: fd (int), the socket; it is close-on-exec, so that a successful execve closes it.
     """
 
     def __init__(self, fd: int) -> None:
@@ -20,27 +20,29 @@ class Channel:
 
     @staticmethod
     def pair() -> tuple[Channel, Channel]:
-        """Two connected ends: one for each process; each closes the other's."""
+        """Two connected ends, one for each process, which closes the other one's after the fork."""
+        # SOCK_SEQPACKET keeps the borders of messages, as SOCK_STREAM does not, and reads as end of file when the other
+        # process dies, as SOCK_DGRAM does not (unix(7)).
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         return Channel(ours.detach()), Channel(theirs.detach())
 
     def send(self, message: dict[str, object]) -> bool:
-        """Send a message; False when nobody is left to hear it."""
+        """Send a message; False when the other end is closed."""
         try:
             os.write(self.fd, jsoncodec.dumps(message).encode("utf-8", "surrogateescape"))
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError):  # no SIGPIPE: Python ignores it
             return False
         return True
 
     def send_error(self, error: MinirunError) -> bool:
-        """Send an error; `receive` raises it on the other side, trail and hint kept."""
+        """Send an error, which `receive` raises in the other process with its trail and hint."""
         return self.send({"error": error.to_data()})
 
     def receive(self) -> dict | None:
-        """The next message, or None when the other side is gone. Errors: the one that was sent."""
+        """The next message, or None when the other end is closed. Errors: the one that was sent."""
         try:
             data = os.read(self.fd, 65536)
-        except ConnectionResetError:
+        except ConnectionResetError:  # it died with a message of ours unread
             return None
         if not data:
             return None

@@ -1,8 +1,8 @@
 """System calls: one function for each, with its man page's name and argument order.
 
-The first of the four doors to the kernel. A call that changes something tells the shell line that would do the same,
-is tried again when a signal interrupts it (EINTR), and turns every errno into a `KernelError` that names the call,
-its arguments and, where the number alone has misled generations, a hint. This module alone sees cffi and prctl.
+The first of the four doors to the kernel. A call that changes something reports the equal shell line (`trace.tell`), is
+repeated when a signal interrupts it (EINTR), and turns every errno into a `KernelError` with the call, its arguments
+and, where the errno alone is misleading, a hint. This is the only module that imports cffi and prctl.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ RESOLVE_NO_SYMLINKS = lib.RESOLVE_NO_SYMLINKS
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = lib.RESOLVE_BENEATH, lib.RESOLVE_IN_ROOT
 AT_FDCWD, AT_EMPTY_PATH, CLOSE_RANGE_CLOEXEC = lib.AT_FDCWD, lib.AT_EMPTY_PATH, lib.CLOSE_RANGE_CLOEXEC
 
+# openat2 came with 5.6, close_range with 5.9, its CLOSE_RANGE_CLOEXEC with 5.11.
 KERNEL_HINT = "minirun needs Linux 5.11 or newer"
 
-#: What an errno of a call most often means, when strerror(3) does not say it.
+#: What an errno of a call most often means, where strerror(3) misleads.
 HINTS = {
+    # EINVAL has six causes in the man page; these two are the ones that every new runtime meets.
     ("pivot_root", errno.EINVAL): "the new root must be a mount point, and neither it nor its parent may be shared",
     ("pivot_root", errno.EBUSY): "the new root is the present root, or is on the same mount",
     ("mount", errno.ENOSPC): "this is the limit on mounts, not the disk: see /proc/sys/fs/mount-max",
@@ -57,9 +59,9 @@ HINTS = {
 
 
 def failure(call: str, subject: str, reason: int) -> KernelError:
-    """The error for a failed call.
+    """The error for a failed call, with a hint if there is one.
 
-    Arguments: call (str), its name; subject (str), what it was about; reason (int), the errno.
+    Arguments: call (str), its name; subject (str), its arguments as a person would give them; reason (int), the errno.
     """
     hint = HINTS.get((call, reason), "")
     if not hint and reason == errno.EPERM and os.geteuid() != 0:
@@ -68,11 +70,12 @@ def failure(call: str, subject: str, reason: int) -> KernelError:
 
 
 def _call(function: object, subject: str, *arguments: object) -> int:
-    """Make a call of the C module; `subject` is said when it fails."""
+    """Call a function of the C module. Errors: KernelError with `subject`."""
     while True:
         result = function(*arguments)  # type: ignore[operator]
         if result >= 0:
             return result
+        # Python repeats its own calls after a signal (PEP 475), not those of a C module.
         if ffi.errno != errno.EINTR:
             raise failure(function.__name__, subject, ffi.errno)  # type: ignore[attr-defined]
 
@@ -96,9 +99,9 @@ def namespace_words(flags: int) -> str:
 
 
 def unshare(flags: int) -> None:
-    """unshare(2): leave the namespaces named by the CLONE_NEW* `flags` for new ones.
+    """unshare(2): move into new namespaces, one for each CLONE_NEW* of `flags`.
 
-    CLONE_NEWPID is different from the others: the caller stays where it is, its *next child* is pid 1 of the new one.
+    CLONE_NEWPID is different: the caller stays in its pid namespace, and its *next child* is pid 1 of the new one.
     """
     tell("unshare(2)", lambda bits: f"unshare {namespace_words(bits)}", flags)
     _call(lib.unshare, namespace_words(flags), flags)
@@ -107,14 +110,15 @@ def unshare(flags: int) -> None:
 def setns(fd: int, nstype: int, path: str = "") -> None:
     """setns(2): enter the namespace that the open file `fd` (/proc/PID/ns/...) stands for; `nstype` is its CLONE_NEW*.
 
-    `path` is what was opened, for those who listen: the descriptor itself only remembers "net:[4026531840]".
+    Arguments: path (str), what was opened, for `trace`: the descriptor itself only remembers "net:[4026531840]".
     """
-    tell("setns(2)", lambda *_: f"nsenter {namespace_words(nstype)}={path or described(fd)}")
+    # The type is checked by the kernel, so a path that leads to a namespace of another kind is an error (EINVAL).
+    tell("setns(2)", lambda *_: f"nsenter {namespace_words(nstype)}={path or path_of(fd)}")
     _call(lib.setns, namespace_words(nstype), fd, nstype)
 
 
 def clone3(flags: int, cgroup: int = -1) -> int:
-    """clone3(2) without shared memory, that is fork(2) with two wishes.
+    """clone3(2) without CLONE_VM: fork(2) into new namespaces and another cgroup.
 
     Arguments: flags (int), CLONE_NEW* for the child; cgroup (int), open directory of the cgroup v2 in which the child
     begins its life, or -1 for the caller's. Returns: the child's pid in the parent, 0 in the child.
@@ -123,9 +127,10 @@ def clone3(flags: int, cgroup: int = -1) -> int:
         "clone3(2)",
         lambda *_: (
             f"unshare {namespace_words(flags)} --fork".replace("  ", " ")
-            + (f"   # in cgroup {described(cgroup)}" if cgroup >= 0 else "")
+            + (f"   # in cgroup {path_of(cgroup)}" if cgroup >= 0 else "")
         ),
     )
+    # What is still in the buffer would be written twice, by parent and child.
     sys.stdout.flush()
     return _call(lib.clone3, namespace_words(flags), flags, cgroup)
 
@@ -149,7 +154,7 @@ _OPTION_WORDS = (
 
 
 def _mount_line(source: str, target: str, filesystemtype: str, mountflags: int, data: str) -> str:
-    target = shown(target)
+    target = shell_path(target)
     data = quoted(data) if data else ""
     for flag, word in _PROPAGATION:
         if mountflags & flag:
@@ -160,13 +165,14 @@ def _mount_line(source: str, target: str, filesystemtype: str, mountflags: int, 
         return f"mount -o {','.join(words)} {target}"
     options = f" -o {','.join(words)}" if words else ""
     if mountflags & MS_BIND:
-        return f"mount --{'r' if mountflags & MS_REC else ''}bind{options} {shown(source)} {target}"
+        return f"mount --{'r' if mountflags & MS_REC else ''}bind{options} {shell_path(source)} {target}"
     return f"mount -t {filesystemtype}{options} {quoted(source)} {target}"
 
 
 def mount(source: str, target: str, filesystemtype: str, mountflags: int, data: str = "") -> None:
     """mount(2): mount, bind, remount or change the propagation of `target`, as `mountflags` (MS_*) say."""
     tell("mount(2)", _mount_line, source, target, filesystemtype, mountflags, data)
+    # The subject is worked out only when the call fails: it reads a link in /proc.
     try:
         _call(
             lib.mount,
@@ -178,13 +184,13 @@ def mount(source: str, target: str, filesystemtype: str, mountflags: int, data: 
             os.fsencode(data),
         )
     except KernelError as error:
-        subject = f"{filesystemtype or source} on {shown(target)}"
+        subject = f"{filesystemtype or source} on {shell_path(target)}"
         raise failure("mount", f"{subject} ({data})" if data else subject, error.errno) from None
 
 
 def umount2(target: str, flags: int) -> None:
-    """umount2(2): unmount `target`; MNT_DETACH takes it out of sight at once and lets go when nobody uses it."""
-    tell("umount2(2)", lambda *_: f"umount {'--lazy ' if flags & MNT_DETACH else ''}{shown(target)}")
+    """umount2(2): unmount `target`; with MNT_DETACH it is only detached, and unmounted once unused."""
+    tell("umount2(2)", lambda *_: f"umount {'--lazy ' if flags & MNT_DETACH else ''}{shell_path(target)}")
     _call(lib.umount2, target, os.fsencode(target), flags)
 
 
@@ -200,8 +206,9 @@ def pivot_root(new_root: str, put_old: str) -> None:
 def openat2(dirfd: int, pathname: str, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """openat2(2): open `pathname` below `dirfd`; `resolve` (RESOLVE_*) says how far names and links may lead.
 
-    The descriptor is close-on-exec always. Returns: the new descriptor (int).
+    Returns: the new descriptor (int), close-on-exec.
     """
+    # O_CLOEXEC always: a descriptor of the host that survives execve is a way out of the container.
     return _call(lib.openat2, pathname, dirfd, os.fsencode(pathname), flags | os.O_CLOEXEC, mode, resolve)
 
 
@@ -215,7 +222,7 @@ def mkdirat(dirfd: int, pathname: str, mode: int) -> None:
 
 
 def rmdir(pathname: str) -> None:
-    """rmdir(2): remove an empty directory (a cgroup counts as empty when no process and no cgroup is in it)."""
+    """rmdir(2): remove an empty directory; a cgroup is empty when it has no processes and no child cgroups."""
     tell("rmdir(2)", "rmdir {}", quoted(pathname))
     try:
         os.rmdir(pathname)
@@ -224,7 +231,7 @@ def rmdir(pathname: str) -> None:
 
 
 def mknodat(dirfd: int, pathname: str, mode: int, dev: int) -> None:
-    """mknodat(2): make a device node or fifo; `mode` holds type (S_IFCHR ...) and permissions, umask not applied."""
+    """mknodat(2): make a device node or fifo; `mode` (int) is type (S_IFCHR ...) and permissions, less the umask."""
     tell("mknodat(2)", _mknod_line, dirfd, pathname, mode, dev)
     try:
         os.mknod(pathname, mode, dev, dir_fd=dirfd)
@@ -242,6 +249,7 @@ def symlinkat(target: str, dirfd: int, linkpath: str) -> None:
     """symlinkat(2): make `linkpath`, below the open directory `dirfd`, a symbolic link to `target`."""
     tell("symlinkat(2)", lambda *_: f"ln -s {quoted(target)} {below(dirfd, linkpath)}")
     try:
+        # The target is only a text here: it is resolved by the container, in its own root.
         os.symlink(target, linkpath, dir_fd=dirfd)
     except OSError as reason:
         raise failure("symlink", linkpath, reason.errno or 0) from None
@@ -257,7 +265,7 @@ def mkfifo(pathname: str, mode: int) -> None:
 
 
 def fchownat(dirfd: int, pathname: str, owner: int, group: int) -> None:
-    """fchownat(2): give a file another owner and group; -1 leaves one as it is."""
+    """fchownat(2): change owner and group of a file; -1 keeps one."""
     tell(
         "fchownat(2)",
         lambda *_: f"chown {owner if owner >= 0 else ''}{f':{group}' if group >= 0 else ''} " + below(dirfd, pathname),
@@ -269,7 +277,7 @@ def fchownat(dirfd: int, pathname: str, owner: int, group: int) -> None:
 
 
 def chdir(path: str) -> None:
-    """chdir(2): the directory from which relative paths start."""
+    """chdir(2): change the working directory."""
     tell("chdir(2)", "cd {}", quoted(path))
     try:
         os.chdir(path)
@@ -278,50 +286,51 @@ def chdir(path: str) -> None:
 
 
 def close_range(first: int, last: int, flags: int = 0) -> None:
-    """close_range(2): close all descriptors from `first` to `last`, or with CLOSE_RANGE_CLOEXEC let exec do it."""
+    """close_range(2): close the descriptors `first` to `last`; with CLOSE_RANGE_CLOEXEC, execve closes them."""
     _call(lib.close_range, f"{first}-{last}", first, last, flags)
 
 
-def described(fd: int) -> str:
-    """The path that an open descriptor stands for, as /proc shows it."""
+def path_of(fd: int) -> str:
+    """The path of an open descriptor, as /proc shows it (proc(5), /proc/PID/fd)."""
     try:
         return os.readlink(f"/proc/self/fd/{fd}")
     except OSError:
         return f"/proc/self/fd/{fd}"
 
 
-def shown(path: str) -> str:
-    """A path for a shell: /proc/self/fd/7 is shown as what descriptor 7 stands for."""
+def shell_path(path: str) -> str:
+    """A path for a shell line: the descriptor's own path instead of /proc/self/fd/7, which a shell does not have."""
     head, _, number = path.rpartition("/")
-    return quoted(described(int(number)) if head == "/proc/self/fd" and number.isdigit() else path)
+    return quoted(path_of(int(number)) if head == "/proc/self/fd" and number.isdigit() else path)
 
 
 def below(dirfd: int, pathname: str) -> str:
-    """`pathname` below the open directory `dirfd`, for a shell."""
+    """The path of `pathname` in the open directory `dirfd`, for a shell line."""
     whole = dirfd == AT_FDCWD or pathname.startswith("/")
-    return quoted(pathname if whole else f"{described(dirfd)}/{pathname}")
+    return quoted(pathname if whole else f"{path_of(dirfd)}/{pathname}")
 
 
-# ---- names -----------------------------------------------------------------------------------------------------
+# ---- uts ------------------------------------------------------------------------------------------------------
 
 
 def sethostname(name: str) -> None:
-    """sethostname(2): the name of this uts namespace."""
+    """sethostname(2): set the host name of this uts namespace."""
     tell("sethostname(2)", "hostname {}", quoted(name))
+    # The length in bytes, not in characters: the kernel takes no terminating zero.
     _call(lib.sethostname, name, name.encode(), len(name.encode()))
 
 
 def setdomainname(name: str) -> None:
-    """setdomainname(2): the NIS domain of this uts namespace."""
+    """setdomainname(2): set the NIS domain name of this uts namespace."""
     tell("setdomainname(2)", "domainname {}", quoted(name))
     _call(lib.setdomainname, name, name.encode(), len(name.encode()))
 
 
-# ---- rights ----------------------------------------------------------------------------------------------------
+# ---- privileges ------------------------------------------------------------------------------------------------
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
-    """capset(2): the three sets of this thread, each an integer with bit N for capability N."""
+    """capset(2): set three capability sets of this thread, each an int with bit N for capability N."""
     tell(
         "capset(2)",
         "capsh --eff={:#x} --prm={:#x} --inh={:#x}   # capset has no exact twin in the shell",
@@ -329,26 +338,27 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         permitted,
         inheritable,
     )
+    # Version 3 of the interface, two 32-bit words for each set (capget(2)); the C side splits them.
     _call(lib.capset, "", effective, permitted, inheritable)
 
 
 def cap_ambient_raise(capability: int) -> None:
-    """prctl(2) PR_CAP_AMBIENT_RAISE: keep a capability over an exec by a user that is not root."""
+    """prctl(2) PR_CAP_AMBIENT_RAISE: add to the ambient set, which a user other than root keeps over execve."""
     tell("prctl(2)", "setpriv --ambient-caps +cap_{}", capability)
     _call(lib.cap_ambient_raise, str(capability), capability)
 
 
 def cap_ambient_clear() -> None:
-    """prctl(2) PR_CAP_AMBIENT_CLEAR_ALL."""
+    """prctl(2) PR_CAP_AMBIENT_CLEAR_ALL: empty the ambient set."""
     tell("prctl(2)", "setpriv --ambient-caps -all")
     _call(lib.cap_ambient_clear, "")
 
 
 def prctl(option: str, *arguments: object, shell: str = "") -> None:
-    """prctl(2): a setting of this process.
+    """prctl(2): change a setting of this process.
 
-    Arguments: option (str), without PR_, "SET_NO_NEW_PRIVS"; its arguments; shell (str), the equal shell line where it
-    does not follow from these.
+    Arguments: option (str), its name without PR_, "SET_NO_NEW_PRIVS"; arguments, its own; shell (str), the equal shell
+    line, where it does not follow from these.
     """
     tell("prctl(2)", _prctl_line, option, shell, *arguments)
     try:
@@ -364,27 +374,27 @@ def _prctl_line(option: str, shell: str, *arguments: object) -> str:
 
 
 def setgroups(groups: list[int]) -> None:
-    """setgroups(2): the supplementary groups."""
+    """setgroups(2): set the supplementary groups."""
     tell(
         "setgroups(2)",
         lambda *_: f"setpriv --groups={','.join(map(str, groups))}" if groups else "setpriv --clear-groups",
     )
-    _rights(os.setgroups, "setgroups", groups)
+    _set_credentials(os.setgroups, "setgroups", groups)
 
 
 def setresgid(gid: int) -> None:
-    """setresgid(2): real, effective and saved group at once."""
+    """setresgid(2): set the real, effective and saved group ID."""
     tell("setresgid(2)", "setpriv --regid {}", gid)
-    _rights(os.setresgid, "setresgid", gid, gid, gid)
+    _set_credentials(os.setresgid, "setresgid", gid, gid, gid)
 
 
 def setresuid(uid: int) -> None:
-    """setresuid(2): real, effective and saved user at once; after it there is no way back."""
+    """setresuid(2): set the real, effective and saved user ID; without a saved 0 there is no way back to root."""
     tell("setresuid(2)", "setpriv --reuid {}", uid)
-    _rights(os.setresuid, "setresuid", uid, uid, uid)
+    _set_credentials(os.setresuid, "setresuid", uid, uid, uid)
 
 
-def _rights(function: object, name: str, *arguments: object) -> None:
+def _set_credentials(function: object, name: str, *arguments: object) -> None:
     try:
         function(*arguments)  # type: ignore[operator]
     except OSError as reason:
@@ -393,31 +403,15 @@ def _rights(function: object, name: str, *arguments: object) -> None:
 
 # ---- processes -------------------------------------------------------------------------------------------------
 
-#: The resource limits by the names that prlimit(1) and config.json give them, in the order of their numbers.
-RESOURCES = (
-    "cpu",
-    "fsize",
-    "data",
-    "stack",
-    "core",
-    "rss",
-    "nproc",
-    "nofile",
-    "memlock",
-    "as",
-    "locks",
-    "sigpending",
-    "msgqueue",
-    "nice",
-    "rtprio",
-    "rttime",
-)
+#: The resource limits in the order of their numbers (asm-generic/resource.h), by their names in prlimit(1).
+RESOURCES = "cpu fsize data stack core rss nproc nofile memlock as locks sigpending msgqueue nice rtprio rttime".split()
 RLIM_INFINITY = 2**64 - 1
 
 
 def prlimit(kind: str, soft: int, hard: int) -> None:
-    """prlimit(2): a limit of ours. Arguments: kind (str), "nofile"; soft, hard (int), RLIM_INFINITY for none."""
+    """prlimit(2): set a resource limit of this process: kind (str), "nofile"; soft, hard (int), or RLIM_INFINITY."""
     tell("prlimit(2)", lambda *_: f"prlimit --{kind}={_limit_word(soft)}:{_limit_word(hard)}")
+    # An unknown name of the spec is an error, not a limit that is silently left out.
     if kind not in RESOURCES:
         raise failure("prlimit", kind, errno.EINVAL)
     _call(lib.prlimit, f"{kind} {_limit_word(soft)}:{_limit_word(hard)}", 0, RESOURCES.index(kind), soft, hard)
@@ -428,13 +422,13 @@ def _limit_word(value: int) -> str:
 
 
 def umask(mask: int) -> None:
-    """umask(2): the permission bits that new files do not get."""
+    """umask(2): set the permission bits that new files do not get."""
     tell("umask(2)", "umask {:04o}", mask)
     os.umask(mask)
 
 
 def execve(pathname: str, argv: list[str], envp: dict[str, str]) -> None:
-    """execve(2): become another program. Returns only by raising."""
+    """execve(2): execute a program in this process. Does not return. Errors: KernelError."""
     tell("execve(2)", lambda *_: "exec " + " ".join(map(quoted, argv)))
     try:
         os.execve(pathname, argv, envp)
@@ -443,16 +437,17 @@ def execve(pathname: str, argv: list[str], envp: dict[str, str]) -> None:
 
 
 def pidfd_open(pid: int, flags: int = 0) -> int:
-    """pidfd_open(2): a descriptor that stands for this very process, never for a later one with the same pid.
+    """pidfd_open(2): open a process: the descriptor never refers to a later one with the same pid.
 
-    It becomes readable when the process ends.
+    Returns: the descriptor (int); it becomes readable when the process ends.
     """
     return _call(lib.pidfd_open, str(pid), pid, flags)
 
 
 def pidfd_send_signal(pidfd: int, sig: int) -> None:
-    """pidfd_send_signal(2): a signal to the process that `pidfd` stands for."""
+    """pidfd_send_signal(2): send signal `sig` (int) to the process of `pidfd`."""
     tell("pidfd_send_signal(2)", lambda *_: f"kill -{sig} {_pid_of(pidfd)}")
+    # No siginfo: the kernel fills in that of kill(2).
     _call(lib.pidfd_send_signal, str(sig), pidfd, sig, ffi.NULL, 0)
 
 
@@ -462,32 +457,34 @@ def _pid_of(pidfd: int) -> str:
 
 
 def set_controlling_terminal(fd: int) -> None:
-    """ioctl(2) TIOCSCTTY: make the terminal `fd` the controlling one of this session (whose leader the caller is)."""
+    """ioctl_tty(2) TIOCSCTTY: make `fd` the controlling terminal of the session that the caller leads."""
     tell("ioctl(2)", "setsid --ctty   # {}", fd)
-    _call(lib.set_controlling_terminal, described(fd), fd)
+    # With argument 0: a terminal that another session controls is not stolen (EPERM), not even by root.
+    _call(lib.set_controlling_terminal, path_of(fd), fd)
 
 
 def attach_device_program(instructions: bytes, cgroup: int) -> None:
-    """bpf(2): let a program decide which devices the processes of a cgroup v2 may open and make.
+    """bpf(2): load an eBPF program that decides which devices the processes of a cgroup v2 may use, and attach it.
 
-    Arguments: instructions (bytes), eight for each; cgroup (int), the open directory of the cgroup.
+    Arguments: instructions (bytes), eight bytes each; cgroup (int), the open directory of the cgroup.
     """
     tell(
         "bpf(2)",
         lambda *_: (
-            f"bpftool cgroup attach {described(cgroup)} cgroup_device id ...   "
+            f"bpftool cgroup attach {path_of(cgroup)} cgroup_device id ...   "
             f"# a program of {len(instructions) // 8} instructions"
         ),
     )
+    # The kernel's verifier reads the program now: it is refused here (EINVAL, EACCES), never at run time.
     program = _call(lib.bpf_load_device_program, "BPF_PROG_LOAD", instructions, len(instructions) // 8)
     try:
-        _call(lib.bpf_attach_device_program, f"BPF_PROG_ATTACH to {described(cgroup)}", program, cgroup)
+        _call(lib.bpf_attach_device_program, f"BPF_PROG_ATTACH to {path_of(cgroup)}", program, cgroup)
     finally:
-        os.close(program)
+        os.close(program)  # the cgroup holds a reference of its own
 
 
 def setsid() -> None:
-    """setsid(2): begin a session of one's own, without a controlling terminal. Fine for who leads one already."""
+    """setsid(2): start a new session without a controlling terminal; no error when the caller leads one already."""
     tell("setsid(2)", "setsid")
     try:
         os.setsid()
@@ -496,11 +493,9 @@ def setsid() -> None:
 
 
 def join_session_keyring(name: str) -> None:
-    """keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: begin with an empty session keyring instead of the one we inherited.
-
-    Keys belong to no namespace; without this a container's root would possess the keys of whoever started it. A kernel
-    without keys, or a host that forbids keyctl(2), has none to protect.
-    """
+    """keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: replace the inherited session keyring by a new, empty one."""
+    # Keys belong to no namespace (session-keyring(7)): without this the container's root would possess the keys of the
+    # user who started it. ENOSYS and EPERM: a kernel without keys, or a host that forbids keyctl, has none to protect.
     tell("keyctl(2)", "keyctl session {}", name)
     try:
         _call(lib.join_session_keyring, name, name.encode())
@@ -510,10 +505,8 @@ def join_session_keyring(name: str) -> None:
 
 
 def getsockopt(sockfd: int, level: int, optname: int, question: bytes) -> bytes:
-    """getsockopt(2) for those options that read the buffer before they fill it; Python's own begins with an empty one.
-
-    Returns: the buffer afterwards, of the same size at most.
-    """
+    """getsockopt(2) for options whose buffer is read before it is filled. Returns: the buffer afterwards (bytes)."""
+    # Python's own getsockopt passes an empty buffer.
     buffer, length = ffi.new("char[]", question), ffi.new("unsigned int *", len(question))
     _call(lib.getsockopt, f"{level} {optname}", sockfd, level, optname, buffer, length)
     return bytes(ffi.buffer(buffer, length[0]))

@@ -1,4 +1,4 @@
-"""Wait until something is so: for what the kernel does later and tells nobody."""
+"""Wait for a condition that no system call can wait for: an empty cgroup, a frozen one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 def wait_until(done: Callable[[], bool], seconds: float) -> bool:
-    """Look every 5 ms until `done` says so, at most `seconds`. Returns: what it said last."""
+    """Call `done` every 5 ms until it returns True, for at most `seconds` (float). Returns: what it returned last."""
+    # monotonic(): the wall clock may be set while we wait.
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.005)
+        time.sleep(0.005)  # a process needs about that long to end; a shorter time would only burn CPU
     return True

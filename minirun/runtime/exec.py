@@ -47,7 +47,7 @@ def execute(state: State, process_spec: dict, *, stdio: tuple[int, int, int] | N
         pid = process.spawn(
             "minirun:exec", "container", lambda: _child(process_spec, cgroup, fds, opened), cgroup=cgroup_fd
         )
-        namespaces.enter({"pid": namespaces.Opened("/proc/self/ns/pid")})
+        namespaces.enter({"pid": namespaces.Namespace("/proc/self/ns/pid")})
         for fd in (theirs.fd, cgroup_fd, *(namespace.fd for namespace in opened.values())):
             if fd >= 0:
                 os.close(fd)
@@ -55,7 +55,7 @@ def execute(state: State, process_spec: dict, *, stdio: tuple[int, int, int] | N
         return pid
 
 
-def _child(process_spec: dict, cgroup: Cgroup, fds: InheritedFds, opened: dict[str, namespaces.Opened]) -> None:
+def _child(process_spec: dict, cgroup: Cgroup, fds: InheritedFds, opened: dict[str, namespaces.Namespace]) -> None:
     """The child's side of `execute`: join the container, then become the program."""
     try:
         init.setup_descriptors(fds, [namespace.fd for namespace in opened.values()])

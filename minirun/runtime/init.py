@@ -134,7 +134,7 @@ def leave_namespaces(spec: dict) -> None:
     """Join the namespaces that the spec names by path, and make new ones for the others in one unshare(2)."""
     wanted = namespaces_of(spec)
     # No pid namespace here: this process was born in it, since unshare and setns move only future children.
-    opened = {word: namespaces.Opened(path) for word, path in wanted.items() if path and word != "pid"}
+    opened = {word: namespaces.Namespace(path) for word, path in wanted.items() if path and word != "pid"}
     # Join before unshare: a path under /proc or /run/netns resolves in the mount namespace that is left here.
     namespaces.enter(opened)
     syscalls.unshare(namespaces.flags_of([word for word, path in wanted.items() if not path and word != "pid"]))
@@ -193,7 +193,7 @@ def open_terminal(process_spec: dict, fds: InheritedFds, *, console_node: bool) 
     _send_descriptor(fds.console, master)
     # A terminal hangs up when the last descriptor of its master is closed: that must be the receiver's.
     os.close(master)
-    pty.become_controlled_by(slave)
+    pty.set_controlling_terminal(slave)
 
 
 def _send_descriptor(connection: int, fd: int) -> None:

@@ -143,19 +143,19 @@ class _pid_namespace:
 
     def __enter__(self) -> None:
         if self.path:
-            namespaces.enter({"pid": namespaces.Opened(self.path)})
+            namespaces.enter({"pid": namespaces.Namespace(self.path)})
 
     def __exit__(self, *_: object) -> None:
         # Not reached in the child. The parent must go back, or its later children (iptables, say) would be born in the
         # container's pid namespace, and be killed with it.
         if self.path:
-            namespaces.enter({"pid": namespaces.Opened("/proc/self/ns/pid")})
+            namespaces.enter({"pid": namespaces.Namespace("/proc/self/ns/pid")})
 
 
 def _describe_exit(pid: int) -> str:
     """How a child of ours ended, for an error message."""
     try:
-        code = process.end_code(pid)
+        code = process.wait_exit_code(pid)
     except ChildProcessError:
         return "nobody saw how"
     # The OOM killer sends SIGKILL, and a limit too low for init itself is the usual cause; crun gives the same hint.
@@ -166,7 +166,7 @@ def _describe_exit(pid: int) -> str:
 def reap(pid: int) -> None:
     """Wait for a child and drop its exit code, so that it does not stay a zombie; no error when it is not our child."""
     try:
-        process.end_code(pid)
+        process.wait_exit_code(pid)
     except ChildProcessError:
         return
 

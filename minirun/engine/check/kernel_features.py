@@ -114,7 +114,7 @@ def _network() -> list[Feature]:
         theirs.close()
     answers = ours.receive() or {}
     ours.close()
-    process.end_code(pid)
+    process.wait_exit_code(pid)
     missing = "the child that was to try it was killed"
     return [
         (name, answers.get(name) == "", answers.get(name, missing) or "tried in a namespace of its own")

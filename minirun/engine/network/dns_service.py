@@ -199,7 +199,7 @@ def start(run_directory: str, note: dict, pid: int) -> NameService:
     sockets = listen_in_netns.open_sockets(f"/proc/{pid}/ns/net")
     note["Resolver"]["udp"], note["Resolver"]["tcp"] = (sock.getsockname()[1] for sock in sockets)
     store.write(f"{run_directory}/cable.json", note)
-    process.allow_open_files()  # each question that is sent on takes one
+    process.raise_open_files_limit()  # each question that is sent on takes one
     return NameService(sockets, run_directory, pid)
 
 

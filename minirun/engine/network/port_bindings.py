@@ -92,7 +92,7 @@ def _publish(container: Container, note: dict, held: Collection[tuple]) -> tuple
     """Publish, and note it. Arguments: held, see `ports.publish`."""
     note["Ports"] = None  # what there is, is found by its owner
     sandbox.write(container, note)
-    process.allow_open_files()  # a port takes two, and each connection through the proxy two more
+    process.raise_open_files_limit()  # a port takes two, and each connection through the proxy two more
     mappings: list[dict] = []
     sockets: list[_socket.socket] = []
     try:

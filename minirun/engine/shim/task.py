@@ -48,7 +48,7 @@ def bring_up(container: Container, ends: Ends, services: list[Service]) -> tuple
         console=ends.console,
         on_namespaces=lambda pid: sandbox.plug_in(container, pid, services),
     )
-    mounts = namespaces.Opened(f"/proc/{state.pid}/ns/mnt").fd
+    mounts = namespaces.Namespace(f"/proc/{state.pid}/ns/mnt").fd
     lifecycle.start(state)
     run_state.note(container.run_directory, state)
     note_start(container)

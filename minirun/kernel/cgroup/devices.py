@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from minirun.light import struct
 
-#: What every container may do besides what its spec says, as in runc: make any node (it cannot open it), and use the
-#: default nodes, its terminals (136:*), /dev/ptmx (5:2) and /dev/net/tun (10:200).
+#: The rules that runc adds to every spec: make any node (without being able to open it), and use the default nodes, the
+#: container's terminals (136:*), /dev/ptmx (5:2) and /dev/net/tun (10:200).
 DEFAULT_RULES: tuple[dict, ...] = (
     {"allow": True, "type": "c", "access": "m"},
     {"allow": True, "type": "b", "access": "m"},
@@ -21,7 +21,7 @@ DEFAULT_RULES: tuple[dict, ...] = (
 
 
 def v1_lines(rules: list[dict]) -> list[tuple[str, str]]:
-    """Device rules as the v1 controller takes them: ("devices.deny", "a"), ("devices.allow", "c 1:3 rwm") and so on."""
+    """Device rules for the v1 controller, as (file, line): ("devices.deny", "a"), ("devices.allow", "c 1:3 rwm")."""
     lines = []
     for rule in rules:
         kind = rule.get("type") or "a"
@@ -37,11 +37,8 @@ _ALL = 7
 
 
 def v2_program(rules: list[dict]) -> bytes:
-    """Device rules as the program that the kernel asks in v2: it answers 1 to allow, 0 to refuse.
-
-    The last rule that fits decides, so the program tries them from the last to the first. The kernel hands over three
-    words: type and access, major, minor (struct bpf_cgroup_dev_ctx).
-    """
+    """Device rules as an eBPF program (bytes), which the kernel runs in v2: it returns 1 to allow, 0 to refuse."""
+    # The context has three 32-bit words: type and access, major, minor (linux/bpf.h, struct bpf_cgroup_dev_ctx).
     program = [
         _instruction(0x61, 2, 1, 0, 0),  # r2 = type and access
         _instruction(0xBC, 3, 2, 0, 0),  # r3 = r2
@@ -50,24 +47,25 @@ def v2_program(rules: list[dict]) -> bytes:
         _instruction(0x61, 4, 1, 4, 0),  # r4 = major
         _instruction(0x61, 5, 1, 8, 0),  # r5 = minor
     ]
+    # As in v1 the last rule that matches decides, so the program tests them from the last to the first.
     for rule in reversed(rules):
         tests = _tests(rule)
         program += tests or _answer(allow=rule["allow"])
         if not tests:
-            break  # it fits everything: what comes before it can never be asked
+            break  # it matches everything: the rules before it can never be reached (the verifier rejects such code)
     else:
         program += _answer(allow=False)
     return b"".join(program)
 
 
 def _tests(rule: dict) -> list[bytes]:
-    """The instructions of one rule: each test that fails jumps over the rest. None for a rule that fits everything."""
+    """The instructions of one rule: a test that fails jumps over the rest. Empty if it matches everything."""
     tests: list[tuple[list[bytes], int, int, int]] = []  # (instructions before the jump, opcode, register, value)
     if rule.get("type") in _TYPES:
         tests.append(([], 0x55, 2, _TYPES[rule["type"]]))
     access = sum(_ACCESS[letter] for letter in rule.get("access") or "rwm")
     if access != _ALL:
-        # Allowed is who wants nothing beyond the rule; refused is who wants any of it.
+        # A rule that allows matches when nothing beyond it is requested; one that denies when any of it is.
         wanted = _ALL & ~access if rule["allow"] else access
         copy = [_instruction(0xBC, 1, 3, 0, 0), _instruction(0x54, 1, 0, 0, wanted)]
         tests.append((copy, 0x55 if rule["allow"] else 0x15, 1, 0))
@@ -86,6 +84,7 @@ def _tests(rule: dict) -> list[bytes]:
 
 
 def _answer(*, allow: bool) -> list[bytes]:
+    """r0 = 0 or 1; exit."""
     return [_instruction(0xB7, 0, 0, 0, int(allow)), _instruction(0x95, 0, 0, 0, 0)]
 
 

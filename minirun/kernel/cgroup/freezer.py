@@ -1,8 +1,8 @@
-"""The freezer: all processes of a cgroup stand still, wherever they are, and go on as if nothing had been.
+"""The cgroup freezer: all processes of a cgroup stop and go on later (freezer-subsystem.rst, cgroup-v2.rst).
 
-A stopped process (SIGSTOP) knows of it and its parent is told; a frozen one sees only that the clock has jumped. In v1
-it is a controller with a file `freezer.state`, in v2 every cgroup has a file `cgroup.freeze` (the kernel's documents
-cgroup-v1/freezer-subsystem and cgroup-v2). In v1 not even SIGKILL gets through to a frozen process.
+A process that is stopped by SIGSTOP can handle SIGCONT and its parent is notified; a frozen one only sees that the
+clock has jumped. In v1 the freezer is a controller with a file `freezer.state`, in v2 every cgroup has a file
+`cgroup.freeze`. In v1 not even SIGKILL reaches a frozen process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from minirun.kernel import procfs
 from minirun.kernel.cgroup.cgroup import Cgroup
 from minirun.kernel.wait import wait_until
 
-#: A process that is in the middle of something the kernel cannot interrupt, a read from a disk say, freezes after it.
+#: Seconds to wait: a process in an uninterruptible call, a read from a disk say, freezes only after it.
 PATIENCE = 10
 
 
@@ -26,26 +26,28 @@ class Freezer:
         self.v2 = cgroup.v2_only
 
     def freeze(self) -> None:
-        """Freeze it, and wait until all of its processes stand still.
+        """Freeze the cgroup, and wait until all of its processes are frozen.
 
-        Errors: MinirunError when one of them does not within some seconds; then they all go on.
+        Errors: MinirunError when one is not frozen within PATIENCE; then all are thawed again.
         """
-        procfs.write(*self._word(frozen=True))
+        procfs.write(*self._file_and_value(frozen=True))
         if not wait_until(self.is_frozen, PATIENCE):
+            # Half of a container that stands still would be worse than none: its other half may wait for it.
             self.thaw()
             raise MinirunError(f"{self.directory}: a process does not stand still")
 
     def thaw(self) -> None:
-        """Let it go on; fine when it does, or is gone."""
+        """Thaw the cgroup; no error when it is not frozen, or gone."""
         try:
-            procfs.write(*self._word(frozen=False))
+            procfs.write(*self._file_and_value(frozen=False))
         except KernelError as error:
-            if error.errno not in (errno.ENOENT, errno.ENODEV):
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # ENODEV: removed while the file was open
                 raise
 
     def is_frozen(self) -> bool:
-        """Whether all of its processes stand still."""
+        """Whether all processes of the cgroup are frozen; False when it is gone."""
         try:
+            # Not the file that was written: cgroup.events has what is reached; FREEZING is still under way in v1.
             if self.v2:
                 return "\nfrozen 1" in f"\n{procfs.read(f'{self.directory}/cgroup.events')}"
             return procfs.read(f"{self.directory}/freezer.state").strip() == "FROZEN"
@@ -54,7 +56,7 @@ class Freezer:
                 return False
             raise
 
-    def _word(self, *, frozen: bool) -> tuple[str, str]:
+    def _file_and_value(self, *, frozen: bool) -> tuple[str, str]:
         if self.v2:
             return f"{self.directory}/cgroup.freeze", "1" if frozen else "0"
         return f"{self.directory}/freezer.state", "FROZEN" if frozen else "THAWED"

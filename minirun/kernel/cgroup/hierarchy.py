@@ -7,7 +7,8 @@ from minirun.kernel import procfs
 
 
 class Hierarchy:
-    """One mounted cgroup tree: `.mountpoint`, `.root` (what of the tree is mounted there), `.controllers` (of v1)."""
+    """A mounted cgroup hierarchy: `.version` (1 or 2), `.mountpoint`, `.root` (the cgroup that is mounted there),
+    `.controllers` (list of str; those of v1)."""
 
     __slots__ = ("controllers", "mountpoint", "root", "version")
 
@@ -15,12 +16,13 @@ class Hierarchy:
         self.version, self.mountpoint, self.root, self.controllers = version, mountpoint, root, controllers
 
 
+#: Mount options of a v1 hierarchy that are no controllers (cgroup1_show_options in the kernel).
 MOUNT_OPTIONS = frozenset(("rw", "ro", "xattr", "noprefix", "clone_children"))
 _trees: list[Hierarchy] = []
 
 
 def hierarchies() -> list[Hierarchy]:
-    """The cgroup trees of this machine, from /proc/self/mountinfo (proc(5)); looked for once in a process's life.
+    """The cgroup hierarchies of this machine, from /proc/self/mountinfo (proc(5)); read once in a process's life.
 
     Errors: MinirunError when none is mounted.
     """
@@ -30,14 +32,16 @@ def hierarchies() -> list[Hierarchy]:
 
 
 def _mounted_trees() -> list[Hierarchy]:
+    # By mount point: a later mount at the same place hides the earlier one.
     found: dict[str, Hierarchy] = {}
     for line in procfs.read("/proc/self/mountinfo").splitlines():
         if " - cgroup" not in line:
             continue
+        # The number of optional fields before the hyphen varies (proc(5)), so both sides are counted from it.
         left, right = line.split(" - ", 1)
         _, _, _, root, mountpoint, *_ = left.split()
         filesystem, _, options = right.split()
-        # Of v1's options, those that are no controller are the mount's own; "name=systemd" is a tree without any.
+        # The controllers of a v1 hierarchy are among its mount options; "name=systemd" is one that has none.
         controllers = (
             []
             if filesystem == "cgroup2"

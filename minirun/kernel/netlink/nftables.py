@@ -1,9 +1,9 @@
-"""The firewall, asked one question only: have its rules changed since I last looked?
+"""The generation of the nf_tables ruleset: whether firewall rules have changed since they were last read.
 
-nf_tables counts the generations of its rules in each network namespace: every change that is committed, by whomever,
-makes it one more. So whoever remembers the number under which he last saw the rules knows, without reading them, that
-they are still the same. The older x_tables ("legacy") do not count, but tell how many entries a table has and how
-large it is, which gives a change away unless somebody exchanges a rule for one of the same form.
+nf_tables counts the generations of the ruleset in each network namespace: every committed transaction of any program
+adds one. So a program that has saved the number with which it last read the rules knows, without reading them, that
+they are the same. The older x_tables ("legacy") have no such number, but tell how many entries a table has and its size
+in bytes, which shows every change but the exchange of a rule for one of the same form.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _NFGENMSG = struct.Struct("=BBH")  # family, version, resource
 IPT_SO_GET_INFO = 64
 _IPT_GETINFO = struct.Struct("=32s13I")  # table, hooks, five entries, five underflows, entries, size
 
-#: Which legacy tables this network namespace has; there is no such file while nobody has asked for any.
+#: The legacy tables of this network namespace; the file does not exist while no module of them is loaded.
 LEGACY_TABLES = "/proc/self/net/ip_tables_names"
 
 
 def ruleset_generation() -> int | None:
-    """The generation of the nf_tables rules of this network namespace; None when the kernel has no nf_tables."""
+    """The generation (int) of this network namespace's nf_tables ruleset; None when the kernel has no nf_tables."""
     question = Message(
         "NFT_MSG_GETGEN", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, NLM_F_REQUEST, _NFGENMSG.pack(0, 0, 0)
     )
@@ -39,7 +39,7 @@ def ruleset_generation() -> int | None:
 
 
 def legacy_sizes() -> str:
-    """What each legacy table holds, as "nat 6/936 filter 4/672" (entries, bytes); "" when there is none."""
+    """Entries and bytes of each legacy table, "nat 6/936 filter 4/672"; "" when there is none."""
     try:
         with open(LEGACY_TABLES, encoding="ascii") as file:
             names = file.read().split()
@@ -51,8 +51,9 @@ def legacy_sizes() -> str:
 def _sizes(table: str) -> tuple[int, int]:
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW)
     try:
-        wish = _IPT_GETINFO.pack(table.encode(), *[0] * 13)
-        *_, entries, size = _IPT_GETINFO.unpack(syscalls.getsockopt(raw.fileno(), 0, IPT_SO_GET_INFO, wish))
+        # The table's name is read from the buffer that the answer is written to.
+        question = _IPT_GETINFO.pack(table.encode(), *[0] * 13)
+        *_, entries, size = _IPT_GETINFO.unpack(syscalls.getsockopt(raw.fileno(), 0, IPT_SO_GET_INFO, question))
     finally:
         raw.close()
     return entries, size

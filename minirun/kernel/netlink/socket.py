@@ -1,22 +1,21 @@
-"""Talk with the kernel in datagrams (netlink(7)).
+"""Netlink sockets and messages (netlink(7)).
 
-A request is a header (length, type, flags, number), a fixed part for its subject, then attributes, each with its own
-length and type and padded to four bytes. The kernel answers each request with NLMSG_ERROR, whose errno is 0 when all
-went well, and may add words of its own. A `Message` is such a request as a value: what to send, and the shell line
-that would do the same. Several may travel in one datagram; the kernel works through them in order.
+A request is a header (length, type, flags, sequence number), a fixed part that depends on its type, then attributes,
+each with its own length and type and padded to four bytes. The kernel answers each request with NLMSG_ERROR, whose
+errno is 0 on success, and may add a message in text (extended ack). A `Message` is such a request as a value: what to
+send, and the equal shell line. Several may be sent in one datagram; the kernel works through them in order.
 
-A socket belongs for ever to the network namespace in which it was opened. So one process can hold one on the host and
-one in a container, and plug in both ends of a cable without going to and fro.
+A socket belongs for ever to the network namespace in which it was opened. So one process can hold one of the host and
+one of a container, and configure both ends of a veth pair without changing its namespace for each.
 """
 
 from __future__ import annotations
 
-import _socket  # the C module: `socket` costs 9 ms at each start, for enum and selectors
 import errno
 
 from minirun.errors import KernelError
 from minirun.kernel.syscalls import ROOT_HINT
-from minirun.light import TYPE_CHECKING, struct
+from minirun.light import TYPE_CHECKING, socket, struct
 from minirun.trace import tell
 
 if TYPE_CHECKING:
@@ -25,18 +24,18 @@ if TYPE_CHECKING:
 # linux/netlink.h
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x10, 0x300, 0x200, 0x400
-NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200  # in an answer: our request is not repeated whole; the kernel has words
+NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200  # in an answer: our request is left out; it has attributes
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NLMSGERR_ATTR_MSG = 270, 10, 11, 1
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, number, port
-#: The flags of a request that changes something, and of one that makes something new.
+#: The flags of a request that changes an object, and of one that makes a new one (EEXIST if there is one).
 CHANGE = NLM_F_REQUEST | NLM_F_ACK
 CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
 
 U32 = struct.Struct("=I")
 _ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
 
-#: What an errno most often means, where strerror(3) does not say it.
+#: What an errno of a request most often means, where strerror(3) misleads.
 HINTS = {
     ("RTM_NEWLINK", errno.EOPNOTSUPP): "the kernel has no driver for this kind of link: modprobe bridge veth",
     ("RTM_NEWLINK", errno.EEXIST): "a link with this name or number exists already: ip link",
@@ -51,9 +50,9 @@ HINTS = {
 class Message:
     """A request as a value.
 
-    `.call` (str), its name, "RTM_NEWLINK"; `.type` (int), the same as a number; `.flags` (int), NLM_F_*; `.body`
-    (bytes), all after the header; `.subject` (str), what it is about, for errors; `.line`, gives the shell line, which
-    begins after the program's name.
+    `.call` (str), its type by name, "RTM_NEWLINK"; `.type` (int), the same as a number; `.flags` (int), NLM_F_*;
+    `.body` (bytes), all after the header; `.subject` (str), its object, for errors; `.line`, a function that returns
+    the shell line without the program's name.
     """
 
     __slots__ = ("body", "call", "flags", "line", "subject", "type")
@@ -64,12 +63,12 @@ class Message:
         self.line: Callable[[], str] = str
 
     def about(self, subject: str, line: Callable[[], str]) -> Message:
-        """The same message, with its subject and its shell line."""
+        """Set the subject and the shell line. Returns: the message itself."""
         self.subject, self.line = subject, line
         return self
 
     def pack(self, number: int) -> bytes:
-        """The request as bytes; `number` comes back in the answer."""
+        """The request as bytes; `number` (int) is its sequence number, which the answer repeats."""
         return _HEADER.pack(16 + len(self.body), self.type, self.flags, number, 0) + self.body
 
 
@@ -83,26 +82,26 @@ def attributes(data: bytes, place: int = 0) -> dict[int, bytes]:
     found = {}
     while place + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, place)
-        if length < 4:
+        if length < 4:  # not even its own header: the rest is no attribute
             break
-        found[kind & 0x3FFF] = data[place + 4 : place + length]  # the two upper bits are flags, not type
+        found[kind & 0x3FFF] = data[place + 4 : place + length]  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
         place += length + (-length % 4)
     return found
 
 
 class Socket:
-    """A netlink socket in the present network namespace: `with Socket() as netlink: netlink.do(message)`.
+    """A netlink socket in this process's network namespace: `with Socket() as netlink: netlink.do(message)`.
 
-    Arguments: program (str), how the shell lines begin; protocol (int), NETLINK_*. Errors: KernelError.
+    Arguments: program (str), the beginning of the shell lines; protocol (int), NETLINK_*. Errors: KernelError.
     """
 
-    def __init__(self, program: str = "ip", protocol: int = _socket.NETLINK_ROUTE) -> None:
+    def __init__(self, program: str = "ip", protocol: int = socket.NETLINK_ROUTE) -> None:
         self.program = program
         self.number = 0
         try:
-            self.socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
-            self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)  # have errors in words, not only as errno
-            self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # do not send our request back to us
+            self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+            self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)  # errors in text, not only as errno
+            self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # errors without a copy of our request
         except OSError as reason:
             raise KernelError("socket AF_NETLINK", reason.errno or 0) from None
 
@@ -113,14 +112,14 @@ class Socket:
         self.close()
 
     def close(self) -> None:
-        """Close it; fine when it is closed already."""
+        """Close the socket; idempotent."""
         self.socket.close()
 
     def do(self, *messages: Message) -> None:
-        """Send requests in one datagram and wait until the kernel has answered each.
+        """Send requests in one datagram, and wait for the answer to each.
 
-        It goes on with the next one when one fails, so a caller that needs all or nothing must undo.
-        Errors: KernelError for the first that failed.
+        Errors: KernelError for the first that failed. The kernel carries out those after it all the same, so a caller
+        that needs all or nothing must undo.
         """
         first = self.number + 1
         for message in messages:
@@ -137,7 +136,8 @@ class Socket:
                 raise failure
 
     def ask(self, question: Message) -> list[bytes]:
-        """The bodies of the answers to a question; a list that changed while the kernel read it is asked for again."""
+        """Send a request for information. Returns: the bodies of the answers. Errors: KernelError."""
+        # A dump that changed while the kernel made it may lack entries: it is asked for again.
         while True:
             self._send((question,))
             answers: list[bytes] = []
@@ -145,21 +145,21 @@ class Socket:
                 return answers
 
     def _collect(self, question: Message, answers: list[bytes]) -> bool:
-        """Read all parts of an answer; False when it is not of one piece (NLM_F_DUMP_INTR)."""
-        sound = True
+        """Read all parts of an answer into `answers`; False when a dump is inconsistent (NLM_F_DUMP_INTR)."""
+        consistent = True
         while True:
             for type_, flags, number, body in self._receive():
                 if number != self.number:
                     continue
-                sound = sound and not flags & NLM_F_DUMP_INTR
+                consistent = consistent and not flags & NLM_F_DUMP_INTR
                 if type_ in (NLMSG_ERROR, NLMSG_DONE):
                     failure = _failure(question, flags, body) if body else None
                     if failure is not None:
                         raise failure
-                    return sound
+                    return consistent
                 answers.append(body)
                 if question.flags & NLM_F_DUMP != NLM_F_DUMP:
-                    return sound
+                    return consistent
 
     def _send(self, messages: tuple[Message, ...]) -> None:
         parts = []
@@ -172,14 +172,16 @@ class Socket:
             raise KernelError(f"send {messages[0].call}", reason.errno or 0) from None
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """One datagram taken apart: (type, flags, number, body) of each message in it."""
+        """Receive one datagram. Yields: (type, flags, sequence number, body) of each message. Errors: KernelError."""
         try:
             data, _, flags, (port, _) = self.socket.recvmsg(65536)
         except OSError as reason:
             raise KernelError("receive from netlink", reason.errno or 0) from None
-        if flags & _socket.MSG_TRUNC:
+        # The kernel fills at most 32 KiB of a dump's buffer, so this is a mistake and not a large answer.
+        if flags & socket.MSG_TRUNC:
             raise KernelError("receive from netlink", errno.EMSGSIZE)
-        place = 0 if port == 0 else len(data)  # only the kernel is listened to
+        # Port 0 is the kernel; any process may send to our port, and is ignored.
+        place = 0 if port == 0 else len(data)
         while place + 16 <= len(data):
             length, type_, flags, number, _ = _HEADER.unpack_from(data, place)
             if not 16 <= length <= len(data) - place:
@@ -189,7 +191,7 @@ class Socket:
 
 
 def _failure(message: Message, flags: int, body: bytes) -> KernelError | None:
-    """The error in an answer, or None. The body: errno below zero, our header (or whole request), then words."""
+    """The error of an NLMSG_ERROR, or None for errno 0. Its body: -errno, our header (or request), attributes."""
     code = -struct.unpack_from("=i", body)[0]
     if code == 0:
         return None

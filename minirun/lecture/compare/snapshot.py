@@ -14,7 +14,7 @@ import os
 
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import process, wait
-from minirun.kernel.namespaces import Opened, inside
+from minirun.kernel.namespaces import Namespace, inside
 from minirun.kernel.syscalls import CLONE_NEWNET
 from minirun.lecture.compare import relevant_rules, snapshot_process
 from minirun.lecture.compare.snapshot_netns import Netspace, sysctls
@@ -58,7 +58,7 @@ def observe(subject: Subject, topics: Iterable[str] = TOPICS) -> Observation:
 def _observe(subject: Subject, topics: set[str]) -> Observation:
     pid = subject.pid
     seen: dict[str, Things] = {topic: {} for topic in TOPICS if topic in topics}
-    with Opened(f"/proc/{pid}/ns/net") as namespace:
+    with Namespace(f"/proc/{pid}/ns/net") as namespace:
         own_is_host = namespace.is_ours()
         with inside(namespace, CLONE_NEWNET):
             own = settled_netspace()
@@ -199,5 +199,5 @@ def _host_name(pid: int) -> str:
     """The host name in a process's UTS namespace: its /proc/sys/kernel/hostname shows that of the reader."""
     from minirun.kernel.syscalls import CLONE_NEWUTS
 
-    with Opened(f"/proc/{pid}/ns/uts") as namespace, inside(namespace, CLONE_NEWUTS):
+    with Namespace(f"/proc/{pid}/ns/uts") as namespace, inside(namespace, CLONE_NEWUTS):
         return os.uname().nodename

@@ -40,7 +40,7 @@ def open_sockets(netns: str) -> tuple[socket.socket, socket.socket]:
     Arguments: netns (str), path of the namespace. Returns: the UDP socket, the listening TCP socket.
     Errors: KernelError; MinirunError with iptables' message.
     """
-    with step("listen for questions about names"), namespaces.Opened(netns) as namespace:
+    with step("listen for questions about names"), namespaces.Namespace(netns) as namespace:
         datagrams, connections = _open(namespace, [socket.SOCK_DGRAM, socket.SOCK_STREAM])
         for sock in (datagrams, connections):
             sock.bind((ADDRESS, 0))
@@ -54,12 +54,12 @@ def open_sockets(netns: str) -> tuple[socket.socket, socket.socket]:
 def sockets_in(netns: str, kind: int, count: int) -> list[socket.socket]:
     """Open `count` IPv4 sockets of a kind (int, SOCK_*) in a network namespace. Errors: OSError."""
     try:
-        with namespaces.Opened(netns) as namespace:
+        with namespaces.Namespace(netns) as namespace:
             return _open(namespace, [kind] * count)
     except KernelError as error:  # the namespace is gone, or too many files are open
         raise OSError(error.errno, str(error)) from None
 
 
-def _open(namespace: namespaces.Opened, kinds: list[int]) -> list[socket.socket]:
+def _open(namespace: namespaces.Namespace, kinds: list[int]) -> list[socket.socket]:
     with namespaces.inside(namespace, CLONE_NEWNET):
         return [socket.socket(socket.AF_INET, kind | _FLAGS) for kind in kinds]

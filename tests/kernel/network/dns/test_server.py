@@ -118,7 +118,7 @@ class Names:
 
     def socket(self, kind=socket.SOCK_DGRAM, port=53, timeout=3):
         """A socket of the container's, connected to the name server."""
-        with namespaces.Opened(f"/proc/{self.pid}/ns/net") as space, namespaces.inside(space, syscalls.CLONE_NEWNET):
+        with namespaces.Namespace(f"/proc/{self.pid}/ns/net") as space, namespaces.inside(space, syscalls.CLONE_NEWNET):
             made = socket.socket(socket.AF_INET, kind)
         made.settimeout(timeout)
         made.connect(("127.0.0.11", port))
