@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.image.reference import Reference
     from minirun.image.registry.auth import Credentials
-    from minirun.image.transfer.mirrors import Source
+    from minirun.image.transfer.mirrors import RegistryHosts
 
 
-def source(daemon: Daemon) -> Source:
+def registry_hosts(daemon: Daemon) -> RegistryHosts:
     """The registries and mirrors of these settings. Errors: MinirunError for an invalid setting."""
-    from minirun.image.transfer.mirrors import Source  # 80 ms, for the HTTP library
+    from minirun.image.transfer.mirrors import RegistryHosts  # 80 ms, for the HTTP library
 
-    return Source(*_settings(daemon), _credentials)
+    return RegistryHosts(*_settings(daemon), _credentials)
 
 
 def unchanged(daemon: Daemon, name: Reference) -> str:
@@ -53,7 +53,7 @@ def _credentials(domain: str, path: str) -> Credentials:
     from minirun.image.registry.auth import Credentials
 
     try:
-        return credentials.find(domain, path)
+        return credentials.load(domain, path)
     except MinirunError as error:
         sys.stderr.write(f"WARNING: {error.message}\n")
         return Credentials()

@@ -395,7 +395,7 @@ import sys
 from urllib3 import Timeout
 from minirun.cli import main
 from minirun.image.registry import http
-http.PATIENCE = Timeout(connect=1, read=1)
+http.TIMEOUT = Timeout(connect=1, read=1)
 sys.exit(main.serve(sys.argv[1:]))
 """
 

@@ -179,7 +179,7 @@ def moments(data: bytes) -> None:
 @target(b"https://cdn.example:8443/blobs/x?y=z#f", b"/v2/x", b"//[::1]:80/")
 def location(data: bytes) -> None:
     """Where a redirect leads."""
-    url = urls.onward("https://a.example/v2/", data.decode("latin-1"))
+    url = urls.resolve_location("https://a.example/v2/", data.decode("latin-1"))
     assert urls.origin(url)[0] == "https"
 
 
@@ -189,7 +189,7 @@ def refusal(data: bytes) -> None:
     for status in (401, 404, 429):
         headers = HTTPHeaderDict({"Retry-After": "5", "WWW-Authenticate": data.decode("latin-1")})
         answer = SimpleNamespace(status=status, reason=data.decode("latin-1"), headers=headers)
-        assert str(responses.refusal(answer, data)).isprintable()  # type: ignore[arg-type]
+        assert str(responses.error_from(answer, data)).isprintable()  # type: ignore[arg-type]
 
 
 @target(b'</v2/x/tags/list?last=b>; rel="next"', b"<a>; rel=prev, <b>; rel=next")
@@ -197,7 +197,7 @@ def link(data: bytes) -> None:
     """Where a list of tags goes on."""
     target = responses.next_page(SimpleNamespace(headers={"Link": data.decode("latin-1")}))  # type: ignore[arg-type]
     if target:
-        urls.onward("https://a.example/v2/x/tags/list", target)
+        urls.resolve_location("https://a.example/v2/x/tags/list", target)
 
 
 @target(b"bytes 5-9/10")
@@ -206,5 +206,5 @@ def span(data: bytes) -> None:
     header = data.decode("latin-1")
     download = SimpleNamespace(have=5)
     answer = SimpleNamespace(status=206, headers={"Content-Range": header})
-    if _Download._goes_on(download, answer):  # type: ignore[arg-type]
+    if _Download._continues(download, answer):  # type: ignore[arg-type]
         assert header.startswith("bytes 5-")

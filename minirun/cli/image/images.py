@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minirun.engine.daemon import Daemon
-    from minirun.image.archive.import_url import Fetched
+    from minirun.image.archive.import_url import UrlSource
     from minirun.image.content.remove import ImageUser
     from minirun.image.images import Image
 
@@ -139,11 +139,11 @@ def import_(daemon: Daemon, options: Options) -> int:
     word, name = options.words("source")[0], (options.words("source") + [""])[1]
     from minirun.image.archive import import_tar
 
-    source: str | Fetched = word
+    source: str | UrlSource = word
     if word.startswith(("http://", "https://")):
-        from minirun.image.archive.import_url import Fetched
+        from minirun.image.archive.import_url import UrlSource
 
-        source = Fetched(word, lambda url: print(f"Downloading from {url}", flush=True))
+        source = UrlSource(word, lambda url: print(f"Downloading from {url}", flush=True))
     print(
         import_tar.import_tar(
             daemon.images, source, name, options.text("message"), options.words("change"), options.text("platform")

@@ -13,7 +13,7 @@ from minirun.errors import ClientError, EngineError, MinirunError
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.image.registry.auth import Credentials
-    from minirun.image.transfer.mirrors import Source
+    from minirun.image.transfer.mirrors import RegistryHosts
 
 UNENCRYPTED = """\
 WARNING! Your password will be stored unencrypted in {}.
@@ -34,35 +34,35 @@ def login(daemon: Daemon, options: Options) -> int:
 
     domain, _ = _server(options.text("server"))
     password = _given_password(options)
-    source = registry_config.source(daemon)
-    found = source.credentials(domain, "") if not (options.text("username") or password) else None
-    if not (found and found.password and _still_good(source, domain, found)):
+    hosts = registry_config.registry_hosts(daemon)
+    found = hosts.credentials(domain, "") if not (options.text("username") or password) else None
+    if not (found and found.password and _still_good(hosts, domain, found)):
         found = _ask(options.text("username"), password, found.user if found else "", hub=domain == HUB)
-        found.identity = _try(source, domain, found)
+        found.identity_token = _try(hosts, domain, found)
     try:
-        kept = credentials.keep(domain, found)
+        kept = credentials.save(domain, found)
     except MinirunError as error:
         raise ClientError(f"Error saving credentials: {error.message}", hint=error.hint, exit_code=1) from None
-    if kept and not found.identity:
+    if kept and not found.identity_token:
         print(UNENCRYPTED.format(kept), file=sys.stderr)
     print("Login Succeeded")
     return 0
 
 
-def _try(source: Source, domain: str, found: Credentials) -> str:
+def _try(hosts: RegistryHosts, domain: str, found: Credentials) -> str:
     """See whether a registry lets us in. Returns: a token to keep instead of the password, if it has given one."""
     from minirun.image.reference import Reference
     from minirun.image.registry.client import Registry
 
-    registry = Registry(source.connection, Reference(domain, ""), found)
+    registry = Registry(hosts.http, Reference(domain, ""), found)
     registry.login()
-    return registry.authorizer.identity
+    return registry.authorizer.identity_token
 
 
-def _still_good(source: Source, domain: str, found: Credentials) -> bool:
+def _still_good(hosts: RegistryHosts, domain: str, found: Credentials) -> bool:
     print("Authenticating with existing credentials...", flush=True)
     try:
-        found.identity = _try(source, domain, found)
+        found.identity_token = _try(hosts, domain, found)
     except EngineError as error:
         print(f"Login did not succeed, error: Error response from daemon: {error.message}", file=sys.stderr)
         return False
@@ -75,19 +75,19 @@ def logout(daemon: Daemon, options: Options) -> int:
 
     domain, shown = _server(options.text("server"))
     print(f"Removing login credentials for {shown}")
-    credentials.forget(domain)
+    credentials.erase(domain)
     return 0
 
 
 def _server(word: str) -> tuple[str, str]:
     """The domain that a word means ("https://" before it and a path behind it do not matter), and how it is shown."""
     from minirun.image.registry.client import HUB
-    from minirun.image.registry.credentials import HUB_KEY
+    from minirun.image.registry.credentials import HUB_SERVER
 
     host = word.partition("://")[2] if "://" in word else word
     host = host.partition("/")[0]
     if host in ("", HUB, "index.docker.io", "registry-1.docker.io"):
-        return HUB, HUB_KEY
+        return HUB, HUB_SERVER
     return host, host
 
 

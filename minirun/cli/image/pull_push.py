@@ -42,10 +42,12 @@ def pull(daemon: Daemon, options: Options) -> int:
     images = daemon.images
     with Quiet() if options.flag("quiet") else progress(sys.stdout) as told:
         try:
-            pulled = take(images, registry_config.source(daemon), name, options.text("platform"), told)
+            pulled = take(images, registry_config.registry_hosts(daemon), name, options.text("platform"), told)
         except EngineError as error:
             raise _worded(error, told) from None
-        remark = "" if options.flag("all_tags") else pulling.remark(images, pulled, name, options.text("platform"))
+        remark = (
+            "" if options.flag("all_tags") else pulling.platform_warning(images, pulled, name, options.text("platform"))
+        )
         if remark:
             told.message(remark)
     print(shown)
@@ -87,7 +89,7 @@ def pull_missing(daemon: Daemon, word: str, platform: str, exit_code: int | None
 
     with progress(sys.stderr) as told:
         try:
-            pulling.pull(daemon.images, registry_config.source(daemon), name, platform, told)
+            pulling.pull(daemon.images, registry_config.registry_hosts(daemon), name, platform, told)
         except EngineError as error:
             if told.started:
                 raise _worded(error, told, exit_code) from None
@@ -150,9 +152,9 @@ def push(daemon: Daemon, options: Options) -> int:
         if not names:
             raise NoSuchImage(name.familiar)
         with Quiet() if options.flag("quiet") else progress(sys.stdout, "Pushing") as told:
-            source = registry_config.source(daemon)
+            hosts = registry_config.registry_hosts(daemon)
             for one in names:
-                pushing.push(images, images.find(one.familiar), source, one, told)
+                pushing.push(images, images.find(one.familiar), hosts, one, told)
     except NoSuchImage:
         text = (
             f"tag does not exist: {name.familiar}"

@@ -17,12 +17,12 @@ from minirun.light import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minirun.image.archive.import_url import Fetched
+    from minirun.image.archive.import_url import UrlSource
 
 
 def import_tar(  # noqa: PLR0913 (the words of a command line)
     images: Images,
-    source: str | Fetched,
+    source: str | UrlSource,
     reference: str = "",
     message: str = "",
     changes: Sequence[str] = (),

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import urllib3
 
 from minirun.errors import EngineError
-from minirun.image.registry.http import Connection
+from minirun.image.registry.http import HTTPClient
 from minirun.image.registry.http_errors import unreachable
 from minirun.image.sanitize import shown
 from minirun.light import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CHUNK = 256 * 1024
 
 
-class Fetched:
+class UrlSource:
     """The body of an HTTP answer: `with Fetched(url) as body: ... os.read(body.fd, 4096) ...; body.check()`.
 
     Arguments: url (str), "http://..." or "https://...", perhaps with USER:PASSWORD@ before the host; begins, called
@@ -40,8 +40,8 @@ class Fetched:
         self.fd = -1
         self._failure: Exception | None = None
 
-    def __enter__(self) -> Fetched:
-        self._answer = Connection([], attempts=1).request("GET", self.source, self._headers)
+    def __enter__(self) -> UrlSource:
+        self._answer = HTTPClient([], attempts=1).request("GET", self.source, self._headers)
         if self._answer.status >= 400:
             raise EngineError(
                 f"failed to GET {self.source} with status {self._answer.status} {shown(self._answer.reason)}"

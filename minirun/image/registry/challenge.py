@@ -1,13 +1,15 @@
-"""What a registry wants to see before it lets somebody in: the header WWW-Authenticate (RFC 9110, section 11.6.1).
+"""Parses the header WWW-Authenticate, with which a registry asks for authorization (RFC 9110, section 11.6.1).
 
-    Basic realm="registry"                                          a name and a password with each request
-    Bearer realm="https://auth.example/token",service="registry"    a token, to be had at another place
+    Basic realm="registry"                                          user name and password with each request
+    Bearer realm="https://auth.example/token",service="registry"    a token from another server
 
-One header may hold several challenges, divided by the same comma that divides the parameters of one; a quoted value
-may hold commas and escaped quotes. So it is read letter by letter.
+One header may hold several challenges, separated by the same comma that separates the parameters of one, and a quoted
+value may contain commas and escaped quotes. So it is tokenized character by character.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from minirun.light import TYPE_CHECKING
 
@@ -17,19 +19,16 @@ if TYPE_CHECKING:
 _ENDS = frozenset(' \t,="')
 
 
+@dataclass
 class Challenge:
-    """One way in. Attributes: scheme (str, lower case: "basic", "bearer"), parameters (dict, names in lower case)."""
+    """One authentication scheme: "basic" or "bearer", and its parameters; all names in lower case."""
 
-    def __init__(self, scheme: str, parameters: dict[str, str]) -> None:
-        self.scheme = scheme
-        self.parameters = parameters
-
-    def __repr__(self) -> str:
-        return f"Challenge({self.scheme!r}, {self.parameters!r})"
+    scheme: str
+    parameters: dict[str, str]
 
 
 def parse(header: str) -> list[Challenge]:
-    """The challenges of a header, in its order; what cannot be read is left out.
+    """The challenges of a header, in order; what cannot be parsed is left out.
 
     Arguments: header (str), several headers of that name joined by commas.
     """
@@ -49,7 +48,7 @@ def parse(header: str) -> list[Challenge]:
 
 
 def _tokens(header: str) -> Iterator[str]:
-    """Words, "," and "=" one by one; a quoted value keeps the quote in front, and loses its escapes."""
+    """The tokens: words, "," and "="; a quoted value keeps its first quote and is unescaped."""
     place, end = 0, len(header)
     while place < end:
         letter = header[place]

@@ -1,15 +1,15 @@
-"""HTTP as registries speak it: which host is asked, how often, and what a failure is called.
+"""The HTTP client for registries: redirects, retries, proxies and TLS.
 
-A request goes to a *base*, "https://registry.example". Redirects are followed here and not by urllib3, because the one
-thing that counts about them is what does *not* go along: a token is for the host that it was given for, and a blob
-often lies on another one, whose address already holds the permission. What fails for a moment (a connection that
-breaks, 429, 5xx) is tried again, after a pause that doubles, or that the registry itself has named in `Retry-After`.
+Redirects are followed here and not by urllib3, because the header Authorization must not go along: a token is for the
+host that asked for it, and blobs are often on another host, with a signed URL. Transient failures (a broken connection,
+429, 5xx) are retried after a pause that doubles each time, or that the registry names in `Retry-After`.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -18,40 +18,40 @@ from minirun import trace
 from minirun.errors import EngineError
 from minirun.image.registry import tls
 from minirun.image.registry.http_errors import Unreachable, unreachable
-from minirun.image.registry.urls import onward, origin, proxy
+from minirun.image.registry.urls import origin, proxy_for, resolve_location
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-#: How often a request is made before it has failed, the first pause in seconds, and the longest that one waits.
-ATTEMPTS, PAUSE, LONGEST_PAUSE = 5, 0.25, 30.0
-REDIRECTS = 10
-#: "It is elsewhere", and those of them that have the method and the body go along (RFC 9110, section 15.4).
-REDIRECTED, KEPT = (301, 302, 303, 307, 308), (307, 308)
-#: The most bytes of a body that are read although nobody wants them.
-DRAINED = 64 * 1024
-#: Seconds without a sign of life before a connection, or a read, has failed.
-PATIENCE = urllib3.Timeout(connect=10, read=60)
-#: How long the resolver waits for a name server, and how often it asks: four seconds, where its own habit is ten.
-RESOLVER = "timeout:2 attempts:2"
-#: For a moment: worth another attempt.
-PASSING = frozenset((408, 429, 500, 502, 503, 504))
+#: The number of attempts, the first pause and the longest pause (seconds).
+ATTEMPTS, PAUSE, MAX_PAUSE = 5, 0.25, 30.0
+MAX_REDIRECTS = 10
+#: The redirects, and those that keep the method and the body (RFC 9110, section 15.4).
+REDIRECT_STATUS, REDIRECT_SAME_METHOD = (301, 302, 303, 307, 308), (307, 308)
+#: The most bytes of an unneeded body that are read in order to reuse the connection.
+MAX_DRAIN = 64 * 1024
+#: Seconds without any data before connect(2), or a read, has failed.
+TIMEOUT = urllib3.Timeout(connect=10, read=60)
+#: Options of the resolver (resolv.conf(5)): four seconds for an unreachable name server; by default it is ten.
+RES_OPTIONS = "timeout:2 attempts:2"
+#: Statuses of a transient failure, which is retried.
+TRANSIENT = frozenset((408, 429, 500, 502, 503, 504))
 
 
-class Connection:
-    """All requests of one command.
+class HTTPClient:
+    """Makes the requests of one command, over a pool of connections for each host.
 
-    Arguments: insecure (list of str), hosts or networks whose certificates nobody checks; attempts (int), how often a
-    request is made at most; pause, called with seconds to let pass (a test has no time).
+    Arguments: insecure (list of str), hosts or networks whose certificates are not verified; attempts (int), for each
+    request; pause, called with seconds to wait (tests replace it).
     """
 
     def __init__(
         self, insecure: list[str], attempts: int = ATTEMPTS, pause: Callable[[float], None] = time.sleep
     ) -> None:
         self.insecure, self.attempts, self.pause = insecure, attempts, pause
-        os.environ.setdefault("RES_OPTIONS", RESOLVER)  # read when the first name is looked up (resolv.conf(5))
+        os.environ.setdefault("RES_OPTIONS", RES_OPTIONS)  # read at the first lookup
         self._pools: dict[tuple, urllib3.PoolManager] = {}
 
     def request(
@@ -61,56 +61,60 @@ class Connection:
         headers: dict[str, str] | None = None,
         body: Callable[[], Any] | None = None,
         *,
-        secret: bool = False,
+        no_redirects: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        """Make a request, again if it fails for a moment.
+        """Make a request, with redirects and retries.
 
-        Arguments: body, gives what is sent, anew for each attempt; secret (bool), it goes to this host and no other.
-        Returns: the answer, its body unread; the caller releases it. Errors: Unreachable; EngineError for a redirect
-        that leads astray.
+        Arguments: body, called for each attempt, returns the body (bytes or a file); no_redirects (bool), for a body
+        with a secret, which is for this host only.
+        Returns: the response, its body unread; the caller releases it. Errors: Unreachable; EngineError for a redirect
+        to a forbidden URL.
         """
-        make = self._once if secret else self.follow
-        return self.persist(lambda: make(method, url, headers or {}, body))
+        make = self._once if no_redirects else self.follow
+        return self.retry(lambda: make(method, url, headers or {}, body))
 
-    def persist(self, act: Callable[[], urllib3.BaseHTTPResponse]) -> urllib3.BaseHTTPResponse:
-        """Do what has an answer, again if it fails for a moment. Errors: as for `request`."""
+    def retry(self, make_request: Callable[[], urllib3.BaseHTTPResponse]) -> urllib3.BaseHTTPResponse:
+        """Call a function that makes a request until it does not fail transiently. Errors: as for `request`."""
         wait = PAUSE
         for attempt in range(self.attempts):
             last = attempt == self.attempts - 1
             try:
-                answer = act()
+                response = make_request()
             except Unreachable as error:
-                if last or not error.passing:
+                if last or not error.transient:
                     raise
             else:
-                if answer.status not in PASSING or last:
-                    return answer
-                asked = _retry_after(answer)
-                if asked > LONGEST_PAUSE:
-                    return answer  # nobody waits for an hour: the caller says until when
-                wait = max(wait, asked)
-                done(answer)
+                if response.status not in TRANSIENT or last:
+                    return response
+                retry_after = _retry_after(response)
+                if retry_after > MAX_PAUSE:
+                    return response  # too long to wait: the caller reports it
+                wait = max(wait, retry_after)
+                release(response)
             self.pause(wait)
-            wait = min(wait * 2, LONGEST_PAUSE)
+            wait = min(wait * 2, MAX_PAUSE)
         raise AssertionError("unreachable")
 
     def follow(
         self, method: str, url: str, headers: dict[str, str], body: Callable[[], Any] | None
     ) -> urllib3.BaseHTTPResponse:
-        """Make a request once, wherever it leads. Arguments, result, errors: as for `request`."""
-        home = origin(url)
-        for _ in range(REDIRECTS):
-            answer = self._once(method, url, headers, body)
-            target = answer.headers.get("Location")
-            if answer.status not in (KEPT if body or method == "POST" else REDIRECTED) or not target:
-                if origin(url) != home:
-                    answer.headers.discard("WWW-Authenticate")  # who asks for a password there gets none of ours
-                return answer
-            done(answer)
-            before, url = url, onward(url, target)
+        """Make a request with redirects, but without retries. Arguments, result, errors: as for `request`."""
+        first_origin = origin(url)
+        for _ in range(MAX_REDIRECTS):
+            response = self._once(method, url, headers, body)
+            target = response.headers.get("Location")
+            if (
+                response.status not in (REDIRECT_SAME_METHOD if body or method == "POST" else REDIRECT_STATUS)
+                or not target
+            ):
+                if origin(url) != first_origin:
+                    response.headers.discard("WWW-Authenticate")  # another host must not get our password
+                return response
+            release(response)
+            before, url = url, resolve_location(url, target)
             if origin(url) != origin(before):
                 headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
-        raise EngineError(f'{method.title()} "{url}": stopped after {REDIRECTS} redirects')
+        raise EngineError(f'{method.title()} "{url}": stopped after {MAX_REDIRECTS} redirects')
 
     def _once(
         self, method: str, url: str, headers: dict[str, str], body: Callable[[], Any] | None
@@ -127,7 +131,7 @@ class Connection:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
             )
         except urllib3.exceptions.HTTPError as reason:
             raise unreachable(method, url, reason) from None
@@ -136,29 +140,29 @@ class Connection:
                 data.close()
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        """The pool for a host: with its proxy and its authorities."""
+        """The connection pool of a host, with its proxy and its certificates."""
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
-        through = proxy(url)
-        key = (through, host)
+        proxy_url = proxy_for(url)
+        key = (proxy_url, host)
         if key not in self._pools:
             options: dict[str, Any] = {"maxsize": 4, "blocksize": 256 * 1024}
             if parts.scheme == "https":
                 options["ssl_context"] = tls.context(host, tls.is_insecure(host, self.insecure))
-            if through:
-                user = urlsplit(through)
-                if user.username:
+            if proxy_url:
+                proxy_user = urlsplit(proxy_url)
+                if proxy_user.username:
                     options["proxy_headers"] = urllib3.make_headers(
-                        proxy_basic_auth=f"{unquote(user.username)}:{unquote(user.password or '')}"
+                        proxy_basic_auth=f"{unquote(proxy_user.username)}:{unquote(proxy_user.password or '')}"
                     )
-                self._pools[key] = urllib3.ProxyManager(through, **options)
+                self._pools[key] = urllib3.ProxyManager(proxy_url, **options)
             else:
                 self._pools[key] = urllib3.PoolManager(**options)
         return self._pools[key]
 
 
 def as_curl(method: str, url: str, headers: dict[str, str], has_body: bool = False) -> str:
-    """The shell line that would make the same request; what is secret in it is left to the shell's variables."""
+    """The curl(1) command of a request, for `--explain`; the token is replaced by a shell variable."""
     words = {"GET": "curl -s", "HEAD": "curl -sI"}.get(method, f"curl -s -X {method}")
     for name, value in headers.items():
         if name == "Authorization":
@@ -168,28 +172,26 @@ def as_curl(method: str, url: str, headers: dict[str, str], has_body: bool = Fal
     return f"{words}{' --data-binary @-' if has_body else ''} {trace.quoted(url)}"
 
 
-def done(answer: urllib3.BaseHTTPResponse) -> None:
-    """Let the connection serve again, whatever it has still to say; if that is much, or has no end, it is closed."""
+def release(response: urllib3.BaseHTTPResponse) -> None:
+    """Release the connection for reuse after reading the rest of the body; if that is long, close it instead."""
     try:
-        if len(answer.read(DRAINED, decode_content=False)) < DRAINED:
-            answer.release_conn()
+        if len(response.read(MAX_DRAIN, decode_content=False)) < MAX_DRAIN:
+            response.release_conn()
             return
     except urllib3.exceptions.HTTPError:
-        pass  # it is of no use any more
-    answer.close()
+        pass  # the connection cannot be reused
+    response.close()
 
 
-def _retry_after(answer: urllib3.BaseHTTPResponse) -> float:
-    """Seconds that a registry wants us to wait (RFC 9110, section 10.2.3): a number, or a date."""
-    return seconds(answer.headers.get("Retry-After") or "")
+def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
+    """The header Retry-After in seconds (RFC 9110, section 10.2.3); 0 without one."""
+    return seconds(response.headers.get("Retry-After") or "")
 
 
 def seconds(word: str) -> float:
-    """What `Retry-After` says, in seconds from now; 0 for what makes no sense."""
+    """A value of Retry-After, a number or a date, in seconds from now; 0 for an invalid one."""
     if word.isascii() and word.isdigit():
         return float(word[:9])
-    from email.utils import parsedate_to_datetime
-
     try:
         return max(0.0, parsedate_to_datetime(word).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):

@@ -1,4 +1,4 @@
-"""What a request that was not answered is called: in the words of Go's HTTP client, as Docker hands them on."""
+"""Errors of requests without a response, with the messages of Go's HTTP client, which Docker shows."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ import ssl
 import urllib3
 
 from minirun.errors import EngineError
-from minirun.image.registry.urls import origin, proxy
+from minirun.image.registry.urls import origin, proxy_for
 from minirun.image.sanitize import shown
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What OpenSSL has against a certificate (X509_V_ERR_...).
+#: OpenSSL's verification errors (X509_V_ERR_...).
 NOT_YET_VALID, EXPIRED, HOSTNAME_MISMATCH, ADDRESS_MISMATCH = 9, 10, 62, 64
 
 
 class Unreachable(EngineError):
-    """Nobody answered. `.passing` (bool), whether it may be better in a moment."""
+    """No response to a request. Attribute: transient (bool), whether a retry may succeed."""
 
-    def __init__(self, message: str, *, passing: bool) -> None:
+    def __init__(self, message: str, *, transient: bool) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.transient = transient
 
 
 def unreachable(method: str, url: str, reason: Exception) -> Unreachable:
-    """What went wrong: `Get "URL": dial tcp HOST:PORT: connect: connection refused`.
+    """The error of a request: `Get "URL": dial tcp HOST:PORT: connect: connection refused`.
 
-    Arguments: reason, an exception of urllib3's.
+    Arguments: reason, an exception of urllib3.
     """
     if isinstance(reason, urllib3.exceptions.ProxyError):
-        text, passing = _of_the_proxy(url, reason), False
+        text, transient = _proxy_error(url, reason), False
     elif isinstance(reason, urllib3.exceptions.SSLError):
-        text, passing = _of_tls(origin(url)[1], reason), False
+        text, transient = _tls_error(origin(url)[1], reason), False
     else:
-        text, passing = _of_the_line(url, reason)
-    return Unreachable(f'{method.title()} "{url}": {text}', passing=passing)
+        text, transient = _connection_error(url, reason)
+    return Unreachable(f'{method.title()} "{url}": {text}', transient=transient)
 
 
-def _of_the_line(url: str, reason: BaseException) -> tuple[str, bool]:
-    """A host that is not there, or does not answer; and whether it may be better in a moment."""
+def _connection_error(url: str, reason: BaseException) -> tuple[str, bool]:
+    """The message for a failed lookup or connection, and whether a retry may succeed."""
     _, host, port = origin(url)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
-        return f"dial tcp: lookup {host}{_name_server()}: {_of_the_name(reason)}", False
+        return f"dial tcp: lookup {host}{_name_server()}: {_lookup_error(reason)}", False
     causes = list(_causes(reason))
     number = next(
         (
@@ -59,8 +59,8 @@ def _of_the_line(url: str, reason: BaseException) -> tuple[str, bool]:
         None,
     )
     if number and number != errno.ETIMEDOUT:
-        passing = number not in (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH)
-        return f"dial tcp {_dialled(host, where, port)}: connect: {os.strerror(number).lower()}", passing
+        transient = number not in (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH)
+        return f"dial tcp {_dialled(host, where, port)}: connect: {os.strerror(number).lower()}", transient
     if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
         return f"read tcp {where}: i/o timeout", False
     if number or isinstance(reason, urllib3.exceptions.TimeoutError):
@@ -69,7 +69,7 @@ def _of_the_line(url: str, reason: BaseException) -> tuple[str, bool]:
 
 
 def _dialled(host: str, where: str, port: int | None) -> str:
-    """The address behind a name that somebody was called by; Go names that."""
+    """The address that the host was resolved to, which is in Go's message."""
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
     except (OSError, UnicodeError):
@@ -78,22 +78,22 @@ def _dialled(host: str, where: str, port: int | None) -> str:
 
 
 def _causes(reason: BaseException | None) -> Iterator[BaseException]:
-    """What an exception was raised from, or wraps: urllib3 wraps what the kernel said."""
+    """An exception with its causes: urllib3 wraps the OSError."""
     while reason is not None:
         yield reason
         deeper = reason.__cause__ or reason.__context__
         reason = next((word for word in reason.args if isinstance(word, BaseException)), None) or deeper
 
 
-def _of_the_name(reason: BaseException) -> str:
+def _lookup_error(reason: BaseException) -> str:
     for cause in _causes(reason):
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
-            return "Temporary failure in name resolution"  # no answer, or none that helps
+            return "Temporary failure in name resolution"  # EAI_AGAIN: no response, or SERVFAIL
     return "no such host"
 
 
 def _name_server() -> str:
-    """Who was asked, as Go says it: " on 10.0.0.2:53"; "" if there is none."""
+    """The first name server, as in Go's message: " on 10.0.0.2:53"; "" if there is none."""
     try:
         with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
             words = [line.split() for line in file]
@@ -102,7 +102,7 @@ def _name_server() -> str:
     return next((f" on {line[1]}:53" for line in words if line[:1] == ["nameserver"] and len(line) > 1), "")
 
 
-def _of_tls(host: str, reason: urllib3.exceptions.SSLError) -> str:
+def _tls_error(host: str, reason: urllib3.exceptions.SSLError) -> str:
     text = str(reason)
     if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
         return "http: server gave HTTP response to HTTPS client"
@@ -117,8 +117,8 @@ def _of_tls(host: str, reason: urllib3.exceptions.SSLError) -> str:
     return "x509: certificate signed by unknown authority" if "CERTIFICATE_VERIFY_FAILED" in text else f"tls: {text}"
 
 
-def _of_the_proxy(url: str, reason: urllib3.exceptions.ProxyError) -> str:
-    refused = str(reason).partition("Tunnel connection failed: ")[2]
-    if refused:
-        return refused.partition(" ")[2].rstrip("')")  # without the number, as Go says it: the words of the status
-    return f"proxyconnect tcp: {_of_the_line(proxy(url), reason.original_error)[0]}"
+def _proxy_error(url: str, reason: urllib3.exceptions.ProxyError) -> str:
+    invalidate = str(reason).partition("Tunnel connection failed: ")[2]
+    if invalidate:
+        return invalidate.partition(" ")[2].rstrip("')")  # the reason phrase without the status number, as in Go
+    return f"proxyconnect tcp: {_connection_error(proxy_for(url), reason.original_error)[0]}"

@@ -1,6 +1,6 @@
-"""What a registry answers: a body, of a size that was agreed on, or a refusal.
+"""Responses of a registry: bodies of limited size, and errors.
 
-A refusal is JSON (OCI distribution-spec, "Error Codes"), and what becomes of it are the words of Docker's client:
+An error is JSON (OCI distribution-spec, "Error Codes"), and is turned into the message of Docker's client:
 
     {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}     manifest unknown: manifest unknown
 """
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
     import urllib3
 
-#: The most bytes of an answer that is no manifest and no blob.
-WORDS_MAX = 1024 * 1024
-#: What a registry may have against a token, in the words that the distribution specification has for it.
+#: The most bytes of a response that is neither a manifest nor a blob.
+MAX_BODY = 1024 * 1024
+#: The errors of a token (RFC 6750) as the codes and messages of distribution-spec.
 TOKEN_ERRORS = {
     "invalid_token": ("UNAUTHORIZED", "authentication required"),
     "insufficient_scope": ("DENIED", "requested access to the resource is denied"),
 }
 
 
-class Denied(EngineError):
-    """A registry does not let us in, or has no such thing for us.
+class RegistryError(EngineError):
+    """An error response of a registry or of a token server.
 
-    Arguments and attributes: reason (str); status (int); code (str), the registry's; hint; at (str), what we asked for
-    when we were refused, if that is part of the message: 'Get "https://..."'.
+    Arguments and attributes: reason (str); status (int), of the HTTP response; code (str), the registry's error code;
+    hint; at (str), the request, if it is part of the message: 'Get "https://..."'.
     """
 
     def __init__(self, reason: str, status: int = 401, code: str = "", hint: str = "", at: str = "") -> None:
@@ -42,28 +42,28 @@ class Denied(EngineError):
         self.reason, self.status, self.code, self.at = reason, status, code, at
 
 
-def read(answer: urllib3.BaseHTTPResponse, url: str, most: int = WORDS_MAX) -> bytes:
-    """The body of an answer, at most so many bytes. Arguments: url (str), what was asked for.
+def read_body(response: urllib3.BaseHTTPResponse, url: str, most: int = MAX_BODY) -> bytes:
+    """Read the body of a response. Arguments: url (str), of the request, for messages; most (int), bytes.
 
-    Errors: EngineError for a larger one; Unreachable when it breaks off.
+    Errors: EngineError when it is larger than `most`; Unreachable when the connection breaks.
     """
     data = b""
     try:
-        while len(data) <= most and (part := answer.read(most + 1 - len(data))):
+        while len(data) <= most and (part := response.read(most + 1 - len(data))):
             data += part
         if len(data) > most:
-            answer.close()
+            response.close()
             raise EngineError(f"the registry's answer is larger than {most} bytes")
         return data
     except HTTPError as reason:
         raise unreachable("GET", url, reason) from None
     finally:
-        answer.release_conn()
+        response.release_conn()
 
 
-def refusal(answer: urllib3.BaseHTTPResponse, data: bytes, at: str = "") -> Denied:
-    """What a registry has to say against it. Arguments: data, the body of its answer; at (str), see `Denied`."""
-    code, message = _of_the_token(answer)
+def error_from(response: urllib3.BaseHTTPResponse, data: bytes, at: str = "") -> RegistryError:
+    """The error of a response. Arguments: data, its body; at (str), as for `RegistryError`."""
+    code, message = _token_error(response)
     hint = ""
     try:
         document: Any = jsoncodec.loads(data.decode())
@@ -72,33 +72,33 @@ def refusal(answer: urllib3.BaseHTTPResponse, data: bytes, at: str = "") -> Deni
             code, message = str(first.get("code", "")), str(first.get("message", ""))
             message = message or str(document.get("details") or document.get("error") or "")
     except (ValueError, AttributeError, TypeError, IndexError, RecursionError):
-        pass  # no JSON: the status has to do
-    status = answer.status
+        pass  # not JSON: the message is made from the status
+    status = response.status
     if status == 429:
         code, message = code or "TOOMANYREQUESTS", message or "Rate exceeded"
-        wait = seconds(answer.headers.get("Retry-After") or answer.headers.get("RateLimit-Reset") or "")
+        wait = seconds(response.headers.get("Retry-After") or response.headers.get("RateLimit-Reset") or "")
         hint = f"the registry takes requests again in {int(wait)} seconds" if wait else ""
     if not code and status == 401:
         code, message = "UNAUTHORIZED", "authentication required"
     if not code:
-        return Denied(
-            f"received unexpected HTTP status: {status} {_one_line(answer.reason or '')}".rstrip(), status, at=at
+        return RegistryError(
+            f"received unexpected HTTP status: {status} {_one_line(response.reason or '')}".rstrip(), status, at=at
         )
     text = f"{_one_line(code.lower().replace('_', ' '))}: {_one_line(message)}"
-    return Denied(text, status, code, hint, at)
+    return RegistryError(text, status, code, hint, at)
 
 
-def _of_the_token(answer: urllib3.BaseHTTPResponse) -> tuple[str, str]:
-    """What is wrong with our token, as code and message (RFC 6750, section 3.1); two times "" if it is not that."""
-    for one in challenge.parse(", ".join(answer.headers.getlist("WWW-Authenticate"))):
+def _token_error(response: urllib3.BaseHTTPResponse) -> tuple[str, str]:
+    """The code and message of an error about our token (RFC 6750, section 3.1); ("", "") for other errors."""
+    for one in challenge.parse(", ".join(response.headers.getlist("WWW-Authenticate"))):
         if one.parameters.get("error") in TOKEN_ERRORS:
             code, message = TOKEN_ERRORS[one.parameters["error"]]
             return code, one.parameters.get("error_description") or message
     return "", ""
 
 
-def strings(data: bytes, key: str) -> list[str]:
-    """The list of words under a key of a JSON object. Errors: EngineError for anything else."""
+def string_list(data: bytes, key: str) -> list[str]:
+    """The list of strings under a key of a JSON object. Errors: EngineError for anything else."""
     try:
         document: Any = jsoncodec.loads(data.decode())
         words = document.get(key) or []
@@ -109,14 +109,14 @@ def strings(data: bytes, key: str) -> list[str]:
     return words
 
 
-def number(word: str | None) -> int:
-    """The number in a header; 0 if there is none."""
+def header_number(word: str | None) -> int:
+    """The value of a header as a number; 0 when it is missing or not a number."""
     return int(word[:15]) if word and word.isascii() and word.isdigit() else 0
 
 
-def next_page(answer: urllib3.BaseHTTPResponse) -> str:
-    """Where a list goes on (RFC 8288): `Link: </v2/x/tags/list?last=b>; rel="next"`; "" at its end."""
-    for link in (answer.headers.get("Link") or "").split(","):
+def next_page(response: urllib3.BaseHTTPResponse) -> str:
+    """The URL of the next page of a list (RFC 8288): `Link: </v2/x/tags/list?last=b>; rel="next"`; "" on the last."""
+    for link in (response.headers.get("Link") or "").split(","):
         target, _, words = link.strip().partition(">")
         if target.startswith("<") and 'rel="next"' in words.replace("'", '"').replace("rel=next", 'rel="next"'):
             return target[1:]

@@ -1,11 +1,12 @@
-"""Whom a URL asks, and by which way: what may be believed of an address before anybody is asked there.
+"""URLs that come from a registry: which of them are followed, and through which proxy.
 
-A registry sends its clients on: to a token server, to a place for uploads, to the host where blobs lie. None of these
-may be less safe than where it was said, and none may be anything but HTTP.
+A registry sends its clients to other URLs: a token server, a location for uploads, a host with the blobs. These are
+untrusted: none may be anything but HTTP, and none may go from HTTPS to plain HTTP.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from urllib.parse import urljoin, urlsplit
 
@@ -14,13 +15,16 @@ from minirun.image.sanitize import shown
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Whom a URL asks: scheme, host and port."""
+    """The origin of a URL: scheme, host and port (RFC 6454)."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def check_url(url: str, before: str) -> None:
-    """Refuse an address that a registry sends us to, if it is no HTTP or less safe than where we come from."""
+    """Refuse a URL that is not HTTP, or plain HTTP after HTTPS. Arguments: before (str), the URL that named it.
+
+    Errors: EngineError.
+    """
     try:
         scheme, host, _ = origin(url)
     except ValueError:
@@ -30,25 +34,26 @@ def check_url(url: str, before: str) -> None:
         raise EngineError(f'Get "{before}": refusing to go on to {shown(repr(url))}')
 
 
-def onward(before: str, location: str) -> str:
-    """The address that the header Location leads to. Errors: EngineError when nobody may be sent there."""
+def resolve_location(before: str, location: str) -> str:
+    """The URL of a header Location. Arguments: before (str), the requested URL. Errors: as for `check_url`."""
     try:
         url = urljoin(before, location)
     except ValueError:
-        url = location  # it makes no sense
+        url = location  # invalid: refused by check_url
     check_url(url, before)
     return url
 
 
-def proxy(url: str) -> str:
-    """The URL of the proxy that the environment names for another URL ("" for none), by Go's rules.
+def proxy_for(url: str) -> str:
+    """The proxy for a URL, from the environment by Go's rules; "" for none.
 
-    HTTPS_PROXY or HTTP_PROXY says which; NO_PROXY for whom not: names, ".example.org", addresses, 10.0.0.0/8, perhaps
-    with a port, or "*". The loopback network never has one.
+    HTTPS_PROXY or HTTP_PROXY is the proxy's URL; NO_PROXY lists exceptions: names, ".example.org", addresses,
+    10.0.0.0/8, with or without a port, or "*". The loopback network never has a proxy.
     """
     if not any(variable.lower().endswith("_proxy") for variable in os.environ):
         return ""
-    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # 20 ms
+    # 20 ms to import, and most hosts have no proxy
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
     scheme, name, port = origin(url)
     proxies = getproxies_environment()
@@ -57,16 +62,14 @@ def proxy(url: str) -> str:
         not found
         or name == "localhost"
         or proxy_bypass_environment(f"{name}:{port}", proxies)
-        or _is_near(name, proxies.get("no", ""))
+        or _is_in_networks(name, proxies.get("no", ""))
     ):
         return ""
     return found if "://" in found else f"http://{found}"
 
 
-def _is_near(name: str, networks: str) -> bool:
-    """Whether an address is in one of the networks, or in the loopback one."""
-    import ipaddress
-
+def _is_in_networks(name: str, networks: str) -> bool:
+    """Whether an address is in one of the networks, or in the loopback network."""
     try:
         address = ipaddress.ip_address(name)
     except ValueError:

@@ -1,10 +1,10 @@
-"""Blobs on their way in: several at a time, each only once, and never from the beginning again if it can be helped.
+"""Downloads blobs: several at a time, each once for all processes, and resumed after an interruption.
 
-A download is a file under the store's tmp/ whose name is the digest. Who downloads holds a flock(2) on it; a second
-pull of the same blob, by whatever process, queues up behind it and finds the blob in its place. If the first was cut
-short, by a bad line or by `kill -9`, its lock is gone and its file is still there: the next one digests what there is,
-asks for the rest (Range, RFC 9110 section 14.2) and goes on. A file becomes a blob only when its size and its digest
-are what the manifest says.
+A download is a file under the store's tmp/ whose name is the digest. The process that downloads it holds a flock(2) on
+it; a second pull of the same blob waits for this lock and then finds the blob in the store. If the first pull was
+interrupted, by the network or by `kill -9`, its lock is released and its file is still there: the next pull digests
+what is there and requests the rest (Range, RFC 9110 section 14.2). A file becomes a blob only when its size and its
+digest match the manifest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from urllib3.exceptions import HTTPError
 
 from minirun import store
-from minirun.errors import EngineError, KernelError
+from minirun.errors import EngineError
 from minirun.image.registry.http import ATTEMPTS, PAUSE
 from minirun.image.registry.http_errors import unreachable
 from minirun.light import TYPE_CHECKING
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from minirun.image.progress import Progress
     from minirun.image.registry.client import Registry
 
-#: How many layers come at the same time, as in dockerd.
+#: Downloads at the same time, as in dockerd (max-concurrent-downloads).
 THREADS = 3
 CHUNK = 256 * 1024
 
 
-class Interrupted(Exception):
-    """The pull has failed elsewhere: this download is no longer needed."""
+class Cancelled(Exception):
+    """Another part of the pull has failed: this download is cancelled."""
 
 
 class Downloads:
-    """The blobs of one image on their way: `with Downloads(...) as downloads: downloads.begin(descriptor)`.
+    """The downloads of one pull: `with Downloads(...) as downloads: downloads.start(descriptor)`.
 
-    Arguments: registry; writer, which takes them in; progress, who is told how far they are.
+    Arguments: registry; writer, which gets the complete blobs; progress, the listener.
     """
 
     def __init__(self, registry: Registry, writer: ImageWriter, progress: Progress) -> None:
@@ -55,43 +55,43 @@ class Downloads:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self.stop.set()
-        # A person who presses Ctrl-C does not wait for a registry that does not answer.
+        # After Ctrl-C do not wait for a registry that does not respond.
         self._pool.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
 
-    def begin(self, descriptor: dict) -> Future[str]:
-        """Have a blob come. Returns: a promise of its path."""
-        return self._pool.submit(self._come, descriptor)
+    def start(self, descriptor: dict) -> Future[str]:
+        """Start the download of a blob. Returns: a future with its path."""
+        return self._pool.submit(self._download, descriptor)
 
-    def _come(self, descriptor: dict) -> str:
+    def _download(self, descriptor: dict) -> str:
         layout, digest = self.writer.layout, descriptor["digest"]
         path = layout.download(digest)
         while not self.writer.has_blob(digest):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                if not self._is_mine(fd, path):
-                    continue  # another pull has finished it, or given it up: look again
-                with _disk(path):
+                if not self._lock(fd, path):
+                    continue  # another pull has finished it or given up: check again
+                with store.disk_errors(f"write {path}"):
                     _Download(self, descriptor, fd).run()
-                    os.fsync(fd)  # before it has a name that says it is whole
+                    os.fsync(fd)  # before the rename to the name of a complete blob
                 self.writer.add_blob(path, digest)
             except EngineError:
                 if not os.fstat(fd).st_size:
-                    store.discard(path)  # nothing of it is worth to go on from
+                    store.discard(path)  # nothing to resume
                 raise
             finally:
                 os.close(fd)
         self.progress.update(digest, "Download complete")
         return layout.blob(digest)
 
-    def _is_mine(self, fd: int, path: str) -> bool:
-        """Queue up for a download; False when the file is no longer the one at `path`."""
+    def _lock(self, fd: int, path: str) -> bool:
+        """Wait for the lock on a download. Returns: False when the file is no longer the one at `path`."""
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:  # not for ever: our own pull may be over before the other one is
+            except BlockingIOError:  # do not block: this pull may be cancelled meanwhile
                 if self.stop.wait(0.05):
-                    raise Interrupted from None
+                    raise Cancelled from None
         try:
             return os.path.samestat(os.fstat(fd), os.stat(path))
         except FileNotFoundError:
@@ -99,7 +99,7 @@ class Downloads:
 
 
 class _Download:
-    """One file, from where it is to its end."""
+    """One blob that is downloaded, from where its file ends."""
 
     def __init__(self, downloads: Downloads, descriptor: dict, fd: int) -> None:
         self.registry, self.progress, self.stop = downloads.registry, downloads.progress, downloads.stop
@@ -108,8 +108,8 @@ class _Download:
         self.have = 0
 
     def run(self) -> None:
-        """Fetch what is missing. Errors: EngineError when it is not what its digest says; then nothing is kept."""
-        self._digest_what_is_there()
+        """Download what is missing. Errors: EngineError when the digest does not match; then the file is emptied."""
+        self._digest_existing()
         wait, failures = PAUSE, 0
         while self.have < self.size or not self.size:
             before = self.have
@@ -125,64 +125,49 @@ class _Download:
                         "GET", f"{self.registry.base}/v2/{self.registry.path}/blobs/{self.digest}", reason
                     ) from None
                 if self.stop.wait(wait * 2**failures):
-                    raise Interrupted from None
+                    raise Cancelled from None
         self.progress.update(self.digest, "Verifying Checksum")
         if f"sha256:{self.hash.hexdigest()}" != self.digest:
             os.ftruncate(self.fd, 0)
             raise EngineError(f"filesystem layer verification failed for digest {self.digest}")
 
-    def _digest_what_is_there(self) -> None:
+    def _digest_existing(self) -> None:
         if os.fstat(self.fd).st_size > self.size:
             os.ftruncate(self.fd, 0)
-        while part := os.read(self.fd, CHUNK):
-            self.hash.update(part)
-            self.have += len(part)
+        while data := os.read(self.fd, CHUNK):
+            self.hash.update(data)
+            self.have += len(data)
         self.progress.transferred(self.digest, self.have, self.size)
 
     def _fetch(self) -> None:
-        answer = self.registry.blob(self.digest, self.have)
+        response = self.registry.blob(self.digest, self.have)
         try:
-            if not self._goes_on(answer):
-                self._begin_again()
-                if answer.status == 416:
+            if not self._continues(response):
+                self._restart()
+                if response.status == 416:
                     return
-            while part := answer.read1(CHUNK):  # what is there, and not a whole chunk: it may be the last
+            while data := response.read1(CHUNK):  # what has arrived; read() would wait for a full chunk
                 if self.stop.is_set():
-                    raise Interrupted
-                if self.have + len(part) > self.size:
+                    raise Cancelled
+                if self.have + len(data) > self.size:
                     os.ftruncate(self.fd, 0)
                     raise EngineError(f"layer {self.digest} is larger than the manifest says ({self.size} bytes)")
-                self.hash.update(part)
-                self.have += len(part)
-                while part:
-                    part = part[os.write(self.fd, part) :]
+                self.hash.update(data)
+                self.have += len(data)
+                store.write_all(self.fd, data)
                 self.progress.transferred(self.digest, self.have, self.size)
         except BaseException:
-            answer.close()  # the rest of it is of no use on a connection that serves again
+            response.close()  # with unread data the connection cannot be reused
             raise
-        answer.release_conn()
+        response.release_conn()
 
-    def _goes_on(self, answer: urllib3.BaseHTTPResponse) -> bool:
-        """Whether an answer begins where our file ends."""
-        if answer.status == 206:
-            return (answer.headers.get("Content-Range") or "").startswith(f"bytes {self.have}-")
-        return self.have == 0 and answer.status == 200
+    def _continues(self, response: urllib3.BaseHTTPResponse) -> bool:
+        """Whether a response continues where the file ends."""
+        if response.status == 206:
+            return (response.headers.get("Content-Range") or "").startswith(f"bytes {self.have}-")
+        return self.have == 0 and response.status == 200
 
-    def _begin_again(self) -> None:
+    def _restart(self) -> None:
         os.ftruncate(self.fd, 0)
         os.lseek(self.fd, 0, os.SEEK_SET)
         self.hash, self.have = hashlib.sha256(), 0
-
-
-class _disk:
-    """What the disk refuses, as one line."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
-        if isinstance(error, OSError):
-            raise KernelError(f"write {self.path}", error.errno or 0, hint=store.disk_hint(error)) from None

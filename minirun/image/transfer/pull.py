@@ -1,11 +1,11 @@
-"""`docker pull`: from a name to an image that is here.
+"""`docker pull`: an image is copied from a registry into the content store.
 
-    ask the registry what the name points at      a manifest, or an index of one manifest for each platform
-    read the config                               it says which layers the image has, as tars
-    fetch the layers that are not here            three at a time (`download`)
-    unpack them, lowest first, and let it exist   `writer`
+    resolve the name to a manifest            or to an index, which has a manifest for each platform
+    get the config                            it has the diff ids of the layers
+    download the missing layers               three at a time (minirun.image.transfer.download)
+    unpack them, lowest first, and commit     minirun.image.content.image_writer
 
-Whatever has come stays, even if the rest fails: the next attempt goes on from there. The image itself is there as a
+Complete layers and partial downloads stay when the rest fails, for the next attempt. The image itself is committed as a
 whole or not at all.
 """
 
@@ -18,7 +18,7 @@ from minirun.image import manifests, platforms
 from minirun.image.images import Images
 from minirun.image.reference import Reference
 from minirun.image.registry.http_errors import Unreachable
-from minirun.image.registry.responses import Denied
+from minirun.image.registry.responses import RegistryError
 from minirun.image.tags import PULLED, named, with_entry
 from minirun.image.transfer import up_to_date
 from minirun.light import TYPE_CHECKING
@@ -32,29 +32,27 @@ if TYPE_CHECKING:
     from minirun.image.progress import Progress
     from minirun.image.registry.client import Registry
     from minirun.image.transfer.download import Downloads
-    from minirun.image.transfer.mirrors import Source
+    from minirun.image.transfer.mirrors import RegistryHosts
 
 
-class Pulled:
-    """What came of it: `.id`, the image; `.new` (bool), whether the name points at another image than before."""
+class PullResult:
+    """The result of a pull: `.id` of the image; `.new` (bool), whether the name refers to another image than before."""
 
     def __init__(self, image_id: str, new: bool) -> None:
         self.id, self.new = image_id, new
 
 
-def pull(images: Images, source: Source, name: Reference, platform: str, progress: Progress) -> Pulled:
-    """Have an image come.
+def pull(images: Images, hosts: RegistryHosts, name: Reference, platform: str, progress: Progress) -> PullResult:
+    """Pull an image.
 
-    Arguments: name, with a tag or a digest; platform (str), "linux/arm64", "" for this machine's. Errors: EngineError
-    in the words of Docker's daemon; nothing new is listed then.
+    Arguments: hosts, where from; name, with a tag or a digest; platform (str), "linux/arm64", "" for this machine's;
+    progress, the listener. Errors: EngineError with the message of Docker's daemon; the index is unchanged then.
     """
-    return _from_somebody(
-        source, name, progress, lambda registry: _pull_from(registry, images, name, platform, progress)
-    )
+    return _from_first(hosts, name, progress, lambda registry: _pull_one(registry, images, name, platform, progress))
 
 
-def remark(images: Images, pulled: Pulled, name: Reference, platform: str) -> str:
-    """What there is to say about an image that came though it is for another platform than the wanted one, or ""."""
+def platform_warning(images: Images, pulled: PullResult, name: Reference, platform: str) -> str:
+    """Docker's warning about an image that is for another platform than the requested one; "" when it fits."""
     has, wanted = images.layout.read(pulled.id), platforms.parse(platform)
     if not platform or wanted.fits(has):
         return ""
@@ -64,34 +62,36 @@ def remark(images: Images, pulled: Pulled, name: Reference, platform: str) -> st
     )
 
 
-def pull_all(images: Images, source: Source, name: Reference, platform: str, progress: Progress) -> Pulled:
-    """Have all images of a repository come, one for each tag. Arguments and errors: as for `pull`, name without a tag.
+def pull_all(images: Images, hosts: RegistryHosts, name: Reference, platform: str, progress: Progress) -> PullResult:
+    """Pull all tags of a repository. Arguments and errors: as for `pull`, but `name` has no tag.
 
     Returns: the last of them, new if one of them was.
     """
 
-    def from_one(registry: Registry) -> Pulled:
+    def pull_tags(registry: Registry) -> PullResult:
         registry.ping()
         try:
             tags = registry.tags()
-        except Denied as error:
-            raise _worded(error, name) from None
-        last = Pulled("", new=False)
+        except RegistryError as error:
+            raise _docker_error(error, name) from None
+        result = PullResult("", new=False)
         for tag in tags:
-            came = _pull_from(registry, images, Reference(name.domain, name.path, tag), platform, progress)
-            last = Pulled(came.id, last.new or came.new)
-        return last
+            pulled = _pull_one(registry, images, Reference(name.domain, name.path, tag), platform, progress)
+            result = PullResult(pulled.id, result.new or pulled.new)
+        return result
 
-    return _from_somebody(source, name, progress, from_one)
+    return _from_first(hosts, name, progress, pull_tags)
 
 
-def _from_somebody(source: Source, name: Reference, progress: Progress, take: Callable[[Registry], Pulled]) -> Pulled:
-    """Ask one registry after the other until one of them has it."""
-    registries = source.registries(name)
+def _from_first(
+    hosts: RegistryHosts, name: Reference, progress: Progress, take: Callable[[Registry], PullResult]
+) -> PullResult:
+    """Try the registries in order until one has the image."""
+    registries = hosts.registries(name)
     for registry in registries:
         try:
             pulled = take(registry)
-        except (Denied, Unreachable):
+        except (RegistryError, Unreachable):
             if registry is registries[-1]:
                 raise
             continue
@@ -102,58 +102,57 @@ def _from_somebody(source: Source, name: Reference, progress: Progress, take: Ca
     raise AssertionError("unreachable")
 
 
-def _pull_from(registry: Registry, images: Images, name: Reference, platform: str, progress: Progress) -> Pulled:
+def _pull_one(registry: Registry, images: Images, name: Reference, platform: str, progress: Progress) -> PullResult:
     wanted = platforms.parse(platform)
     before = _id(images, name)
     with step("ask the registry which image this is"):
         registry.ping()
         try:
-            # HEAD first: Docker Hub counts what is got, and what we have by this digest need not come again.
-            digest = name.digest or registry.digest(name.tag)
-            known = up_to_date.known(images.layout.index(), digest, wanted) if digest else None
+            # HEAD first: Docker Hub's rate limit counts GET, which is not needed for an image that is here.
+            digest = name.digest or registry.resolve(name.tag)
+            known = up_to_date.find_by_digest(images.layout.index(), digest, wanted) if digest else None
             if known is None:
                 data, media_type, digest = registry.manifest(digest or name.tag)
-        except Denied as error:
-            raise _worded(error, name) from None
+        except RegistryError as error:
+            raise _docker_error(error, name) from None
     progress.message(f"{name.full if name.digest else name.tag}: Pulling from {name.path}")
     progress.started = True
     if known is not None:
         image_id = images.layout.read(known["digest"])["config"]["digest"]
         if before != image_id:
-            _give_name(images, known, name, digest)
+            _add_tag(images, known, name, digest)
     else:
         manifest = _for_platform(registry, data, media_type, wanted, name)
-        image_id = _Coming(registry, images, progress).take(manifest, name, digest)
+        image_id = _Puller(registry, images, progress).take(manifest, name, digest)
     progress.message(f"Digest: {digest}")
-    return Pulled(image_id, before != image_id)
+    return PullResult(image_id, before != image_id)
 
 
 def _for_platform(
     registry: Registry, data: bytes, media_type: str, wanted: Platform, name: Reference
 ) -> tuple[bytes, dict, str]:
-    """A manifest as it came: itself, or the one that it names for a platform if it is an index.
+    """The manifest itself, or if it is an index, the manifest for the platform.
 
-    Returns: its bytes, what they say, its media type.
+    Returns: its bytes, the parsed document, its media type.
     """
     document, kind = manifests.read(data, media_type)
-    while kind in manifests.INDEXES:  # each names the next by its digest: there is no circle
+    while kind in manifests.INDEXES:  # by digest, so there can be no cycle
         chosen = manifests.choose(document, wanted, name.familiar)
         data, media_type, _ = registry.manifest(chosen["digest"])
         document, kind = manifests.read(data, media_type or chosen["mediaType"])
     return data, document, kind
 
 
-class _Coming:
-    """An image on its way from a registry."""
+class _Puller:
+    """Pulls one image whose manifest is known."""
 
     def __init__(self, registry: Registry, images: Images, progress: Progress) -> None:
         self.registry, self.images, self.progress = registry, images, progress
 
     def take(self, manifest: tuple[bytes, dict, str], name: Reference, digest: str) -> str:
-        """Fetch, unpack, and let it exist. Returns: the image's id."""
-        from minirun.image.content.image_writer import (
-            ImageWriter,  # 40 ms, with the next, that an image that is here need not pay
-        )
+        """Download, unpack and commit the image. Returns: its id."""
+        # 40 ms to import, which an image that is up to date does not need
+        from minirun.image.content.image_writer import ImageWriter
         from minirun.image.transfer.download import Downloads
 
         data, document, kind = manifest
@@ -174,19 +173,19 @@ class _Coming:
             return writer.commit(config_bytes, [name], data, kind)
 
     def _layers(self, writer: ImageWriter, downloads: Downloads, layers: list[tuple[str, dict]]) -> None:
-        promises = {}
+        downloads_by_digest = {}
         for _, descriptor in layers:
             self.progress.update(descriptor["digest"], "Pulling fs layer")
         for place, (_, descriptor) in enumerate(layers):
             digest = descriptor["digest"]
             if place >= 3:
                 self.progress.update(digest, "Waiting")
-            if digest not in promises:  # one blob may be two layers
-                promises[digest] = downloads.begin(descriptor)
+            if digest not in downloads_by_digest:  # two layers may be the same blob
+                downloads_by_digest[digest] = downloads.start(descriptor)
         for diff_id, descriptor in layers:
-            path = promises[descriptor["digest"]].result()
+            path = downloads_by_digest[descriptor["digest"]].result()
             with writer.layer_lock(diff_id):
-                if not writer.has_layer(diff_id, descriptor):  # another pull may have been quicker
+                if not writer.has_layer(diff_id, descriptor):  # another process may have unpacked it meanwhile
                     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                     try:
                         writer.add_layer(fd, diff_id=diff_id, descriptor=descriptor, keep_blob=False)
@@ -200,35 +199,37 @@ class _Coming:
         return self.registry.blob_bytes(descriptor)
 
 
-def _give_name(images: Images, entry: dict, name: Reference, digest: str) -> None:
-    """Point a name at an image that is here under another one."""
+def _add_tag(images: Images, entry: dict, name: Reference, digest: str) -> None:
+    """Add the name to an image that is here already."""
     with images.layout.lock():
         entries = images.layout.index()
         if not any(other["digest"] == entry["digest"] for other in entries):
-            raise NoSuchImage(name.familiar)  # removed a moment ago
+            raise NoSuchImage(name.familiar)  # removed by another process meanwhile
         new = named(entry, name)
         new["annotations"][PULLED] = digest
         images.layout.replace_index(with_entry(entries, new))
 
 
 def _id(images: Images, name: Reference) -> str:
-    """The id of the image that has this name, or came by this digest; "" if none has."""
+    """The id of the image with this name or digest; "" if there is none."""
     try:
         return images.find(name.full).id
     except NoSuchImage:
         return ""
 
 
-def _worded(error: Denied, name: Reference) -> EngineError:
-    """Docker's daemon has words of its own for an image that is not there, or not for us."""
-    whole = {
+def _docker_error(error: RegistryError, name: Reference) -> EngineError:
+    """Docker's daemon's own messages for an image that does not exist, or is not accessible."""
+    messages = {
         "DENIED": f"pull access denied for {name.familiar_name}, repository does not exist or may require 'docker "
         "login'",
         "MANIFEST_UNKNOWN": f"manifest for {name.familiar} not found",
         "NAME_UNKNOWN": f"repository {name.familiar_name} not found",
     }
-    if error.code in whole and not error.at:
-        return Denied(f"{whole[error.code]}: {error.message}", error.status, error.code)
-    if error.status == 404 and not (error.code or error.at):  # a web server that hands out files
-        return Denied(f"{whole['MANIFEST_UNKNOWN']}: manifest unknown: manifest unknown", 404, "MANIFEST_UNKNOWN")
+    if error.code in messages and not error.at:
+        return RegistryError(f"{messages[error.code]}: {error.message}", error.status, error.code)
+    if error.status == 404 and not (error.code or error.at):  # a plain web server that serves files
+        return RegistryError(
+            f"{messages['MANIFEST_UNKNOWN']}: manifest unknown: manifest unknown", 404, "MANIFEST_UNKNOWN"
+        )
     return error

@@ -1,7 +1,7 @@
-"""`docker push`: an image goes to a registry. First the layers and the config that it does not have, the manifest last.
+"""`docker push`: an image is copied to a registry, first the missing layers and the config, the manifest last.
 
-The blobs lie in the store as they are sent (those of an image that was made here are packed first, see `packing`), and
-the manifest is sent byte by byte as it is stored: so the image has the same digest there as here.
+The blobs are sent as they are stored (those of an image that was made here are compressed first, see
+minirun.image.transfer.compress_layer), and so is the manifest: the image has the same digest there as here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from minirun.image import reference
 from minirun.image.content import layout as oci
 from minirun.image.tags import PULLED, full_name
 from minirun.image.transfer.compress_layer import ensure_compressed
-from minirun.image.transfer.upload import Counted, Upload
+from minirun.image.transfer.upload import ProgressFile, Upload
 from minirun.light import TYPE_CHECKING
 from minirun.trace import step
 
@@ -23,71 +23,71 @@ if TYPE_CHECKING:
     from minirun.image.progress import Progress
     from minirun.image.reference import Reference
     from minirun.image.registry.client import Registry
-    from minirun.image.transfer.mirrors import Source
+    from minirun.image.transfer.mirrors import RegistryHosts
 
-#: How many layers go at the same time, as in dockerd.
+#: Uploads at the same time, as in dockerd (max-concurrent-uploads).
 THREADS = 5
 
 
-def push(images: Images, image: Image, source: Source, name: Reference, progress: Progress) -> None:
-    """Bring an image to the registry that its name says.
+def push(images: Images, image: Image, hosts: RegistryHosts, name: Reference, progress: Progress) -> None:
+    """Push an image to the registry in `name`.
 
-    Errors: EngineError in Docker's words; blobs that have arrived by then are the registry's to clear.
+    Errors: EngineError with Docker's message; the registry garbage-collects the blobs that were uploaded by then.
     """
     for diff_id in reversed(image.diff_ids):
         progress.update(diff_id, "Preparing")
     for diff_id in list(reversed(image.diff_ids))[THREADS:]:
         progress.update(diff_id, "Waiting")
-    registry = source.registries(name, "pull,push")[-1]
+    registry = hosts.registries(name, "pull,push")[-1]
     with step("see whether the registry is there"):
         registry.ping()
     image = ensure_compressed(images, image)
     layers = dict(zip(image.diff_ids, image.manifest["layers"], strict=True))
-    near = _elsewhere(images, name)
+    mount_from = _mount_candidates(images, name)
 
-    def bring(diff_id: str) -> None:
+    def push_layer(diff_id: str) -> None:
         progress.update(
             diff_id,
-            _bring(
+            _push_blob(
                 registry,
                 image,
                 layers[diff_id],
-                near,
+                mount_from,
                 lambda have: progress.transferred(diff_id, have, layers[diff_id]["size"]),
             ),
         )
 
-    pool, patient = ThreadPoolExecutor(THREADS, "upload"), True
+    pool, wait = ThreadPoolExecutor(THREADS, "upload"), True
     with step("bring the layers that the registry does not have, and the config"):
         try:
-            list(pool.map(bring, reversed(layers)))
+            list(pool.map(push_layer, reversed(layers)))
         except KeyboardInterrupt:
-            patient = False  # who presses Ctrl-C does not wait for a registry that does not answer
+            wait = False  # after Ctrl-C do not wait for a registry that does not respond
             raise
         finally:
-            pool.shutdown(wait=patient, cancel_futures=True)
-        _bring(registry, image, image.manifest["config"], {}, lambda _: None)
+            pool.shutdown(wait=wait, cancel_futures=True)
+        _push_blob(registry, image, image.manifest["config"], {}, lambda _: None)
     with step("bring the manifest"), open(image.layout.blob(image.digest), "rb") as file:
         data = file.read()
         registry.put_manifest(name.tag, data, image.manifest.get("mediaType") or oci.MANIFEST)
-    _note(image, name)
+    _record_digest(image, name)
     progress.message(f"{name.tag}: digest: {image.digest} size: {len(data)}")
 
 
-def _bring(
-    registry: Registry, image: Image, descriptor: dict, near: dict[str, str], on_read: Callable[[int], None]
+def _push_blob(
+    registry: Registry, image: Image, descriptor: dict, mount_from: dict[str, str], on_read: Callable[[int], None]
 ) -> str:
-    """Have the registry have a blob. Returns: Docker's words for how it came to it."""
+    """Push a blob, unless the registry has it. Returns: Docker's word for how it got there."""
     digest = descriptor["digest"]
-    if registry.has(digest):
+    if registry.has_blob(digest):
         return "Layer already exists"
     path = image.layout.blob(digest)
-    mounted = Upload(registry, descriptor, lambda: Counted(path, on_read), near.get(digest, "")).bring()
+    mounted = Upload(registry, descriptor, lambda: ProgressFile(path, on_read), mount_from.get(digest, "")).run()
     return f"Mounted from {mounted}" if mounted else "Pushed"
 
 
-def _elsewhere(images: Images, name: Reference) -> dict[str, str]:
-    """In which other repository of the same registry a layer is, as far as we have seen it there."""
+def _mount_candidates(images: Images, name: Reference) -> dict[str, str]:
+    """For cross-repository mounts: layer digest → another repository of the same registry that should have it."""
     found: dict[str, str] = {}
     for entry in images.layout.index():
         full, seen = full_name(entry), (entry.get("annotations") or {}).get(PULLED)
@@ -96,8 +96,8 @@ def _elsewhere(images: Images, name: Reference) -> dict[str, str]:
     return found
 
 
-def _note(image: Image, name: Reference) -> None:
-    """Write down by which digest the registry has the image now: `images --digests` shows it, as after a pull."""
+def _record_digest(image: Image, name: Reference) -> None:
+    """Note the digest that the image has in the registry now: `images --digests` shows it, as after a pull."""
     with image.layout.lock():
         image.layout.replace_index(
             [

@@ -1,15 +1,14 @@
-"""A blob on its way to a registry (OCI distribution-spec, "Pushing blobs").
+"""Uploads a blob to a registry (OCI distribution-spec, "Pushing blobs").
 
-    POST /v2/NAME/blobs/uploads/?mount=DIGEST&from=OTHER     it lies there already, in another repository: 201, done
-    POST /v2/NAME/blobs/uploads/                             it does not: 202, and Location says where to bring it
-    PUT  LOCATION?digest=DIGEST                              the whole of it, in one go
+    POST /v2/NAME/blobs/uploads/?mount=DIGEST&from=OTHER     mount it from another repository: 201 when it is there
+    POST /v2/NAME/blobs/uploads/                             start an upload: 202, Location is the upload's URL
+    PUT  LOCATION?digest=DIGEST                              monolithic upload: the whole blob in one request
 
-or, where a registry takes no more than so much at once (it says so beforehand, or answers 413),
+or a chunked upload, when the registry limits the size of a request (it says so in the 202, or responds 413):
 
     PATCH LOCATION, PATCH LOCATION ..., PUT LOCATION?digest=DIGEST
 
-What has failed for a moment begins again with a new POST: the place that the first one named has taken some of the
-bytes already.
+After a transient failure the upload starts again with a new POST, because the old upload has got some of the bytes.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from urllib.parse import urlencode
 
 from minirun.errors import EngineError
 from minirun.image.registry import responses
-from minirun.image.registry.http import done
-from minirun.image.registry.responses import Denied
-from minirun.image.registry.urls import onward
+from minirun.image.registry.http import release
+from minirun.image.registry.responses import RegistryError
+from minirun.image.registry.urls import resolve_location
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,124 +32,126 @@ if TYPE_CHECKING:
 
     from minirun.image.registry.client import Registry
 
-#: Bytes at a time where it must be chunks, and the most that a registry may want one to have: it is held in memory.
-CHUNK, LARGEST_CHUNK = 8 << 20, 64 << 20
-#: "Too large", "not in this way", "not implemented".
-NOT_AS_A_WHOLE = (405, 413, 501)
+#: Bytes of a chunk, and the most that a registry may ask for: a chunk is held in memory.
+CHUNK, MAX_CHUNK = 8 << 20, 64 << 20
+#: Statuses that refuse a monolithic upload: method not allowed, content too large, not implemented.
+MONOLITHIC_REFUSED = (405, 413, 501)
 BYTES = "application/octet-stream"
 
 
 class Upload:
-    """One blob.
+    """The upload of one blob.
 
-    Arguments: registry; descriptor; content, opens it anew each time: a file; near (str), another repository of the
-    same registry in which the blob should be, "" if none is known.
+    Arguments: registry; descriptor; content, called for each attempt, opens the blob's file; mount_from (str), another
+    repository of the same registry that should have the blob, "" for none.
     """
 
-    def __init__(self, registry: Registry, descriptor: dict, content: Callable[[], Any], near: str = "") -> None:
-        self.registry, self.content, self.near = registry, content, near
+    def __init__(self, registry: Registry, descriptor: dict, content: Callable[[], Any], mount_from: str = "") -> None:
+        self.registry, self.content, self.mount_from = registry, content, mount_from
         self.digest, self.size = descriptor["digest"], descriptor["size"]
 
-    def bring(self) -> str:
-        """Have the registry have it. Returns: from which repository it took it, "" if the bytes went over the line.
+    def run(self) -> str:
+        """Upload or mount the blob. Returns: the repository that it was mounted from, "" when it was uploaded.
 
-        Errors: Denied; Unreachable.
+        Errors: RegistryError; Unreachable.
         """
-        if self.near and self._mount():
-            return self.near
-        answer = self.registry.connection.persist(self._whole)
-        if answer.status in NOT_AS_A_WHOLE:
-            done(answer)
-            answer = self._in_chunks(self._begin())
-        self._expect(answer, 201)
+        if self.mount_from and self._mount():
+            return self.mount_from
+        response = self.registry.http.retry(self._monolithic)
+        if response.status in MONOLITHIC_REFUSED:
+            release(response)
+            response = self._chunked(self._start())
+        self._expect(response, 201)
         return ""
 
     def _mount(self) -> bool:
-        where = f"blobs/uploads/?{urlencode({'mount': self.digest, 'from': self.near})}"
+        where = f"blobs/uploads/?{urlencode({'mount': self.digest, 'from': self.mount_from})}"
         try:
-            answer = self.registry.ask("POST", where, {"Content-Length": "0"}, also=f"repository:{self.near}:pull")
-        except Denied:  # not our repository: then the bytes have to travel
+            response = self.registry.request(
+                "POST", where, {"Content-Length": "0"}, extra_scope=f"repository:{self.mount_from}:pull"
+            )
+        except RegistryError:  # no access to that repository: upload the blob
             return False
-        done(answer)
-        return answer.status == 201
+        release(response)
+        return response.status == 201
 
-    def _begin(self) -> urllib3.BaseHTTPResponse:
-        answer = self.registry.ask("POST", "blobs/uploads/", {"Content-Length": "0"})
-        self._expect(answer, 202)
-        return answer
+    def _start(self) -> urllib3.BaseHTTPResponse:
+        response = self.registry.request("POST", "blobs/uploads/", {"Content-Length": "0"})
+        self._expect(response, 202)
+        return response
 
-    def _whole(self) -> urllib3.BaseHTTPResponse:
-        """The answer to the whole blob; not an error, for it may be that it wants to come in chunks."""
-        begun = self._begin()
-        if responses.number(begun.headers.get("OCI-Chunk-Min-Length")):
-            return self._in_chunks(begun)
-        return self.registry.send(
+    def _monolithic(self) -> urllib3.BaseHTTPResponse:
+        """Start an upload and send the whole blob. Returns: the response, which may ask for chunks."""
+        started = self._start()
+        if responses.header_number(started.headers.get("OCI-Chunk-Min-Length")):
+            return self._chunked(started)
+        return self.registry.request_url(
             "PUT",
-            self._place(begun, last=True),
+            self._upload_url(started, last=True),
             {"Content-Type": BYTES, "Content-Length": str(self.size)},
             self.content,
         )
 
-    def _in_chunks(self, answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
-        """Arguments: answer, the one that says where to. Returns: the answer to the last byte."""
-        least = responses.number(answer.headers.get("OCI-Chunk-Min-Length"))
-        if least > LARGEST_CHUNK:
-            raise EngineError(f"the registry wants chunks of {least} bytes, more than the {LARGEST_CHUNK} that we make")
-        have = 0
+    def _chunked(self, response: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
+        """Send the blob in chunks. Arguments: response, to the POST. Returns: the response to the PUT."""
+        min_chunk = responses.header_number(response.headers.get("OCI-Chunk-Min-Length"))
+        if min_chunk > MAX_CHUNK:
+            raise EngineError(f"the registry wants chunks of {min_chunk} bytes, more than the {MAX_CHUNK} that we make")
+        sent = 0
         with self.content() as content:
-            while have < self.size:
-                part = content.read(max(CHUNK, least))
+            while sent < self.size:
+                part = content.read(max(CHUNK, min_chunk))
                 if not part:
                     raise EngineError(f"blob {self.digest} is shorter than its manifest says")
-                answer = self.registry.send(
+                response = self.registry.request_url(
                     "PATCH",
-                    self._place(answer),
+                    self._upload_url(response),
                     {
                         "Content-Type": BYTES,
                         "Content-Length": str(len(part)),
-                        "Content-Range": f"{have}-{have + len(part) - 1}",
+                        "Content-Range": f"{sent}-{sent + len(part) - 1}",
                     },
                     partial(bytes, part),
                 )
-                self._expect(answer, 202)
-                have += len(part)
-        return self.registry.send("PUT", self._place(answer, last=True), {"Content-Length": "0"}, None)
+                self._expect(response, 202)
+                sent += len(part)
+        return self.registry.request_url("PUT", self._upload_url(response, last=True), {"Content-Length": "0"}, None)
 
-    def _place(self, answer: urllib3.BaseHTTPResponse, *, last: bool = False) -> str:
-        """Where the next bytes go."""
+    def _upload_url(self, response: urllib3.BaseHTTPResponse, *, last: bool = False) -> str:
+        """The URL of the next request. Arguments: response, the last one; last (bool), it completes the upload."""
         base = self.registry.base
-        url = onward(f"{base}/v2/{self.registry.path}/blobs/uploads/", answer.headers.get("Location") or "")
+        url = resolve_location(f"{base}/v2/{self.registry.path}/blobs/uploads/", response.headers.get("Location") or "")
         return f"{url}{'&' if '?' in url else '?'}{urlencode({'digest': self.digest})}" if last else url
 
-    def _expect(self, answer: urllib3.BaseHTTPResponse, status: int) -> None:
-        data = responses.read(answer, f"{self.registry.base}/v2/{self.registry.path}")
-        if answer.status != status or status == 202 and not answer.headers.get("Location"):
-            raise responses.refusal(answer, data)
+    def _expect(self, response: urllib3.BaseHTTPResponse, status: int) -> None:
+        data = responses.read_body(response, f"{self.registry.base}/v2/{self.registry.path}")
+        if response.status != status or status == 202 and not response.headers.get("Location"):
+            raise responses.error_from(response, data)
 
 
-class Counted:
-    """A file of which somebody wants to know how much was read. Arguments: path (str); on_read, called with that."""
+class ProgressFile:
+    """A file that reports reads. Arguments: path (str); on_read, called with the bytes read so far."""
 
     def __init__(self, path: str, on_read: Callable[[int], None]) -> None:
         try:
             self._file = open(path, "rb")
         except OSError as reason:
             raise EngineError(f"blob {os.path.basename(path)}: {os.strerror(reason.errno or 0).lower()}") from None
-        self._have, self._passed = 0, on_read
+        self._sent, self._on_read = 0, on_read
 
-    def __enter__(self) -> Counted:
+    def __enter__(self) -> ProgressFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def read(self, count: int) -> bytes:
-        """The next bytes."""
+        """Read at most `count` bytes."""
         part = self._file.read(count)
-        self._have += len(part)
-        self._passed(self._have)
+        self._sent += len(part)
+        self._on_read(self._sent)
         return part
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the file."""
         self._file.close()

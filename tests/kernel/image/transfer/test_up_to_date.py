@@ -135,7 +135,7 @@ def test_an_answer_that_drips(images: Images, server: Server, monkeypatch: pytes
             time.sleep(0.01)
 
     server.says = say
-    monkeypatch.setattr(up_to_date, "PATIENCE", 0.2)
+    monkeypatch.setattr(up_to_date, "TIMEOUT", 0.2)
     begun = time.monotonic()
     assert ask(images, server) == ""
     assert time.monotonic() - begun < 5
@@ -143,7 +143,7 @@ def test_an_answer_that_drips(images: Images, server: Server, monkeypatch: pytes
 
 def test_who_says_nothing(images: Images, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.says = lambda to: time.sleep(2)
-    monkeypatch.setattr(up_to_date, "PATIENCE", 0.1)
+    monkeypatch.setattr(up_to_date, "TIMEOUT", 0.1)
     assert ask(images, server) == ""
 
 

@@ -292,7 +292,7 @@ def test_who_is_asked_through_a_proxy(monkeypatch, url, found):
         ("NO_PROXY", ".example.org, 10.0.0.0/8,near.lan:5000"),
     ):
         monkeypatch.setenv(name, value)
-    assert urls.proxy(url) == found
+    assert urls.proxy_for(url) == found
 
 
 @pytest.mark.parametrize(
@@ -356,11 +356,11 @@ def answered(status: int, **headers: str) -> urllib3.HTTPResponse:
 
 
 def passing() -> urllib3.HTTPResponse:
-    raise http_errors.Unreachable("EOF", passing=True)
+    raise http_errors.Unreachable("EOF", transient=True)
 
 
 def lasting() -> urllib3.HTTPResponse:
-    raise http_errors.Unreachable("no such host", passing=False)
+    raise http_errors.Unreachable("no such host", transient=False)
 
 
 @pytest.mark.parametrize(
@@ -378,20 +378,20 @@ def lasting() -> urllib3.HTTPResponse:
 )
 def test_what_fails_for_a_moment_is_tried_again(answers, pauses, status):
     made, waited = iter(answers), []
-    again = http.Connection([], pause=waited.append)
+    again = http.HTTPClient([], pause=waited.append)
 
     def act():
         answer = next(made)
         return answer() if callable(answer) else answer
 
-    assert (again.persist(act).status, waited) == (status, pauses)
+    assert (again.retry(act).status, waited) == (status, pauses)
 
 
 @pytest.mark.parametrize(("act", "pauses"), [(passing, [0.25, 0.5, 1, 2]), (lasting, [])])
 def test_nobody_asks_for_ever(act, pauses):
     waited = []
     with pytest.raises(http_errors.Unreachable):
-        http.Connection([], pause=waited.append).persist(act)
+        http.HTTPClient([], pause=waited.append).retry(act)
     assert waited == pauses
 
 
@@ -409,16 +409,16 @@ def home(tmp_path, monkeypatch):
 
 
 def known(domain: str) -> tuple[str, str, str]:
-    found = credentials.find(domain)
-    return found.user, found.password, found.identity
+    found = credentials.load(domain)
+    return found.user, found.password, found.identity_token
 
 
 def test_what_is_kept_is_found_and_forgotten(home):
     assert known("h:5000") == ("", "", "")
     (home / "docker").mkdir()
     (home / "docker/config.json").write_text('{"psFormat": "x"}')
-    assert credentials.keep("h:5000", Credentials("me", "pa:ss")) == str(home / "docker/config.json")
-    credentials.keep("docker.io", Credentials("hub", "x"))
+    assert credentials.save("h:5000", Credentials("me", "pa:ss")) == str(home / "docker/config.json")
+    credentials.save("docker.io", Credentials("hub", "x"))
     document = json.loads((home / "docker/config.json").read_text())
     assert document == {
         "psFormat": "x",
@@ -429,7 +429,7 @@ def test_what_is_kept_is_found_and_forgotten(home):
     }
     assert (home / "docker/config.json").stat().st_mode & 0o777 == 0o600
     assert (known("h:5000"), known("docker.io"), known("h")) == (("me", "pa:ss", ""), ("hub", "x", ""), ("", "", ""))
-    credentials.forget("h:5000")
+    credentials.erase("h:5000")
     assert known("h:5000") == ("", "", "")
 
 
@@ -473,7 +473,7 @@ def test_a_key_may_go_on_after_the_host(home, path, user):
             }
         )
     )
-    assert credentials.find("h:5000", path).user == user
+    assert credentials.load("h:5000", path).user == user
 
 
 def test_a_helper_is_asked(home):
@@ -492,7 +492,7 @@ def test_a_helper_is_asked(home):
     assert known("a.example") == ("u", "s", "")
     assert (home / "asked").read_text() == "get a.example\n"
     assert known("b.example") == ("", "", "")
-    assert credentials.keep("a.example", Credentials("u", "new")) == ""
+    assert credentials.save("a.example", Credentials("u", "new")) == ""
     assert "new" not in (home / "docker/config.json").read_text()
 
 
@@ -501,7 +501,7 @@ def test_a_file_that_makes_no_sense(home, text):
     (home / "docker").mkdir()
     (home / "docker/config.json").write_text(text)
     with pytest.raises(MinirunError):
-        credentials.find("a.example")
+        credentials.load("a.example")
 
 
 # ---- answers without end ---------------------------------------------------------------------------------------------
@@ -517,14 +517,14 @@ class Endless(io.RawIOBase):
 
     def readinto(self, buffer):
         self.taken += len(buffer)
-        assert self.taken < 10 * http.DRAINED
+        assert self.taken < 10 * http.MAX_DRAIN
         return len(buffer)
 
 
 def test_a_body_that_nobody_wants_is_not_read_to_its_end():
     body = Endless()
     answer = urllib3.HTTPResponse(body, preload_content=False)
-    http.done(answer)
+    http.release(answer)
     assert body.closed
 
 
@@ -542,5 +542,5 @@ def test_a_body_that_nobody_wants_is_not_read_to_its_end():
 )
 def test_where_a_registry_sends_nobody(location):
     with pytest.raises(EngineError, match="refusing to go on to ") as caught:
-        urls.onward("https://registry.example/v2/", location)
+        urls.resolve_location("https://registry.example/v2/", location)
     assert str(caught.value).isprintable()
