@@ -77,7 +77,7 @@ def expect_a_start(settings: Options) -> None:
         daemon = Daemon(settings.text("root"), settings.text("exec_root"), settings.text("config_file"))
     except MinirunError:
         return  # `act` comes to the same, when the words have proved right
-    prefork.begin(daemon)
+    prefork.fork(daemon)
 
 
 def act(settings: Options, verb: Verb, options: Options) -> int:

@@ -36,7 +36,7 @@ def diff(container: Container) -> Iterator[tuple[str, bytes]]:
 
     Errors: NoSuchContainer when it is removed meanwhile.
     """
-    upper, *below = _layer_directories(container)
+    upper, *below = _layers(container)
     yield from layer_diff.changes(upper, below)
     _check_exists(container)
 
@@ -48,7 +48,7 @@ def export(container: Container, fd: int) -> None:
     disk.
     """
     with step("write the files of the container"), _writing("the archive"):
-        tar_writer.write_tree(_layer_directories(container), fd)
+        tar_writer.write_tree(_layers(container), fd)
     _check_exists(container)
 
 
@@ -102,10 +102,10 @@ def _write_layer(container: Container, pause: bool, fd: int) -> bool:
 
             still = paused(container)
         with still, _writing("the layer"):
-            return tar_writer.write_layer(_layer_directories(container)[0], fd)
+            return tar_writer.write_layer(_layers(container)[0], fd)
 
 
-def _layer_directories(container: Container) -> list[str]:
+def _layers(container: Container) -> list[str]:
     return overlayfs.stack(container.layers(), container.directory)
 
 

@@ -49,7 +49,7 @@ def create(daemon: Daemon, options: CreateOptions) -> Container:
         if options.volumes_from:
             from minirun.engine.volume import volumes_from
 
-            volumes_from.take(container)
+            volumes_from.apply(container)
         _resolve_network_names(container, options.link)
         lock = reserve(container)
         try:
@@ -59,11 +59,11 @@ def create(daemon: Daemon, options: CreateOptions) -> Container:
                 if any(point["Type"] == "volume" for point in container.record["MountPoints"]):
                     from minirun.engine.volume import populate
 
-                    populate.attach(container)
+                    populate.create_volumes(container)
                 if container.record["Links"]:
                     from minirun.engine.network import legacy_links
 
-                    legacy_links.write_down(container)
+                    legacy_links.store_links(container)
                 container.save(host_config=True)
             if options.cidfile:
                 store.write_text(options.cidfile, container.id, mode=0o644)
@@ -81,14 +81,14 @@ def _resolve_network_names(container: Container, links: Sequence[str]) -> None:
     """
     record = container.record
     mode = record["HostConfig"]["NetworkMode"]
-    if links and endpoint_config.network_of(mode) == predefined.BRIDGE:
+    if links and endpoint_config.network_of_mode(mode) == predefined.BRIDGE:
         from minirun.engine.network import legacy_links
 
         record["Links"] = legacy_links.resolve(container.daemon, links)
     if mode.startswith("container:"):
         from minirun.engine.network import shared_netns
 
-        shared_netns.settle(container)
+        shared_netns.resolve_mode(container)
     elif predefined.is_user_defined(mode):
         try:
             name = container.daemon.networks.find(mode).name

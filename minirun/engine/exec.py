@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from minirun.engine.container.reconcile import reconcile_unless_busy
 from minirun.engine.shim import task
-from minirun.engine.shim.attach import DETACH_KEYS, Detached, Watcher, parse_keys, window_size
-from minirun.engine.shim.protocol import WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
+from minirun.engine.shim.attach import DETACH_KEYS, AttachClient, Detached, parse_detach_keys, window_size
+from minirun.engine.shim.protocol import ATTACH_STDERR, ATTACH_STDIN, ATTACH_STDOUT
 from minirun.engine.shim.relay import Relay
-from minirun.engine.shim.shim import leave_the_terminal
-from minirun.engine.shim.stdio import Ends
+from minirun.engine.shim.shim import daemonize
+from minirun.engine.shim.stdio import Stdio
 from minirun.engine.spec import bundle, specgen
 from minirun.errors import EngineError, MinirunError, as_minirun_error
 from minirun.kernel import process
@@ -44,10 +44,10 @@ def execute(container: Container, options: ExecOptions) -> int:
     if options.detach:
         sock.close()
         return 0
-    keys = parse_keys(options.detach_keys) if options.detach_keys else DETACH_KEYS
+    keys = parse_detach_keys(options.detach_keys) if options.detach_keys else DETACH_KEYS
     try:
         # As in Docker, exec proxies no signals: ctrl-C ends the client and the process goes on.
-        return Watcher(sock, stdin=stdin, terminal=options.tty, detach_keys=keys, signals=False).watch()
+        return AttachClient(sock, stdin=stdin, terminal=options.tty, detach_keys=keys, signals=False).run()
     except Detached:
         return 0
 
@@ -55,12 +55,12 @@ def execute(container: Container, options: ExecOptions) -> int:
 def process_of(container: Container, options: ExecOptions) -> dict:
     """The OCI process object: the container's user, environment and capabilities, overridden by the options."""
     record = container.record
-    user = bundle.user_of(container, options.user or record["Config"]["User"])
+    user = bundle.resolve_user(container, options.user or record["Config"]["User"])
     wanted = specgen.exec_process(record, user, list(options.command), options.tty, list(options.env))
     if record.get("Links"):
         from minirun.engine.network import legacy_links
 
-        wanted["env"] = legacy_links.Links(container).environment_of_process(options.tty, list(options.env))
+        wanted["env"] = legacy_links.Links(container).process_env(options.tty, list(options.env))
     if options.workdir:
         wanted["cwd"] = options.workdir
     size = window_size() if options.tty else None
@@ -71,17 +71,17 @@ def process_of(container: Container, options: ExecOptions) -> dict:
 
 def _relay(container: Container, wanted: dict, ready: Channel, client: socket.socket, stdin: bool) -> None:
     """The process `minirun:relay`: parent of the new process, which goes on when the client has exited."""
-    leave_the_terminal([ready.fd, client.fileno()])
+    daemonize([ready.fd, client.fileno()])
     terminal = bool(wanted.get("terminal"))
-    ends = Ends(terminal=terminal, stdin=stdin)
+    stdio = Stdio(terminal=terminal, stdin=stdin)
     try:
         state = states.load(task.state_directory(container))
-        pid = runtime.execute(state, wanted, stdio=ends.given, console=ends.console)
-        ends.settle(stdin=stdin or terminal)
-    except Exception as error:  # noqa: BLE001 (the last net: it is told, not swallowed)
+        pid = runtime.execute(state, wanted, stdio=stdio.child_fds, console=stdio.console_socket)
+        stdio.after_start(stdin=stdin or terminal)
+    except Exception as error:  # noqa: BLE001 (the last resort: it is reported, not swallowed)
         ready.send_error(as_minirun_error(error))
         return
-    relay = Relay(ends, None)
-    relay.add(client.detach(), WANTS_STDIN * stdin | WANTS_STDOUT | WANTS_STDERR)
+    relay = Relay(stdio, None)
+    relay.add_client(client.detach(), ATTACH_STDIN * stdin | ATTACH_STDOUT | ATTACH_STDERR)
     ready.send({"started": pid})
-    relay.farewell(relay.run(pid))
+    relay.send_exit(relay.run(pid))

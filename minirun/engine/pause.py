@@ -8,7 +8,7 @@ pair to be closed, and thaws; the kernel closes that end when the command exits,
 
 from __future__ import annotations
 
-from minirun.engine.shim.shim import leave_the_terminal
+from minirun.engine.shim.shim import daemonize
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
 from minirun.kernel.cgroup.cgroup import Cgroup
@@ -53,7 +53,7 @@ class paused:
             self.freezer.thaw()  # the guard has done it, unless it was killed
 
     def _guard(self, theirs: Channel) -> None:
-        leave_the_terminal([theirs.fd])  # closes our end too, which only the command may hold
+        daemonize([theirs.fd])  # closes our end too, which only the command may hold
         try:
             self.freezer.freeze()
             theirs.send({})

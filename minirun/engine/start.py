@@ -11,7 +11,7 @@ from minirun.engine.container.index import discard
 from minirun.engine.container.reconcile import clear_dead_shim, reconciled_status
 from minirun.engine.create import create
 from minirun.engine.shim import protocol, signals
-from minirun.engine.shim.prefork import Starter
+from minirun.engine.shim.prefork import PreforkedShim
 from minirun.engine.stop import stop
 from minirun.errors import RUN_FAILED, EngineError, MinirunError, ProgramError
 from minirun.light import TYPE_CHECKING, socket
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.daemon import Daemon
     from minirun.engine.options import CreateOptions
-    from minirun.engine.shim.attach import Attachment, Watcher
+    from minirun.engine.shim.attach import AttachClient, Attachment
 
 
-def run(daemon: Daemon, options: CreateOptions, starter: Starter) -> int:
+def run(daemon: Daemon, options: CreateOptions, shim: PreforkedShim) -> int:
     """Create a container, start it, and stay attached until it exits unless -d is given.
 
-    Arguments: starter, the pre-forked shim, which loads its modules while the container is created.
+    Arguments: shim, the pre-forked shim, which loads its modules while the container is created.
     Returns: the container's exit code, 0 with -d. Errors: as `create` and `start`.
     """
     if options.detach:
         container = create(daemon, options)
         try:
             with container.lock():
-                _start(container, starter)
+                _start(container, shim)
         finally:
             print(container.id, flush=True)  # noqa: T201 (also when the start fails, as Docker does)
         return 0
     from minirun.engine.shim.attach import Attachment
 
-    with signals.held() as waiting:
+    with signals.blocked() as waiting:
         container = create(daemon, options)
         config = container.record["Config"]
         attachment = Attachment(
@@ -50,8 +50,8 @@ def run(daemon: Daemon, options: CreateOptions, starter: Starter) -> int:
             signals=options.sig_proxy,
         )
         with container.lock():
-            watcher = _start(container, starter, attachment, waiting)
-    return _watch(watcher)
+            client = _start(container, shim, attachment, waiting)
+    return _attach(client)
 
 
 def start(container: Container, attachment: Attachment | None = None) -> int:
@@ -59,18 +59,18 @@ def start(container: Container, attachment: Attachment | None = None) -> int:
 
     Returns: with an attachment the container's exit code, else 0. Errors: ProgramError (126, 127), EngineError.
     """
-    starter, watcher = Starter(container.daemon), None  # first, for it takes some milliseconds to get ready
+    shim, client = PreforkedShim(container.daemon), None  # first, for it takes some milliseconds to get ready
     with container.lock():
         # The shim of its last run may still be cleaning up. Or a shim is starting it at this moment although the lock
         # is free, because the command that held the lock was killed: then it runs a moment later.
         while not (runs := reconciled_status(container).state == "running") and container.shim_state():
             container.wait_for_shim(0.1)
         if not runs:
-            with signals.held() as waiting:
-                watcher = _start(container, starter, attachment, waiting)
+            with signals.blocked() as waiting:
+                client = _start(container, shim, attachment, waiting)
     if attachment is None:
         return 0
-    return _watch(watcher or attachment.watcher(_connect(container, attachment), container))
+    return _attach(client or attachment.client(_connect(container, attachment), container))
 
 
 def restart(container: Container, seconds: int | None = None) -> None:
@@ -80,8 +80,11 @@ def restart(container: Container, seconds: int | None = None) -> None:
 
 
 def _start(
-    container: Container, starter: Starter, attachment: Attachment | None = None, waiting: signals.held | None = None
-) -> Watcher | None:
+    container: Container,
+    shim: PreforkedShim,
+    attachment: Attachment | None = None,
+    waiting: signals.blocked | None = None,
+) -> AttachClient | None:
     """Start a container that does not run. The caller holds its lock.
 
     Arguments: waiting, the blocked signals, which are delivered once the attach client can pass them on.
@@ -90,25 +93,25 @@ def _start(
     """
     from minirun.engine.spec import bundle
 
-    size, watcher = None, None
+    size, client = None, None
     if container.record["Config"]["Tty"]:
         from minirun.engine.shim.attach import window_size
 
         size = window_size()
     try:
         bundle.write(container, size)
-        starter.order(container.id, attachment.flags if attachment else 0)
+        shim.start(container.id, attachment.flags if attachment else 0)
         if attachment:
-            watcher = attachment.watcher(starter.sock, container)
+            client = attachment.client(shim.sock, container)
         if waiting:
-            waiting.release()
-        starter.wait()
+            waiting.unblock()
+        shim.wait_started()
     except MinirunError as error:
         if isinstance(error, ProgramError) and error.message.startswith(("exec: ", "chdir ")):
             error.message = RUN_FAILED.format(error.message)
         _note_failed_start(container, error)
         raise
-    return watcher
+    return client
 
 
 def _note_failed_start(container: Container, error: MinirunError) -> None:
@@ -118,7 +121,7 @@ def _note_failed_start(container: Container, error: MinirunError) -> None:
     container.wait_for_shim()  # a killed process closes its end of the connection before it counts as dead
     if clear_dead_shim(container):
         return  # it had started, and its shim was killed
-    task.take_down(container)
+    task.delete(container)
     container.reload()
     if not container.exists():
         return
@@ -139,11 +142,11 @@ def _connect(container: Container, attachment: Attachment) -> socket.socket:
         raise EngineError("You cannot attach to a stopped container, start it first", exit_code=1) from None
 
 
-def _watch(watcher: Watcher | None) -> int:
+def _attach(client: AttachClient | None) -> int:
     """Stay attached until the container exits or the detach keys are pressed. Returns: its exit code, 0 if detached."""
     from minirun.engine.shim.attach import Detached
 
     try:
-        return watcher.watch() if watcher else 0
+        return client.run() if client else 0
     except Detached:
         return 0

@@ -62,7 +62,7 @@ def wait(container: Container) -> int:
     except OSError:
         container.wait_for_shim()
         return container.status().exit_code
-    return attach.Watcher(sock, stdin=False, terminal=False, signals=False).watch()
+    return attach.AttachClient(sock, stdin=False, terminal=False, signals=False).run()
 
 
 def send_signal(container: Container, number: int) -> bool:

@@ -159,7 +159,7 @@ def test_a_verb_loads_its_own_group_only(tmp_path, words, others):
 
 def test_who_has_no_volumes_does_not_load_them():
     modules = loaded(
-        "from minirun.engine import create, start\nfrom minirun.engine.container import config\nfrom minirun.engine.shim import shim\nfrom minirun.engine.spec import bundle\nfrom minirun.engine.volume import mountpoints\nmountpoints.points(['/a:/b'], [])"
+        "from minirun.engine import create, start\nfrom minirun.engine.container import config\nfrom minirun.engine.shim import shim\nfrom minirun.engine.spec import bundle\nfrom minirun.engine.volume import mountpoints\nmountpoints.parse_all(['/a:/b'], [])"
     )
     parts = {
         f"minirun.{name}"
@@ -167,7 +167,7 @@ def test_who_has_no_volumes_does_not_load_them():
     }
     assert "minirun.engine.spec.bundle" in modules and not parts & modules
     assert "minirun.engine.volume.parse" in loaded(
-        "from minirun.engine.volume import mountpoints\nmountpoints.points(['ab:/b'], [])"
+        "from minirun.engine.volume import mountpoints\nmountpoints.parse_all(['ab:/b'], [])"
     )
 
 

@@ -23,7 +23,7 @@ def execute(daemon: Daemon, options: Options) -> int:
     if options.words("env_file"):
         from minirun.engine.spec import env  # few command lines name such files
 
-        variables = env.variables(variables, env.contents(options.words("env_file")), os.environ)
+        variables = env.variables(variables, env.read_files(options.words("env_file")), os.environ)
     container = index.find(daemon, options.text("container"))
     if options.flag("tty") and options.flag("interactive") and not options.flag("detach") and not os.isatty(0):
         raise ClientError("the input device is not a TTY", exit_code=1)

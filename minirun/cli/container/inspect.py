@@ -94,7 +94,7 @@ def _container(daemon: Daemon, word: str, size: bool) -> dict:
     container = index.find(daemon, word)
     status = container.status()
     ports = container.ports() if status.state in ("running", "paused", "restarting") else {}
-    result = engine.describe(container.record, status, container.cable(), daemon, ports)
+    result = engine.describe(container.record, status, container.sandbox(), daemon, ports)
     if size:
         from minirun.engine import info
 
@@ -117,13 +117,13 @@ def _network(daemon: Daemon, word: str, _size: bool) -> dict:
 
     if not store.exists(f"{daemon.data_root}/networks"):
         raise NoSuchNetwork(word)  # nobody has asked for one yet, and a look must not make the first
-    return endpoints.described(daemon, daemon.networks.find(word))
+    return endpoints.inspect_network(daemon, daemon.networks.find(word))
 
 
 def _volume(daemon: Daemon, word: str, _size: bool) -> dict:
     from minirun.engine.volume import volumes
 
-    return volumes.describe(daemon, word)
+    return volumes.inspect(daemon, word)
 
 
 _READERS: dict[str, Callable[[Daemon, str, bool], dict]] = {

@@ -21,15 +21,14 @@ def logs(daemon: Daemon, options: Options) -> int:
     to = {"stdout": 1, "stderr": 2}
     waiting: list[bytes] = []
     before = size = 0
-    for stream, text in log.read(
-        container,
-        options.flag("follow"),
+    config = log.ReadConfig(
         tail=options.text("tail"),
         since=options.text("since"),
         until=options.text("until"),
         timestamps=options.flag("timestamps"),
         details=options.flag("details"),
-    ):
+    )
+    for stream, text in log.read(container, config, follow=options.flag("follow")):
         # Records go out many at a time; with --follow, which may wait for the next one, each by itself.
         if waiting and (to[stream] != before or size > 65536):
             write(before, b"".join(waiting))

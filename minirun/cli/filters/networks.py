@@ -18,7 +18,7 @@ def listed(daemon: Daemon, conditions: list[tuple[str, str]]) -> list[Network]:
 
 def unused(daemon: Daemon, conditions: list[tuple[str, str]]) -> list[Network]:
     """The networks that `prune` removes. Errors: EngineError for an unknown name or value."""
-    test, used = matcher(conditions, _PRUNE), endpoints.used(daemon)
+    test, used = matcher(conditions, _PRUNE), endpoints.networks_in_use(daemon)
     return [
         network
         for network in daemon.networks.every()
@@ -29,7 +29,7 @@ def unused(daemon: Daemon, conditions: list[tuple[str, str]]) -> list[Network]:
 def _dangling(daemon: Daemon, values: list[str]) -> Test[Network]:
     """Networks of the user's without an endpoint; or all others."""
     refusal = 'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")'
-    wanted, used = booleans(values, refusal), endpoints.used(daemon)
+    wanted, used = booleans(values, refusal), endpoints.networks_in_use(daemon)
     return lambda network: (not network.is_predefined and network.id not in used) in wanted
 
 

@@ -27,7 +27,7 @@ def _every(daemon: Daemon) -> list[dict]:
     found = []
     for name in volumes.every(daemon):
         try:
-            found.append(volumes.describe(daemon, name))
+            found.append(volumes.inspect(daemon, name))
         except NoSuchVolume:  # removed in this moment
             continue
     return sorted(
@@ -41,7 +41,7 @@ def _every(daemon: Daemon) -> list[dict]:
 def _dangling(daemon: Daemon, values: list[str]) -> Test[dict]:
     """Volumes that no container uses; or all others."""
     wanted = booleans(values, f"Invalid filter 'dangling=[{' '.join(values)}]'")
-    used = volumes.users(daemon)
+    used = volumes.references(daemon)
     return lambda volume: (volume["Name"] not in used) in wanted
 
 

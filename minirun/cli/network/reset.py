@@ -8,26 +8,26 @@ from minirun.cli.parser.grammar import Options, Verb
 
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
-    from minirun.engine.network.reset import Proof
+    from minirun.engine.network.reset import Report
 
 
 def reset(daemon: Daemon, options: Options) -> int:
     """Remove minirun's links, rules and settings, print what was removed and what is left. Returns: 1 if any is."""
     from minirun.engine.network import reset
 
-    proof = reset.reset(daemon)
-    print("\n".join(proof_lines(proof)))
-    return 1 if proof.left or proof.why or proof.foreign else 0
+    report = reset.reset(daemon)
+    print("\n".join(report_lines(report)))
+    return 1 if report.left or report.why or report.foreign else 0
 
 
-def proof_lines(proof: Proof) -> list[str]:
+def report_lines(report: Report) -> list[str]:
     """What `system reset-network` prints."""
-    lines = [f"gone     {line}" for line in proof.gone]
-    lines += [f"set back {old}, now {new.rpartition(' ')[2]}" for old, new in proof.changed]
-    lines += ["", "Left of what was ours: " + ("" if proof.left or proof.why else "nothing")]
-    lines += [f"  {line}" for line in (*proof.left, *proof.why)]
-    lines.append("Changed of what is others': " + ("" if proof.foreign else "nothing"))
-    return [line.rstrip() for line in [*lines, *(f"  {line}" for line in proof.foreign)]]
+    lines = [f"gone     {line}" for line in report.gone]
+    lines += [f"set back {old}, now {new.rpartition(' ')[2]}" for old, new in report.changed]
+    lines += ["", "Left of what was ours: " + ("" if report.left or report.why else "nothing")]
+    lines += [f"  {line}" for line in (*report.left, *report.why)]
+    lines.append("Changed of what is others': " + ("" if report.foreign else "nothing"))
+    return [line.rstrip() for line in [*lines, *(f"  {line}" for line in report.foreign)]]
 
 
 VERBS = {

@@ -159,8 +159,8 @@ def _read_files(options: Options) -> tuple[list[str], list[str]]:
     """Environment and labels: what the files hold, and then what stands on the command line."""
     from minirun.engine.spec import env  # few command lines name such files
 
-    variables = env.variables(options.words("env"), env.contents(options.words("env_file")), os.environ)
-    labels = env.labels(options.words("label"), env.contents(options.words("label_file")))
+    variables = env.variables(options.words("env"), env.read_files(options.words("env_file")), os.environ)
+    labels = env.labels(options.words("label"), env.read_files(options.words("label_file")))
     return variables, [f"{name}={value}" for name, value in labels.items()]
 
 

@@ -45,7 +45,7 @@ def dead_containers(daemon: Daemon) -> Iterator[Problem]:
 def failed_services(daemon: Daemon) -> Iterator[Problem]:
     """Kind "service": services that the shim of a running container has given up (embedded DNS, userland proxy)."""
     for container in containers(daemon):
-        for line in watches.failures_of(container.run_directory):
+        for line in watches.read_failures(container.run_directory):
             yield Problem(
                 "service",
                 f"container {container.id[:12]}: its monitor had to give up {line}",
@@ -93,7 +93,7 @@ def run_directories(daemon: Daemon) -> Iterator[Problem]:
             watch = container.shim_state()
             if watch is None or not watch.alive():
                 yield Problem(
-                    "run", f"{container.run_directory}: the container has been removed", task.take_down, container
+                    "run", f"{container.run_directory}: the container has been removed", task.delete, container
                 )
             else:
                 yield Problem(
@@ -107,7 +107,7 @@ def run_directories(daemon: Daemon) -> Iterator[Problem]:
 def _take_down_unwatched(container: Container) -> None:
     with container.lock():
         if container.shim_state() is None and not is_new(container.run_directory):
-            task.take_down(container)
+            task.delete(container)
 
 
 def _data_root_of(run_directory: str) -> str:

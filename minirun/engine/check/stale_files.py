@@ -75,11 +75,11 @@ def volume_leftovers(daemon: Daemon) -> Iterator[Problem]:
     """Kind "volume": volumes whose creation, population or removal was killed (see `volumes`, `populate`)."""
     if not os.path.isdir(volumes.directory(daemon)):
         return
-    for path in volumes.remains(daemon):
+    for path in volumes.leftovers(daemon):
         if not is_new(path):
             yield Problem("volume", f"{path}: remains of a volume", rmtree.remove_tree, path)
-    for name in populate.unfinished(daemon):
-        yield Problem("volume", f"volume {name}: was left while it was filled", populate.finish, daemon, name)
+    for name in populate.interrupted(daemon):
+        yield Problem("volume", f"volume {name}: was left while it was filled", populate.clean_up, daemon, name)
 
 
 def image_leftovers(daemon: Daemon) -> Iterator[Problem]:

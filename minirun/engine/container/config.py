@@ -35,7 +35,7 @@ def make(options: CreateOptions, image: Image, container_id: str, name: str, hos
     config = make_config(options, image.defaults, container_id, host)
     command = _command(config)
     _check(config, host_config, host)
-    endpoint_config.check_mode(config, host_config, options.hostname, options.link)
+    endpoint_config.validate_network_mode(config, host_config, options.hostname, options.link)
     return {
         "ID": container_id,
         "Created": timestamps.now(),
@@ -49,7 +49,7 @@ def make(options: CreateOptions, image: Image, container_id: str, name: str, hos
         "Networks": endpoint_config.make(host_config["NetworkMode"], options.endpoint),
         "Links": {},
         "Anonymous": not name,
-        "MountPoints": mountpoints.points(
+        "MountPoints": mountpoints.parse_all(
             host_config["Binds"] or [],
             host_config.get("Mounts") or [],
             config["Volumes"] or (),
@@ -165,7 +165,7 @@ def make_host_config(options: CreateOptions) -> dict:
         "PublishAllPorts": bool(options.publish_all),
         "ReadonlyRootfs": bool(options.read_only),
         "SecurityOpt": [option for option in options.security_opt if option != open_paths] or None,
-        "Tmpfs": mountpoints.tmpfs(options.tmpfs),
+        "Tmpfs": mountpoints.parse_tmpfs(options.tmpfs),
         "UTSMode": "",
         "UsernsMode": "",
         "ShmSize": options.shm_size or _SHM_SIZE,

@@ -8,8 +8,9 @@ a killed shim leaves behind is cleared by `reconcile`, where a command begins to
 from __future__ import annotations
 
 from minirun import store, timestamps
+from minirun.engine.network import sandbox_store
 from minirun.engine.shim import run_state
-from minirun.engine.shim.run_state import Watch
+from minirun.engine.shim.run_state import ShimState
 from minirun.errors import NoSuchContainer
 from minirun.kernel import procfs
 from minirun.light import TYPE_CHECKING
@@ -128,9 +129,9 @@ class Container:
             raise NoSuchContainer(self.id)
         return store.lock(f"{self.directory}/{LOCK}")
 
-    def cable(self) -> dict:
-        """Its sandbox while it runs: endpoints, published ports, resolver (see `engine.network.sandbox`)."""
-        return run_state.cable_of(self.run_directory)
+    def sandbox(self) -> dict:
+        """Its sandbox while it runs: endpoints, published ports, resolver (see `engine.network.sandbox_store`)."""
+        return sandbox_store.read(self.run_directory)
 
     def edit(self) -> _RecordUpdate:
         """Read, change and write the record under a lock of its own: `with container.edit() as record: ...`."""
@@ -148,16 +149,23 @@ class Container:
         exposed = self.record["Config"].get("ExposedPorts")
         if not exposed:  # a published port is always exposed as well
             return {}
-        cable = run_state.cable_of(self.run_directory)
-        if cable["Ports"] is None or not any(map(run_state.leads_out, cable["Endpoints"].values())):
+        sandbox = self.sandbox()
+        if sandbox["Ports"] is None or not any(map(sandbox_store.has_external_access, sandbox["Endpoints"].values())):
             return {}
         from minirun.network import inspect
 
-        return inspect.ports(exposed, cable["Ports"])
+        return inspect.ports(exposed, sandbox["Ports"])
 
-    def shim_state(self) -> Watch | None:
+    def shim_state(self) -> ShimState | None:
         """Its shim (process `minirun:monitor`) as noted in the exec root; None when there is none."""
-        return run_state.of(self.run_directory)
+        return run_state.read(self.run_directory)
+
+    def init_pid(self) -> int:
+        """The pid of its first process, 0 when that does not run."""
+        shim = self.shim_state()
+        if shim is None or not shim.init:
+            return 0
+        return shim.init if procfs.start_and_parent(shim.init) == (shim.init_start_time, shim.pid) else 0
 
     def wait_for_shim(self, seconds: float | None = None) -> bool:
         """Wait until its shim has cleaned up and exited. Arguments: seconds, None for ever. Returns: whether it has."""
@@ -184,7 +192,7 @@ class Container:
             return self.status()
         return self._killed_with(shim)
 
-    def _killed_with(self, shim: Watch) -> Status:
+    def _killed_with(self, shim: ShimState) -> Status:
         """The status after its shim was killed: what `reconcile.clear_dead_shim` will write into the record."""
         self.reload()
         if self.record["HostConfig"]["AutoRemove"]:

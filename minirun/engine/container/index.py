@@ -124,7 +124,7 @@ def retire(container: Container, *, with_volumes: bool = False) -> str:
     if with_volumes:
         from minirun.engine.volume import volumes
 
-        volumes.leave(container.daemon, remains)
+        volumes.release(container.daemon, remains)
     return remains
 
 
@@ -135,9 +135,9 @@ def clear(daemon: Daemon, remains: str) -> None:
         return
     from minirun.engine.volume import volumes
 
-    volumes.leave(daemon, remains)
+    volumes.release(daemon, remains)
     rmtree.remove_tree(remains)
-    volumes.sweep(daemon)
+    volumes.remove_leftovers(daemon)
 
 
 def clear_locked(daemon: Daemon, remains: str) -> None:

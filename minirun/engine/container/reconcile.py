@@ -49,8 +49,8 @@ def clear_dead_shim(container: Container) -> bool:
 
     container.reload()
     if shim.started_at:
-        task.note_end(container, KILLED, shim.started_at)
-    task.take_down(container)
+        task.record_exit(container, KILLED, shim.started_at)
+    task.delete(container)
     if container.record["HostConfig"]["AutoRemove"]:
         discard(container, with_volumes=True)
     return bool(shim.started_at)

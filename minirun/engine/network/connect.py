@@ -1,16 +1,16 @@
-"""`network connect` and `network disconnect`: one more cable for a container, or one less.
+"""`network connect` and `network disconnect`: a container joins one more network, or leaves one.
 
-For one that runs the kernel is changed at once, by the command itself, and then its monitor is told; for another the
-wish is written down, and the next start carries it out. What holds for the default route, for /etc/hosts and for
-/etc/resolv.conf is Docker's: with each cable it is decided anew through which network the way out leads, and what once
-asks the name service goes on asking it.
+For a running container the command changes the kernel itself, and then notifies the shim; for any other the endpoint
+settings are stored, and the next start applies them. The rules for the default route, /etc/hosts and /etc/resolv.conf
+are Docker's: each change decides anew which network has the default route, and a container that has once used the
+embedded DNS server keeps it.
 """
 
 from __future__ import annotations
 
 from minirun.engine.container.reconcile import reconciled_status
-from minirun.engine.network import dns_service, endpoint_config, endpoints, sandbox, shared_netns
-from minirun.engine.shim import protocol, run_state
+from minirun.engine.network import dns_service, endpoint_config, endpoints, sandbox, sandbox_store, shared_netns
+from minirun.engine.shim import protocol
 from minirun.engine.spec import etc_files
 from minirun.errors import EngineError, KernelError, NoSuchNetwork
 from minirun.network import predefined
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
     from minirun.network.network import Network
 
 
-class _Ended(Exception):
-    """The container has come to its end in this moment: what is left is the wish."""
+class _Exited(Exception):
+    """The container has exited in the meantime: the endpoint settings are stored for its next start."""
 
 
 # ---- connect ----------------------------------------------------------------------------------------------------
 
 
-def connect(container: Container, word: str, wish: dict) -> None:
-    """Put a container on one more network. Arguments: word, the network's name or id; wish, see `wishes`.
+def connect(container: Container, word: str, settings: dict) -> None:
+    """Connect a container with a network.
 
-    A container that does not run may be put on a network that is not there yet. Errors: EngineError in Docker's words.
+    A container that does not run may be connected with a network that does not exist yet.
+    Arguments: word, the network's name or id; settings, the endpoint settings (see `endpoint_config`).
+    Errors: EngineError, as Docker's.
     """
     with container.lock():
         runs = reconciled_status(container).state == "running"
@@ -42,19 +44,19 @@ def connect(container: Container, word: str, wish: dict) -> None:
         if container.record["HostConfig"]["NetworkMode"].startswith(shared_netns.MODE):
             raise EngineError(endpoint_config.CONFLICT_SHARED)
         if network:
-            endpoint_config.complete(container.record, network.name, wish)
+            endpoint_config.add_default_aliases(container.record, network.name, settings)
             if network.has_bridge:
-                bridge_endpoint.check_requested_addresses(network, wish["IPAMConfig"] or {})
-            endpoint_config.check_company(container.record, network)
+                bridge_endpoint.check_requested_addresses(network, settings["IPAMConfig"] or {})
+            endpoint_config.check_other_networks(container.record, network)
         if network and runs:
             try:
-                _plug(container, network, wish)
-            except _Ended:
+                _join(container, network, settings)
+            except _Exited:
                 runs = False
         with container.edit() as record:
-            record["Networks"].setdefault(network.name if network else word, wish)
+            record["Networks"].setdefault(network.name if network else word, settings)
     if runs:
-        tell_monitor(container)
+        notify_shim(container)
 
 
 def _find(container: Container, word: str, *, needed: bool) -> Network | None:
@@ -69,81 +71,82 @@ def _find(container: Container, word: str, *, needed: bool) -> Network | None:
     return network
 
 
-def _plug(container: Container, network: Network, wish: dict) -> None:
-    """Lay the cable into a running container. Errors: _Ended; EngineError, KernelError: nothing is left then."""
-    with _plugging(container), step(f"connect the container with {network.name}"):
-        note = run_state.cable_of(container.run_directory)
-        if network.name in note["Endpoints"]:
+def _join(container: Container, network: Network, settings: dict) -> None:
+    """Join a running container to a network. Errors: _Exited; EngineError, KernelError: nothing is left then."""
+    with _locked(container), step(f"connect the container with {network.name}"):
+        stored = sandbox_store.read(container.run_directory)
+        if network.name in stored["Endpoints"]:
             raise EngineError(f"endpoint with name {container.name} already exists in network {network.name}")
-        sandbox.write(container, {**note, "Pending": True})
+        sandbox_store.write(container.run_directory, {**stored, "Pending": True})
         try:
-            endpoint = sandbox.reserve(container, network, wish)
+            endpoint = sandbox.create_endpoint(container, network, settings)
         except BaseException:
-            sandbox.write(container, note)
+            sandbox_store.write(container.run_directory, stored)
             raise
-        sandbox.number(note, endpoint)
-        note["Endpoints"][network.name] = endpoint
-        sandbox.write(container, note)
+        sandbox_store.assign_interface(stored, endpoint)
+        stored["Endpoints"][network.name] = endpoint
+        sandbox_store.write(container.run_directory, stored)
         moved = False
         try:
-            pid = shared_netns.pid_of(container)
+            pid = container.init_pid()
             if endpoint["IPAddress"]:
                 bridge_endpoint.join(network, endpoint, pid, default_route=False)
-                sandbox.write(container, note)  # the kernel may have given the device another number
-                before = [one for one in sandbox.ways_out(note) if one is not endpoint][:1]
-                moved = sandbox.ways_out(note)[:1] == [endpoint]
-                _move_way_out(container, note, pid, before)
-                etc_files.add_own_lines(container, endpoint)
-            if predefined.is_user_defined(network.name) and not note["Resolver"]:
-                note["Resolver"] = dns_service.wish(container)  # its monitor starts it
-                sandbox.write(container, note)
-                etc_files.use_name_service(container)
+                sandbox_store.write(container.run_directory, stored)  # the kernel may have chosen another ifindex
+                before = [one for one in sandbox_store.gateway_order(stored) if one is not endpoint][:1]
+                moved = sandbox_store.gateway_order(stored)[:1] == [endpoint]
+                _move_gateway(container, stored, pid, before)
+                etc_files.add_own_entries(container, endpoint)
+            if predefined.is_user_defined(network.name) and not stored["Resolver"]:
+                stored["Resolver"] = dns_service.resolver_config(container)  # the shim starts it
+                sandbox_store.write(container.run_directory, stored)
+                etc_files.use_embedded_dns(container)
         except BaseException as error:
-            _withdraw(container, note, network.name, moved)
-            if isinstance(error, KernelError) and not shared_netns.pid_of(container):
-                raise _Ended from None
+            _roll_back(container, stored, network.name, moved)
+            if isinstance(error, KernelError) and not container.init_pid():
+                raise _Exited from None
             raise
 
 
-def _plugging(container: Container) -> store.lock:
+def _locked(container: Container) -> store.lock:
     try:
-        return run_state.plugging(container.run_directory).acquire()
+        return sandbox_store.lock(container.run_directory).acquire()
     except FileNotFoundError:
-        raise _Ended from None
+        raise _Exited from None
 
 
-def _move_way_out(container: Container, note: dict, pid: int, before: list[dict]) -> None:
-    """Let the default route go through the network that is now the first, if it went through another before.
+def _move_gateway(container: Container, stored: dict, pid: int, before: list[dict]) -> None:
+    """Move the default route, and the published ports with it, to the endpoint that is first in `gateway_order` now.
 
-    What is published goes along.
+    Arguments: stored, the sandbox; before, a list of the endpoint that has had the default route, [] for none.
     """
-    now = sandbox.ways_out(note)[:1]
+    now = sandbox_store.gateway_order(stored)[:1]
     if now != before:
         bridge_endpoint.set_default_route(pid, now[0] if now else None)
-        if endpoint_config.publishes(container.record):
+        if endpoint_config.publishes_ports(container.record):
             from minirun.engine.network import port_bindings
 
-            port_bindings.move(container, note, before[0] if before else None)
+            port_bindings.move(container, stored, before[0] if before else None)
 
 
-def _withdraw(container: Container, note: dict, name: str, moved: bool) -> None:
-    """Give back what a failed connect has taken. Arguments: moved, whether the way out had gone there already."""
-    endpoint = note["Endpoints"].pop(name)
+def _roll_back(container: Container, stored: dict, name: str, moved: bool) -> None:
+    """Undo a failed connect. Arguments: moved (bool), whether the new endpoint already had the default route."""
+    endpoint = stored["Endpoints"].pop(name)
     if endpoint["IPAddress"]:
         bridge_endpoint.disconnect(container.daemon.exec_root, endpoint, unplug=True)
-        pid = shared_netns.pid_of(container)
+        pid = container.init_pid()
         if pid and moved:
-            _move_way_out(container, note, pid, before=[endpoint])
-    sandbox.write(container, note)
+            _move_gateway(container, stored, pid, before=[endpoint])
+    sandbox_store.write(container.run_directory, stored)
 
 
 # ---- disconnect -------------------------------------------------------------------------------------------------
 
 
 def disconnect(container: Container, word: str, *, force: bool = False) -> None:
-    """Take a container off a network. Arguments: force (bool), also off one that is not there any more.
+    """Disconnect a container from a network.
 
-    Errors: EngineError in Docker's words when it is not on it.
+    Arguments: word, the network's name or id; force (bool), also from a network that does not exist any more.
+    Errors: EngineError, as Docker's, when it is not connected.
     """
     with container.lock():
         runs = reconciled_status(container).state == "running"
@@ -155,59 +158,57 @@ def disconnect(container: Container, word: str, *, force: bool = False) -> None:
             if network.driver == "host" and container.record["HostConfig"]["NetworkMode"] == "host":
                 raise EngineError(endpoint_config.CONFLICT_HOST)
             try:
-                _unplug(container, network)
-            except _Ended:
+                _leave(container, network)
+            except _Exited:
                 runs = False
         elif name not in container.record["Networks"]:
             raise EngineError(f"container {container.id} is not connected to the network {name}")
         with container.edit() as record:
             record["Networks"].pop(name, None)
     if runs:
-        tell_monitor(container)
+        notify_shim(container)
 
 
-def _unplug(container: Container, network: Network) -> None:
-    """Pull a cable out of a running container. Errors: _Ended; EngineError when there is none."""
-    with _plugging(container), step(f"disconnect the container from {network.name}"):
-        note = run_state.cable_of(container.run_directory)
-        if network.name not in note["Endpoints"]:
+def _leave(container: Container, network: Network) -> None:
+    """Have a running container leave a network. Errors: _Exited; EngineError when it is not connected."""
+    with _locked(container), step(f"disconnect the container from {network.name}"):
+        stored = sandbox_store.read(container.run_directory)
+        if network.name not in stored["Endpoints"]:
             raise EngineError(f"container {container.id} is not connected to network {network.name}")
-        before = sandbox.ways_out(note)[:1]
-        # Docker takes those lines out that say no more than a name that is known on the network. The container's own
-        # name is not counted, its short id is; so they are all its own lines, but on the default bridge none.
+        before = sandbox_store.gateway_order(stored)[:1]
+        # Docker removes the lines of /etc/hosts whose name the network's DNS records have. The container's own name is
+        # excepted, its short id is not; so these are all of its own lines, but none on the default bridge.
         names = {
-            name
-            for name in endpoints.service_names(container.daemon, network)
-            if name.partition(".")[0] != container.name
+            name for name in endpoints.dns_names(container.daemon, network) if name.partition(".")[0] != container.name
         }
-        endpoint = note["Endpoints"].pop(network.name)
+        endpoint = stored["Endpoints"].pop(network.name)
         if endpoint["IPAddress"]:
             bridge_endpoint.disconnect(container.daemon.exec_root, endpoint, unplug=True)
-            pid = shared_netns.pid_of(container)
+            pid = container.init_pid()
             if pid:
-                _move_way_out(container, note, pid, before)
-            others = [one for one in note["Endpoints"].values() if one["GlobalIPv6Address"]]
+                _move_gateway(container, stored, pid, before)
+            others = [one for one in stored["Endpoints"].values() if one["GlobalIPv6Address"]]
             if pid and endpoint["GlobalIPv6Address"] and not others:
                 bridge_endpoint.disable_ipv6_on_loopback(pid)
-            etc_files.remove_lines(container, names)
-        sandbox.write(container, note)
+            etc_files.remove_entries(container, names)
+        sandbox_store.write(container.run_directory, stored)
 
 
-# ---- the monitor ------------------------------------------------------------------------------------------------
+# ---- the shim ---------------------------------------------------------------------------------------------------
 
 
-def tell_monitor(container: Container) -> None:
-    """Tell a container's monitor that what is plugged in has changed, and wait until it has done what that asks for.
+def notify_shim(container: Container) -> None:
+    """Have a container's shim adapt its services to cable.json, and wait until it has done so.
 
-    Errors: EngineError with what it could not do.
+    Errors: EngineError when it could not, with the reason.
     """
     try:
         sock = protocol.connect(container.run_directory, 0)
-        sock.send(b"n")
+        sock.send(protocol.NETWORKS)
         answer = b" "
-        while answer and answer[:1] not in b"nx":
+        while answer and answer[:1] not in (protocol.NETWORKS, protocol.EXIT):
             answer = sock.recv(protocol.BLOCK + 1)
-    except OSError:  # the container has ended meanwhile
+    except OSError:  # the container has exited in the meantime
         return
-    if answer[:1] == b"n" and answer[1:]:
+    if answer[:1] == protocol.NETWORKS and answer[1:]:
         raise EngineError(answer[1:].decode("utf-8", "replace"))

@@ -1,11 +1,11 @@
-"""What a container wishes of networks: written down by `create` and `network connect`, carried out by each start.
+"""A container's endpoint settings: stored by `create` and `network connect`, applied by each start.
 
     record["Networks"] = {"foo": {"IPAMConfig": None, "Links": None, "Aliases": ["db"], "DriverOpts": None,
                                   "NetworkID": ""}}
 
-These are the keys of Docker's EndpointSettings that do not come out of the network itself. A network is named by its
-name, or by whatever was typed as long as there is none of that name: it may be made before the container is started.
-Who may wish what follows Docker's `updateNetworkConfig` and `validateNetMode`.
+The keys are those of Docker's EndpointSettings that are configuration and not the network's answer. The network is
+given by its name; if it does not exist yet, by what was typed, for it may be created before the container is started.
+The checks follow moby's `updateNetworkConfig` and `validateNetMode`.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ CONFLICT_SHARED = (
 CONFLICT_NONE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
 
 
-def network_of(mode: str) -> str:
-    """The network that a NetworkMode stands for: "default" is the bridge; "" for `container:...`."""
+def network_of_mode(mode: str) -> str:
+    """The name of the network that a NetworkMode stands for: "default" is the bridge; "" for `container:NAME`."""
     return predefined.BRIDGE if mode == "default" else "" if mode.startswith("container:") else mode
 
 
-def blank() -> dict:
-    """A wish for nothing but to be there."""
+def defaults() -> dict:
+    """Endpoint settings without any option."""
     return {"IPAMConfig": None, "Links": None, "Aliases": None, "DriverOpts": None, "NetworkID": ""}
 
 
 def make(mode: str, endpoint: dict | None) -> dict[str, dict]:
-    """The wishes of a new container. Arguments: mode, its NetworkMode; endpoint, what was asked for beside that.
+    """The settings of a new container: network → endpoint settings.
 
-    Errors: BadParameter for what is no address.
+    Arguments: mode, its NetworkMode; endpoint, the options, which lay over the defaults, or None.
+    Errors: BadParameter for an invalid address.
     """
     if endpoint:
         for key, family in (("IPv4Address", _socket.AF_INET), ("IPv6Address", _socket.AF_INET6)):
             address = (endpoint.get("IPAMConfig") or {}).get(key, "")
             if address and not is_address(address, family):
                 raise BadParameter(f"invalid {key[:4]} address: {address}")
-    name = network_of(mode)
-    return {name: {**blank(), **(endpoint or {})}} if name else {}
+    name = network_of_mode(mode)
+    return {name: {**defaults(), **(endpoint or {})}} if name else {}
 
 
 def check_addresses(address: dict) -> None:
-    """The addresses of a wish that comes by way of `network connect`. Errors: EngineError, with dockerd's bracket."""
+    """Check the addresses of `network connect`. Errors: EngineError, with the stray bracket of dockerd's message."""
     for key, family in (("IPv4Address", _socket.AF_INET), ("IPv6Address", _socket.AF_INET6)):
         if address.get(key) and not is_address(address[key], family):
             raise EngineError(f"Invalid {key[:4]} address: {address[key]})")
@@ -68,17 +69,17 @@ def is_address(text: str, family: int) -> bool:
     return True
 
 
-def check_mode(config: dict, host_config: dict, hostname: str, links: Sequence[str]) -> None:
-    """What cannot go with another container's network namespace, or with the host's. Errors: BadParameter.
+def validate_network_mode(config: dict, host_config: dict, hostname: str, links: Sequence[str]) -> None:
+    """Refuse options that conflict with the network namespace of another container or of the host (validateNetMode).
 
-    Arguments: hostname, links (what the person has asked for).
+    Arguments: hostname, links, as on the command line. Errors: BadParameter.
     """
     mode = host_config["NetworkMode"]
     shares = mode.startswith("container:")
     if mode == "container:":
         raise BadParameter("Invalid network mode: invalid container format container:<name|id>")
     both = "and the network mode"
-    for wished, text in (
+    for conflict, text in (
         (shares and hostname, f"hostname {both}"),
         (shares and links, "container type network can't be used with links. This would result in undefined behavior"),
         (shares and host_config["Dns"], f"dns {both}"),
@@ -94,34 +95,34 @@ def check_mode(config: dict, host_config: dict, hostname: str, links: Sequence[s
             "host type networking can't be used with links. This would result in undefined behavior",
         ),
     ):
-        if wished:
+        if conflict:
             raise BadParameter(f"conflicting options: {text}")
 
 
-def publishes(record: dict) -> bool:
-    """Whether a container wants to be reached from outside."""
+def publishes_ports(record: dict) -> bool:
+    """Whether a container has published ports."""
     host_config = record["HostConfig"]
     return bool(host_config["PortBindings"] or host_config["PublishAllPorts"] and record["Config"].get("ExposedPorts"))
 
 
-def complete(record: dict, network: str, wish: dict) -> None:
-    """Add the names that every container has on a network of the user's: the short id and the host name.
+def add_default_aliases(record: dict, network: str, settings: dict) -> None:
+    """Add the aliases that every container has on a user-defined network: its short id and its host name.
 
-    Errors: EngineError for a wish that a predefined network cannot fulfil.
+    Errors: EngineError for settings that a predefined network does not support.
     """
-    address = wish["IPAMConfig"] or {}
+    address = settings["IPAMConfig"] or {}
     if predefined.is_predefined(network):
         if address.get("IPv4Address") or address.get("IPv6Address"):
             raise EngineError("user specified IP address is supported on user defined networks only")
-        if wish["Aliases"]:
+        if settings["Aliases"]:
             raise EngineError("network-scoped alias is supported only for containers in user defined networks")
         return
-    names = (*(wish["Aliases"] or ()), record["ID"][:12], record["Config"]["Hostname"])
-    wish["Aliases"] = list(dict.fromkeys(names))
+    names = (*(settings["Aliases"] or ()), record["ID"][:12], record["Config"]["Hostname"])
+    settings["Aliases"] = list(dict.fromkeys(names))
 
 
-def check_company(record: dict, network: Network) -> None:
-    """Whether a container may be on this network beside those that it is on. Errors: EngineError."""
+def check_other_networks(record: dict, network: Network) -> None:
+    """Refuse a network that cannot be combined with those that the container is connected with. Errors: EngineError."""
     if record["HostConfig"]["NetworkMode"] != "host" and network.driver == "host":
         raise EngineError(CONFLICT_HOST)
     for name in record["Networks"]:
@@ -133,14 +134,14 @@ def check_company(record: dict, network: Network) -> None:
             raise EngineError(CONFLICT_NONE)
 
 
-def mac_of(record: dict, network: str) -> str:
-    """The MAC address that is asked for on a network, "" for none: `--mac-address` holds for the first network only."""
-    if network != network_of(record["HostConfig"]["NetworkMode"]):
+def requested_mac(record: dict, network: str) -> str:
+    """The MAC address requested for a network, "" for none: `--mac-address` applies to the first network only."""
+    if network != network_of_mode(record["HostConfig"]["NetworkMode"]):
         return ""
     digits = "".join(letter for letter in record["Config"].get("MacAddress", "") if letter not in ":-.")
     return bytes.fromhex(digits).hex(":")
 
 
-def in_order(record: dict) -> list[str]:
-    """The networks in the order in which they are plugged in: the default one first, since links are its affair."""
+def join_order(record: dict) -> list[str]:
+    """The networks in the order in which they are joined: the default bridge first, because of the legacy links."""
     return sorted(record["Networks"], key=lambda name: (name != predefined.BRIDGE, name))

@@ -1,10 +1,10 @@
-"""Who is on a network: asked of what each running container has plugged in, since nobody keeps a list."""
+"""The endpoints on this host and on a network: read from the cable.json of every running container."""
 
 from __future__ import annotations
 
 from minirun import store
 from minirun.engine.container.container import Container
-from minirun.engine.shim import run_state
+from minirun.engine.network import sandbox_store
 from minirun.errors import MinirunError
 from minirun.network import inspect
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 
 def endpoints(daemon: Daemon) -> Iterator[tuple[str, dict]]:
-    """(container's id, endpoint) of all that is plugged in on this host."""
+    """All endpoints on this host, as (container's id, endpoint)."""
     for container_id in store.names(f"{daemon.exec_root}/containers"):
-        for endpoint in run_state.endpoints_of(f"{daemon.exec_root}/containers/{container_id}").values():
+        for endpoint in sandbox_store.endpoints(f"{daemon.exec_root}/containers/{container_id}").values():
             yield container_id, endpoint
 
 
 def endpoints_on(daemon: Daemon, network: Network) -> list[tuple[str, dict]]:
-    """(container's id, endpoint) of all that are on a network."""
+    """The endpoints on a network, as (container's id, endpoint)."""
     return [(owner, endpoint) for owner, endpoint in endpoints(daemon) if endpoint["NetworkID"] == network.id]
 
 
-def used(daemon: Daemon) -> set[str]:
-    """The ids of the networks that somebody is on."""
+def networks_in_use(daemon: Daemon) -> set[str]:
+    """The ids of the networks that have endpoints."""
     return {endpoint["NetworkID"] for _, endpoint in endpoints(daemon)}
 
 
-def service_names(daemon: Daemon, network: Network) -> set[str]:
-    """The names of all that are on a network."""
+def dns_names(daemon: Daemon, network: Network) -> set[str]:
+    """The DNS names of all endpoints on a network."""
     return {name for _, endpoint in endpoints_on(daemon, network) for name in endpoint["DNSNames"]}
 
 
-def described(daemon: Daemon, network: Network) -> dict:
+def inspect_network(daemon: Daemon, network: Network) -> dict:
     """A network as `docker network inspect` shows it."""
     return inspect.network(
         network, [(_name_of(daemon, owner), endpoint) for owner, endpoint in endpoints_on(daemon, network)]
@@ -46,7 +46,7 @@ def described(daemon: Daemon, network: Network) -> dict:
 
 
 def _name_of(daemon: Daemon, container_id: str) -> str:
-    """A container's name; "" when it cannot be told, which hides no other."""
+    """A container's name; "" when it cannot be read: the other containers are to be shown all the same."""
     try:
         return Container(daemon, container_id).name
     except MinirunError:

@@ -1,11 +1,11 @@
-"""`--link CONTAINER:ALIAS` on the default bridge: Docker's first way to find another container, before it had names.
+"""Legacy links, `--link CONTAINER:ALIAS` on the default bridge: names for containers from before networks had DNS.
 
-A linked container is a line in /etc/hosts and a set of variables, both made at each start, and a pair of firewall rules
-where containers may not talk to each other (icc=false). On a network of the user's own a link is no more than one more
-name for the name service; that kind is in the wish of the network (see `wishes`).
+A linked container is a line in /etc/hosts and a set of environment variables, both made at each start, and a pair of
+firewall rules where containers may not talk to each other (icc=false). On a user-defined network a link is only one
+more name for the embedded DNS server; those links are in the endpoint settings (see `endpoint_config`).
 
-    <data>/containers/ID: record["Links"] = {alias: id of the linked one}
-                          parents/<id of one that has a link here>: its address has to be told to them
+    <data root>/containers/ID: record["Links"] = {alias: id of the linked container (the child)}
+                               parents/<id of a container that has a link to this one>: they get its new address
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from minirun import store
 from minirun.engine.container import index
 from minirun.engine.container.container import Container
-from minirun.engine.shim import run_state
+from minirun.engine.network import sandbox_store
 from minirun.engine.spec import env, etc_files
 from minirun.errors import BadParameter, EngineError, NoSuchContainer
 from minirun.network import predefined
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 def resolve(daemon: Daemon, links: Sequence[str]) -> dict[str, str]:
-    """The links of a new container, alias → id. Arguments: links, "NAME[:ALIAS]" each. Errors: BadParameter."""
+    """The links of a new container: alias → id. Arguments: links, "NAME[:ALIAS]" each. Errors: BadParameter."""
     found: dict[str, str] = {}
     for link in links:
         name, _, alias = link.partition(":")
         try:
-            linked = _behind(index.find(daemon, name))
+            linked = _network_owner(index.find(daemon, name))
         except NoSuchContainer as error:
             reason = error.message if name else 'invalid name or ID supplied: ""'
             raise BadParameter(f"could not get container for {name}: {reason}") from None
@@ -46,29 +46,30 @@ def resolve(daemon: Daemon, links: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _behind(container: Container) -> Container:
-    """The container that has the network which this one uses."""
+def _network_owner(container: Container) -> Container:
+    """The container whose network namespace this one uses (`--network container:NAME`), or itself."""
     while (mode := container.record["HostConfig"]["NetworkMode"]).startswith("container:"):
         container = index.find(container.daemon, mode.partition(":")[2])
     return container
 
 
-def write_down(container: Container) -> None:
-    """Note the links of a new container where they will be looked for; it has its name now."""
+def store_links(container: Container) -> None:
+    """Store the links of a new container, which has its name now: in its HostConfig, and with the linked containers."""
     record = container.record
     record["HostConfig"]["Links"] = [
         f"/{Container(container.daemon, other).name}:{record['Name']}/{alias}"
         for alias, other in record["Links"].items()
     ]
     for other in record["Links"].values():
-        directory = f"{container.daemon.data_root}/containers/{other}/{run_state.PARENTS}"
+        directory = f"{container.daemon.data_root}/containers/{other}/{sandbox_store.PARENTS}"
         store.make_directory(directory)
         store.write_text(f"{directory}/{container.id}", "")
 
 
 class Links:
-    """What a container is told of those that it is linked to: `.hosts`, (address, names) of each; `.endpoints`.
+    """The links of a container that is being started.
 
+    `.hosts`, (address, names) of each linked container for /etc/hosts; `.variables`, the environment.
     Errors: EngineError when one of them does not run, or is not on the default bridge.
     """
 
@@ -76,7 +77,6 @@ class Links:
         self.config, self.name = container.record["Config"], container.record["Name"]
         self.hosts: list[tuple[str, str]] = []
         self.variables: list[str] = []
-        self.endpoints: list[dict] = []
         for alias, other in container.record["Links"].items():
             self._add(alias, Container(container.daemon, other))
 
@@ -84,22 +84,21 @@ class Links:
         name = _name_of(linked)
         if not linked.exists() or linked.status().state != "running":
             raise EngineError(f"Cannot link to a non running container: {name} AS {self.name}/{alias}")
-        endpoint = run_state.endpoints_of(linked.run_directory).get(predefined.BRIDGE)
+        endpoint = sandbox_store.endpoints(linked.run_directory).get(predefined.BRIDGE)
         if endpoint is None:
             raise EngineError(f"Cannot link to {name}, as it does not belong to the default network")
         config = linked.record["Config"]
         own = [] if alias == name[1:] else [name[1:]]
         self.hosts.append((endpoint["IPAddress"], " ".join([alias, config["Hostname"], *own])))
-        self.endpoints.append(endpoint)
         self.variables += variables(alias, f"{self.name}/{alias}", endpoint["IPAddress"], config)
 
-    def environment_of_process(self, terminal: bool, extra: list[str] | None = None) -> list[str]:
-        """The container's environment (see `environment.of_process`) with what it says of the linked ones."""
-        return env.of_process(self.config, terminal, extra, self.variables)
+    def process_env(self, terminal: bool, extra: list[str] | None = None) -> list[str]:
+        """The environment of a process in the container (see `env.process_env`), with the variables of the links."""
+        return env.process_env(self.config, terminal, extra, self.variables)
 
 
 def _name_of(linked: Container) -> str:
-    """Its name with Docker's slash; of one that has been removed, as much as is known."""
+    """Its name with Docker's slash; the short id if it has been removed."""
     try:
         return linked.record["Name"]
     except NoSuchContainer:
@@ -107,9 +106,9 @@ def _name_of(linked: Container) -> str:
 
 
 def variables(alias: str, name: str, address: str, config: dict) -> list[str]:
-    """The variables that speak of a linked container, in Docker's order (its package `links`).
+    """The environment variables for a linked container, in Docker's order (moby, daemon/links: ToEnv).
 
-    Arguments: alias; name, "/container/alias"; address; config, the linked container's.
+    Arguments: alias; name, "/container/alias"; address, of the linked container; config, its Config.
     """
     prefix = alias.upper().replace("-", "_")
     ports = sorted(
@@ -138,8 +137,8 @@ def variables(alias: str, name: str, address: str, config: dict) -> list[str]:
             f"{one}_PROTO={protocol}",
         ]
     lines.append(f"{prefix}_NAME={name}")
-    told = (entry.partition("=") for entry in config["Env"] or () if "=" in entry)
-    lines += [f"{prefix}_ENV_{key}={value}" for key, _, value in told if key not in ("HOME", "PATH")]
+    given = (entry.partition("=") for entry in config["Env"] or () if "=" in entry)
+    lines += [f"{prefix}_ENV_{key}={value}" for key, _, value in given if key not in ("HOME", "PATH")]
     return lines
 
 
@@ -148,10 +147,10 @@ def _url(number: int, protocol: str, address: str) -> str:
 
 
 def _runs(ports: list[tuple[int, str]]) -> list[tuple[tuple[int, str], tuple[int, str]]]:
-    """First and last of each run of two or more tcp or udp ports with numbers in a row."""
+    """First and last port of each run of two or more consecutive numbers with the same protocol."""
     runs: list[tuple[tuple[int, str], tuple[int, str]]] = []
     for protocol in sorted({protocol for _, protocol in ports}):
-        numbers = [number for number, theirs in ports if theirs == protocol]
+        numbers = [number for number, proto in ports if proto == protocol]
         start = 0
         for place in range(1, len(numbers) + 1):
             if place == len(numbers) or numbers[place] != numbers[place - 1] + 1:
@@ -161,10 +160,10 @@ def _runs(ports: list[tuple[int, str]]) -> list[tuple[tuple[int, str], tuple[int
     return runs
 
 
-def let_through(container: Container, network: Network, endpoint: dict) -> None:
-    """Have the firewall let a container speak with those it is linked to, where containers may not otherwise.
+def allow_traffic(container: Container, network: Network, endpoint: dict) -> None:
+    """Add firewall rules that let a container and its linked ones communicate where icc=false forbids it.
 
-    Arguments: network, the default one; endpoint, the container's on it. The rules go with the endpoint.
+    Arguments: network, the default bridge; endpoint, the container's on it, with which the rules are removed.
     """
     if network.bridge.icc:
         return
@@ -172,7 +171,7 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
 
     changes = []
     for other in (Container(container.daemon, linked) for linked in container.record["Links"].values()):
-        linked = run_state.endpoints_of(other.run_directory).get(predefined.BRIDGE)
+        linked = sandbox_store.endpoints(other.run_directory).get(predefined.BRIDGE)
         ports = [
             (protocol, int(number))
             for number, _, protocol in (
@@ -186,15 +185,15 @@ def let_through(container: Container, network: Network, endpoint: dict) -> None:
             endpoint_rules.add(network.directory, endpoint, changes, known=lock.known)
 
 
-def tell_parents(container: Container, address: str) -> None:
-    """Let running containers that are linked to this one know its address, which may be another than before."""
+def update_parents(container: Container, address: str) -> None:
+    """Write the new address of a container into /etc/hosts of the running containers that have a link to it."""
     for parent in (
-        Container(container.daemon, name) for name in store.names(f"{container.directory}/{run_state.PARENTS}")
+        Container(container.daemon, name) for name in store.names(f"{container.directory}/{sandbox_store.PARENTS}")
     ):
         if not parent.exists():
-            store.discard(f"{container.directory}/{run_state.PARENTS}/{parent.id}")
+            store.discard(f"{container.directory}/{sandbox_store.PARENTS}/{parent.id}")
             continue
-        if predefined.BRIDGE in run_state.endpoints_of(parent.run_directory):
+        if predefined.BRIDGE in sandbox_store.endpoints(parent.run_directory):
             for alias, other in parent.record.get("Links", {}).items():
                 if other == container.id:
-                    etc_files.renew_line(parent, alias, address)
+                    etc_files.update_address(parent, alias, address)

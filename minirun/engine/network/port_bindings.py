@@ -1,13 +1,12 @@
-"""Published ports as the engine sees them: what a container wishes, what it has, and who answers at the door.
+"""Published ports: from HostConfig.PortBindings to port mappings on the host, and the userland proxy that serves them.
 
-The wishes are in its record (HostConfig.PortBindings, PublishAllPorts, Config.ExposedPorts), what it has is beside
-what else is plugged in (`watch.ports_of`), and in front of all stands the proxy, a service of its monitor.
+What a container asks for is in its configuration (HostConfig.PortBindings, PublishAllPorts, Config.ExposedPorts), what
+it has been given is "Ports" of its cable.json (see `sandbox_store`), and the proxy is a service of its shim.
 """
 
 from __future__ import annotations
 
-from minirun.engine.network import sandbox
-from minirun.engine.shim import run_state
+from minirun.engine.network import sandbox_store
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
 from minirun.network.ports import portmapper
@@ -23,33 +22,33 @@ if TYPE_CHECKING:
     from minirun.engine.shim.relay import Relay
 
 
-# ---- what is wished --------------------------------------------------------------------------------------------
+# ---- requested -------------------------------------------------------------------------------------------------
 
 
-def wishes(record: dict) -> list[PortBinding]:
-    """The ports that a container publishes, in the order in which Docker makes them: the highest first, as a rule.
+def requested(record: dict) -> list[PortBinding]:
+    """The ports that a container publishes, in the order in which Docker maps them: usually the highest first.
 
-    The rule is a strange one (go-connections, SortPortMap): of two ports that one goes first whose port on the host is
-    higher, *or* whose own port is higher, or that came later if it is TCP. So the outcome depends on how one sorts;
-    Go sorts short lists by insertion, and so do we.
+    The order is that of go-connections, SortPortMap: of two ports, the one goes first whose host port is higher, *or*
+    whose container port is higher, or, if that is equal, that is TCP. That is no strict order, so the result depends on
+    the algorithm: Go sorts short lists by insertion, and so does this.
     """
     bindings = record["HostConfig"]["PortBindings"]
     found: list[tuple[str, PortBinding]] = []
     for word in sorted(record["Config"].get("ExposedPorts") or {}):
         for binding in bindings.get(word) or ([{}] if record["HostConfig"]["PublishAllPorts"] else []):
-            entry = word, _wish(word, binding)
+            entry = word, _binding(word, binding)
             place = len(found)
             while place and _before(entry[1], found[place - 1][1]):
                 place -= 1
             found.insert(place, entry)
-    return [wish for first in dict.fromkeys(word for word, _ in found) for word, wish in found if word == first]
+    return [binding for first in dict.fromkeys(word for word, _ in found) for word, binding in found if word == first]
 
 
 def _before(one: PortBinding, other: PortBinding) -> bool:
     return one.first > other.first or one.port > other.port or one.port == other.port and one.proto == "tcp"
 
 
-def _wish(word: str, binding: dict) -> PortBinding:
+def _binding(word: str, binding: dict) -> PortBinding:
     port, _, proto = word.partition("/")
     first, _, last = (binding.get("HostPort") or "0").partition("-")
     return PortBinding(
@@ -57,55 +56,55 @@ def _wish(word: str, binding: dict) -> PortBinding:
     )
 
 
-# ---- what is there ---------------------------------------------------------------------------------------------
+# ---- mapped ----------------------------------------------------------------------------------------------------
 
 
-def publish(container: Container, note: dict) -> Proxy:
-    """Publish a container's ports on the network through which it has its way out. The caller is its monitor.
+def publish(container: Container, sandbox: dict) -> Proxy:
+    """Publish a container's ports on the endpoint that has its default route. The caller is its shim.
 
-    Arguments: note, what is plugged in (see `cable`). Returns: the proxy, with all ports open.
-    Errors: EngineError as Docker's; nothing is left then.
+    Arguments: sandbox, the cable.json, whose "Ports" is set and written. Returns: the proxy, with all ports bound.
+    Errors: EngineError, as Docker's; nothing is left then.
     """
-    mappings, sockets = _publish(container, note, ())
+    mappings, sockets = _publish(container, sandbox, ())
     proxy = Proxy()
     for mapping, sock in zip(mappings, sockets, strict=True):
         proxy.open(sock.detach(), mapping)
     return proxy
 
 
-def move(container: Container, note: dict, before: dict | None) -> None:
-    """Let a running container's ports go to the network through which it has its way out now, or to none.
+def move(container: Container, sandbox: dict, before: dict | None) -> None:
+    """Move a running container's published ports to the endpoint that has the default route now.
 
-    The caller has the container's queue, and has the monitor look afterwards.
-    Arguments: note, what is plugged in; before, the endpoint that had the way out until now.
-    Errors: EngineError as Docker's; nothing is published then.
+    The caller holds the container's lock, and notifies the shim afterwards.
+    Arguments: sandbox, the cable.json; before, the endpoint that has had the default route, or None.
+    Errors: EngineError, as Docker's; nothing is published then.
     """
-    had, note["Ports"] = note["Ports"], None
-    sandbox.write(container, note)
+    had, sandbox["Ports"] = sandbox["Ports"], None
+    sandbox_store.write(container.run_directory, sandbox)
     portmapper.unpublish(container.daemon.exec_root, container.id, had, before)
-    _mappings, sockets = _publish(container, note, {portmapper.key(mapping) for mapping in had or ()})
+    _mappings, sockets = _publish(container, sandbox, {portmapper.key(mapping) for mapping in had or ()})
     for sock in sockets:
-        sock.close()  # it has shown that the port is free; the monitor takes it now
+        sock.close()  # it was bound to show that the port is free; the shim binds it now
 
 
-def _publish(container: Container, note: dict, held: Collection[tuple]) -> tuple[list[dict], list[_socket.socket]]:
-    """Publish, and note it. Arguments: held, see `ports.publish`."""
-    note["Ports"] = None  # what there is, is found by its owner
-    sandbox.write(container, note)
-    process.raise_open_files_limit()  # a port takes two, and each connection through the proxy two more
+def _publish(container: Container, sandbox: dict, held: Collection[tuple]) -> tuple[list[dict], list[_socket.socket]]:
+    """Map the ports, and write them into cable.json. Arguments: held, see `portmapper.publish`."""
+    sandbox["Ports"] = None  # until they are stored, mappings are found by their owner
+    sandbox_store.write(container.run_directory, sandbox)
+    process.raise_open_files_limit()  # two for each port, and two more for each connection through the proxy
     mappings: list[dict] = []
     sockets: list[_socket.socket] = []
     try:
-        for endpoint in filter(run_state.leads_out, sandbox.ways_out(note)[:1]):
+        for endpoint in filter(sandbox_store.has_external_access, sandbox_store.gateway_order(sandbox)[:1]):
             network = container.daemon.networks.find(endpoint["NetworkID"])
             mappings, sockets = portmapper.publish(
-                network, endpoint, wishes(container.record), container.daemon.settings, held
+                network, endpoint, requested(container.record), container.daemon.settings, held
             )
     except MinirunError as error:
         raise _failure(container, endpoint, error) from None
     finally:
-        note["Ports"] = mappings
-        sandbox.write(container, note)
+        sandbox["Ports"] = mappings
+        sandbox_store.write(container.run_directory, sandbox)
     return mappings, sockets
 
 
@@ -117,9 +116,9 @@ def _failure(container: Container, endpoint: dict, error: MinirunError) -> Engin
     )
 
 
-def follow(relay: Relay, run_directory: str) -> None:
-    """In the monitor: what is published has changed; serve what is noted now. Errors: EngineError."""
-    mappings = run_state.ports_of(run_directory) or []
+def update(relay: Relay, run_directory: str) -> None:
+    """In the shim: have the proxy serve the ports that are in cable.json now. Errors: EngineError."""
+    mappings = sandbox_store.read(run_directory)["Ports"] or []
     proxy = next((service for service in relay.services if isinstance(service, Proxy)), None)
     if proxy is None and mappings:
         proxy = Proxy()

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from minirun.engine.container import index
 from minirun.engine.container.reconcile import reconciled_status
-from minirun.engine.network import dns_service, port_bindings, sandbox, shared_netns
-from minirun.engine.shim import run_state
+from minirun.engine.network import dns_service, port_bindings, sandbox_store
 from minirun.errors import EngineError, MinirunError, NoSuchContainer
 from minirun.network.bridge import endpoint as bridge_endpoint
 from minirun.network.bridge import veth
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def reload(daemon: Daemon) -> tuple[list[str], list[MinirunError]]:
-    """Restore bridges, rules, and the cables of all containers that run.
+    """Restore bridges, firewall rules, and the veth pairs of all running containers.
 
-    Returns: a line for each cable that was laid again; what went wrong with single networks or containers.
+    Returns: a line for each veth pair that was recreated; the errors with single networks or containers.
     """
     failures = daemon.networks.reload()
     lines = []
@@ -37,7 +36,7 @@ def reload(daemon: Daemon) -> tuple[list[str], list[MinirunError]]:
             with container.lock():
                 if reconciled_status(container).state == "running":
                     lines += [f"{container.name}: plugged into {name} again" for name in restore(container)]
-        except NoSuchContainer:  # removed meanwhile
+        except NoSuchContainer:  # removed in the meantime
             continue
         except MinirunError as error:
             failures.append(EngineError(f"{container.name}: {error.message}"))
@@ -45,33 +44,33 @@ def reload(daemon: Daemon) -> tuple[list[str], list[MinirunError]]:
 
 
 def restore(container: Container) -> list[str]:
-    """Lay those cables of a running container again that are gone. Returns: the networks' names."""
+    """Recreate the missing veth pairs of a running container. Returns: the names of their networks."""
     try:
-        queue = run_state.plugging(container.run_directory).acquire()
-    except FileNotFoundError:  # it has ended meanwhile
+        lock = sandbox_store.lock(container.run_directory).acquire()
+    except FileNotFoundError:  # it has exited in the meantime
         return []
-    with queue:
-        note, pid = run_state.cable_of(container.run_directory), shared_netns.pid_of(container)
-        ways = sandbox.ways_out(note) if pid else []
+    with lock:
+        stored, pid = sandbox_store.read(container.run_directory), container.init_pid()
+        endpoints = sandbox_store.gateway_order(stored) if pid else []
         restored = []
-        for endpoint in ways:
+        for endpoint in endpoints:
             if not veth.exists(endpoint["HostInterface"]):
                 bridge_endpoint.join(
                     container.daemon.networks.find(endpoint["NetworkID"]), endpoint, pid, default_route=False
                 )
                 restored.append(endpoint["Network"])
         if restored:
-            bridge_endpoint.set_default_route(pid, ways[0])
-            sandbox.write(container, note)  # the kernel may have given a device another number
+            bridge_endpoint.set_default_route(pid, endpoints[0])
+            sandbox_store.write(container.run_directory, stored)  # the kernel may have chosen another ifindex
     return restored
 
 
-def follow(relay: Relay, run_directory: str) -> str:
+def update_services(relay: Relay, run_directory: str) -> str:
     """In the shim: have the services match what cable.json says now. Returns: "", or what went wrong."""
     failures = []
     for service in (port_bindings, dns_service):
         try:
-            service.follow(relay, run_directory)
+            service.update(relay, run_directory)
         except MinirunError as error:
             failures.append(error.message)
         except OSError as reason:  # of this process, such as EMFILE; the container goes on

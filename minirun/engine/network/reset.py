@@ -1,7 +1,7 @@
-"""`system reset-network`: take all that is ours out of the kernel's network, and prove it.
+"""`system reset-network`: remove everything of minirun's from the kernel's network, and prove it.
 
-The proof is a comparison: what links, firewall rules, switches and names there were before, and what there are after.
-Whatever has our name on it must be gone, and of all else not a line may have changed.
+The proof is a comparison of the interfaces, firewall rules, sysctls and namespace names before and after. Whatever has
+minirun's name on it must be gone, and of everything else not a line may have changed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 
-#: What may have been switched on for us: forwarding, and that bridged packets are filtered.
-SWITCHES = (
+#: The sysctls that minirun may have set: forwarding, and the filtering of bridged packets.
+SYSCTLS = (
     "net/ipv4/ip_forward",
     "net/ipv6/conf/all/forwarding",
     "net/ipv6/conf/default/forwarding",
@@ -27,10 +27,13 @@ SWITCHES = (
 )
 
 
-class Proof:
-    """What a reset has done: lines that are `.gone`; `.left`, of ours and still there; `.changed`, switches and
-    policies that were set back, as (before, after); `.foreign`, lines of others that came or went; `.why`, what had to
-    be left, and why."""
+class Report:
+    """What a reset has done, in lines of `snapshot`.
+
+    `.gone`, minirun's lines that were removed; `.left`, those that are still there; `.changed`, sysctls and policies
+    that were set back, as (before, after); `.foreign`, lines of others that have appeared or disappeared; `.why`, what
+    had to be left, and why.
+    """
 
     __slots__ = ("changed", "foreign", "gone", "left", "why")
 
@@ -54,8 +57,8 @@ def _is_ours(line: str, marks: set[str]) -> bool:
     return "MINIRUN" in line or any(word in marks for word in line.split())
 
 
-def reset(daemon: Daemon) -> Proof:
-    """Take our links, rules and names away, and set back what was switched on for us.
+def reset(daemon: Daemon) -> Report:
+    """Remove minirun's interfaces, rules and names, and set the sysctls back.
 
     Errors: EngineError while a container runs: it would lose its network.
     """
@@ -65,21 +68,21 @@ def reset(daemon: Daemon) -> Proof:
         raise EngineError(f"cannot reset the network while containers run: {' '.join(running)}")
     marks = {network.bridge.name for network in daemon.networks.every() if network.has_bridge}
     marks |= {
-        cable
+        veth
         for name in store.names(f"{daemon.exec_root}/networks")
-        for cable in store.names(f"{daemon.exec_root}/networks/{name}/cables")
+        for veth in store.names(f"{daemon.exec_root}/networks/{name}/cables")
     }
     before = snapshot()
     why = daemon.networks.reset()
-    return Proof(before, snapshot(), marks, why)
+    return Report(before, snapshot(), marks, why)
 
 
 def snapshot() -> list[str]:
-    """What there is: a line for each link, firewall rule, policy and switch, and for each name of a namespace."""
+    """A line for each interface, firewall rule, policy, sysctl, and name of a network namespace."""
     lines = [f"link {name}" for name in sorted(os.listdir("/sys/class/net"))]
     for program in ("iptables-save", "ip6tables-save"):
         lines += _rules(program)
-    for path in SWITCHES:
+    for path in SYSCTLS:
         if os.path.exists(f"/proc/sys/{path}"):
             lines.append(f"switch {path.replace('/', '.')} {procfs.read(f'/proc/sys/{path}').strip()}")
     return lines + [f"name {netns.DIRECTORY}/{name}" for name in store.names(netns.DIRECTORY)]

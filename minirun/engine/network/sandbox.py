@@ -1,21 +1,14 @@
-"""A container's cables: its network namespace is plugged into its networks, and gets a name for the standard tools.
+"""A container's sandbox (libnetwork): its network namespace, joined to networks by endpoints.
 
-What is plugged in is noted in the container's volatile directory, before it is used, where the clean-up looks:
-
-    cable.json = {"Name", "Inode"      the namespace under its name in /run/netns
-                  "Endpoints"          network → endpoint (`network.bridge.endpoint`); the first has the default route
-                  "Interfaces"         {"eth": how many there have been}: none is used again
-                  "Ports", "Resolver"  what the monitor serves; Ports is null while more may be reserved than is noted
-                  "Pending"}           something may have been reserved that is not in "Endpoints" yet
-
-With several networks the way out leads through one of them: `ways_out` says which, by Docker's rule.
+Each endpoint is a veth pair (the container's cable) with one end in the namespace. What is made is stored in cable.json
+before it is made, for the clean-up (see `sandbox_store`). The namespace gets a name below /run/netns, so that
+`ip netns exec NAME ...` works.
 """
 
 from __future__ import annotations
 
 from minirun import store
-from minirun.engine.network import endpoint_config
-from minirun.engine.shim import run_state
+from minirun.engine.network import endpoint_config, sandbox_store
 from minirun.engine.spec import etc_files
 from minirun.network import gc, predefined
 from minirun.network.bridge import endpoint as bridge_endpoint
@@ -28,145 +21,124 @@ if TYPE_CHECKING:
     from minirun.network.network import Network
 
 
-def plug_in(container: Container, pid: int, services: list[Service]) -> None:
-    """Plug the network namespace of the container's process into the container's networks.
+def join(container: Container, pid: int, services: list[Service]) -> None:
+    """Join the network namespace of a container's process to the container's networks.
 
-    With `--network none` there is a loopback and a name, with `--network host` nothing but a note.
+    With `--network none` the namespace gets a loopback interface and a name; with `--network host` it is only noted.
 
-    Arguments: pid (int); services, of the container's monitor, to which those are added that the network needs.
+    Arguments: pid (int); services, those of the container's shim, to which the network's are appended.
     """
     record = container.record
     mode = record["HostConfig"]["NetworkMode"]
     if mode.startswith("container:"):
-        from minirun.engine.network import shared_netns  # a container that shares another one's has no cable of its own
+        from minirun.engine.network import shared_netns  # a shared namespace belongs to the other container's sandbox
 
-        shared_netns.ensure_joined(container, pid)
+        shared_netns.verify(container, pid)
         return
-    note: dict = {
-        "Name": container.name if mode != "host" else "",
-        "Inode": netns.inode(pid),
-        "Endpoints": {},
-        "Interfaces": {},
-        "Ports": [],
-        "Resolver": None,
+    sandbox = sandbox_store.new(container.name if mode != "host" else "", netns.inode(pid))
+    # Written now: addresses that are reserved after this, and not stored as an endpoint yet, are found by their owner.
+    sandbox_store.write(container.run_directory, sandbox)
+    networks = {
+        network.name: network
+        for network in (_ensure_network(container, name) for name in endpoint_config.join_order(record))
     }
-    write(container, note)  # an address without an endpoint in the note is found by its owner
-    found = {network.name: network for network in (find(container, name) for name in endpoint_config.in_order(record))}
-    for network in found.values():
-        note["Endpoints"][network.name] = reserve(container, network, record["Networks"][network.name])
-    for endpoint in ways_out(note):
-        number(note, endpoint)
-    if any(map(predefined.is_user_defined, found)):
-        from minirun.engine.network import dns_service  # not before one is needed
+    for network in networks.values():
+        sandbox["Endpoints"][network.name] = create_endpoint(container, network, record["Networks"][network.name])
+    for endpoint in sandbox_store.gateway_order(sandbox):
+        sandbox_store.assign_interface(sandbox, endpoint)
+    if any(map(predefined.is_user_defined, networks)):
+        from minirun.engine.network import dns_service  # not on the default bridge
 
-        note["Resolver"] = dns_service.wish(container)
-    write(container, note)
+        sandbox["Resolver"] = dns_service.resolver_config(container)
+    sandbox_store.write(container.run_directory, sandbox)
     if mode != "host":
-        _lay(container, note, found, pid)
-        if note["Resolver"]:
-            services.append(dns_service.start(container.run_directory, note, pid))
-        if endpoint_config.publishes(record) and any(map(run_state.leads_out, ways_out(note)[:1])):
-            from minirun.engine.network import port_bindings  # few containers are reached from outside
-
-            services.append(port_bindings.publish(container, note))
-        if record.get("Links") and predefined.BRIDGE in found:
+        _join_endpoints(container, sandbox, networks, pid)
+        if sandbox["Resolver"]:
+            services.append(dns_service.start(container.run_directory, sandbox, pid))
+        _publish_ports(container, sandbox, services)
+        if record.get("Links") and predefined.BRIDGE in networks:
             from minirun.engine.network import legacy_links
 
-            legacy_links.let_through(container, found[predefined.BRIDGE], note["Endpoints"][predefined.BRIDGE])
-        # A name that somebody has already is left to him.
-        netns.publish(pid, container.name)
+            legacy_links.allow_traffic(container, networks[predefined.BRIDGE], sandbox["Endpoints"][predefined.BRIDGE])
+        netns.publish(pid, container.name)  # unless another program has that name
 
 
-def write(container: Container, note: dict) -> None:
-    """Write down what is plugged in."""
-    store.write(f"{container.run_directory}/{run_state.CABLE}", note)
-
-
-def find(container: Container, word: str) -> Network:
-    """A network, laid. Errors: NoSuchNetwork; MinirunError when it cannot be."""
+def _ensure_network(container: Container, name: str) -> Network:
+    """A network that is set up. Errors: NoSuchNetwork; MinirunError when it cannot be set up."""
     controller = container.daemon.networks
-    network = controller.find(word)
+    network = controller.find(name)
     controller.ensure(network)
     return network
 
 
-def reserve(container: Container, network: Network, wish: dict) -> dict:
-    """A place on a network for a container. Errors: EngineError in Docker's words.
+def create_endpoint(container: Container, network: Network, settings: dict) -> dict:
+    """Create a container's endpoint on a network, which reserves its addresses.
 
-    The wish is completed: with the network's id and the names that a container always has.
+    Arguments: settings, the endpoint settings, to which the network's id and the default aliases are added.
+    Errors: EngineError, as Docker's.
     """
     record = container.record
-    endpoint_config.complete(record, network.name, wish)
+    endpoint_config.add_default_aliases(record, network.name, settings)
     if network.has_bridge:
-        bridge_endpoint.check_requested_addresses(network, wish["IPAMConfig"] or {})
-    endpoint_config.check_addresses(wish["IPAMConfig"] or {})
-    wanted = {**(wish["IPAMConfig"] or {}), "MacAddress": endpoint_config.mac_of(record, network.name)}
-    endpoint = bridge_endpoint.create(network, container.id, wanted)
-    wish["NetworkID"] = network.id
+        bridge_endpoint.check_requested_addresses(network, settings["IPAMConfig"] or {})
+    endpoint_config.check_addresses(settings["IPAMConfig"] or {})
+    requested = {**(settings["IPAMConfig"] or {}), "MacAddress": endpoint_config.requested_mac(record, network.name)}
+    endpoint = bridge_endpoint.create(network, container.id, requested)
+    settings["NetworkID"] = network.id
     names = [] if record.get("Anonymous") else [container.name]
     endpoint.update(
-        Aliases=wish["Aliases"],
-        Links=wish["Links"],
-        IPAMConfig=wish["IPAMConfig"],
-        DNSNames=[*names, *(wish["Aliases"] or ())],
+        Aliases=settings["Aliases"],
+        Links=settings["Links"],
+        IPAMConfig=settings["IPAMConfig"],
+        DNSNames=[*names, *(settings["Aliases"] or ())],
     )
     if network.record["Internal"]:
         endpoint["Internal"] = True
     return endpoint
 
 
-def ways_out(note: dict) -> list[dict]:
-    """The endpoints that could have the default route, the one that has it first.
-
-    Docker's order: internal networks last, those with an IPv6 gateway before those without, then by name.
-    """
-    return sorted(
-        (endpoint for endpoint in note["Endpoints"].values() if endpoint.get("Gateway")),
-        key=lambda endpoint: ("Internal" in endpoint, not endpoint.get("IPv6Gateway"), endpoint["Network"]),
-    )
-
-
-def number(note: dict, endpoint: dict) -> None:
-    """Give an endpoint its interface: the next ethN, never one that was there before."""
-    if endpoint["IPAddress"]:
-        prefix = endpoint["Interface"].rstrip("0123456789")
-        count = note["Interfaces"].get(prefix, 0)
-        endpoint["Interface"] = f"{prefix}{count}"
-        note["Interfaces"][prefix] = count + 1
-
-
-def _lay(container: Container, note: dict, found: dict[str, Network], pid: int) -> None:
-    """Lay the cables, in the order of their interfaces, and say in /etc/hosts who the container is."""
-    laid = ways_out(note)
-    if not laid:
+def _join_endpoints(container: Container, sandbox: dict, networks: dict[str, Network], pid: int) -> None:
+    """Make the veth pairs, in the order of their interface names, and write the container's lines in /etc/hosts."""
+    joined = sandbox_store.gateway_order(sandbox)
+    if not joined:
         bridge_endpoint.set_up_loopback(pid)
-    for endpoint in laid:
-        bridge_endpoint.join(found[endpoint["Network"]], endpoint, pid, default_route=endpoint is laid[0])
-    write(container, note)  # the kernel may have given a device another number
-    for endpoint in note["Endpoints"].values():
+    for endpoint in joined:
+        bridge_endpoint.join(networks[endpoint["Network"]], endpoint, pid, default_route=endpoint is joined[0])
+    sandbox_store.write(container.run_directory, sandbox)  # the kernel may have chosen another ifindex
+    for endpoint in sandbox["Endpoints"].values():
         if endpoint["IPAddress"]:
-            etc_files.add_own_lines(container, endpoint)
-    if predefined.BRIDGE in note["Endpoints"] and store.exists(f"{container.directory}/{run_state.PARENTS}"):
+            etc_files.add_own_entries(container, endpoint)
+    if predefined.BRIDGE in sandbox["Endpoints"] and store.exists(f"{container.directory}/{sandbox_store.PARENTS}"):
         from minirun.engine.network import legacy_links  # few containers are linked
 
-        legacy_links.tell_parents(container, note["Endpoints"][predefined.BRIDGE]["IPAddress"])
+        legacy_links.update_parents(container, sandbox["Endpoints"][predefined.BRIDGE]["IPAddress"])
 
 
-def unplug(container: Container) -> None:
-    """Take away what `plug_in` and `network connect` made; fine when some of it is gone already."""
-    with run_state.plugging(container.run_directory):
-        note = run_state.cable_of(container.run_directory)
-        if note["Name"]:
-            netns.withdraw(note["Name"], note["Inode"])
-        # The kernel takes the namespace down with the last process in it, and the cables with that; if there may be one
-        # of another container, they are pulled out now, as Docker does.
-        shared = store.exists(f"{container.run_directory}/{run_state.JOINED}")
-        for endpoint in note["Endpoints"].values():
+def _publish_ports(container: Container, sandbox: dict, services: list[Service]) -> None:
+    if not endpoint_config.publishes_ports(container.record):
+        return
+    if any(map(sandbox_store.has_external_access, sandbox_store.gateway_order(sandbox)[:1])):
+        from minirun.engine.network import port_bindings  # most containers publish none
+
+        services.append(port_bindings.publish(container, sandbox))
+
+
+def leave(container: Container) -> None:
+    """Undo `join` and `network connect`; what is gone already is passed over."""
+    with sandbox_store.lock(container.run_directory):
+        sandbox = sandbox_store.read(container.run_directory)
+        exec_root = container.daemon.exec_root
+        if sandbox["Name"]:
+            netns.withdraw(sandbox["Name"], sandbox["Inode"])
+        # The kernel removes the namespace with the last process in it, and the veth pairs with the namespace. If
+        # another container may still be in it, they are deleted now, as Docker does.
+        shared = store.exists(f"{container.run_directory}/{sandbox_store.JOINED}")
+        for endpoint in sandbox["Endpoints"].values():
             if endpoint["IPAddress"]:
-                bridge_endpoint.disconnect(container.daemon.exec_root, endpoint, unplug=shared)
-        if not note["Endpoints"] or note.get("Pending"):  # killed before it could write down what it had reserved
-            gc.release_all(container.daemon.exec_root, container.id)
-        if note["Ports"] != []:
+                bridge_endpoint.disconnect(exec_root, endpoint, unplug=shared)
+        if not sandbox["Endpoints"] or sandbox.get("Pending"):  # killed before it has stored what it had reserved
+            gc.release_all(exec_root, container.id)
+        if sandbox["Ports"] != []:
             from minirun.network.ports import portmapper
 
-            portmapper.unpublish(container.daemon.exec_root, container.id, note["Ports"])
+            portmapper.unpublish(exec_root, container.id, sandbox["Ports"])

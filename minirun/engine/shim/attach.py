@@ -1,23 +1,21 @@
-"""The watcher's side of a relay: our keys, window and signals go to the container, its output comes here."""
+"""The attach client: keys, window size and signals go to the shim, the container's output comes from it."""
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found]
-import os
 from select import POLLIN, poll
 
-from minirun.engine.shim.protocol import BLOCK, WANTS_STDERR, WANTS_STDIN, WANTS_STDOUT
+from minirun.engine.shim import protocol
 from minirun.errors import ClientError, MinirunError
 from minirun.kernel import pty
+from minirun.light import TYPE_CHECKING, os, signal
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
     from minirun.engine.container.container import Container
 
-#: Signals that are passed on to the process; the others either cannot be caught or are about this process alone.
-PASSED_ON = tuple(
+#: Signals that are forwarded to the container (`--sig-proxy`); the others cannot be caught or concern this process.
+FORWARDED = tuple(
     getattr(signal, f"SIG{word}")
     for word in (
         "HUP",
@@ -48,8 +46,8 @@ class Detached(Exception):
     """The user pressed the detach keys."""
 
 
-def parse_keys(text: str) -> bytes:
-    """Docker's notation of keys, "ctrl-p,ctrl-q" or "a,ctrl-x", as the bytes they send. Errors: ClientError."""
+def parse_detach_keys(text: str) -> bytes:
+    """The bytes that keys in Docker's notation send: "ctrl-p,ctrl-q" or "a,ctrl-x". Errors: ClientError."""
     keys = bytearray()
     for word in text.split(","):
         if word.startswith("ctrl-") and len(word) == 6 and word[5].lower() in "@abcdefghijklmnopqrstuvwxyz[\\]^_":
@@ -61,11 +59,11 @@ def parse_keys(text: str) -> bytes:
     return bytes(keys)
 
 
-class Watcher:
-    """Attach this process to a relay.
+class AttachClient:
+    """This process, attached to a shim.
 
-    Arguments: sock, connected to the relay; stdin (bool), pass our standard input on; terminal (bool), the process has
-    a terminal; detach_keys (bytes); signals (bool), pass signals on.
+    Arguments: sock, connected to the shim; stdin (bool), forward standard input; terminal (bool), whether the container
+    has a terminal; detach_keys (bytes), b"" for none; signals (bool), forward signals.
     """
 
     def __init__(
@@ -78,16 +76,16 @@ class Watcher:
         signals: bool = True,
     ) -> None:
         self.sock, self.stdin, self.terminal, self.detach_keys = sock, stdin, terminal, detach_keys
-        self.pressed = b""  # as much of the detach keys as was pressed
+        self.pressed = b""  # the part of the detach sequence that was pressed already
         if signals:
-            for number in PASSED_ON:
-                signal.signal(number, self._pass_signal)
+            for number in FORWARDED:
+                signal.signal(number, self._forward_signal)
         if terminal:
-            signal.signal(signal.SIGWINCH, self._pass_size)
-            self._pass_size()  # it may have changed since the process was started with it
+            signal.signal(signal.SIGWINCH, self._send_size)
+            self._send_size()  # it may have changed since it was written into config.json
 
-    def watch(self) -> int:
-        """Stay attached until the process ends. Returns: its exit code. Errors: Detached."""
+    def run(self) -> int:
+        """Stay attached until the container exits. Returns: its exit code. Errors: Detached."""
         if self.stdin and self.terminal:
             with pty.raw(0):
                 return self._loop()
@@ -101,43 +99,43 @@ class Watcher:
         while True:
             for fd, _events in poller.poll():
                 if fd == 0:
-                    if not self._pass_input():
+                    if not self._forward_stdin():
                         poller.unregister(0)
                     continue
                 message = self._receive()
-                if message[:1] == b"x":
+                if message[:1] == protocol.EXIT:
                     return int(message[1:])
-                self._show(1 if message[:1] == b"o" else 2, message[1:])
+                self._print(1 if message[:1] == protocol.STDOUT else 2, message[1:])
 
     def _receive(self) -> bytes:
         try:
-            message = self.sock.recv(BLOCK + 1)
+            message = self.sock.recv(protocol.BLOCK + 1)
         except ConnectionResetError:
-            # The relay ended without having read all of ours. That is said first, and its last words come after it.
-            message = self.sock.recv(BLOCK + 1)
+            # The shim has closed the socket with unread data in it: that is reported first, its last messages next.
+            message = self.sock.recv(protocol.BLOCK + 1)
         if not message:
             raise MinirunError(
                 "the container's monitor was killed, and what it watched is killed for that", exit_code=137
             )
         return message
 
-    def _show(self, fd: int, data: bytes) -> None:
+    def _print(self, fd: int, data: bytes) -> None:
         while data:
             data = data[os.write(fd, data) :]
 
-    def _pass_input(self) -> bool:
-        data = os.read(0, BLOCK)
+    def _forward_stdin(self) -> bool:
+        data = os.read(0, protocol.BLOCK)
         if self.terminal and data:
             data = self._without_detach_keys(data)
         if data:
-            self._send(b"i" + data)
+            self._send(protocol.STDIN + data)
         elif not self.pressed:
-            self._send(b"e")
+            self._send(protocol.STDIN_EOF)
             return False
         return True
 
     def _without_detach_keys(self, data: bytes) -> bytes:
-        """Hold back keys that may begin the detach sequence until they are known to be something else."""
+        """Hold back keys that may begin the detach sequence until another key shows that they do not."""
         held = self.pressed + data
         if self.detach_keys and self.detach_keys in held:
             raise Detached
@@ -152,20 +150,23 @@ class Watcher:
         try:
             self.sock.send(message)
         except (BrokenPipeError, ConnectionResetError):
-            self.stdin = False  # it has ended; the exit code is on its way
+            self.stdin = False  # it has exited; the exit code will be the next message
 
-    def _pass_signal(self, number: int, _frame: object) -> None:
-        self._send(b"s" + bytes([number]))
+    def _forward_signal(self, number: int, _frame: object) -> None:
+        self._send(protocol.SIGNAL + bytes([number]))
 
-    def _pass_size(self, *_: object) -> None:
+    def _send_size(self, *_: object) -> None:
         size = window_size()
         if size:
-            self._send(b"w" + pty.pack_size(*size))
+            self._send(protocol.RESIZE + pty.pack_size(*size))
 
 
 class Attachment:
-    """How a command stays with a container: `.stdin`, `.stdout`, `.stderr` (bool), which streams it passes on;
-    `.detach_keys` (Docker's notation, "" for ctrl-p,ctrl-q); `.signals` (bool), whether it passes its signals on."""
+    """How a command attaches to a container: `.stdin`, `.stdout`, `.stderr` (bool), the streams; `.detach_keys` (bytes,
+    b"" for ctrl-p,ctrl-q); `.signals` (bool), whether it forwards its signals.
+
+    Arguments: detach_keys in Docker's notation. Errors: ClientError for others.
+    """
 
     __slots__ = ("detach_keys", "signals", "stderr", "stdin", "stdout")
 
@@ -175,16 +176,20 @@ class Attachment:
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.detach_keys, self.signals = b"", signals
         if detach_keys:
-            self.detach_keys = parse_keys(detach_keys)
+            self.detach_keys = parse_detach_keys(detach_keys)
 
     @property
     def flags(self) -> int:
-        """The streams as the relay's bits (`protocol.WANTS_*`)."""
-        return WANTS_STDIN * self.stdin | WANTS_STDOUT * self.stdout | WANTS_STDERR * self.stderr
+        """The streams as flags of the attach protocol (`protocol.ATTACH_*`)."""
+        return (
+            protocol.ATTACH_STDIN * self.stdin
+            | protocol.ATTACH_STDOUT * self.stdout
+            | protocol.ATTACH_STDERR * self.stderr
+        )
 
-    def watcher(self, sock: _socket.socket, container: Container) -> Watcher:
-        """Who passes the streams on, over a socket on which the container's monitor listens or will listen."""
-        return Watcher(
+    def client(self, sock: _socket.socket, container: Container) -> AttachClient:
+        """The attach client. Arguments: sock, connected to the container's shim, which may have yet to serve it."""
+        return AttachClient(
             sock,
             stdin=self.stdin,
             terminal=container.record["Config"]["Tty"],
@@ -194,7 +199,7 @@ class Attachment:
 
 
 def window_size() -> tuple[int, int] | None:
-    """Rows and columns of our window; None when none of our standard streams is a terminal."""
+    """Rows and columns of the terminal (TIOCGWINSZ); None when none of the standard streams is one."""
     for fd in (0, 1, 2):
         try:
             return pty.size(fd)

@@ -9,10 +9,9 @@ same records, however they are divided into reads.
 
 from __future__ import annotations
 
-import posix as os  # os without its Python half: 250 KiB less in a monitor at rest
-
 from minirun import timestamps
 from minirun.errors import KernelError
+from minirun.light import os
 
 #: The longest piece of a line that makes one record (Docker's copier: defaultBufSize).
 LONGEST = 16 * 1024
@@ -20,11 +19,11 @@ LONGEST = 16 * 1024
 # Go's encoder writes control characters and those that could end a <script> as \u00XX. A byte that is no UTF-8 becomes
 # U+FFFD: `surrogateescape` decodes each such byte to one of U+DC80..U+DCFF, which no valid text contains.
 _SPECIAL = bytes((*range(0x20), *b'<>&"\\'))
-_escapes: dict[int, str] = {}  # filled when the first such character comes: many a program never writes one
+_escapes: dict[int, str] = {}  # filled at the first such character: many programs never write one
 
 
 def json_string(data: bytes) -> str:
-    """Bytes as a JSON string, escaped as Docker does it."""
+    """Bytes as a JSON string, with the escapes of Go's encoding/json."""
     if data.isascii() and len(data.translate(None, _SPECIAL)) == len(data):
         return f'"{data.decode("ascii")}"'
     if not _escapes:
@@ -35,16 +34,16 @@ def json_string(data: bytes) -> str:
 
 
 class LineSplitter:
-    """One stream on its way into records: keeps the beginning of a line until its end has come."""
+    """Splits one stream into records; keeps an incomplete line until its end arrives."""
 
     __slots__ = ("moment", "pending")
 
     def __init__(self) -> None:
         self.pending = b""
-        self.moment = ""  # time of the first piece of a long line, which holds for all its pieces
+        self.moment = ""  # the time of a long line's first piece, which all its pieces get
 
     def feed(self, data: bytes, moment: str) -> list[tuple[bytes, str]]:
-        """The records that `data` completes, as (bytes, time). Arguments: moment, the time of those that start now."""
+        """The records that `data` completes, as (bytes, time). Arguments: moment (RFC 3339), the time of new ones."""
         pieces: list[tuple[bytes, str]] = []
         *lines, rest = (self.pending + data).split(b"\n")
         for line in lines:
@@ -60,7 +59,7 @@ class LineSplitter:
         return [(rest, self.moment or moment)] if rest else []
 
     def _cut(self, line: bytes, moment: str, pieces: list[tuple[bytes, str]]) -> bytes:
-        """Move full pieces from a long line into `pieces`; what remains is shorter than a piece."""
+        """Append the full pieces of a long line to `pieces`. Returns: the rest, which is shorter than a piece."""
         while len(line) >= LONGEST:
             self.moment = self.moment or moment
             pieces.append((line[:LONGEST], self.moment))
@@ -70,19 +69,19 @@ class LineSplitter:
 
 def encode_record(stream: str, piece: bytes, moment: str) -> str:
     """One line of the log. Arguments: stream, "stdout" or "stderr"; piece and moment, from `LineSplitter.feed`."""
-    if piece.endswith(b"\n"):  # nearly each one: it need not go the slow way for this one character
+    if piece.endswith(b"\n"):  # nearly every one: it need not take the slow path for this character
         return f'{{"log":{json_string(piece[:-1])[:-1]}\\n","stream":"{stream}","time":"{moment}"}}\n'
     return f'{{"log":{json_string(piece)},"stream":"{stream}","time":"{moment}"}}\n'
 
 
 class LogWriter:
-    """Write a container's output to its log.
+    """Writes a container's output to its log.
 
-    Arguments: path (str), made when it is missing, else continued; fd (int), the log that another process had open.
-    `.fd` is the open file, -1 after its end.
+    Arguments: path (str), created if it is missing, else appended to; fd (int), or the open file, inherited from the
+    shim before its re-exec. `.fd` is the open file, -1 once it is closed.
 
-    A disk that is full must not stop the container, nor leave half a record: such records are dropped, `.lost` counts
-    them and `.error` says why. Errors: KernelError when the log cannot be opened.
+    A full disk must neither stop the container nor leave half a record: such records are dropped, `.lost` counts them
+    and `.error` says why. Errors: KernelError when the log cannot be opened.
     """
 
     def __init__(self, path: str, fd: int = -1) -> None:
@@ -96,20 +95,20 @@ class LogWriter:
             # O_APPEND: a second writer or a log rotation by truncation never leaves a hole
             self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         except OSError as reason:
-            from minirun.store import disk_hint  # a monitor that rests has no other use for it
+            from minirun.store import disk_hint  # the idle shim has no other use for it
 
             raise KernelError(f"open {path}", reason.errno or 0, hint=disk_hint(reason)) from None
 
     def feed(self, stream: str, data: bytes) -> None:
-        """Take what came out of a stream ("stdout" or "stderr"): the records in it go to disk with one write(2)."""
+        """Log output of a stream ("stdout" or "stderr"): its records go to disk with one write(2)."""
         self._write(stream, self._streams[stream].feed(data, timestamps.now()))
 
     def end(self, stream: str) -> None:
-        """The stream has ended: write what is left of it."""
+        """Write the incomplete last line of a stream that has ended."""
         self._write(stream, self._streams[stream].end(timestamps.now()))
 
     def close(self) -> None:
-        """End both streams and close the file; safe to do twice."""
+        """End both streams and close the file; may be called twice."""
         if self.fd >= 0:
             self.end("stdout")
             self.end("stderr")
@@ -128,10 +127,10 @@ class LogWriter:
             self.error = os.strerror(reason.errno or 0).lower()
         if written != len(data):
             self.lost += len(pieces)
-            if written:  # take the half batch back: a reader must find whole lines only
+            if written:  # remove the partial write: a reader must find whole lines only
                 os.ftruncate(self.fd, os.fstat(self.fd).st_size - written)
 
     @property
     def idle(self) -> bool:
-        """Whether no beginning of a line waits for its end."""
+        """Whether there is no incomplete line."""
         return not any(lines.pending for lines in self._streams.values())

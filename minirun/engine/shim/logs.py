@@ -1,7 +1,7 @@
-"""The log of a container, in the format of Docker's json-file driver: written by its monitor, read by `minirun logs`.
+"""`minirun logs`: reads the log that a shim writes in the format of Docker's json-file driver (see `json_file`).
 
-Records of both streams share one file, in the order in which they came (see `json_file` for a record).
-The two sides never talk: a reader that follows a log looks at the file, and at the kernel for the container's end.
+Records of both streams share one file, in the order in which they arrived. Reader and shim do not communicate: a reader
+that follows a log polls the file, and asks the kernel whether the container has exited.
 """
 
 from __future__ import annotations
@@ -19,30 +19,35 @@ if TYPE_CHECKING:
     from minirun.engine.container.container import Container
 
 _BLOCK = 64 * 1024
-#: Pauses (seconds) between two looks at a log that is followed: short while it is written, longer while it is quiet.
+#: Seconds between two polls of a log that is followed: short while it is written to, longer while it is quiet.
 _PAUSES = (0.01, 0.2)
 
 
-class Wanted:
-    """Which records, and what is shown of them. All are named, all have a default:
+class ReadConfig:
+    """Which records to read, and how to print them (moby, daemon/logger: ReadConfig).
 
-    tail (str or int): how many of the last records; "all" or what is no number means each one
-    since, until (str): RFC 3339, seconds since 1970 or how long ago; timestamps, details (bool): put before each record
-    Errors: ClientError (exit code 1) for a time that is none, in the words of Docker's client.
+    Arguments: tail, how many of the last records; what is no number, such as "all", means every one; since, until: RFC
+    3339, seconds since 1970, or a duration before now, "" for no limit; timestamps, details (bool): printed before each
+    record. Errors: ClientError (exit code 1), as Docker's, for a time that cannot be parsed.
     """
 
     __slots__ = ("details", "since", "tail", "timestamps", "until")
 
-    def __init__(self, **wishes: object) -> None:
-        self.tail = _count(str(wishes.pop("tail", "all")))
-        self.since = _moment("since", str(wishes.pop("since", "") or ""))
-        self.until = _moment("until", str(wishes.pop("until", "") or ""))
-        self.timestamps = bool(wishes.pop("timestamps", False))
-        self.details = bool(wishes.pop("details", False))
-        if wishes:
-            raise TypeError(f"no such wish for a log: {', '.join(wishes)}")
+    def __init__(
+        self,
+        *,
+        tail: str | int = "all",
+        since: str = "",
+        until: str = "",
+        timestamps: bool = False,
+        details: bool = False,
+    ) -> None:
+        count = str(tail)
+        self.tail = int(count) if count.isascii() and count.isdecimal() else -1  # -1: all, as in Docker
+        self.since, self.until = _time("since", since), _time("until", until)
+        self.timestamps, self.details = timestamps, details
 
-    def shown(self, entry: dict) -> bytes:
+    def format(self, entry: dict) -> bytes:
         """A record as it is printed: time, details, text."""
         text = entry["log"]
         if self.details:
@@ -53,12 +58,8 @@ class Wanted:
         return text.encode("utf-8", "replace")
 
 
-def _count(tail: str) -> int:
-    """Docker takes what is no number for "all"; so is a negative one."""
-    return int(tail) if tail.isascii() and tail.isdecimal() else -1
-
-
-def _moment(name: str, text: str) -> int | None:
+def _time(name: str, text: str) -> int | None:
+    """Nanoseconds since 1970, None for ""."""
     if not text:
         return None
     try:
@@ -67,69 +68,68 @@ def _moment(name: str, text: str) -> int | None:
         raise ClientError(f'invalid value for "{name}": {reason}', exit_code=1) from None
 
 
-def read(container: Container, follow: bool = False, **wishes: object) -> Iterator[tuple[str, bytes]]:
+def read(container: Container, config: ReadConfig, *, follow: bool = False) -> Iterator[tuple[str, bytes]]:
     """The log of a container: pairs of stream ("stdout", "stderr") and bytes.
 
-    Arguments: follow, go on until the container has ended; wishes: see `Wanted`.
-    Errors: EngineError when this container's output is not kept; ClientError, see `Wanted`.
+    Arguments: follow (bool), go on until the container exits. Errors: EngineError when it has no log (`--log-driver
+    none`).
     """
-    wanted = Wanted(**wishes)
     if container.record["HostConfig"]["LogConfig"]["Type"] == "none":
         raise EngineError("configured logging driver does not support reading", exit_code=1)
 
-    def ended() -> bool:
+    def exited() -> bool:
         try:
             return container.status().state not in ("running", "paused", "restarting")
-        except NoSuchContainer:  # with --rm it goes at its end; the file is open, so its last words can be read
+        except NoSuchContainer:  # removed (--rm); the file is open, so the last records can still be read
             return True
 
-    return records(container.log, wanted, ended if follow else None)
+    return read_file(container.log, config, exited if follow else None)
 
 
-def records(path: str, wanted: Wanted, ended: Callable[[], bool] | None = None) -> Iterator[tuple[str, bytes]]:
+def read_file(path: str, config: ReadConfig, exited: Callable[[], bool] | None = None) -> Iterator[tuple[str, bytes]]:
     """The records of a log file as pairs of stream and bytes.
 
-    Arguments: path (str), a file that is not there counts as empty; ended, asked again and again while there is
-    nothing new: the log is followed until it answers True, and then read to its end.
+    Arguments: path (str), a missing file counts as empty; exited, called whenever there is nothing new: the log is
+    followed until that returns True, and then read to its end.
     """
-    fd = _open(path, ended)
+    fd = _open(path, exited)
     if fd < 0:
         return
     try:
-        if wanted.tail >= 0:
-            os.lseek(fd, _start_of_last(fd, wanted.tail), os.SEEK_SET)
-        for line in _lines(fd, wanted.until, ended):
+        if config.tail >= 0:
+            os.lseek(fd, _start_of_last(fd, config.tail), os.SEEK_SET)
+        for line in _lines(fd, config.until, exited):
             try:
                 entry = jsoncodec.loads(line.decode("utf-8", "replace"))
                 moment = timestamps.parse(entry["time"])  # type: ignore[index]
             except (ValueError, TypeError, KeyError):
-                continue  # half a line, left by a machine that lost its power: the next line is whole again
-            if wanted.since is not None and moment < wanted.since:
+                continue  # half a line, from before a power failure: the next line is whole again
+            if config.since is not None and moment < config.since:
                 continue
-            if wanted.until is not None and moment > wanted.until:
+            if config.until is not None and moment > config.until:
                 return
-            yield entry["stream"], wanted.shown(entry)  # type: ignore[index, arg-type]
+            yield entry["stream"], config.format(entry)  # type: ignore[index, arg-type]
     finally:
         os.close(fd)
 
 
-def _open(path: str, ended: Callable[[], bool] | None) -> int:
-    """The log, opened; -1 when there is none (and, where it is followed, none has come until the container's end)."""
+def _open(path: str, exited: Callable[[], bool] | None) -> int:
+    """The opened log; -1 when there is none, nor one was created by the time the container has exited."""
     over = False
     while True:
         try:
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            if over or ended is None:
+            if over or exited is None:
                 return -1
-            over = ended()
+            over = exited()
             time.sleep(0 if over else _PAUSES[-1])
 
 
 def _start_of_last(fd: int, count: int) -> int:
-    """Where the last `count` lines of a file begin: read backwards, so that a huge log costs no more than its end."""
+    """The offset of the last `count` lines, found backwards, so that a huge log costs no more than its end."""
     position = os.fstat(fd).st_size
-    left = count + 1  # the \n that ends the line before the first one wanted
+    left = count + 1  # one more: the \n before the first of them
     while position > 0:
         start = max(0, position - _BLOCK)
         block = os.pread(fd, position - start, start)
@@ -142,19 +142,19 @@ def _start_of_last(fd: int, count: int) -> int:
     return 0
 
 
-def _lines(fd: int, until: int | None, ended: Callable[[], bool] | None) -> Iterator[bytes]:
-    """The whole lines of a file from its current offset on; with `ended`, also those that are still to come."""
-    rest, over, pause = b"", ended is None, _PAUSES[0]
+def _lines(fd: int, until: int | None, exited: Callable[[], bool] | None) -> Iterator[bytes]:
+    """The whole lines of a file from its current offset on; with `exited`, also those that are appended later."""
+    rest, over, pause = b"", exited is None, _PAUSES[0]
     while True:
         block = os.read(fd, _BLOCK)
         if block:
             pause = _PAUSES[0]
             *lines, rest = (rest + block).split(b"\n")
             yield from lines
-        elif over or ended is None or (until is not None and time.time_ns() > until):
+        elif over or exited is None or (until is not None and time.time_ns() > until):
             return
-        elif ended():
-            over = True  # once more round: it may have written between our last read and its end
+        elif exited():
+            over = True  # read once more: there may be output since the last read
         else:
             time.sleep(pause)
             pause = min(2 * pause, _PAUSES[-1])

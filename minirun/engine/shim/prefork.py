@@ -1,80 +1,77 @@
-"""The process that will be a container's monitor, begun before there is a container.
+"""The pre-forked shim: the process that will be a container's shim, forked before the container has been created.
 
-A start has two halves that know nothing of each other: making the container (find the image, check the wishes, write
-record and config.json) and getting ready to run one (load the code that speaks to the kernel). The second takes longer,
-so it is begun as soon as the first word says `run`, by a process of its own, before the other words are read; then the
-first process tells the second which container it is.
+A start has two halves that do not depend on each other: creating the container (find the image, check the options,
+write the configuration and config.json) and loading the code that talks to the kernel. The second takes longer. So a
+process is forked for it as soon as the command line is known to begin with `run`, before its options are parsed, and is
+told later which container to start.
 """
 
 from __future__ import annotations
-
-import _socket
 
 from minirun import trace
 from minirun.errors import MinirunError
 from minirun.kernel import sched
 from minirun.kernel.socketpair import Channel
-from minirun.light import os
+from minirun.light import TYPE_CHECKING, os, socket
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 
 
-class Starter:
-    """A forked process that waits for a container to start. If none is named it ends with us, and has done nothing.
+class PreforkedShim:
+    """A forked process that waits for a container to start; without one it exits with the command, and changes nothing.
 
-    `.sock` is one end of a connection of which the monitor has the other, so that not a byte of output is missed.
+    `.sock` is one end of an attach connection, of which the shim has the other, so that no output is missed.
     """
 
     def __init__(self, daemon: Daemon) -> None:
-        self.orders, theirs = Channel.pair()
-        self.sock, client = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        self.channel, shim_channel = Channel.pair()
+        self.sock, client = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             try:
                 sched.yield_cpu()
                 trace.side = "monitor"
-                self.orders.close()
+                self.channel.close()
                 self.sock.close()
-                _become_monitor(daemon, theirs, client)
+                _run_shim(daemon, shim_channel, client)
             finally:
-                os._exit(1)  # never back into the code of the command that forked us
+                os._exit(1)  # a forked child never returns into its parent's code
         sched.move_to_idle_cpu(pid)
-        theirs.close()
+        shim_channel.close()
         client.close()
 
-    def order(self, container_id: str, wants: int) -> None:
-        """Have this container, whose bundle is written, started, with `.sock` attached if it wants to see anything.
+    def start(self, container_id: str, flags: int) -> None:
+        """Have the shim start a container whose bundle is written.
 
-        Arguments: wants (int), `wire.WANTS_*`.
+        Arguments: flags (int, `protocol.ATTACH_*`), which streams are attached to `.sock`; 0: `.sock` is not used.
         """
-        self.orders.send({"start": container_id, "wants": wants})
+        self.channel.send({"start": container_id, "flags": flags})
 
-    def wait(self) -> None:
-        """Wait until the container that was ordered has started. Errors: whatever kept it from starting."""
+    def wait_started(self) -> None:
+        """Wait until the container has been started. Errors: the error that kept it from starting."""
         try:
-            if self.orders.receive() is None:
+            if self.channel.receive() is None:
                 raise MinirunError("the container's monitor was killed before the container had started")
         finally:
-            self.orders.close()
+            self.channel.close()
 
 
-_begun: list[Starter] = []
+_forked: list[PreforkedShim] = []
 
 
-def begin(daemon: Daemon) -> None:
-    """Begin one, since a container will most likely be started; `take` gets it."""
-    _begun.append(Starter(daemon))
+def fork(daemon: Daemon) -> None:
+    """Fork a shim, because a container will most likely be started; `take` returns it."""
+    _forked.append(PreforkedShim(daemon))
 
 
-def take(daemon: Daemon) -> Starter:
-    """The one that was begun, or else a new one."""
-    return _begun.pop() if _begun else Starter(daemon)
+def take(daemon: Daemon) -> PreforkedShim:
+    """The shim that `fork` has made, or else a new one."""
+    return _forked.pop() if _forked else PreforkedShim(daemon)
 
 
-def _become_monitor(daemon: Daemon, orders: Channel, client: _socket.socket) -> None:
-    from minirun.engine.shim import shim  # here, and not above: it is loaded while our parent makes the container
+def _run_shim(daemon: Daemon, channel: Channel, client: socket.socket) -> None:
+    from minirun.engine.shim import shim  # loaded here, while the parent creates the container
 
-    shim.leave_the_terminal([orders.fd, client.fileno()])
-    shim.main(daemon, orders, client)
+    shim.daemonize([channel.fd, client.fileno()])
+    shim.main(daemon, channel, client)

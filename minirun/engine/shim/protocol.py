@@ -1,37 +1,40 @@
-"""What a relay and a watcher say to each other (unix(7), SOCK_SEQPACKET: each message arrives whole).
+"""The attach protocol between a shim and its clients (unix(7), SOCK_SEQPACKET: one message a packet).
 
-By a message's first byte:
+The socket is attach.sock in the container's run directory (conmon has a socket of this name for the same purpose). The
+first byte of a message is its type:
 
-    client → relay    h flags      what this client wants to see (first message of one that connected by itself)
-                      i bytes      standard input            e          its end
-                      w rows cols  size of the window        s number   a signal for the process
-                      n            what is plugged into the container has changed
-    relay → client    o bytes      standard output           r bytes    standard error
-                      n text       the answer to n: "", or what went wrong
-                      x code       it has ended; the last message
+    client → shim    h flags      which streams to attach (the first message of a client that has connected)
+                     i bytes      standard input            e          end of standard input
+                     w rows cols  the terminal's new size   s number   a signal for the container's first process
+                     n            the container was connected with a network or disconnected from one
+    shim → client    o bytes      standard output           r bytes    standard error
+                     n text       the answer to n: "", or an error message
+                     x code       the exit code; the last message
 """
 
 from __future__ import annotations
 
-import posix as os  # os without its Python half: a monitor at rest has this module
+from minirun.light import TYPE_CHECKING, os
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-#: What a client wants, in the message "h".
-WANTS_STDIN, WANTS_STDOUT, WANTS_STDERR = 1, 2, 4
+#: Message types.
+ATTACH, STDIN, STDIN_EOF, RESIZE, SIGNAL, NETWORKS = b"h", b"i", b"e", b"w", b"s", b"n"
+STDOUT, STDERR, EXIT = b"o", b"r", b"x"
+#: The flags of ATTACH.
+ATTACH_STDIN, ATTACH_STDOUT, ATTACH_STDERR = 1, 2, 4
 #: The most bytes of a stream in one message.
 BLOCK = 32768
 
 
-def connect(directory: str, wants: int) -> _socket.socket:
-    """Attach to the relay that listens in `directory`. Errors: OSError when nobody does.
+def connect(directory: str, flags: int) -> _socket.socket:
+    """Attach to a container. Arguments: directory, its run directory; flags, ATTACH_*. Errors: OSError without a shim.
 
-    The socket is reached through an open descriptor of its directory: a socket's path may have 107 bytes (unix(7)), and
-    a container's directory has most of them.
+    The socket is reached through a descriptor of its directory: a socket's path may have 107 bytes (unix(7)), and a run
+    directory takes most of them.
     """
-    import _socket  # a monitor at rest neither connects nor listens anew
+    import _socket  # the idle shim neither connects nor binds
 
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -39,13 +42,13 @@ def connect(directory: str, wants: int) -> _socket.socket:
         sock.connect(f"/proc/self/fd/{fd}/attach.sock")
     finally:
         os.close(fd)
-    sock.send(b"h" + bytes([wants]))
+    sock.send(ATTACH + bytes([flags]))
     return sock
 
 
 def listen(directory: str) -> int:
-    """Listen in `directory` for watchers. Returns: the listening socket's descriptor."""
-    import _socket  # a monitor at rest neither connects nor listens anew
+    """Listen for clients in a run directory. Returns: the descriptor of the listening socket."""
+    import _socket  # the idle shim neither connects nor binds
 
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,34 +1,30 @@
-"""Who watches a container: what its monitor writes down while it is there, for other commands to ask about.
+"""What a shim (process `minirun:monitor`) leaves for other commands in the container's run directory.
 
-All of it is in the container's volatile directory, and goes with it when the monitor has cleaned up.
+    monitor.json   its pid and start time, those of the container's first process, and when that was started
+    failures       a line for each service that failed in it (DNS server, userland proxy)
+
+The directory is in the exec root and is removed by the shim once it has cleaned up.
 """
 
 from __future__ import annotations
 
-import posix as os  # os without its Python half, which alone takes a tenth of `ps`
-
 from minirun import store, timestamps
 from minirun.errors import KernelError
 from minirun.kernel import procfs
+from minirun.light import TYPE_CHECKING, os
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.runtime.state import State
 
-
-#: The file in which `cable` notes what is plugged in.
-CABLE = "cable.json"
-#: The file that says that another container has joined the network namespace (see `joining`).
-JOINED = "joined"
-#: The file in which a monitor notes the services that it had to give up, a line for each.
 FAILURES = "failures"
-#: The directory, among what survives a reboot, that names those who have a link to a container (see `linking`).
-PARENTS = "parents"
 
 
-class Watch:
-    """Who watches a container: `.pid`, `.start_time` of the monitor; `.init`, `.init_start_time` of the container's
-    first process (0 before it has started), `.started_at` (RFC 3339)."""
+class ShimState:
+    """The contents of monitor.json.
+
+    `.pid` and `.start_time` (clock ticks since boot) of the shim; `.init` and `.init_start_time` of the container's
+    first process, 0 before it has been started; `.started_at` (RFC 3339).
+    """
 
     __slots__ = ("init", "init_start_time", "pid", "start_time", "started_at")
 
@@ -37,20 +33,20 @@ class Watch:
         self.init, self.init_start_time, self.started_at = data["init"], data["initStartTime"], data["startedAt"]
 
     def alive(self) -> bool:
-        """Whether the monitor is there: asked of the kernel."""
+        """Whether the shim runs. The start time tells it from a later process with the same pid."""
         return procfs.start_time(self.pid) == self.start_time
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the monitor is gone, at most so many seconds. Returns: whether it is."""
+        """Wait until the shim has exited, at most so many seconds (None: for ever). Returns: whether it has."""
         from select import POLLIN, poll
 
-        from minirun.kernel import syscalls  # most commands only look
+        from minirun.kernel import syscalls  # most commands only read the file
 
         if not self.alive():
             return True
         try:
             pidfd = syscalls.pidfd_open(self.pid)
-        except KernelError:  # it has ended in this moment
+        except KernelError:  # it has exited since the line above
             return True
         try:
             poller = poll()
@@ -60,16 +56,16 @@ class Watch:
             os.close(pidfd)
 
 
-def of(run_directory: str) -> Watch | None:
-    """The monitor noted in a container's volatile directory, or None."""
+def read(run_directory: str) -> ShimState | None:
+    """The shim of a container; None when there is none."""
     try:
-        return Watch(store.read(f"{run_directory}/monitor.json"))
+        return ShimState(store.read(f"{run_directory}/monitor.json"))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def note(run_directory: str, state: State | None = None) -> None:
-    """Note this process as the container's monitor, and the container's first process once there is one."""
+def write(run_directory: str, state: State | None = None) -> None:
+    """Note this process as the container's shim. Arguments: state, of the container's first process once it runs."""
     pid = os.getpid()
     store.write(
         f"{run_directory}/monitor.json",
@@ -83,39 +79,8 @@ def note(run_directory: str, state: State | None = None) -> None:
     )
 
 
-def cable_of(run_directory: str) -> dict:
-    """What is plugged into a container (see `cable`); without an endpoint while nothing is."""
-    try:
-        return store.read(f"{run_directory}/{CABLE}")
-    except (FileNotFoundError, NotADirectoryError):
-        return {"Name": "", "Inode": 0, "Endpoints": {}, "Interfaces": {}, "Ports": [], "Resolver": None}
-
-
-def endpoints_of(run_directory: str) -> dict[str, dict]:
-    """Its endpoints on its networks, by their names (see `network.bridge.endpoint.create`)."""
-    return cable_of(run_directory)["Endpoints"]
-
-
-def ports_of(run_directory: str) -> list[dict] | None:
-    """Its published ports (see `network.ports`); None while they are changing."""
-    return cable_of(run_directory)["Ports"]
-
-
-def leads_out(endpoint: dict) -> bool:
-    """Whether a network lets the world in and out: one that is internal does not, nor do `none` and `host`."""
-    return bool(endpoint.get("Gateway")) and "Internal" not in endpoint
-
-
-def plugging(run_directory: str) -> store.lock:
-    """Queue up for changing what is plugged in: `with watch.plugging(...)`.
-
-    It keeps `network connect` apart from the end of the container. Errors: FileNotFoundError when that has come.
-    """
-    return store.lock(f"{run_directory}/{CABLE}.lock")
-
-
-def note_failure(run_directory: str, service: object, error: Exception) -> None:
-    """Note that a service of the monitor has come to an end by an error that it did not expect."""
+def record_failure(run_directory: str, service: object, error: Exception) -> None:
+    """Append a line for a service of the shim that was stopped because of an unexpected error."""
     place = error.__traceback__
     while place and place.tb_next:
         place = place.tb_next
@@ -125,12 +90,12 @@ def note_failure(run_directory: str, service: object, error: Exception) -> None:
         fd = os.open(f"{run_directory}/{FAILURES}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.write(fd, line.encode("utf-8", "backslashreplace"))
         os.close(fd)
-    except OSError:  # a full disk: nobody can be told, and the container is not to suffer for it
+    except OSError:  # a full disk: there is no place to report it, and the container must not suffer from that
         return
 
 
-def failures_of(run_directory: str) -> list[str]:
-    """What `note_failure` has noted; mostly nothing."""
+def read_failures(run_directory: str) -> list[str]:
+    """The lines of `record_failure`, normally none."""
     try:
         fd = os.open(f"{run_directory}/{FAILURES}", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):

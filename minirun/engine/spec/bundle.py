@@ -30,38 +30,40 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
         if record["HostConfig"]["NetworkMode"].startswith("container:"):
             from minirun.engine.network import shared_netns  # few containers share another one's network
 
-            joined = shared_netns.join(container)
-        spec = specgen.generate(record, user_of(container, record["Config"]["User"]), root, container.daemon, joined)
+            joined = shared_netns.prepare(container)
+        spec = specgen.generate(
+            record, resolve_user(container, record["Config"]["User"]), root, container.daemon, joined
+        )
         if record.get("Links"):
             from minirun.engine.network import legacy_links  # nor are many linked
 
             links = legacy_links.Links(container)
-            spec["process"]["env"] = links.environment_of_process(record["Config"]["Tty"])
+            spec["process"]["env"] = links.process_env(record["Config"]["Tty"])
         if size:
             spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
-        for source in mountpoints.sources_to_make(record):
+        for source in mountpoints.missing_sources(record):
             store.make_directory(source, 0o755)
         for point in record["MountPoints"]:
             if point["Type"] == "volume":
-                _settle(container, point)
+                _finish_copy(container, point)
             if point["Propagation"] not in ("", "rprivate"):
                 with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mountinfo:
-                    mountpoints.check_propagation(point, mountinfo.read())
+                    mountpoints.validate_propagation(point, mountinfo.read())
         store.make_directory(spec["root"]["path"])
         if not joined:
             etc_files.write(container, links.hosts if links else ())
         store.write(f"{container.run_directory}/config.json", spec)
 
 
-def _settle(container: Container, point: dict) -> None:
+def _finish_copy(container: Container, point: dict) -> None:
     """Finish the filling of a volume, if somebody was killed over it."""
     if store.exists(f"{point['Source'].removesuffix('_data')}.filled"):
         from minirun.engine.volume import populate
 
-        populate.settle(container.daemon, point["Name"])
+        populate.finish_copy(container.daemon, point["Name"])
 
 
-def user_of(container: Container, user: str) -> users.User:
+def resolve_user(container: Container, user: str) -> users.User:
     """The uid and gids of "USER[:GROUP]", by the image's and the container's own /etc/passwd and /etc/group."""
     stack = overlayfs.stack(container.layers(), container.directory)
     return users.resolve(

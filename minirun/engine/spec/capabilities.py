@@ -53,7 +53,7 @@ def granted(added: list[str], dropped: list[str]) -> list[str]:
     return list(dict.fromkeys([name for name in DEFAULT if name not in drops] + adds))
 
 
-def five_sets(names: list[str], uid: int) -> dict[str, list[str]]:
+def capability_sets(names: list[str], uid: int) -> dict[str, list[str]]:
     """The capability sets of a process in config.json.
 
     Other users than root get empty permitted and effective sets, as execve(2) would leave them anyway; the bounding

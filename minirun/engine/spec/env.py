@@ -4,7 +4,7 @@ Lowest are PATH, HOSTNAME and TERM, which the engine sets; over them the image's
 NAME without "=" is what remains of `-e NAME` when the caller has no such variable: it removes the variable.
 
 The first half is what Docker does in its client, where the files are, and the environment that `-e NAME` copies from;
-`contents` alone reads something, all else is pure.
+`read_files` alone reads something, all else is pure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SPACES = " \t\n\v\f\r"
 
 
-def contents(paths: list[str]) -> list[str]:
+def read_files(paths: list[str]) -> list[str]:
     """The text of each file of `--env-file` or `--label-file`. Errors: ClientError in the words of Docker's client."""
     texts = []
     for path in paths:
@@ -94,7 +94,7 @@ def merge(given: list[str], image: list[str]) -> list[str]:
     return given + [entry for entry in image if entry.partition("=")[0] not in named]
 
 
-def overlay(below: list[str], above: list[str]) -> list[str]:
+def replace_or_append(below: list[str], above: list[str]) -> list[str]:
     """Lay one environment over another: a variable keeps its place and gets the later value, a bare NAME removes it.
 
     Source: Docker's `ReplaceOrAppendEnvValues`, which decides the order in which `env` prints in a container.
@@ -109,7 +109,7 @@ def overlay(below: list[str], above: list[str]) -> list[str]:
     return list(result.values())
 
 
-def of_process(config: dict, terminal: bool, extra: list[str] | None = None, linked: Sequence[str] = ()) -> list[str]:
+def process_env(config: dict, terminal: bool, extra: list[str] | None = None, linked: Sequence[str] = ()) -> list[str]:
     """The environment of a container's process, or (with `extra`) of one that `exec` adds to it.
 
     Arguments: config, the container's Config; terminal (bool), whether the process has one, which gets TERM=xterm
@@ -117,4 +117,4 @@ def of_process(config: dict, terminal: bool, extra: list[str] | None = None, lin
     HOME is not here: the runtime adds it last, from the image's passwd, where it is not set.
     """
     ours = [PATH, f"HOSTNAME={config['Hostname']}"] + ["TERM=xterm"] * terminal
-    return overlay(overlay([*ours, *linked], config["Env"] or []), extra or [])
+    return replace_or_append(replace_or_append([*ours, *linked], config["Env"] or []), extra or [])

@@ -63,7 +63,7 @@ def resolver_options(container: Container) -> dns.ResolverOptions:
     )
 
 
-def use_name_service(container: Container) -> None:
+def use_embedded_dns(container: Container) -> None:
     """Point a running container's resolv.conf at the embedded DNS server."""
     path = f"{container.directory}/resolv.conf"
     text = dns.read(path)
@@ -71,7 +71,7 @@ def use_name_service(container: Container) -> None:
         write_in_place(path, dns.for_user_network(text))
 
 
-def add_own_lines(container: Container, endpoint: dict) -> None:
+def add_own_entries(container: Container, endpoint: dict) -> None:
     """Add the container's own lines for a network to /etc/hosts."""
     config = container.record["Config"]
     addresses = [endpoint["IPAddress"], endpoint.get("GlobalIPv6Address", "")]
@@ -83,13 +83,13 @@ def add_own_lines(container: Container, endpoint: dict) -> None:
     write_in_place(path, "".join([text, "\n" if text and not text.endswith("\n") else "", *lines]))
 
 
-def remove_lines(container: Container, names: Iterable[str]) -> None:
+def remove_entries(container: Container, names: Iterable[str]) -> None:
     """Take the lines that end with one of these names out of /etc/hosts."""
     path = f"{container.directory}/hosts"
     write_in_place(path, hosts_file.without_names(dns.read(path), names))
 
 
-def renew_line(container: Container, name: str, address: str) -> None:
+def update_address(container: Container, name: str, address: str) -> None:
     """Give the line that begins with this name another address."""
     path = f"{container.directory}/hosts"
     write_in_place(path, hosts_file.with_new_address(dns.read(path), address, name))

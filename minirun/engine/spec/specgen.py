@@ -95,9 +95,9 @@ def _process_of(record: dict, user: User, terminal: bool, extra: list[str] | Non
     names = capabilities.granted(host_config["CapAdd"] or [], host_config["CapDrop"] or [])
     process: dict = {
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": user.groups},
-        "env": env.of_process(config, terminal, extra),
+        "env": env.process_env(config, terminal, extra),
         "cwd": config["WorkingDir"] or "/",
-        "capabilities": capabilities.five_sets(names, user.uid),
+        "capabilities": capabilities.capability_sets(names, user.uid),
     }
     if terminal:
         process["terminal"] = True

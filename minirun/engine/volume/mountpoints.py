@@ -46,7 +46,9 @@ _TMPFS_WORDS = {
 _TMPFS_KEYS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 
 
-def points(binds: list[str], mounts: list[dict], volumes: Iterable[str] = (), tmpfs: Container[str] = ()) -> list[dict]:
+def parse_all(
+    binds: list[str], mounts: list[dict], volumes: Iterable[str] = (), tmpfs: Container[str] = ()
+) -> list[dict]:
     """The mount points of a container, with Type, Source, Destination, Mode, RW, Propagation.
 
     A volume has Name and Driver, too, and may have NoCopy and Labels (see `parse`); a tmpfs may have
@@ -78,7 +80,7 @@ def binds_and_volumes(words: Sequence[str]) -> tuple[list[str], dict[str, dict]]
     volumes = [word for word in words if word and ":" not in word]
     for path in volumes:
         _check_bind("volume", path, path)
-    return [absolute(word) for word in words if word not in volumes], {path: {} for path in volumes}
+    return [absolute_source(word) for word in words if word not in volumes], {path: {} for path in volumes}
 
 
 def _bind(text: str) -> dict:
@@ -179,7 +181,7 @@ def _check_absolute(path: str, wrong: str) -> None:
         raise BadParameter(f"{wrong}invalid mount path: '{path}' mount path must be absolute")
 
 
-def tmpfs(entries: Sequence[str]) -> dict[str, str]:
+def parse_tmpfs(entries: Sequence[str]) -> dict[str, str]:
     """HostConfig.Tmpfs: path → options, of `--tmpfs PATH[:OPTIONS]`. Errors: BadParameter in Docker's words."""
     found = {}
     for entry in entries:
@@ -216,13 +218,13 @@ def tmpfs_options(given: list[str]) -> list[str]:
     return chosen
 
 
-def absolute(bind: str) -> str:
+def absolute_source(bind: str) -> str:
     """A `-v` whose source starts at the current directory ("./data:/data"), with its absolute path."""
     source, colon, rest = bind.partition(":")
     return f"{os.path.abspath(source)}:{rest}" if colon and (source == "." or source.startswith("./")) else bind
 
 
-def sources_to_make(record: dict) -> list[str]:
+def missing_sources(record: dict) -> list[str]:
     """The sources of `-v` that do not exist on the host: Docker creates them (root, 0755) at each start.
 
     `--mount` never makes one.
@@ -235,7 +237,7 @@ def sources_to_make(record: dict) -> list[str]:
     ]
 
 
-def check_propagation(point: dict, mountinfo: str) -> None:
+def validate_propagation(point: dict, mountinfo: str) -> None:
     """Refuse shared or slave propagation where the host's mount below the source has nothing to propagate.
 
     Arguments: point, a mount point; mountinfo, the text of /proc/self/mountinfo.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 
 
-def attach(container: Container) -> None:
+def create_volumes(container: Container) -> None:
     """Create and populate the volumes of a new container; the caller has its lock, and writes its config after this.
 
     Sets the names and sources of its mount points. Errors: BadParameter for a place that is a file in the image;
@@ -48,20 +48,20 @@ def attach(container: Container) -> None:
         with step("fill empty volumes with what the image has there"):
             for point in points:
                 if not point.pop("NoCopy", False):
-                    _fill(container, point)
+                    _populate(container, point)
     except BaseException:
         store.discard(f"{container.directory}/{VOLUMES}")
-        volumes.retire_unused(container.daemon, new)
-        volumes.sweep(container.daemon)
+        volumes.remove_unused(container.daemon, new)
+        volumes.remove_leftovers(container.daemon)
         raise
 
 
-def _fill(container: Container, point: dict) -> None:
+def _populate(container: Container, point: dict) -> None:
     """Copy what the image has at the volume's place into the volume, if that is empty."""
     path = volumes.path_of(container.daemon, point["Name"])
     stack = overlayfs.stack(container.layers(), container.directory)
     with store.lock(f"{path}/.lock"):
-        _settle(path)
+        _complete_copy(path)
         if os.listdir(f"{path}/_data"):
             return
         filling = f"{path}/.filling"
@@ -75,7 +75,7 @@ def _fill(container: Container, point: dict) -> None:
             raise BadParameter(_not_a_directory(container, point)) from None
         finally:
             rmtree.remove_tree(filling)
-        _settle(path)
+        _complete_copy(path)
 
 
 def _not_a_directory(container: Container, point: dict) -> str:
@@ -85,14 +85,14 @@ def _not_a_directory(container: Container, point: dict) -> str:
     return f"cannot mount volume over existing file, file exists {path}"
 
 
-def settle(daemon: Daemon, name: str) -> None:
+def finish_copy(daemon: Daemon, name: str) -> None:
     """Finish the population of a volume that a killed `create` has begun."""
     path = volumes.path_of(daemon, name)
     with store.lock(f"{path}/.lock"):
-        _settle(path)
+        _complete_copy(path)
 
 
-def _settle(path: str) -> None:
+def _complete_copy(path: str) -> None:
     """Move a complete copy into place; the caller has the volume's lock. Safe to do twice."""
     filled, data = f"{path}/.filled", f"{path}/_data"
     if not store.exists(filled):
@@ -106,7 +106,7 @@ def _settle(path: str) -> None:
     rmtree.remove_tree(filled)
 
 
-def unfinished(daemon: Daemon) -> list[str]:
+def interrupted(daemon: Daemon) -> list[str]:
     """The names of volumes in which a killed `create` has left something."""
     found = []
     for name in volumes.every(daemon):
@@ -117,9 +117,9 @@ def unfinished(daemon: Daemon) -> list[str]:
     return found
 
 
-def finish(daemon: Daemon, name: str) -> None:
+def clean_up(daemon: Daemon, name: str) -> None:
     """Finish the population of a volume, and remove a copy that is not complete."""
     path = volumes.path_of(daemon, name)
     with store.lock(f"{path}/.lock"):
         rmtree.remove_tree(f"{path}/.filling")
-        _settle(path)
+        _complete_copy(path)

@@ -53,7 +53,7 @@ def every(daemon: Daemon) -> list[str]:
     return [name for name in store.names(directory(daemon)) if name[0] != "."]
 
 
-def describe(daemon: Daemon, name: str) -> dict:
+def inspect(daemon: Daemon, name: str) -> dict:
     """A volume as `docker inspect` shows it. Errors: NoSuchVolume."""
     path = path_of(daemon, name)
     try:
@@ -86,17 +86,17 @@ def create(
     return True
 
 
-def users(daemon: Daemon) -> dict[str, list[str]]:
+def references(daemon: Daemon) -> dict[str, list[str]]:
     """Which containers use which volumes: name → ids."""
     found: dict[str, list[str]] = {}
     for container_id in store.names(f"{daemon.data_root}/containers"):
         if len(container_id) == 64:
-            for name in used_by(f"{daemon.data_root}/containers/{container_id}"):
+            for name in of_container(f"{daemon.data_root}/containers/{container_id}"):
                 found.setdefault(name, []).append(container_id)
     return found
 
 
-def used_by(container: str, which: str = "All") -> list[str]:
+def of_container(container: str, which: str = "All") -> list[str]:
     """The volumes of a container, or its "Anonymous" ones. Arguments: container (str), its directory."""
     try:
         return store.read(f"{container}/{VOLUMES}")[which]
@@ -109,31 +109,31 @@ def remove(daemon: Daemon, name: str) -> None:
     if not store.exists(path_of(daemon, name)):
         raise NoSuchVolume(name)
     with lock(daemon):
-        ids = users(daemon).get(name)
+        ids = references(daemon).get(name)
         if ids:
             raise EngineError(f"remove {name}: volume is in use - [{', '.join(ids)}]", exit_code=1)
         if not _retire(daemon, name):
             raise NoSuchVolume(name)
-    sweep(daemon)
+    remove_leftovers(daemon)
 
 
-def retire_unused(daemon: Daemon, names: Iterable[str]) -> None:
-    """Retire those of some volumes that no container uses; `sweep` removes what is left of them."""
+def remove_unused(daemon: Daemon, names: Iterable[str]) -> None:
+    """Retire those of some volumes that no container uses; `remove_leftovers` removes what is left of them."""
     with lock(daemon):
-        used = users(daemon)
+        used = references(daemon)
         for name in names:
             if name not in used:
                 _retire(daemon, name)
 
 
-def leave(daemon: Daemon, container: str) -> None:
+def release(daemon: Daemon, container: str) -> None:
     """Retire the anonymous volumes of a removed container, unless another one uses them (`--volumes-from`).
 
     Safe to do twice. Arguments: container (str), what is left of its directory.
     """
-    names = used_by(container, "Anonymous")
+    names = of_container(container, "Anonymous")
     if names:
-        retire_unused(daemon, names)
+        remove_unused(daemon, names)
 
 
 def _retire(daemon: Daemon, name: str) -> bool:
@@ -146,7 +146,7 @@ def _retire(daemon: Daemon, name: str) -> bool:
     return True
 
 
-def remains(daemon: Daemon) -> list[str]:
+def leftovers(daemon: Daemon) -> list[str]:
     """The paths of volumes whose creation or removal was cut short."""
     with lock(daemon):  # held by each process that is creating one
         return [
@@ -156,9 +156,9 @@ def remains(daemon: Daemon) -> list[str]:
         ]
 
 
-def sweep(daemon: Daemon) -> None:
+def remove_leftovers(daemon: Daemon) -> None:
     """Remove all remains."""
-    for path in remains(daemon):
+    for path in leftovers(daemon):
         rmtree.remove_tree(path)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from minirun.engine.container.container import Container
 
 
-def take(container: Container) -> None:
+def apply(container: Container) -> None:
     """Add the mount points of the containers in HostConfig.VolumesFrom to those of a new container.
 
     Errors: BadParameter, in Docker's words, for a container that is not there, or a bad mode.
@@ -27,7 +27,7 @@ def take(container: Container) -> None:
         word, writable = _read(text)
         try:
             other = index.find(container.daemon, word)
-            points, anonymous = other.record["MountPoints"], volumes.used_by(other.directory, "Anonymous")
+            points, anonymous = other.record["MountPoints"], volumes.of_container(other.directory, "Anonymous")
         except NoSuchContainer as error:
             raise BadParameter(error.message) from None
         for point in points:
@@ -36,7 +36,7 @@ def take(container: Container) -> None:
                 new |= {"NoCopy": True, "Anonymous": point["Name"] in anonymous}
             inherited[point["Destination"]] = new
     own = [
-        point for point in record["MountPoints"] if not (_is_the_images(point) and point["Destination"] in inherited)
+        point for point in record["MountPoints"] if not (_is_from_image(point) and point["Destination"] in inherited)
     ]
     taken = {point["Destination"] for point in own}
     record["MountPoints"] = own + [point for place, point in inherited.items() if place not in taken]
@@ -53,6 +53,6 @@ def _read(text: str) -> tuple[str, bool]:
     return word, "ro" not in words
 
 
-def _is_the_images(point: dict) -> bool:
+def _is_from_image(point: dict) -> bool:
     """Whether only the image's Config.Volumes asks for it."""
     return point["Type"] == "volume" and not point["Name"] and not point["Mode"]

@@ -117,18 +117,18 @@ class Proxy:
         """The listeners' sockets."""
         return list(self.listeners)
 
-    def words(self) -> list[str]:
+    def restore_args(self) -> list[str]:
         """The state of each listener, serialised as one word for the command line of the re-exec'ed shim."""
         return [
             "/".join(map(str, (fd, *each.key(), *each.target, int(each.served)))) for fd, each in self.listeners.items()
         ]
 
 
-def taken_over(words: list[str]) -> Proxy:
-    """The proxy of the shim before its re-exec, from its `words`."""
+def restore(args: list[str]) -> Proxy:
+    """The proxy of the shim before its re-exec, from its `restore_args`."""
     proxy = Proxy()
-    for word in filter(None, words):
-        fd, proto, address, port, container_ip, container_port, served = word.split("/")
+    for arg in filter(None, args):
+        fd, proto, address, port, container_ip, container_port, served = arg.split("/")
         proxy.open(
             int(fd),
             {

@@ -413,11 +413,12 @@ def test_logs_go_where_they_came_from(made, capfd, monkeypatch):
     made.append(Made("a", State("exited")))
     asked = {}
 
-    def records(container, follow, **requested):
-        asked.update(requested, follow=follow, name=container.name)
+    def records(container, config, *, follow):
+        asked.update(config, follow=follow, name=container.name)
         return iter([("stdout", b"out1\n"), ("stdout", b"out2\n"), ("stderr", b"err1\n"), ("stdout", b"out3")])
 
     monkeypatch.setattr(engine_logs, "read", records)
+    monkeypatch.setattr(engine_logs, "ReadConfig", dict)
     assert main.serve(["logs", "-f", "-n", "5", "-t", "--since", "10m", "a"]) == 0
     assert capfd.readouterr() == ("out1\nout2\nout3", "err1\n")
     assert asked == {

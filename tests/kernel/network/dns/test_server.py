@@ -53,9 +53,9 @@ def serve(pid, servers, ndots):
     sockets = listen_in_netns.open_sockets(f"/proc/{pid}/ns/net")
     service = dns_service.NameService(sockets, PLACE, pid)
     copies = [os.dup(fd) for fd in service.descriptors()]
-    words = [*map(str, copies), *service.words()[2:]]
+    words = [*map(str, copies), *service.restore_args()[2:]]
     service.stop()
-    service = dns_service.taken_over(words)
+    service = dns_service.restore(words)
     assert service.idle()
     store.write_text("/run/serving", "")
     for turn in itertools.count():

@@ -386,7 +386,7 @@ def test_mount_points(tmp_path):
         },
     ]
     # -v makes what is missing, --mount never does
-    assert mountpoints.sources_to_make(record) == [f"{directory}/y"]
+    assert mountpoints.missing_sources(record) == [f"{directory}/y"]
 
 
 def volume(name, destination, mode="", **more):
@@ -432,7 +432,7 @@ def test_volumes():
         volume("", "/data"),
         volume("", "/lib/y"),
     ]
-    assert mountpoints.sources_to_make(record) == ["/h"]
+    assert mountpoints.missing_sources(record) == ["/h"]
     assert make()["Config"]["Volumes"] is None
 
 
@@ -487,10 +487,10 @@ MOUNTINFO = """\
 def test_propagation_needs_a_mount_that_propagates(source, mode, text):
     point = make(volume=[f"{source}:/v:{mode}"])["MountPoints"][0]
     if text is None:
-        mountpoints.check_propagation(point, MOUNTINFO)
+        mountpoints.validate_propagation(point, MOUNTINFO)
     else:
         with pytest.raises(EngineError) as caught:
-            mountpoints.check_propagation(point, MOUNTINFO)
+            mountpoints.validate_propagation(point, MOUNTINFO)
         assert (type(caught.value), caught.value.message) == (EngineError, text)
 
 

@@ -50,7 +50,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def foo(run):
-    names = dns_service.Names(run.path, {"NetworkID": NETWORK, "Network": "foo", "Links": ["u2:lnk", "u1"]})
+    names = dns_service.ServiceRecords(run.path, {"NetworkID": NETWORK, "Network": "foo", "Links": ["u2:lnk", "u1"]})
 
     def ask(name, family=A):
         names.refresh()

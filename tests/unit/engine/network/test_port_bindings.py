@@ -22,7 +22,7 @@ def record(*bindings, exposed=(), everything=False):
 
 
 def order(*bindings, **more):
-    return [f"{wish.first}:{wish.port}/{wish.proto}" for wish in port_bindings.wishes(record(*bindings, **more))]
+    return [f"{wish.first}:{wish.port}/{wish.proto}" for wish in port_bindings.requested(record(*bindings, **more))]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_all_exposed_ports():
 
 
 def test_a_range_of_the_host_is_one_wish():
-    (wish,) = port_bindings.wishes(record("9000-9005:80"))
+    (wish,) = port_bindings.requested(record("9000-9005:80"))
     assert (wish.first, wish.last) == (9000, 9005)
 
 

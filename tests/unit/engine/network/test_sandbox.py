@@ -3,7 +3,7 @@
 import pytest
 
 from harness.engine_samples import ID
-from minirun.engine.network import endpoint_config, sandbox
+from minirun.engine.network import endpoint_config, sandbox_store
 from minirun.errors import EngineError
 
 
@@ -27,7 +27,7 @@ def note(*endpoints):
     ],
 )
 def test_the_way_out(endpoints, order):
-    assert [one["Network"] for one in sandbox.ways_out(note(*endpoints))] == order.split()
+    assert [one["Network"] for one in sandbox_store.gateway_order(note(*endpoints))] == order.split()
 
 
 def test_interfaces_count_up_for_each_prefix():
@@ -36,7 +36,7 @@ def test_interfaces_count_up_for_each_prefix():
     for prefix in ("eth0", "eth0", "lan0", "eth0"):
         one = endpoint("x")
         one["Interface"] = prefix
-        sandbox.number(found, one)
+        sandbox_store.assign_interface(found, one)
         names.append(one["Interface"])
     assert names == ["eth0", "eth1", "lan0", "eth2"]
 
@@ -46,36 +46,36 @@ def record(mode="foo", **config):
         "ID": ID,
         "Config": {"Hostname": "hoho", **config},
         "HostConfig": {"NetworkMode": mode},
-        "Networks": {endpoint_config.network_of(mode): endpoint_config.blank()},
+        "Networks": {endpoint_config.network_of_mode(mode): endpoint_config.defaults()},
     }
 
 
 def test_names_that_every_container_has_on_a_network_of_the_users_own():
-    wish = {**endpoint_config.blank(), "Aliases": ["db", ID[:12]]}
-    endpoint_config.complete(record(), "foo", wish)
+    wish = {**endpoint_config.defaults(), "Aliases": ["db", ID[:12]]}
+    endpoint_config.add_default_aliases(record(), "foo", wish)
     assert wish["Aliases"] == ["db", ID[:12], "hoho"]
-    endpoint_config.complete(record(), "bridge", blank := endpoint_config.blank())
+    endpoint_config.add_default_aliases(record(), "bridge", blank := endpoint_config.defaults())
     assert blank["Aliases"] is None
 
 
 @pytest.mark.parametrize("name", ["bridge", "host", "none"])
 def test_what_a_predefined_network_cannot_do(name):
     with pytest.raises(EngineError, match="^user specified IP address is supported on user defined networks only$"):
-        endpoint_config.complete(
-            record(), name, {**endpoint_config.blank(), "IPAMConfig": {"IPv4Address": "192.0.2.9"}}
+        endpoint_config.add_default_aliases(
+            record(), name, {**endpoint_config.defaults(), "IPAMConfig": {"IPv4Address": "192.0.2.9"}}
         )
     with pytest.raises(EngineError, match="^network-scoped alias is supported only for containers in user defined"):
-        endpoint_config.complete(record(), name, {**endpoint_config.blank(), "Aliases": ["x"]})
+        endpoint_config.add_default_aliases(record(), name, {**endpoint_config.defaults(), "Aliases": ["x"]})
 
 
 @pytest.mark.parametrize("text", ["02:11:22:33:44:5F", "02-11-22-33-44-5f", "0211.2233.445f"])
 def test_a_mac_address_is_for_the_first_network_alone(text):
     wanted = record("default", MacAddress=text)
-    assert endpoint_config.mac_of(wanted, "bridge") == "02:11:22:33:44:5f"
-    assert endpoint_config.mac_of(wanted, "foo") == ""
+    assert endpoint_config.requested_mac(wanted, "bridge") == "02:11:22:33:44:5f"
+    assert endpoint_config.requested_mac(wanted, "foo") == ""
 
 
 def test_the_default_network_is_plugged_in_first():
     wanted = record()
-    wanted["Networks"] = dict.fromkeys(("zz", "bridge", "aa"), endpoint_config.blank())
-    assert endpoint_config.in_order(wanted) == ["bridge", "aa", "zz"]
+    wanted["Networks"] = dict.fromkeys(("zz", "bridge", "aa"), endpoint_config.defaults())
+    assert endpoint_config.join_order(wanted) == ["bridge", "aa", "zz"]

@@ -24,8 +24,8 @@ def write(path, *parts):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def read(path, **requested):
-    return [data for _, data in logs.records(str(path), logs.Wanted(**requested))]
+def read(path, **wishes):
+    return [data for _, data in logs.read_file(str(path), logs.ReadConfig(**wishes))]
 
 
 def plant(path, *moments):
@@ -230,7 +230,7 @@ def test_the_words_of_tail(tmp_path, tail, count):
 
 def test_both_streams_keep_their_order(tmp_path):
     write(tmp_path / "x.log", ("stdout", b"1\n"), ("stderr", b"2\n"), ("stdout", b"3\n"))
-    assert list(logs.records(str(tmp_path / "x.log"), logs.Wanted())) == [
+    assert list(logs.read_file(str(tmp_path / "x.log"), logs.ReadConfig())) == [
         ("stdout", b"1\n"),
         ("stderr", b"2\n"),
         ("stdout", b"3\n"),
@@ -268,7 +268,7 @@ def test_durations_count_from_now(tmp_path):
 @pytest.mark.parametrize("name", ["since", "until"])
 def test_no_time(name):
     with pytest.raises(ClientError) as caught:
-        logs.Wanted(**{name: "bad"})
+        logs.ReadConfig(**{name: "bad"})
     assert caught.value.message == f'invalid value for "{name}": failed to parse value as time or duration: "bad"'
     assert caught.value.exit_code == 1
 
@@ -292,7 +292,7 @@ def test_follow_to_the_containers_end(tmp_path):
     path, over, seen = tmp_path / "x.log", threading.Event(), []
 
     def follow():
-        for _, data in logs.records(str(path), logs.Wanted(tail=1), over.is_set):
+        for _, data in logs.read_file(str(path), logs.ReadConfig(tail=1), over.is_set):
             seen.append(data)
 
     def wait_for(count):
@@ -326,7 +326,7 @@ def test_nothing_is_missed_between_the_last_look_and_the_end(tmp_path):
         plant(path, MOMENT, MOMENT)
         return True
 
-    assert len(list(logs.records(str(path), logs.Wanted(), ended))) == 2
+    assert len(list(logs.read_file(str(path), logs.ReadConfig(), ended))) == 2
 
 
 def test_following_a_log_that_comes_later(tmp_path):
@@ -338,20 +338,20 @@ def test_following_a_log_that_comes_later(tmp_path):
             plant(path, MOMENT)
         return len(asked) > 2
 
-    assert len(list(logs.records(str(path), logs.Wanted(), ended))) == 1
+    assert len(list(logs.read_file(str(path), logs.ReadConfig(), ended))) == 1
 
 
 @pytest.mark.timing("it measures the CPU time of one second")
 def test_following_costs_next_to_no_cpu(tmp_path):
     path = plant(tmp_path / "x.log", MOMENT)
     start, cpu = time.monotonic(), time.process_time()
-    list(logs.records(str(path), logs.Wanted(), lambda: time.monotonic() > start + 1))
+    list(logs.read_file(str(path), logs.ReadConfig(), lambda: time.monotonic() > start + 1))
     assert time.process_time() - cpu < 0.05
 
 
 def test_following_ends_at_until(tmp_path):
     path = plant(tmp_path / "x.log", timestamps.rfc3339_nano(time.time_ns() - 7200 * timestamps.SECOND))
-    assert len(list(logs.records(str(path), logs.Wanted(until="1h"), lambda: False))) == 1
+    assert len(list(logs.read_file(str(path), logs.ReadConfig(until="1h"), lambda: False))) == 1
 
 
 class Container:
@@ -373,10 +373,10 @@ class Container:
 
 def test_read_knows_where_the_log_is(tmp_path):
     log = str(plant(tmp_path / "log", MOMENT, MOMENT))
-    assert list(logs.read(Container(log), tail="1")) == [("stdout", b"1\n")]
-    assert list(logs.read(Container(log), follow=True, tail="1")) == [("stdout", b"1\n")]
+    assert list(logs.read(Container(log), logs.ReadConfig(tail="1"))) == [("stdout", b"1\n")]
+    assert list(logs.read(Container(log), logs.ReadConfig(tail="1"), follow=True)) == [("stdout", b"1\n")]
     with pytest.raises(EngineError, match="^configured logging driver does not support reading$") as caught:
-        logs.read(Container(log, "none"))
+        logs.read(Container(log, "none"), logs.ReadConfig())
     assert caught.value.exit_code == 1
 
 
@@ -388,4 +388,4 @@ def test_following_a_container_that_is_removed_at_its_end(tmp_path):
             log.unlink(missing_ok=True)
             raise NoSuchContainer(self.id)
 
-    assert list(logs.read(Removed(str(log)), follow=True)) == [("stdout", b"0\n")]
+    assert list(logs.read(Removed(str(log)), logs.ReadConfig(), follow=True)) == [("stdout", b"0\n")]

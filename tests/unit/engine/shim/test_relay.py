@@ -12,7 +12,7 @@ from minirun.engine.container.container import Container
 from minirun.engine.daemon import Daemon
 from minirun.engine.shim import reexec, run_state
 from minirun.engine.shim.relay import Relay
-from minirun.engine.shim.stdio import Ends
+from minirun.engine.shim.stdio import Stdio
 
 
 class Bell:
@@ -38,13 +38,13 @@ class Bell:
     def descriptors(self) -> list[int]:
         return [self.bell]
 
-    def words(self) -> list[str]:
+    def restore_args(self) -> list[str]:
         return [str(self.bell), "and more"]
 
 
-def taken_over(words: list[str]) -> Bell:
-    assert words[1] == "and more"
-    return Bell(int(words[0]))
+def restore(args: list[str]) -> Bell:
+    assert args[1] == "and more"
+    return Bell(int(args[0]))
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def child(work) -> int:
     return pid
 
 
-def relay_of(*services, rest=None) -> Relay:
-    relay = Relay(Ends.taken_over(-1, -1, -1, -1), None, rest=rest)
+def relay_of(*services, reexec=None) -> Relay:
+    relay = Relay(Stdio.from_fds(-1, -1, -1, -1), None, reexec=reexec)
     relay.services += services
     return relay
 
@@ -94,7 +94,7 @@ def test_a_service_is_called_when_its_time_has_come(bell):
 def test_what_is_busy_keeps_the_monitor_from_its_rest(bell):
     rested = []
     bell.busy = True
-    relay = relay_of(bell, rest=lambda relay: rested.append(bell.busy))
+    relay = relay_of(bell, reexec=lambda relay: rested.append(bell.busy))
     bell.deadline = time.monotonic() + 1.5
     quiet = bell.serve
     bell.serve = lambda: (quiet(), setattr(bell, "busy", False))
@@ -104,7 +104,7 @@ def test_what_is_busy_keeps_the_monitor_from_its_rest(bell):
 
 
 def test_a_service_goes_through_an_exec(bell, monkeypatch):
-    """What `rest` passes to the fresh interpreter is what `go_on` makes services of."""
+    """What `reexec` passes to the fresh interpreter is what `resume` makes services of."""
     passed: list[str] = []
 
     def execv(_path, argv):
@@ -115,11 +115,11 @@ def test_a_service_goes_through_an_exec(bell, monkeypatch):
     monkeypatch.setattr(reexec.os, "execv", execv)
     relay = relay_of(bell)
     relay.pid = 4711
-    reexec.rest(Container(Daemon("/DATA", "/RUN"), "0" * 64), relay)
+    reexec.reexec(Container(Daemon("/DATA", "/RUN"), "0" * 64), relay)
     assert not os.get_inheritable(bell.bell)
     module, _, words = passed[-1].partition("=")
     monkeypatch.setitem(reexec.sys.modules, module, reexec.sys.modules[__name__])
-    again = reexec._service(module, words.split(","))
+    again = reexec._restore_service(module, words.split(","))
     assert again.bell == bell.bell
     assert again is not bell
 
@@ -145,7 +145,7 @@ def test_a_service_that_fails_is_taken_out_and_the_rest_goes_on(bell, tmp_path):
 
     broken = Broken()
     relay = relay_of(broken, bell)
-    relay.failed = lambda service, error: run_state.note_failure(str(tmp_path), service, error)
+    relay.service_failed = lambda service, error: run_state.record_failure(str(tmp_path), service, error)
 
     def ring() -> None:
         time.sleep(0.3)
@@ -155,5 +155,5 @@ def test_a_service_that_fails_is_taken_out_and_the_rest_goes_on(bell, tmp_path):
 
     assert relay.run(child(ring)) == 7
     assert (relay.services, broken.stopped, bell.rung) == ([bell], True, 1)
-    (line,) = run_state.failures_of(str(tmp_path))
+    (line,) = run_state.read_failures(str(tmp_path))
     assert line.startswith("Broken: KeyError: 'what a stranger sent' (test_relay.py:")

@@ -12,12 +12,12 @@ def test_they_wait_until_they_are_released():
     taken = []
     before = signal.signal(signal.SIGUSR1, lambda number, _frame: taken.append(number))
     try:
-        with signals.held() as waiting:
+        with signals.blocked() as waiting:
             signal.raise_signal(signal.SIGUSR1)
             assert taken == []
-            waiting.release()
+            waiting.unblock()
             assert taken == [signal.SIGUSR1]
-        with signals.held():
+        with signals.blocked():
             signal.raise_signal(signal.SIGUSR1)
         assert taken == [signal.SIGUSR1] * 2
     finally:

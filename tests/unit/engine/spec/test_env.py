@@ -55,7 +55,7 @@ def test_a_variable_without_a_name():
 def test_reading_the_files(tmp_path):
     good = tmp_path / "good"
     good.write_bytes("\ufeffA=ä\n".encode())
-    assert env.contents([str(good), str(good)]) == ["A=ä\n", "A=ä\n"]
+    assert env.read_files([str(good), str(good)]) == ["A=ä\n", "A=ä\n"]
     bad = tmp_path / "bad"
     bad.write_bytes(b"A=1\nB=\xff\n")
     for path, message in (
@@ -64,7 +64,7 @@ def test_reading_the_files(tmp_path):
         (tmp_path, f"read {tmp_path}: is a directory"),
     ):
         with pytest.raises(ClientError) as caught:
-            env.contents([str(path)])
+            env.read_files([str(path)])
         assert caught.value.message == message
 
 

@@ -411,8 +411,8 @@ def test_it_goes_on_in_another_program():
     door(one, proto="udp")
     door(one, 8, hairpin=True)
     assert one.idle()
-    again = proxy.taken_over(one.words())
-    assert again.words() == one.words()
+    again = proxy.restore(one.restore_args())
+    assert again.restore_args() == one.restore_args()
     assert again.descriptors() == one.descriptors()
     assert [known.served for known in again.listeners.values()] == [True, True, False]
     for known in list(one.listeners.values()):
