@@ -1,20 +1,20 @@
-"""One tree of errors; each carries what a person needs in order to go on.
+"""The exceptions of minirun: one tree, each with the hint and exit code that a person needs.
 
-    MinirunError                  what failed; `trail` of steps, `hint`, exit code (Docker's 125 unless said otherwise)
+    MinirunError                  message, `trail` of steps, `hint`, exit code (Docker's 125 by default)
     ├── KernelError               a system call failed: the call, its arguments, errno
     ├── ProgramError              the container's program cannot be started (126 not executable, 127 not found)
-    ├── EngineError               what Docker's daemon would refuse: printed as "Error response from daemon: ..."
+    ├── EngineError               refused by the engine (dockerd): printed as "Error response from daemon: ..."
     │   ├── BadParameter          refused before anything was made: `run` adds "See 'minirun run --help'."
-    │   ├── NoSuchContainer       the verb decides which of Docker's two wordings is printed
+    │   ├── NoSuchContainer       Docker has two texts for it; the verb decides which is printed
     │   ├── NoSuchImage
     │   ├── NoSuchNetwork
     │   └── NoSuchVolume
-    └── ClientError               what Docker's client would refuse by itself: printed as it is
-        └── UsageError            the words of the command line are off: adds "See 'minirun VERB --help'."
+    └── ClientError               refused by the client (docker), which asks no daemon: printed as it is
+        └── UsageError            the command line is wrong: adds "See 'minirun VERB --help'."
 
-Messages are lower case unless Docker's own text starts with a capital, have no full stop, and name the thing.
-An error that crosses a process border travels as data (`to_data`, `from_data`) and is raised again on the other
-side with its trail and hint (so that a failure in the container's half of a start reads like one in ours).
+Messages are lower case unless Docker's own text starts with a capital, have no full stop, and name the object.
+An error is sent to another process as data (`to_data`, `from_data`) and raised there again with its trail and hint, so
+that a failure in the container's init reads like one of the command.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ ROOT_HINT = "minirun needs root rights"
 
 
 class MinirunError(Exception):
-    """Something failed; `str(error)` is one line for a person.
+    """Something failed.
 
-    Arguments: message (str); hint (str), what to do about it, printed on its own line; exit_code (int).
+    Arguments: message (str), one line for a person; hint (str), what to do about it, printed on a line of its own;
+    exit_code (int). `.trail` (list of str): the titles of the steps in which it happened, outermost first.
     """
 
     exit_code = 125
@@ -41,7 +42,7 @@ class MinirunError(Exception):
             self.exit_code = exit_code
 
     def to_data(self) -> dict[str, object]:
-        """The error as plain data, fit for JSON."""
+        """The error as a dict for JSON."""
         return {
             "kind": type(self).__name__,
             "message": self.message,
@@ -54,7 +55,7 @@ class MinirunError(Exception):
 class KernelError(MinirunError):
     """A system call failed: "mount /proc: operation not permitted".
 
-    Arguments: call (str), the call and what it was about, as `strace` would name it; errno (int); hint (str).
+    Arguments: call (str), its name and its main arguments; errno (int); hint (str).
     """
 
     def __init__(self, call: str, errno: int, *, hint: str = "") -> None:
@@ -83,11 +84,11 @@ class ProgramError(MinirunError):
 
 
 class EngineError(MinirunError):
-    """What Docker's daemon would answer with: printed after "Error response from daemon: "."""
+    """An error of the engine, which Docker's daemon would answer with."""
 
 
 class BadParameter(EngineError):
-    """A value was refused before anything was made."""
+    """A parameter is invalid: refused before anything was made (HTTP status 400 in Docker)."""
 
 
 class NoSuchContainer(EngineError):
@@ -119,15 +120,15 @@ class NoSuchVolume(EngineError):
 
 
 class ClientError(MinirunError):
-    """What Docker's client would refuse by itself, before it asks the daemon."""
+    """An error that Docker's client finds by itself, before it asks the daemon."""
 
 
 class UsageError(ClientError):
-    """The words of the command line are off."""
+    """The command line is wrong: an unknown flag, a missing argument."""
 
 
 def from_data(data: dict) -> MinirunError:
-    """The error that `to_data` turned into data, to be raised on this side of a process border."""
+    """The error of which `to_data` has made a dict."""
     kinds = {
         kind.__name__: kind
         for kind in (
@@ -154,7 +155,7 @@ def from_data(data: dict) -> MinirunError:
 
 
 def as_minirun_error(error: Exception) -> MinirunError:
-    """Any failure as one that can cross a process border; what we did not foresee is a mistake of ours, and says so."""
+    """Any exception as a MinirunError, to be sent to another process; an unexpected one is a mistake in minirun."""
     if isinstance(error, MinirunError):
         return error
     if isinstance(error, OSError):

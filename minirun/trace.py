@@ -1,12 +1,11 @@
-"""What minirun is doing, said once: `step()` names a stage, `tell()` reports one action on the kernel.
+"""Tracing: `step()` names a stage, `tell()` reports one action on the kernel with the equal shell line.
 
-A stage serves twice. It is a heading for whoever listens (`minirun --explain`), and it is the context of an error
-that passes through it ("keep our mounts from leaking out: mount /: operation not permitted").
+A stage is a heading for a listener (`minirun --explain`) and the context of an error that passes through it ("keep our
+mounts from leaking out: mount /: operation not permitted").
 
-An action is told by the four doors to the kernel (`kernel.syscalls`, `kernel.procfs.write`, `kernel.rtnetlink`,
-`kernel.process.run`) and by nobody else; with it goes the shell line that would do the same. (So is a request to a
-registry, by `image.connection`, with curl's line.) With no listener attached `tell` returns at once, and nothing has
-been formatted.
+Only the four doors to the kernel report actions (`kernel.syscalls`, `kernel.procfs.write`, `kernel.netlink.socket`,
+`kernel.process.run`), and `image.registry.http` the requests to a registry, with curl's line. Without a listener `tell`
+returns at once, before anything is formatted.
 """
 
 from __future__ import annotations
@@ -22,30 +21,30 @@ if TYPE_CHECKING:
 
 _listeners: list[Listener] = []
 
-#: Open files that listeners write to: a process that closes what it inherited must keep these.
+#: Descriptors that listeners write to: a process that closes what it has inherited keeps these.
 descriptors: list[int] = []
 
-#: Which side of the wall this process is on: "host", "monitor" or "container". A forked child sets its own.
+#: The side of this process: "host" (the command), "monitor" (the shim) or "container"; a forked child sets its own.
 side = "host"
 
 
 def listen(listener: Listener, descriptor: int = -1) -> None:
-    """Attach a listener; forked children inherit it, and with it the open file that it writes to."""
+    """Attach a listener, which forked children inherit. Arguments: descriptor (int), what it writes to, kept open."""
     _listeners.append(listener)
     if descriptor >= 0:
         descriptors.append(descriptor)
 
 
 def listening() -> bool:
-    """True when somebody listens (for the rare caller that must do extra work to have something to tell)."""
+    """Whether a listener is attached, for a caller that must do extra work to have something to report."""
     return bool(_listeners)
 
 
 def tell(call: str, shell: str | Callable[..., str], *values: object) -> None:
     """Report one action on the kernel.
 
-    Arguments: call (str), the action as its man page names it, "mount(2)"; shell, the equal shell line: a
-    `str.format` template for `values`, or a function of `values` where words have to be worked out first.
+    Arguments: call (str), the man page of the action, "mount(2)"; shell, the equal shell line: a `str.format` template
+    for `values`, or a function of `values`.
     """
     if not _listeners:
         return
@@ -58,13 +57,13 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 def quoted(word: object) -> str:
-    """A word as a shell takes it for one: in quotes, if it needs them. (shlex would load `re`.)"""
+    """A word quoted for a shell, if it needs quotes (shlex.quote, which would load `re`)."""
     text = str(word)
     return text if text and _PLAIN.issuperset(text) else "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 class step:
-    """Name a stage: `with step("make it our root"): ...`."""
+    """Name a stage: `with step("make it our root"): ...`. An error that passes through has the title in its trail."""
 
     __slots__ = ("title",)
 

@@ -6,11 +6,11 @@ Which of them a container may open is for `kernel.cgroup.devices` to say.
 from __future__ import annotations
 
 import errno
-import os
 import stat
 
 from minirun.errors import KernelError
 from minirun.kernel import syscalls
+from minirun.light import os
 
 #: What every container has in /dev (OCI config-linux.md, "Default Devices"): name → major and minor number.
 DEFAULT_NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}

@@ -3,17 +3,17 @@
 Two rules keep a hostile image from steering these calls, which run with all privileges of root. A path inside the
 container's root is never passed to mount(2) as a string: it is opened by openat2(2) with RESOLVE_IN_ROOT, which takes
 the container's root for `/` while it follows links, and the mount is made on the open descriptor (/proc/self/fd/N):
-nobody can exchange a directory for a link in between (CVE-2021-30465 in runc). And nothing is created through a link
-that leads out of the root, for the same reason.
+no process can exchange a directory for a link in between (CVE-2021-30465 in runc). And nothing is created through a
+link that leads out of the root, for the same reason.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import syscalls
+from minirun.light import os
 
 #: Options of mount(8) and config.json → (the flag, True when the option sets it and False when it clears it).
 FLAGS = {

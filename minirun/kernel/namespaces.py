@@ -7,8 +7,6 @@ container's first process is always a child of the one that asked for its namesp
 
 from __future__ import annotations
 
-import os
-
 from minirun.errors import KernelError
 from minirun.kernel import syscalls
 from minirun.kernel.syscalls import (
@@ -20,6 +18,7 @@ from minirun.kernel.syscalls import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
 )
+from minirun.light import os
 
 #: OCI type → (flag, file in /proc/PID/ns), in the order in which namespaces must be entered. The user namespace first:
 #: it gives the capabilities for the others. The mount namespace last: until then the host's paths resolve.
@@ -65,10 +64,15 @@ class Namespace:
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
 
+    @property
+    def file(self) -> str:
+        """The last component of the path: the file's name in /proc/PID/ns."""
+        return self.path.rpartition("/")[2]
+
     def is_ours(self) -> bool:
         """Whether this process is in it already (a container with `--network host` shares the host's)."""
         # The inode number is the namespace's identity (namespaces(7)).
-        return os.fstat(self.fd).st_ino == os.stat(f"/proc/self/ns/{os.path.basename(self.path)}").st_ino
+        return os.fstat(self.fd).st_ino == os.stat(f"/proc/self/ns/{self.path.rpartition('/')[2]}").st_ino
 
 
 def open_others(pid: int) -> dict[str, Namespace]:
@@ -112,5 +116,5 @@ class inside:
         syscalls.setns(self.namespace.fd, self.flag, self.namespace.path)
 
     def __exit__(self, *_: object) -> None:
-        syscalls.setns(self.home.fd, self.flag, f"/proc/{os.getpid()}/ns/{os.path.basename(self.home.path)}")
+        syscalls.setns(self.home.fd, self.flag, f"/proc/{os.getpid()}/ns/{self.home.path.rpartition('/')[2]}")
         os.close(self.home.fd)

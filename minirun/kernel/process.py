@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from minirun import trace
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import namespaces, procfs, sched, syscalls
-from minirun.light import TYPE_CHECKING, signal
+from minirun.light import TYPE_CHECKING, os, signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

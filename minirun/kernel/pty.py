@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import os
 
-from minirun.light import struct
+from minirun.light import os, struct
 
 _TIOCSPTLCK = 0x40045431  # unlock the pair
 _TIOCGPTN = 0x80045430  # which number has it?

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from minirun import jsoncodec
 from minirun.errors import MinirunError, from_data
-from minirun.light import socket
+from minirun.light import os, socket
 
 
 class Channel:

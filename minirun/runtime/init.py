@@ -68,7 +68,7 @@ def main(spec: dict, cgroup: Cgroup, fds: InheritedFds, fifo: int) -> None:
         with step("become the program"):
             syscalls.execve(file, spec["process"]["args"], environment)
     except MinirunError as error:
-        # `create` has returned long ago, so nobody reads the channel: the container's stderr is all there is.
+        # `create` has returned, so the channel has no reader any more: the container's stderr is all there is.
         os.write(2, f"{error.message}\n".encode())
         os._exit(1)
 
