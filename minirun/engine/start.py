@@ -8,8 +8,8 @@ shim start it, and then either exits or stays attached.
 from __future__ import annotations
 
 from minirun.engine.container.index import discard
-from minirun.engine.container.reconcile import clear_dead_shim, reconciled_status
-from minirun.engine.create import create
+from minirun.engine.container.reconcile import clear_dead_shim, reconcile_all, reconciled_status
+from minirun.engine.create import make
 from minirun.engine.shim import protocol, signals
 from minirun.engine.shim.prefork import PreforkedShim
 from minirun.engine.stop import stop
@@ -30,7 +30,7 @@ def run(daemon: Daemon, options: CreateOptions, shim: PreforkedShim) -> int:
     Returns: the container's exit code, 0 with -d. Errors: as `create` and `start`.
     """
     if options.detach:
-        container = create(daemon, options)
+        container = make(daemon, options)
         try:
             with container.lock():
                 _start(container, shim)
@@ -40,7 +40,7 @@ def run(daemon: Daemon, options: CreateOptions, shim: PreforkedShim) -> int:
     from minirun.engine.shim.attach import Attachment
 
     with signals.blocked() as waiting:
-        container = create(daemon, options)
+        container = make(daemon, options)
         config = container.record["Config"]
         attachment = Attachment(
             stdin=config["AttachStdin"],
@@ -105,6 +105,7 @@ def _start(
             client = attachment.client(shim.sock, container)
         if waiting:
             waiting.unblock()
+        reconcile_all(container.daemon)  # now, while the shim builds the container
         shim.wait_started()
     except MinirunError as error:
         if isinstance(error, ProgramError) and error.message.startswith(("exec: ", "chdir ")):

@@ -521,7 +521,7 @@ def test_check_finds_what_was_left(minirun, host):
 
 
 def test_remains_of_a_container_take_its_volumes_along(minirun, host, image):
-    """`rm -v` was killed after the rename: the next command that lists containers finishes it."""
+    """`rm -v` was killed after the rename: the next command that acts finishes it, one that asks does not see it."""
     minirun.ok("create", "--name", "c1", image)
     (container,) = host.containers()
     directory = host.data / "containers" / container
@@ -530,4 +530,6 @@ def test_remains_of_a_container_take_its_volumes_along(minirun, host, image):
     directory.rename(directory.with_name(f".removed-{container}"))
     assert len(host.volumes()) == 2
     assert minirun.ok("ps", "-aq") == ""
+    assert len(host.volumes()) == 2
+    minirun.act()
     assert host.volumes() == []

@@ -102,7 +102,10 @@ def wait(daemon: Daemon, options: Options) -> int:
 def remove(daemon: Daemon, options: Options) -> int:
     """Remove containers. With -f one that does not exist is reported but is no failure, as with Docker."""
     from minirun.engine.container import index
+    from minirun.engine.container.reconcile import reconcile_all
     from minirun.engine.remove import remove as remove_one
+
+    reconcile_all(daemon)  # finish what a killed `rm` has begun
 
     def remove_word(word: str) -> None:
         word = word.strip("/")

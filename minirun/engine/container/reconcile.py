@@ -1,9 +1,9 @@
 """Clearing up after a kill -9: of a shim, of a `start`, of a `create` or `rm`.
 
-There is no daemon that would notice a crash. So a command does, where it begins to act: `start`, `stop`, `kill`, `exec`
-and `rm` reconcile the container that they are about; `create`, `run`, and what removes networks, volumes or images
-reconcile all. A command that only asks (`ps`, `inspect`, `logs`) changes nothing (see `Container.status`). containerd
-does the same when it finds a dead shim.
+There is no daemon that would notice a crash. So a command does, where it begins to act: `stop`, `kill` and `exec`
+reconcile the container that they are about; `create`, `run`, `start`, `rm`, and what removes networks, volumes or
+images reconcile all. A command that only asks (`ps`, `inspect`, `logs`) changes nothing (see `Container.status`).
+containerd does the same when it finds a dead shim.
 """
 
 from __future__ import annotations
@@ -65,10 +65,13 @@ def reconcile_all(daemon: Daemon) -> None:
     directory = f"{daemon.data_root}/containers"
     for entry in _entries(directory):
         path = f"{directory}/{entry}"
-        if entry.startswith((REMOVED, MAKING)) and store.is_unlocked(f"{path}/{LOCK}"):
-            clear(daemon, path)
-        elif len(entry) == 64 and not (container := Container(daemon, entry)).exists():
-            _clear_half_made(container)
+        try:
+            if entry.startswith((REMOVED, MAKING)) and store.is_unlocked(f"{path}/{LOCK}"):
+                clear(daemon, path)
+            elif len(entry) == 64 and not (container := Container(daemon, entry)).exists():
+                _clear_half_made(container)
+        except MinirunError:
+            continue
     for entry in _entries(f"{daemon.exec_root}/containers"):
         container = Container(daemon, entry)
         if container.exists():  # an exec root may serve several data roots
