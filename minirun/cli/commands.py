@@ -1,6 +1,8 @@
 """The commands of minirun: which there are, which module holds each, and the options before them.
 
-A verb costs what it needs and no more: `load` imports the module of one verb, and no other.
+A verb costs what it needs and no more: `load` imports the module of one verb, and no other. Help and completion load
+all of them, for their flags; so a verb's module imports the registry client, archives, checks and comparisons, some
+100 ms, in the functions that need them.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def exit_code(error: MinirunError, verb: str) -> int:
     name = verb.rpartition(" ")[2]
     if name == "exec" and isinstance(error, ProgramError):
         return 126  # Docker's `exec` does not tell "not found" (127) from "not executable"
-    if error.exit_code != MinirunError.exit_code:  # whoever raised it has decided
+    if error.exit_code != MinirunError.exit_code:  # it was raised with an exit code of its own
         return error.exit_code
     if name in ("run", "compare") or isinstance(error, UsageError):
         return 125

@@ -97,7 +97,7 @@ def act(settings: Options, verb: Verb, options: Options) -> int:
         raise
     except (BrokenPipeError, KeyboardInterrupt):
         raise
-    except OSError as error:  # no rights, a full disk: where nobody below has found better words
+    except OSError as error:  # no rights, a full disk: where no floor below has a better message
         if settings.flag("debug"):
             _print_traceback()
         from minirun import store

@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from minirun.cli.format.units import binary_size
+from minirun.cli.gotemplate.exec import Template
+from minirun.cli.gotemplate.lex import TemplateError
+from minirun.cli.gotemplate.shape import shaped
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import ClientError
@@ -57,8 +61,6 @@ def info(daemon: Daemon, options: Options) -> int:
 
 def info_lines(facts: dict) -> list[str]:
     """`docker info`, in its order, without what minirun does not have."""
-    from minirun.cli.format.units import binary_size
-
     lines = [
         "Client:",
         " Context:    default",
@@ -103,10 +105,6 @@ def info_lines(facts: dict) -> list[str]:
 
 
 def _print_through(text: str, name: str, kind: str, facts: dict) -> int:
-    from minirun.cli.gotemplate.exec import Template
-    from minirun.cli.gotemplate.lex import TemplateError
-    from minirun.cli.gotemplate.shape import shaped
-
     try:
         template = Template(text, name)
     except TemplateError as error:

@@ -6,9 +6,16 @@ import sys
 
 from minirun import stringid
 from minirun.cli.container.inspect import FORMAT, inspect_volume
+from minirun.cli.error_text import complaint
+from minirun.cli.filters import volumes as filters
+from minirun.cli.format import format
+from minirun.cli.format.tabwriter import table
+from minirun.cli.format.units import decimal_size
 from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
 from minirun.cli.run.types import LABELS
+from minirun.engine.container import reconcile
+from minirun.engine.volume import parse, volumes
 from minirun.errors import ClientError, EngineError, MinirunError, NoSuchVolume
 from minirun.light import TYPE_CHECKING
 
@@ -38,8 +45,6 @@ QUESTION = (
 
 def create(daemon: Daemon, options: Options) -> int:
     """Create a volume and print its name."""
-    from minirun.engine.volume import parse, volumes
-
     if options.text("name") and options.text("volume"):
         raise ClientError("conflicting options: either specify --name or provide positional arg, not both", exit_code=1)
     name = options.text("name") or options.text("volume") or stringid.generate()
@@ -57,15 +62,11 @@ def create(daemon: Daemon, options: Options) -> int:
 
 def ls(daemon: Daemon, options: Options) -> int:
     """List volumes, by name."""
-    from minirun.cli.filters import volumes
-    from minirun.cli.format import format
-    from minirun.cli.format.tabwriter import table
-
     text = (RAW_NAMES if options.flag("quiet") else RAW) if options.text("format") == "raw" else options.text("format")
     template = None
     if text and not (text == "table" and options.flag("quiet")):
         template = format.Format(text, kind="*formatter.volumeContext", heads=HEADS, columns=COLUMNS)
-    rows = [_row(volume) for volume in volumes.listed(daemon, options.pairs("filter"))]
+    rows = [_row(volume) for volume in filters.listed(daemon, options.pairs("filter"))]
     if template:
         template.print(rows)
     elif options.flag("quiet"):
@@ -96,10 +97,6 @@ def _row(volume: dict) -> dict[str, object]:
 
 def remove(daemon: Daemon, options: Options) -> int:
     """Remove volumes that no container uses."""
-    from minirun.cli.error_text import complaint
-    from minirun.engine.container import reconcile
-    from minirun.engine.volume import volumes
-
     reconcile.reconcile_all(daemon)
     failures = 0
     for word in options.words("volumes"):
@@ -120,11 +117,6 @@ def remove(daemon: Daemon, options: Options) -> int:
 
 def prune(daemon: Daemon, options: Options) -> int:
     """Remove all volumes that no container uses."""
-    from minirun.cli.filters import volumes as filters
-    from minirun.cli.format.units import decimal_size
-    from minirun.engine.container import reconcile
-    from minirun.engine.volume import volumes
-
     removed, freed = [], 0
     if not options.flag("force"):
         print(QUESTION, end="", flush=True)
@@ -134,7 +126,7 @@ def prune(daemon: Daemon, options: Options) -> int:
             try:
                 size = volumes.size(daemon, volume["Name"])
                 volumes.remove(daemon, volume["Name"])
-            except EngineError:  # somebody uses it now, or has removed it
+            except EngineError:  # a container uses it by now, or it is removed
                 continue
             removed.append(volume["Name"])
             freed += size

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from minirun.cli import commands
+from minirun.cli.compare import text
+from minirun.cli.format.json import pretty
 from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL
+from minirun.cli.run import run
 from minirun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +33,9 @@ TOPICS = (
 )
 
 
-def topics(text: str) -> list[str]:
+def topics(value: str) -> list[str]:
     """ "links,rules" as a list."""
-    words = text.split(",")
+    words = value.split(",")
     for word in words:
         if word not in TOPICS:
             raise ValueError(f"no such topic: expected some of {', '.join(TOPICS)}")
@@ -62,25 +66,18 @@ def show(a: dict, b: dict, options: Options) -> int:
     equal = lecture.are_equal(found)
     words = (a["about"]["word"], b["about"]["word"])
     if options.flag("json"):
-        from minirun.cli.compare import text as page
-        from minirun.cli.format.json import pretty
-
-        print(pretty(page.as_data(words, found, everything=options.flag("all"))))
+        print(pretty(text.as_data(words, found, everything=options.flag("all"))))
     elif sys.stdout.isatty():
         from minirun.cli.compare import table
 
         table.show(words, found, everything=options.flag("all"))
     else:
-        from minirun.cli.compare import text as page
-
-        print("\n".join(page.lines(words, found, everything=options.flag("all"))))
+        print("\n".join(text.lines(words, found, everything=options.flag("all"))))
     return 0 if equal else 1
 
 
 def _twins(daemon: Daemon, words: list[str], chosen: list[str]) -> tuple[dict, dict]:
-    from minirun.cli import commands
     from minirun.cli.parser import click_adapter, grammar
-    from minirun.cli.run import run
     from minirun.lecture.compare import run_both
 
     verb = commands.load("run")

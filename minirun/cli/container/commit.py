@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from minirun.cli.image import tar_output
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, LIST, STRING
+from minirun.engine.container import index
+from minirun.engine.options import CommitOptions
 from minirun.errors import ClientError, EngineError
 
 if TYPE_CHECKING:
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
 def diff(daemon: Daemon, options: Options) -> int:
     """List the paths that a container has added (A), changed (C) and deleted (D)."""
     from minirun.engine import commit
-    from minirun.engine.container import index
 
     if not options.text("container").strip("/"):
         raise ClientError("Container name cannot be empty", exit_code=1)
@@ -28,7 +30,6 @@ def diff(daemon: Daemon, options: Options) -> int:
 
 def export(daemon: Daemon, options: Options) -> int:
     """Write a container's file system as a tar, to standard output or to a file that appears when it is complete."""
-    from minirun.cli.image import tar_output
     from minirun.engine import commit
 
     tar_output.check(options.text("output"), "failed to export container")
@@ -40,7 +41,6 @@ def export(daemon: Daemon, options: Options) -> int:
 def commit(daemon: Daemon, options: Options) -> int:
     """Create an image from a container's changes and print its ID."""
     from minirun.engine import commit
-    from minirun.engine.options import CommitOptions
     from minirun.image.images import parse_tag
 
     name = parse_tag(options.text("reference")) if options.text("reference") else None
@@ -50,8 +50,6 @@ def commit(daemon: Daemon, options: Options) -> int:
 
 
 def _find(daemon: Daemon, word: str) -> Container:
-    from minirun.engine.container import index
-
     if not word:
         raise EngineError('invalid name or ID supplied: ""')
     return index.find(daemon, word)

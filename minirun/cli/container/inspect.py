@@ -116,7 +116,7 @@ def _network(daemon: Daemon, word: str, _size: bool) -> dict:
     from minirun.engine.network import endpoints
 
     if not store.exists(f"{daemon.data_root}/networks"):
-        raise NoSuchNetwork(word)  # nobody has asked for one yet, and a look must not make the first
+        raise NoSuchNetwork(word)  # no network exists yet, and inspect must not create the first
     return endpoints.inspect_network(daemon, daemon.networks.find(word))
 
 

@@ -27,7 +27,7 @@ def together(act: Callable[[str], object], words: list[str]) -> Iterator[object]
 
 
 def _start(act: Callable[[str], object], word: str) -> tuple[int, int]:
-    reading, writing = os.pipe()  # close-on-exec, so that nobody whom the child starts keeps it open
+    reading, writing = os.pipe()  # close-on-exec, so that no program that the child starts keeps it open
     pid = os.fork()
     if pid:
         os.close(writing)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from minirun.cli.parser.grammar import Options, Verb
-from minirun.errors import ClientError
+from minirun.cli.run import publish
+from minirun.engine.container import index
+from minirun.errors import ClientError, EngineError
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 
 def port(daemon: Daemon, options: Options) -> int:
     """List the published ports of a container, or those of one of its own ports."""
-    from minirun.engine.container import index
-
     container = index.find(daemon, options.text("container"))
     ports = container.ports() if container.status().state in ("running", "paused") else {}
     if options.text("private_port"):
@@ -36,8 +36,6 @@ def port(daemon: Daemon, options: Options) -> int:
 
 def _private(text: str) -> str:
     """ "80" as "80/tcp". Errors: ClientError in the words of Docker's client."""
-    from minirun.cli.run import publish
-
     number, slash, proto = text.partition("/")
     word = f"{number}/{proto if slash else 'tcp'}"
     try:
@@ -95,9 +93,6 @@ def filtered(name: str, values: list[str]) -> Callable[[Container, Status], bool
 
     Errors: EngineError for what is no port.
     """
-    from minirun.cli.run import publish
-    from minirun.errors import EngineError
-
     wanted: set[tuple[int, str]] = set()
     for value in values:
         text, proto = publish.split_proto(value)

@@ -37,7 +37,7 @@ def words_of(text: str, fail: Callable[[str, int], Exception]) -> Iterator[tuple
     """The template's parts in order: ("text", text, line) and ("action", [Word], line).
 
     Arguments: fail, makes the exception for a reason and a line. The parts come one by one, so that the first
-    mistake in the text is the one that is reported, whoever notices it.
+    mistake in the text is the one that is reported, by the lexer or by the parser.
     """
     place = 0
     while place < len(text):

@@ -10,10 +10,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from minirun import timestamps
+from minirun.cli.format import format
+from minirun.cli.format.tabwriter import table
 from minirun.cli.format.units import decimal_size, duration
 from minirun.cli.image.images import find
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
+from minirun.jsoncodec import dumps
 
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
@@ -38,9 +42,6 @@ MISSING = "<missing>"
 
 def history(daemon: Daemon, options: Options) -> int:
     """Show the steps that made an image."""
-    from minirun.cli.format import format
-    from minirun.cli.format.tabwriter import table
-
     columns = COLUMNS[options.flag("human")]
     template = None
     if options.text("format") and not (options.text("format") == "table" and options.flag("quiet")):
@@ -76,14 +77,10 @@ def _rows(daemon: Daemon, options: Options) -> list[dict[str, str]]:
 
 def _story(image: Image, steps: int | None = None, layers: int | None = None) -> tuple:
     """What tells an image that ends with a step from all others: the steps and the layers until then."""
-    from minirun.jsoncodec import dumps
-
     return dumps((image.config.get("history") or [])[:steps]), *image.diff_ids[:layers]
 
 
 def _row(step: dict, image: str, size: int, options: Options) -> dict[str, str]:
-    from minirun import timestamps
-
     created = step.get("created") or timestamps.ZERO
     moment = timestamps.parse(created) // timestamps.SECOND
     never = created == timestamps.ZERO

@@ -135,7 +135,7 @@ def _line(question: str) -> str:
 
 
 def _secret() -> str:
-    """A line that nobody sees."""
+    """A line read from the terminal with echo off (termios(3))."""
     import termios
 
     before = termios.tcgetattr(0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import BadParameter, ClientError, EngineError, MinirunError, NoSuchImage
+from minirun.image import reference
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -22,8 +23,6 @@ RECIPES = ("alpine", "busybox", "debian")
 
 def pull(daemon: Daemon, options: Options) -> int:
     """Have an image come, or all of a repository, and print the full name at the end."""
-    from minirun.image import reference
-
     asked = _repository(options)
     name = asked if options.flag("all_tags") else reference.parse_for_pull(options.text("name"))
     if not (asked.tag or asked.digest or options.flag("quiet") or options.flag("all_tags")):
@@ -77,8 +76,6 @@ def pull_missing(daemon: Daemon, word: str, platform: str, exit_code: int | None
     Arguments: exit_code (int), when it fails midway; None for `run`'s own.
     Errors: BadParameter in the words of Docker's daemon, with a hint when there is another way to the image.
     """
-    from minirun.image import reference
-
     name = reference.parse_for_pull(word)
     if _is_unchanged(daemon, name, platform, sys.stderr):
         return
@@ -104,8 +101,6 @@ def _worded(error: EngineError, told: Progress, exit_code: int | None = 1) -> Mi
 
 def _repository(options: Options) -> Reference:
     """The name that was asked for, with -a one without a tag. Errors: ClientError in the words of Docker's client."""
-    from minirun.image import reference
-
     name = reference.parse(options.text("name"))
     if options.flag("all_tags") and (name.tag or name.digest):
         raise ClientError("tag can't be used with --all-tags/-a", exit_code=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from minirun.cli.image import tar_output
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, STRING
 from minirun.errors import ClientError, EngineError
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 def save(daemon: Daemon, options: Options) -> int:
     """Write images as a tar, to standard output or to a file that appears when it is complete."""
-    from minirun.cli.image import tar_output
     from minirun.image.archive import save as image
 
     tar_output.check(options.text("output"), "failed to save image")

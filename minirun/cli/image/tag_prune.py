@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from minirun.cli.filters import images
+from minirun.cli.format.units import decimal_size
 from minirun.cli.image.images import users
 from minirun.cli.parser.grammar import Option, Options, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS
+from minirun.engine.container.reconcile import reconcile_all
 from minirun.errors import ClientError
+from minirun.image import reference
 
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
@@ -20,8 +24,6 @@ DANGLING, UNUSED = "dangling images", "images without at least one container ass
 
 def tag(daemon: Daemon, options: Options) -> int:
     """Give an image one more name."""
-    from minirun.image import reference
-
     if not reference.is_id(options.text("source").removeprefix("sha256:")):
         _reference(options.text("source"))
     if _reference(options.text("target")).digest:
@@ -31,8 +33,6 @@ def tag(daemon: Daemon, options: Options) -> int:
 
 
 def _reference(word: str) -> Reference:
-    from minirun.image import reference
-
     try:
         return reference.parse(word)
     except ClientError as error:
@@ -43,9 +43,6 @@ def _reference(word: str) -> Reference:
 
 def prune(daemon: Daemon, options: Options) -> int:
     """Remove dangling images; with -a, all from which no container was made."""
-    from minirun.cli.filters import images
-    from minirun.cli.format.units import decimal_size
-    from minirun.engine.container.reconcile import reconcile_all
     from minirun.image.content import remove as image
 
     everything, wanted = images.pruned(options.pairs("filter"), options.flag("all"))

@@ -31,9 +31,9 @@ def configs(options: Options) -> list[dict]:
             raise ClientError("multiple overlapping subnet configuration is not supported", exit_code=1)
         found[subnet] = {"Subnet": subnet}
     for text in options.words("ip_range"):
-        _settle(found, text, "IPRange", ("range", "ip-range"))
+        _set_key(found, text, "IPRange", ("range", "ip-range"))
     for text in options.words("gateway"):
-        _settle(found, text, "Gateway", ("gateway", "gateway"))
+        _set_key(found, text, "Gateway", ("gateway", "gateway"))
     for name, address in options.mapping("aux_address").items():
         around = _subnet_of(found, address)
         if around is None:
@@ -42,8 +42,8 @@ def configs(options: Options) -> list[dict]:
     return [found[subnet] for subnet in sorted(found)]
 
 
-def _settle(found: dict[str, dict], text: str, key: str, words: tuple[str, str]) -> None:
-    """Give the subnet that an address or range belongs to this key. Arguments: words, how errors call it."""
+def _set_key(found: dict[str, dict], text: str, key: str, words: tuple[str, str]) -> None:
+    """Set a key of the subnet that contains an address or range. Arguments: words, its names in error messages."""
     subnet = _subnet_of(found, text)
     if subnet is None:
         raise ClientError(f"no matching subnet for {words[0]} {text}", exit_code=1)

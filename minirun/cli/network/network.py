@@ -9,9 +9,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from minirun.cli.container.inspect import FORMAT, inspect_network
+from minirun.cli.error_text import complaint
+from minirun.cli.format import format
+from minirun.cli.format.tabwriter import table
+from minirun.cli.network import ipam_options
 from minirun.cli.parser.grammar import Option, Options, ValueType, Verb
 from minirun.cli.parser.types import BOOL, CONDITIONS, STRING
 from minirun.cli.run.types import LABELS, LINKS
+from minirun.engine.container import index, reconcile
 from minirun.errors import ClientError, EngineError, MinirunError, NoSuchContainer, NoSuchNetwork
 
 if TYPE_CHECKING:
@@ -42,8 +47,6 @@ QUESTION = (
 
 def create(daemon: Daemon, options: Options) -> int:
     """Create a network and print its ID."""
-    from minirun.cli.network import ipam_options
-
     for flag, value in (
         ("scope", options.text("scope")),
         ("ingress", options.flag("ingress")),
@@ -52,7 +55,7 @@ def create(daemon: Daemon, options: Options) -> int:
     ):
         if value and value != "local":
             raise ClientError(f"minirun does not have --{flag} yet: it is for swarms", exit_code=1)
-    wish = {
+    config = {
         "Name": options.text("network"),
         "Driver": options.text("driver") or "bridge",
         "Internal": options.flag("internal"),
@@ -66,7 +69,7 @@ def create(daemon: Daemon, options: Options) -> int:
             "Config": ipam_options.configs(options),
         },
     }
-    print(daemon.networks.create(wish).id)
+    print(daemon.networks.create(config).id)
     return 0
 
 
@@ -80,8 +83,6 @@ def _pairs(entries: list[str]) -> dict[str, str]:
 def ls(daemon: Daemon, options: Options) -> int:
     """List networks, by name."""
     from minirun.cli.filters import networks
-    from minirun.cli.format import format
-    from minirun.cli.format.tabwriter import table
 
     text = RAW if options.text("format") == "raw" else options.text("format")
     template = None
@@ -121,9 +122,6 @@ def _row(network: Network, full: bool) -> dict[str, object]:
 
 def remove(daemon: Daemon, options: Options) -> int:
     """Remove networks without endpoints."""
-    from minirun.cli.error_text import complaint
-    from minirun.engine.container import reconcile
-
     reconcile.reconcile_all(daemon)
     failures = 0
     for word in options.words("networks"):
@@ -142,7 +140,6 @@ def remove(daemon: Daemon, options: Options) -> int:
 def prune(daemon: Daemon, options: Options) -> int:
     """Remove all networks without endpoints."""
     from minirun.cli.filters import networks
-    from minirun.engine.container import reconcile
 
     if not options.flag("force"):
         print(QUESTION, end="", flush=True)
@@ -154,7 +151,7 @@ def prune(daemon: Daemon, options: Options) -> int:
         try:
             daemon.networks.remove(network)
             removed.append(network.name)
-        except EngineError:  # somebody is on it now, or has removed it
+        except EngineError:  # a container is connected by now, or it is removed
             continue
     if removed:
         print("Deleted Networks:\n" + "\n".join(removed) + "\n")
@@ -166,7 +163,6 @@ def prune(daemon: Daemon, options: Options) -> int:
 
 def connect(daemon: Daemon, options: Options) -> int:
     """Connect a container to one more network."""
-    from minirun.engine.container import index
     from minirun.engine.network import connect
 
     drivers = {}
@@ -196,7 +192,6 @@ def connect(daemon: Daemon, options: Options) -> int:
 
 def disconnect(daemon: Daemon, options: Options) -> int:
     """Disconnect a container from a network."""
-    from minirun.engine.container import index
     from minirun.engine.network import connect
 
     try:
@@ -211,7 +206,6 @@ def disconnect(daemon: Daemon, options: Options) -> int:
 
 def reload(daemon: Daemon, options: Options) -> int:
     """Restore bridges, firewall rules and the veth pairs of running containers as the records say."""
-    from minirun.cli.error_text import complaint
     from minirun.engine.network import reload
 
     lines, failures = reload.reload(daemon)

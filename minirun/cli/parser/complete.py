@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minirun.cli.parser.grammar import Option, Verb
+from minirun.engine.container import index
+from minirun.engine.daemon import Daemon
+from minirun.engine.volume import volumes
 from minirun.errors import MinirunError
 from minirun.network import predefined
 
@@ -85,8 +88,6 @@ def _unbroken(given: list[str], incomplete: str) -> tuple[list[str], str, str]:
 
 def _silently(look: Callable[[Daemon], list], settings: dict) -> list:
     """What is found in our directories."""
-    from minirun.engine.daemon import Daemon
-
     daemon = Daemon(*((settings.get(word) or ("",))[-1] for word in ("root", "exec_root", "config_file")))
     try:
         return look(daemon)
@@ -125,14 +126,10 @@ def _networks(daemon: Daemon) -> list[tuple[str, str]]:
 
 
 def _volumes(daemon: Daemon) -> list[tuple[str, str]]:
-    from minirun.engine.volume import volumes
-
     return [(name, "") for name in volumes.every(daemon)]
 
 
 def _containers(daemon: Daemon, states: tuple[str, ...]) -> list[tuple[str, str]]:
-    from minirun.engine.container import index
-
     return [
         (container.name, container.record["ImageName"])
         for container, status in index.statuses(daemon)
