@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -89,3 +92,18 @@ def test_a_program_of_another_kind(minirun, tmp_path):
     (tmp_path / "bad").chmod(0o755)
     result = minirun("run", "--rm", "-v", f"{tmp_path}/bad:/bad", "alpine", "/bad")
     assert (result.code, result.err) == (1, "exec /bad: exec format error\n")
+
+
+def test_a_shim_whose_modules_were_replaced_counts_as_killed(minirun, host, tmp_path):
+    """minirun was upgraded while a container ran. The next command cleans up; only the exit code is lost."""
+    shutil.copytree(Path(sysconfig.get_path("platlib")) / "minirun", tmp_path / "minirun")
+    old = [sys.executable, "-IS", str(tmp_path / "minirun/__main__.py")]
+    host.run(*old, "run", "-d", "--name", "c1", "alpine", "sh", "-c", ENDLESS)
+    pid = monitor_of(minirun, host, "c1")
+    assert wait_for(lambda: is_at_rest(pid), AT_LAST)
+    shutil.rmtree(tmp_path / "minirun")
+    minirun.ok("exec", "c1", "touch", "/enough")
+    assert wait_for(lambda: not Path(f"/proc/{pid}").exists(), PATIENCE)
+    assert minirun.ok("ps", "-a", "--format", "{{.Status}}").startswith("Exited (137)")
+    minirun.ok("rm", "c1")
+    assert host.run("ip", "-o", "link", "show", "master", "minirun0").stdout == ""
