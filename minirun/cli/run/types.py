@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from minirun.cli.parser.grammar import ValueType
 from minirun.cli.parser.types import go_integer
+from minirun.light import socket
 
 _STEPS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _DIGITS = frozenset("0123456789.")
@@ -136,11 +137,10 @@ def sysctl(text: str) -> tuple[str, str]:
 
 def is_address(text: str) -> bool:
     """Whether this is an IPv4 or IPv6 address."""
-    import _socket  # the C module alone: few command lines need it, and `socket` costs 9 ms
 
-    for family in (_socket.AF_INET, _socket.AF_INET6):
+    for family in (socket.AF_INET, socket.AF_INET6):
         try:
-            _socket.inet_pton(family, text)
+            socket.inet_pton(family, text)
             return True
         except (OSError, ValueError):  # ValueError: a NUL byte or a surrogate in the word
             continue

@@ -6,11 +6,12 @@ what a `kill -9` leaves is known by some record; here all records are compared w
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minirun.engine.check import kernel_features, stale_containers, stale_files
 from minirun.engine.check.problem import Problem
 from minirun.errors import MinirunError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 

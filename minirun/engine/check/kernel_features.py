@@ -7,6 +7,7 @@ bridge and a cable in there and reads the address translation's rules, and when 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import namespaces, process, procfs, syscalls
@@ -15,7 +16,6 @@ from minirun.kernel.netlink import links
 from minirun.kernel.netlink.socket import Socket
 from minirun.kernel.socketpair import Channel
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

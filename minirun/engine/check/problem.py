@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from minirun import store, stringid
 from minirun.engine.container.container import LOCK, Container
 from minirun.errors import MinirunError
 from minirun.kernel import procfs
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -9,6 +9,7 @@ address files of our exec root. An empty cgroup with an unknown ID may be anothe
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from minirun import rmtree, store
 from minirun.engine.check.problem import Problem, containers, ids, is_busy, is_new
@@ -26,7 +27,6 @@ from minirun.network.ports import portmapper
 from minirun.runtime import lifecycle
 from minirun.runtime import state as states
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from minirun import rmtree, store
 from minirun.engine.check.problem import Problem, containers, is_being_written, is_busy, is_new, writer
@@ -14,7 +15,6 @@ from minirun.errors import MinirunError
 from minirun.image.content import gc
 from minirun.image.content.layout import Layout
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -13,11 +13,11 @@ from minirun.engine.network import dns_service, endpoint_config, endpoints, sand
 from minirun.engine.shim import protocol
 from minirun.engine.spec import etc_files
 from minirun.errors import EngineError, KernelError, NoSuchNetwork
+from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
 from minirun.network.bridge import endpoint as bridge_endpoint
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun import store
     from minirun.engine.container.container import Container

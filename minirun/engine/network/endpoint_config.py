@@ -10,12 +10,10 @@ The checks follow moby's `updateNetworkConfig` and `validateNetMode`.
 
 from __future__ import annotations
 
-import _socket
-
 from minirun.errors import BadParameter, EngineError
+from minirun.light import TYPE_CHECKING, socket
 from minirun.network import predefined
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,7 +43,7 @@ def make(mode: str, endpoint: dict | None) -> dict[str, dict]:
     Errors: BadParameter for an invalid address.
     """
     if endpoint:
-        for key, family in (("IPv4Address", _socket.AF_INET), ("IPv6Address", _socket.AF_INET6)):
+        for key, family in (("IPv4Address", socket.AF_INET), ("IPv6Address", socket.AF_INET6)):
             address = (endpoint.get("IPAMConfig") or {}).get(key, "")
             if address and not is_address(address, family):
                 raise BadParameter(f"invalid {key[:4]} address: {address}")
@@ -55,7 +53,7 @@ def make(mode: str, endpoint: dict | None) -> dict[str, dict]:
 
 def check_addresses(address: dict) -> None:
     """Check the addresses of `network connect`. Errors: EngineError, with the stray bracket of dockerd's message."""
-    for key, family in (("IPv4Address", _socket.AF_INET), ("IPv6Address", _socket.AF_INET6)):
+    for key, family in (("IPv4Address", socket.AF_INET), ("IPv6Address", socket.AF_INET6)):
         if address.get(key) and not is_address(address[key], family):
             raise EngineError(f"Invalid {key[:4]} address: {address[key]})")
 
@@ -63,7 +61,7 @@ def check_addresses(address: dict) -> None:
 def is_address(text: str, family: int) -> bool:
     """Whether a text is an address of this family (AF_INET, AF_INET6)."""
     try:
-        _socket.inet_pton(family, text)
+        socket.inet_pton(family, text)
     except (OSError, ValueError):  # ValueError: a NUL byte or a surrogate in it
         return False
     return True

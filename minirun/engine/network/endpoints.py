@@ -6,9 +6,9 @@ from minirun import store
 from minirun.engine.container.container import Container
 from minirun.engine.network import sandbox_store
 from minirun.errors import MinirunError
+from minirun.light import TYPE_CHECKING
 from minirun.network import inspect
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -16,10 +16,10 @@ from minirun.engine.container.container import Container
 from minirun.engine.network import sandbox_store
 from minirun.engine.spec import env, etc_files
 from minirun.errors import BadParameter, EngineError, NoSuchContainer
+from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

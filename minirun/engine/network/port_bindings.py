@@ -9,13 +9,12 @@ from __future__ import annotations
 from minirun.engine.network import sandbox_store
 from minirun.errors import EngineError, MinirunError
 from minirun.kernel import process
+from minirun.light import TYPE_CHECKING, socket
 from minirun.network.ports import portmapper
 from minirun.network.ports.portmapper import PortBinding
 from minirun.network.ports.proxy import Proxy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Collection
 
     from minirun.engine.container.container import Container
@@ -87,13 +86,13 @@ def move(container: Container, sandbox: dict, before: dict | None) -> None:
         sock.close()  # it was bound to show that the port is free; the shim binds it now
 
 
-def _publish(container: Container, sandbox: dict, held: Collection[tuple]) -> tuple[list[dict], list[_socket.socket]]:
+def _publish(container: Container, sandbox: dict, held: Collection[tuple]) -> tuple[list[dict], list[socket.socket]]:
     """Map the ports, and write them into cable.json. Arguments: held, see `portmapper.publish`."""
     sandbox["Ports"] = None  # until they are stored, mappings are found by their owner
     sandbox_store.write(container.run_directory, sandbox)
     process.raise_open_files_limit()  # two for each port, and two more for each connection through the proxy
     mappings: list[dict] = []
-    sockets: list[_socket.socket] = []
+    sockets: list[socket.socket] = []
     try:
         for endpoint in filter(sandbox_store.has_external_access, sandbox_store.gateway_order(sandbox)[:1]):
             network = container.daemon.networks.find(endpoint["NetworkID"])

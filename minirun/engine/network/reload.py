@@ -14,10 +14,10 @@ from minirun.engine.container import index
 from minirun.engine.container.reconcile import reconciled_status
 from minirun.engine.network import dns_service, port_bindings, sandbox_store
 from minirun.errors import EngineError, MinirunError, NoSuchContainer
+from minirun.light import TYPE_CHECKING
 from minirun.network.bridge import endpoint as bridge_endpoint
 from minirun.network.bridge import veth
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.daemon import Daemon

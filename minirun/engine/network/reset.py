@@ -12,9 +12,9 @@ from minirun import store
 from minirun.engine.container import index, reconcile
 from minirun.errors import EngineError
 from minirun.kernel import process, procfs
+from minirun.light import TYPE_CHECKING
 from minirun.network.bridge import netns
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from minirun import store
 from minirun.engine.network import endpoint_config, sandbox_store
 from minirun.engine.spec import etc_files
+from minirun.light import TYPE_CHECKING
 from minirun.network import gc, predefined
 from minirun.network.bridge import endpoint as bridge_endpoint
 from minirun.network.bridge import netns
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.shim.relay import Service

@@ -7,11 +7,9 @@ from select import POLLIN, poll
 from minirun.engine.shim import protocol
 from minirun.errors import ClientError, MinirunError
 from minirun.kernel import pty
-from minirun.light import TYPE_CHECKING, os, signal
+from minirun.light import TYPE_CHECKING, os, signal, socket
 
 if TYPE_CHECKING:
-    import _socket
-
     from minirun.engine.container.container import Container
 
 #: Signals that are forwarded to the container (`--sig-proxy`); the others cannot be caught or concern this process.
@@ -68,7 +66,7 @@ class AttachClient:
 
     def __init__(
         self,
-        sock: _socket.socket,
+        sock: socket.socket,
         *,
         stdin: bool,
         terminal: bool,
@@ -187,7 +185,7 @@ class Attachment:
             | protocol.ATTACH_STDERR * self.stderr
         )
 
-    def client(self, sock: _socket.socket, container: Container) -> AttachClient:
+    def client(self, sock: socket.socket, container: Container) -> AttachClient:
         """The attach client. Arguments: sock, connected to the container's shim, which may have yet to serve it."""
         return AttachClient(
             sock,

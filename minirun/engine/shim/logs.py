@@ -11,8 +11,8 @@ import time
 
 from minirun import jsoncodec, timestamps
 from minirun.errors import ClientError, EngineError, NoSuchContainer
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

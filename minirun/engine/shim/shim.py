@@ -18,11 +18,9 @@ from minirun.engine.shim.relay import Relay
 from minirun.engine.shim.stdio import Stdio
 from minirun.errors import as_minirun_error
 from minirun.kernel import process, syscalls
-from minirun.light import TYPE_CHECKING, os, signal
+from minirun.light import TYPE_CHECKING, os, signal, socket
 
 if TYPE_CHECKING:
-    import _socket
-
     from minirun.engine.daemon import Daemon
     from minirun.kernel.socketpair import Channel
     from minirun.runtime.state import State
@@ -33,7 +31,7 @@ IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.
 MAX_REEXEC_DELAY = 10
 
 
-def main(daemon: Daemon, channel: Channel, client: _socket.socket) -> None:
+def main(daemon: Daemon, channel: Channel, client: socket.socket) -> None:
     """Wait for the command to name a container; start it, relay its streams until it exits, and clean up.
 
     Arguments: channel, to the command that forked this process: it names the container, and is told whether it was
@@ -58,7 +56,7 @@ def main(daemon: Daemon, channel: Channel, client: _socket.socket) -> None:
     task.handle_exit(container, relay, relay.run(state.pid), mounts)
 
 
-def _start(container: Container, client: _socket.socket, flags: int) -> tuple[State, int, Relay]:
+def _start(container: Container, client: socket.socket, flags: int) -> tuple[State, int, Relay]:
     """Start the container, with the log and the clients connected before its first instruction.
 
     Arguments: flags (ATTACH_*), which streams `client` is attached to; 0: it is closed.

@@ -16,12 +16,12 @@ from minirun.engine.shim import run_state
 from minirun.errors import MinirunError
 from minirun.kernel import namespaces
 from minirun.kernel.cgroup.cgroup import Cgroup
+from minirun.light import TYPE_CHECKING
 from minirun.runtime import lifecycle
 from minirun.runtime import spec as specs
 from minirun.runtime import state as states
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.shim.relay import Relay, Service

@@ -10,9 +10,9 @@ from minirun import store
 from minirun.engine.spec import etc_files, specgen, users
 from minirun.engine.volume import mountpoints
 from minirun.image.snapshot import overlayfs, read_file
+from minirun.light import TYPE_CHECKING
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
 

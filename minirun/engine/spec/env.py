@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 
 from minirun.errors import ClientError, UsageError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

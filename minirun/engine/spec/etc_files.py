@@ -10,11 +10,11 @@ import os
 
 from minirun import store
 from minirun.errors import KernelError
+from minirun.light import TYPE_CHECKING
 from minirun.network import predefined
 from minirun.network.dns import hosts as hosts_file
 from minirun.network.dns import resolv_conf as dns
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

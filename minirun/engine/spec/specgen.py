@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from minirun.engine.spec import capabilities, env
 from minirun.engine.volume import mountpoints
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.engine.spec.users import User

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 
 from minirun.errors import BadParameter, EngineError
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 

@@ -14,9 +14,9 @@ from minirun.engine.container.container import VOLUMES
 from minirun.engine.volume import volumes
 from minirun.errors import BadParameter
 from minirun.image.snapshot import copy_up, overlayfs
+from minirun.light import TYPE_CHECKING
 from minirun.trace import step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
     from minirun.engine.daemon import Daemon

@@ -20,8 +20,8 @@ import time
 from minirun import rmtree, store, timestamps
 from minirun.engine.container.container import VOLUMES
 from minirun.errors import EngineError, KernelError, NoSuchVolume
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

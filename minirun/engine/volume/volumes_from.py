@@ -10,8 +10,8 @@ from __future__ import annotations
 from minirun.engine.container import index
 from minirun.engine.volume import mountpoints, volumes
 from minirun.errors import BadParameter, NoSuchContainer
+from minirun.light import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.container.container import Container
 

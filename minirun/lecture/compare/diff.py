@@ -8,11 +8,11 @@ the first match decides. Sets have no order: shown is what one side has more tha
 from __future__ import annotations
 
 from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
 
 from minirun.lecture.compare import explanations
 from minirun.lecture.compare.finding import DIFFERENT, ONLY_A, ONLY_B, SAME, Finding
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any

@@ -12,8 +12,8 @@ A host has rules for every container of every engine. Of them, a container is co
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 

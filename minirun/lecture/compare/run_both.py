@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from minirun.errors import MinirunError, NoSuchImage
 from minirun.kernel import procfs
 from minirun.lecture.compare import target
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType

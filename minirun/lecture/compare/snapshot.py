@@ -11,6 +11,7 @@ rules, routes and settings that belong to these two ("host docker0").
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import process, wait
@@ -19,7 +20,6 @@ from minirun.kernel.syscalls import CLONE_NEWNET
 from minirun.lecture.compare import relevant_rules, snapshot_process
 from minirun.lecture.compare.snapshot_netns import Netspace, sysctls
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any

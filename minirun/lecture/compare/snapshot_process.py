@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from minirun.errors import KernelError
 from minirun.kernel import capabilities, procfs, syscalls
@@ -16,7 +17,6 @@ from minirun.kernel.cgroup import cgroup
 from minirun.kernel.cgroup.limits import LIMITS
 from minirun.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     #: Name of a thing → its properties, its lines in their order, or its members in none.
     Facts = dict[str, dict[str, str] | list[str] | frozenset[str]]

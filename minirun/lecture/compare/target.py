@@ -8,6 +8,7 @@ which knows where the daemon is (DOCKER_HOST, contexts, certificates).
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from minirun import stringid
 from minirun.errors import KernelError, MinirunError, NoSuchContainer
@@ -112,7 +113,6 @@ def first_line(complaint: str) -> str:
     return (complaint.strip() or "no answer").splitlines()[0].removeprefix("Error: ").removeprefix("docker: ")
 
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.engine.daemon import Daemon
     from minirun.kernel import process
