@@ -62,7 +62,8 @@ def test_an_image_with_volumes(minirun, host, image):
     assert looks.splitlines() == ["/vol 2750 5 6 3", "/vol/f 4640 7 8 2", "/vol/null 644 0 0 1", "/none/x 755 0 0 2"]
     minirun.ok("exec", "c1", "sh", "-c", "echo more > /vol/more")
     assert (Path(points["/vol"]["Source"]) / "more").read_text() == "more\n"
-    assert sorted(volumes(minirun)) == sorted(point["Name"] for point in points.values())  # `ls` counts digits as numbers
+    # Sorted here, since `ls` counts digits as numbers.
+    assert sorted(volumes(minirun)) == sorted(point["Name"] for point in points.values())
     assert minirun.ok("ps", "--no-trunc", "--format", "{{.LocalVolumes}} {{.Mounts}}") == "2 " + ",".join(
         point["Name"] for point in json.loads(minirun.ok("inspect", "c1"))[0]["Mounts"]
     )
