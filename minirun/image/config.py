@@ -10,7 +10,7 @@ import re
 from datetime import datetime
 
 from minirun.errors import EngineError
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _check_time(value: object, name: str) -> None:
         if text and (not _RFC3339.fullmatch(text) or not datetime.fromisoformat(text)):
             raise ValueError
     except ValueError:
-        raise EngineError(f"invalid image config: {shown(name)} is not a moment") from None
+        raise EngineError(f"invalid image config: {printable(name)} is not a moment") from None
 
 
 def _typed(value: object, kind: type, name: str) -> Any:
@@ -71,4 +71,4 @@ def _typed(value: object, kind: type, name: str) -> Any:
 
 def _check_type(value: object, kind: type, name: str) -> None:
     if not isinstance(value, kind):
-        raise EngineError(f"invalid image config: {shown(name)} is not of type {kind.__name__}")
+        raise EngineError(f"invalid image config: {printable(name)} is not of type {kind.__name__}")

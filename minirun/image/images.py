@@ -197,7 +197,7 @@ class Images:
 
 
 def parse_tag(name: str) -> reference.Reference:
-    """The reference of a new tag. Errors: ClientError in Docker's words; EngineError for a reference with a digest."""
+    """The reference of a new tag. Errors: ClientError with Docker's message; EngineError for one with a digest."""
     new = reference.parse(name)
     if new.digest:
         raise EngineError("refusing to create a tag with a digest reference")

@@ -1,11 +1,11 @@
-"""What a registry calls an image: a manifest, or an index that names one manifest for each platform.
+"""Manifests and indexes, parsed and validated (OCI image-spec, manifest.md and image-index.md).
 
     index (OCI), manifest list (Docker)     platform → digest of a manifest
     manifest (OCI), schema 2 (Docker)       digest of the config, digests of the layers, lowest first
 
-All of it was written by somebody else. A document is what it says in its `mediaType`, what the registry's header
-says, and what it looks like, and these three must agree: one that is read as a manifest here and as an index there
-would be two images with one digest.
+They are untrusted input. The type of a document follows from its `mediaType`, from the registry's header and from its
+fields, and these three must agree (CVE-2021-41190): a document that one tool reads as a manifest and another as an
+index would be two images with one digest.
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ from minirun import jsoncodec
 from minirun.errors import EngineError, MinirunError
 from minirun.image import reference
 from minirun.image.content import layout as oci
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minirun.image.platforms import Platform
 
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
-#: What we can read, as the header Accept says it.
+#: The header Accept of a request for a manifest.
 ACCEPTED = ", ".join((*oci.MANIFESTS, *INDEXES))
-#: The most bytes of a manifest or a config: what the distribution specification lets a registry refuse.
-LARGEST = 4 * 1024 * 1024
+#: The most bytes of a manifest or a config; distribution-spec lets a registry refuse larger manifests.
+MAX_DOCUMENT = 4 * 1024 * 1024
 
 
 def read(data: bytes, media_type: str) -> tuple[dict, str]:
-    """A manifest or an index, checked.
+    """Parse a manifest or an index.
 
-    Arguments: data, the bytes as they came; media_type (str), what the header Content-Type said, "" if nothing.
+    Arguments: data, its bytes; media_type (str), of the header Content-Type, "" for none.
     Returns: the document and its media type. Errors: EngineError for what is neither, or both.
     """
     document = _object(data, "manifest")
-    says = document.get("mediaType") or ""
-    told = media_type.partition(";")[0].strip().lower()
-    if told not in (*oci.MANIFESTS, *INDEXES):
-        told = says  # a registry that hands out files as files
-    kind = says or told
-    if kind != told:
+    document_type = document.get("mediaType") or ""
+    header_type = media_type.partition(";")[0].strip().lower()
+    if header_type not in (*oci.MANIFESTS, *INDEXES):
+        header_type = document_type  # a plain web server, whose Content-Type says nothing
+    kind = document_type or header_type
+    if kind != header_type:
         raise EngineError(
-            f"invalid manifest: it says that it is {shown(says)}, and the registry that it is {shown(told)}"
+            f"invalid manifest: it says that it is {printable(document_type)}, "
+            f"and the registry that it is {printable(header_type)}"
         )
     if document.get("schemaVersion") == 1 or "fsLayers" in document:
         raise EngineError(
@@ -49,21 +50,21 @@ def read(data: bytes, media_type: str) -> tuple[dict, str]:
             "are not supported"
         )
     if document.get("schemaVersion") != 2 or kind not in (*oci.MANIFESTS, *INDEXES):
-        raise EngineError(f"unsupported manifest format: {shown(kind or 'no media type')}")
+        raise EngineError(f"unsupported manifest format: {printable(kind or 'no media type')}")
     wanted, other = ("manifests", "layers") if kind in INDEXES else ("layers", "manifests")
     if other in document or ("config" in document) != (kind not in INDEXES):
         raise EngineError(f"invalid manifest: a {kind} with '{other if other in document else 'config'}'")
     if not isinstance(document.get(wanted), list):
         raise EngineError(f"invalid manifest: '{wanted}' is not a list")
     for descriptor in (*document[wanted], *([document["config"]] if wanted == "layers" else [])):
-        check(descriptor)
+        check_descriptor(descriptor)
     return document, kind
 
 
 def choose(index: dict, wanted: Platform, name: str) -> dict:
-    """The descriptor of the manifest for a platform, or of an index within the index that may name it.
+    """The descriptor of the manifest for a platform in an index, or of a nested index without a platform.
 
-    Errors: EngineError in Docker's words when there is none.
+    Errors: EngineError with Docker's message when there is none.
     """
     ranks = [(wanted.rank(descriptor.get("platform") or {}), descriptor) for descriptor in index["manifests"]]
     fitting = [
@@ -82,8 +83,8 @@ def choose(index: dict, wanted: Platform, name: str) -> dict:
     )
 
 
-def check(descriptor: object) -> None:
-    """Refuse a descriptor that leads nowhere (OCI image-spec, descriptor.md). Errors: EngineError."""
+def check_descriptor(descriptor: object) -> None:
+    """Refuse an invalid descriptor (OCI image-spec, descriptor.md). Errors: EngineError."""
     if not isinstance(descriptor, dict) or not isinstance(descriptor.get("digest"), str):
         raise EngineError("invalid manifest: a descriptor without a digest")
     try:
@@ -100,7 +101,7 @@ def check(descriptor: object) -> None:
 
 
 def read_config(data: bytes, manifest: dict) -> dict:
-    """An image's config, checked against its manifest. Errors: EngineError."""
+    """Parse an image config and check it against its manifest. Errors: EngineError."""
     config = _object(data, "image config")
     rootfs = config.get("rootfs")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
@@ -109,19 +110,19 @@ def read_config(data: bytes, manifest: dict) -> dict:
     if len(diff_ids) != len(manifest["layers"]):
         raise EngineError("invalid image: its config and its manifest do not have the same number of layers")
     for diff_id in diff_ids:
-        check({"digest": diff_id, "size": 0})
+        check_descriptor({"digest": diff_id, "size": 0})
     if not isinstance(config.get("config") or {}, dict):
         raise EngineError("invalid image config: 'config' is not an object")
     system = config.get("os") or "linux"
     if system != "linux":
-        raise EngineError(f'image operating system "{shown(system)}" cannot be used on this platform')
+        raise EngineError(f'image operating system "{printable(system)}" cannot be used on this platform')
     return config
 
 
 def _object(data: bytes, what: str) -> dict:
     try:
         document = jsoncodec.loads(data.decode())
-        jsoncodec.dumps(document).encode()  # "\\ud800" is JSON, but no text: whoever wrote it out again would stumble
+        jsoncodec.dumps(document).encode()  # "\\ud800" is valid JSON, but cannot be encoded again
     except (ValueError, RecursionError):
         raise EngineError(f"invalid {what}: it is not JSON") from None
     if not isinstance(document, dict):
@@ -135,5 +136,5 @@ def _platforms(index: dict) -> list[str]:
         known = descriptor.get("platform") or {}
         words = [known.get(key) for key in ("os", "architecture", "variant")]
         if words[0] not in (None, "unknown"):
-            found.append("/".join(shown(word) for word in words if word))
+            found.append("/".join(printable(word) for word in words if word))
     return found

@@ -1,10 +1,9 @@
-"""What an image runs on: "linux/amd64", "linux/arm/v7"; which image a machine takes when it has the choice.
+"""Platforms: "linux/amd64", "linux/arm/v7"; and which image of a multi-platform index a machine uses.
 
-An ARM machine runs more than its own kind. What is best is the rule of github.com/containerd/platforms, as Docker
-20.10 has it:
+The rules are those of github.com/containerd/platforms in Docker 20.10. ARM machines run several variants, best first:
 
     arm/v7    arm/v7, arm/v6, arm/v5, and if there is none of them any other arm; "arm" alone means v7
-    arm64     "v8" is said or not, for it is the only one there was for long
+    arm64     with or without "v8", for long the only variant
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 
 from minirun.errors import EngineError, NoSuchImage
 
-#: The OCI's (Go's) names of what uname(2), and people, call a machine.
+#: Machine names, of uname(2) and in common use → the architecture in the OCI (Go's GOARCH).
 ARCHITECTURES = {
     "x86_64": "amd64",
     "x86-64": "amd64",
@@ -32,14 +31,14 @@ _ARM = ("v8", "v7", "v6", "v5")
 
 
 class PlatformMismatch(NoSuchImage):
-    """The image is here, but for another platform than the one that is wanted."""
+    """The image is here, but for another platform than the requested one."""
 
     def __init__(self, message: str) -> None:
         EngineError.__init__(self, message)
 
 
 class Platform:
-    """One platform: `.os`, `.architecture`, `.variant` (str; "" where there is but one)."""
+    """One platform, normalized: `.os`, `.architecture`, `.variant` (str; "" for the only or default one)."""
 
     def __init__(self, system: str, architecture: str, variant: str = "") -> None:
         self.os = system.lower()
@@ -61,7 +60,7 @@ class Platform:
         return hash(str(self))
 
     def rank(self, document: dict) -> int | None:
-        """How well a platform fits that an index, or an image's config, speaks of: 0 is best, None is not at all."""
+        """How well the platform of an index entry or image config fits: 0 is best, None does not fit."""
         other = of(document)
         if other == self:
             return 0
@@ -71,19 +70,19 @@ class Platform:
         return lower.index(other.variant) + 1 if other.variant in lower else len(_ARM)
 
     def fits(self, document: dict) -> bool:
-        """Whether this is one to take at all."""
+        """Whether an image for the platform of an index entry or image config can be used."""
         return self.rank(document) is not None
 
 
 def of(document: dict) -> Platform:
-    """The platform that an index's descriptor, or an image's config, speaks of (OCI image-spec, image-index.md)."""
+    """The platform of a descriptor in an index, or of an image config (OCI image-spec, image-index.md)."""
     return Platform(*(str(document.get(key) or "") for key in ("os", "architecture", "variant")))
 
 
 def parse(word: str = "") -> Platform:
-    """The platform that a word stands for, "linux/arm64/v8" or "arm64"; without a word, this machine's.
+    """Parse a platform, "linux/arm64/v8" or "arm64"; "" is this machine's.
 
-    Errors: EngineError in the words of containerd/platforms.
+    Errors: EngineError with the message of containerd/platforms.
     """
     machine = os.uname().machine
     if not word:
@@ -101,10 +100,10 @@ def parse(word: str = "") -> Platform:
 
 
 def check(config: dict, wanted: str, name: str) -> str:
-    """Whether an image that is here may be used.
+    """Check that an image which is here may be used.
 
-    Arguments: config, its config; wanted (str), the platform that was asked for, "" for none; name (str), of the image
-    as it was asked for. Returns: a line about it, or "". Errors: PlatformMismatch.
+    Arguments: config, the image's; wanted (str), the requested platform, "" for none; name (str), of the image, as in
+    the request. Returns: Docker's warning, or "". Errors: PlatformMismatch.
     """
     has, here = of(config), parse()
     if wanted and not parse(wanted).fits(config):

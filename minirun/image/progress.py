@@ -1,4 +1,4 @@
-"""Progress of transfers: the listener of pull and push, and the bar of import and load."""
+"""Progress of transfers: the listener of pull and push, and the progress bar of import and load."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """The listener of a pull or a push; this one prints nothing. Several threads may call it.
+    """The listener of a pull or a push; this one prints nothing. Its methods are called from several threads.
 
-    Attribute: begun (bool), whether a registry was found that has the image.
+    Attribute: started (bool), whether a registry that has the image was found.
     """
 
     started = False
 
     def message(self, line: str) -> None:
-        """A line of Docker's."""
+        """Print one of Docker's lines, "Status: Image is up to date for alpine:latest"."""
 
     def update(self, digest: str, action: str) -> None:
-        """What has become of a layer: "Pulling fs layer", "Pull complete" ..."""
+        """The state of a layer has changed: "Pulling fs layer", "Pull complete" ..."""
 
     def transferred(self, digest: str, count: int, total: int) -> None:
-        """So many bytes of a layer are here."""
+        """`count` of `total` bytes of a layer have been transferred."""
 
 
 class ProgressBar:
-    """Show the way of the bytes on stderr: `with ProgressBar("Importing", fd) as passed: ... passed(4096)`.
+    """A progress bar on stderr: `with ProgressBar("Importing", fd) as on_read: ... on_read(4096)`.
 
-    Arguments: title (str); fd (int), what is read: if it is a file, its size is the whole; hidden (bool), show
-    nothing. Nothing is shown either when stderr is not a terminal.
+    Arguments: title (str); fd (int), the source: the size of a regular file is the total; hidden (bool), show nothing.
+    Nothing is shown either when stderr is not a terminal.
     """
 
     def __init__(self, title: str, fd: int, *, hidden: bool = False) -> None:
@@ -48,7 +48,7 @@ class ProgressBar:
     def __enter__(self) -> Callable[[int], None] | None:
         if self.hidden or not sys.stderr.isatty():
             return None
-        # 60 ms of imports that a pipe need not pay
+        # 60 ms to import, only for a terminal
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 

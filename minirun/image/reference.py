@@ -1,13 +1,13 @@
-"""Image references: the words after `docker run`, and the full name that Docker makes of them.
+"""Image references: parsed and normalized to the full name, as in Docker (distribution/reference).
 
     alpine                          docker.io/library/alpine:latest
     alpine:3.20                     docker.io/library/alpine:3.20
     me/tool                         docker.io/me/tool:latest
-    host:5000/a/b@sha256:abc...     as it is: the first part is a host because it has a dot, a colon, or is "localhost"
+    host:5000/a/b@sha256:abc...     unchanged: the first part is a host because it has a dot, a colon, or is "localhost"
 
-People see the *familiar* form ("alpine:3.20"), files and the network the full one. The grammar is the one of
-github.com/distribution/reference, which every Docker, containerd and Podman uses; it is regular expressions there
-and plain loops here, because a container start has no 10 ms to spare for `import re`.
+The familiar form ("alpine:3.20") is displayed, the full one is stored and sent. The grammar is that of
+github.com/distribution/reference, which Docker, containerd and Podman use; there it is regular expressions, here plain
+loops, because `import re` would add 10 ms to the start of a container.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Reference:
 
     @property
     def familiar_name(self) -> str:
-        """The repository as people write it: "alpine", "me/tool", "host:5000/a"."""
+        """The repository's familiar name: "alpine", "me/tool", "host:5000/a"."""
         if self.domain != DEFAULT_DOMAIN:
             return self.name
         rest = self.path[len(OFFICIAL) :]
@@ -61,12 +61,12 @@ class Reference:
 
     @property
     def full(self) -> str:
-        """Everything, as it is stored: "docker.io/library/alpine:latest"."""
+        """The full form, which is stored: "docker.io/library/alpine:latest"."""
         return self.name + self._suffix()
 
     @property
     def familiar(self) -> str:
-        """Everything, as it is shown: "alpine:latest"."""
+        """The familiar form, which is displayed: "alpine:latest"."""
         return self.familiar_name + self._suffix()
 
     def with_tag(self) -> Reference:
@@ -92,10 +92,10 @@ class Reference:
 
 
 def parse(word: str) -> Reference:
-    """The reference that a word of the command line stands for; no tag is added (see `Reference.with_tag`).
+    """Parse and normalize a reference; no default tag is added (see `Reference.with_tag`).
 
     Arguments: word (str), "alpine", "host:5000/a/b:tag", "alpine@sha256:...".
-    Errors: ClientError in Docker's own words (distribution/reference, ParseNormalizedNamed).
+    Errors: ClientError with Docker's message (distribution/reference, ParseNormalizedNamed).
     """
     if is_id(word):
         raise ClientError(f"invalid repository name ({word}), cannot specify 64-byte hexadecimal strings")
@@ -116,30 +116,30 @@ def parse(word: str) -> Reference:
 
 
 def parse_for_pull(word: str) -> Reference:
-    """The name of an image that is to come: a digest wins over a tag, as in Docker; errors as for `parse`."""
+    """The reference of an image to pull: a digest has precedence over a tag, as in Docker; errors as for `parse`."""
     name = parse(word)
     return Reference(name.domain, name.path, "", name.digest) if name.digest else name.with_tag()
 
 
 def familiar(full: str) -> str:
-    """What is shown of a full name, as `Reference.full` gives it: `parse(full).familiar`, and quicker."""
+    """The familiar form of a full name (`Reference.full`): `parse(full).familiar`, but faster."""
     rest = full.removeprefix(f"{DEFAULT_DOMAIN}/")
     short = rest.removeprefix(OFFICIAL)
     return rest if rest is full or "/" in short else short
 
 
 def is_id(word: str) -> bool:
-    """True for a whole image id without its "sha256:": 64 lower-case hexadecimal digits."""
+    """Whether this is a complete image id without "sha256:": 64 lower-case hexadecimal digits."""
     return stringid.is_id(word)
 
 
 def is_id_prefix(word: str) -> bool:
-    """True for what may be the beginning of an image id, with or without its "sha256:"."""
+    """Whether this may be a prefix of an image id, with or without "sha256:"."""
     return bool(word) and stringid.is_hex(word.removeprefix("sha256:"))
 
 
 def check_digest(digest: str) -> None:
-    """Refuse a digest that no content can have. Errors: ClientError in the words of opencontainers/go-digest."""
+    """Refuse an invalid digest. Errors: ClientError with the message of opencontainers/go-digest."""
     algorithm, _, value = digest.partition(":")
     if algorithm not in _DIGEST_LENGTHS:
         raise ClientError("unsupported digest algorithm")
@@ -150,7 +150,7 @@ def check_digest(digest: str) -> None:
 
 
 def _split_domain(word: str) -> tuple[str, str]:
-    """Docker's rule: the first part is a host if it has a dot or a colon or is "localhost"; else it is Docker Hub."""
+    """Docker's rule: the first part is a host if it has a dot or a colon or is "localhost"; else it is Docker Hub's."""
     first, slash, rest = word.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
         domain = DEFAULT_DOMAIN if first == LEGACY_DOMAIN else first
@@ -197,12 +197,12 @@ def _is_component(text: str) -> bool:
 
 
 def is_tag(tag: str) -> bool:
-    """Whether a word may be a tag."""
+    """Whether this is a valid tag."""
     return 0 < len(tag) <= TAG_MAX and tag[0] not in ".-" and _TAG.issuperset(tag)
 
 
 def _looks_like_digest(digest: str) -> bool:
-    """What the reference grammar lets through; `check_digest` is stricter and has its own words."""
+    """Whether the reference grammar accepts it; `check_digest` is stricter and has other messages."""
     algorithm, _, value = digest.partition(":")
     if len(value) < 32 or not stringid.is_hex(value.lower()):
         return False

@@ -1,22 +1,22 @@
-"""Words from strangers, as they may be shown.
+"""Sanitizes untrusted text for messages.
 
-A name in an archive, a media type in a manifest, a message from a registry: whoever wrote it may have put in what a
-terminal takes for orders (an escape sequence clears the screen, or types), a second line that looks like one of ours,
-or a megabyte. None of that gets into a message.
+A name in an archive, a media type in a manifest or a message from a registry may contain control characters for the
+terminal (an escape sequence clears the screen, or types), a second line that looks like one of minirun's, or a
+megabyte. All text from untrusted input goes through this module before it is printed.
 """
 
 from __future__ import annotations
 
-MOST = 120  # letters
+MAX_LENGTH = 120  # characters
 
 
-def shown(word: object) -> str:
-    """A word from a stranger, fit for one line on a terminal."""
-    text = "".join(letter if letter.isprintable() else _escaped(letter) for letter in str(word)[: 10 * MOST])
-    return text if len(text) <= MOST else f"{text[:100]}...{text[-17:]}"
+def printable(untrusted: object) -> str:
+    """Untrusted text as one short printable line: control characters are escaped, the middle of a long one is cut."""
+    text = "".join(char if char.isprintable() else _escape(char) for char in str(untrusted)[: 10 * MAX_LENGTH])
+    return text if len(text) <= MAX_LENGTH else f"{text[:100]}...{text[-17:]}"
 
 
-def _escaped(letter: str) -> str:
-    if "\udc80" <= letter <= "\udcff":  # a byte that is no UTF-8, as Python keeps it in a str
-        return f"\\x{ord(letter) - 0xDC00:02x}"
-    return ascii(letter)[1:-1]
+def _escape(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8, decoded with surrogateescape
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return ascii(char)[1:-1]

@@ -23,12 +23,12 @@ from minirun import rmtree
 from minirun.errors import MinirunError
 from minirun.image import config, manifests, platforms, reference
 from minirun.image.archive import load
-from minirun.image.archive.index import Bundle
+from minirun.image.archive.index import ArchiveIndex
 from minirun.image.layer import apply
 from minirun.image.layer.tar_stream import LayerReader
 from minirun.image.quota import Limits, Quota
 from minirun.image.registry import challenge, http, responses, urls
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 from minirun.image.transfer.download import _Download
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
@@ -68,7 +68,7 @@ def headers(data: bytes) -> None:
     """The reader of tars, without a file system."""
     entries = LayerReader(io.BytesIO(tars.mended(data))).entries()  # type: ignore[arg-type]
     for entry in entries:
-        assert shown(entry.name).isprintable()
+        assert printable(entry.name).isprintable()
         if entry.isreg():
             for _ in entries.data(entry):
                 pass
@@ -107,11 +107,13 @@ def archive(data: bytes) -> None:
         os.lseek(fd, 0, os.SEEK_SET)
         ingest = tempfile.mkdtemp(dir="/dev/shm")
         try:
-            bundle = Bundle(fd, ingest, Quota(ingest, Limits()))
+            bundle = ArchiveIndex(fd, ingest, Quota(ingest, Limits()))
             try:
-                for image in load._docker(bundle) if "manifest.json" in bundle else load._oci(bundle):
-                    for part in image.parts:
-                        bundle.part(part)
+                for image in (
+                    load._read_docker_archive(bundle) if "manifest.json" in bundle else load._read_oci_archive(bundle)
+                ):
+                    for part in image.members:
+                        bundle.member(part)
             finally:
                 bundle.close()
         finally:
@@ -145,7 +147,7 @@ def manifest(data: bytes) -> None:
     document, kind = manifests.read(data[1:], KINDS[(data[:1] or b"\0")[0] % len(KINDS)])
     if kind in manifests.INDEXES:
         with one_line():
-            load._for_us(document)
+            load._for_this_platform(document)
         manifests.choose(document, platforms.parse("linux/arm64/v8"), "x")
 
 
@@ -158,7 +160,7 @@ def settings(data: bytes) -> None:
 @target(b"linux/arm64/v8", b"arm")
 def platform(data: bytes) -> None:
     """What --platform takes; it is typed by the one who reads the message."""
-    assert str(platforms.parse(shown(data.decode("utf-8", "surrogateescape"))))
+    assert str(platforms.parse(printable(data.decode("utf-8", "surrogateescape"))))
 
 
 @target(b'Bearer realm="https://a.example/token",service="x",scope="repository:a:pull", Basic realm="\\"b"')

@@ -20,8 +20,8 @@ def save(daemon: Daemon, options: Options) -> int:
 
     tar_output.check(options.text("output"), "failed to save image")
     images = daemon.images
-    chosen = image.choose(images, options.words("images"))
-    tar_output.write(options.text("output"), lambda fd: image.save(images, chosen, fd))
+    selected = image.select(images, options.words("images"))
+    tar_output.write(options.text("output"), lambda fd: image.save(images, selected, fd))
     return 0
 
 

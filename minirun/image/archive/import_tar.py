@@ -1,4 +1,4 @@
-"""`docker import`: a tar of a root file system becomes an image of one layer (see `writer` for how it comes in)."""
+"""`docker import`: makes an image of one layer from a tar of a root file system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from minirun import jsoncodec, timestamps
 from minirun.errors import ClientError, EngineError
 from minirun.image import platforms
 from minirun.image.content.image_writer import ImageWriter
-from minirun.image.dockerfile import change as change_words
+from minirun.image.dockerfile import change as dockerfile
 from minirun.image.images import Images, parse_tag
 from minirun.image.progress import ProgressBar
 from minirun.light import TYPE_CHECKING
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from minirun.image.archive.import_url import UrlSource
 
 
-def import_tar(  # noqa: PLR0913 (the words of a command line)
+def import_tar(  # noqa: PLR0913 (the options of a command)
     images: Images,
     source: str | UrlSource,
     reference: str = "",
@@ -30,40 +30,40 @@ def import_tar(  # noqa: PLR0913 (the words of a command line)
 ) -> str:
     """Make an image of one layer from a tar of a root file system.
 
-    Arguments: images, where to; source, a path, "-" for stdin, or a URL (see `fetch`): a tar, plain or compressed;
-    reference (str), its name, "" for none; message (str), its comment, if empty "Imported from -" or from the URL;
-    changes, Dockerfile instructions that say how it is to be run (see minirun.image.dockerfile.change); platform (str),
-    "linux/arm64", "" for this machine's.
+    Arguments: images, where to; source, a path, "-" for stdin, or a UrlSource: a tar, plain or compressed; reference
+    (str), its name, "" for none; message (str), its comment, by default "Imported from -" or from the URL; changes,
+    Dockerfile instructions for its config (minirun.image.dockerfile.change); platform (str), "linux/arm64", "" for this
+    machine's.
     Returns: the image's id, "sha256:...".
     Errors: ClientError for a source that cannot be opened or a bad name; EngineError for a bad tar or change;
-    KernelError for a full disk. Nothing is left behind then.
+    KernelError for a full disk. Nothing is changed then.
     """
     name = parse_tag(reference) if reference else None
-    settings = change_words.apply({}, changes)
-    runs_on = platforms.parse(platform)
-    if runs_on.os != "linux":
+    container_config = dockerfile.apply({}, changes)
+    target = platforms.parse(platform)
+    if target.os != "linux":
         raise EngineError("operating system is not supported")
-    archive = _File(source) if isinstance(source, str) else source
+    archive = _FileSource(source) if isinstance(source, str) else source
     with archive, ImageWriter(images.layout) as writer, ProgressBar("Importing", archive.fd) as on_read:
         try:
             writer.add_layer(archive.fd, on_read=on_read)
         except EngineError:
-            archive.check()  # which may know better why the archive is damaged
+            archive.check()  # a broken connection is the better explanation of a damaged archive
             raise
         archive.check()
-        config = _config(settings, runs_on, writer.diff_ids[0], message or f"Imported from {archive.source}")
+        config = _config(container_config, target, writer.diff_ids[0], message or f"Imported from {archive.source}")
         return writer.commit(jsoncodec.dumps(config).encode(), [name])
 
 
-class _File:
-    """A file, or standard input ("-"): what `fetch.Fetched` is for a URL."""
+class _FileSource:
+    """A file, or standard input ("-"); the counterpart of import_url.UrlSource."""
 
-    source = "-"  # of a file, too: Docker's daemon knows no more of it than that the client has sent it
+    source = "-"  # for a file as well: Docker's client sends it to the daemon, which does not know its name
 
     def __init__(self, path: str) -> None:
         self.path, self.fd = path, -1
 
-    def __enter__(self) -> _File:
+    def __enter__(self) -> _FileSource:
         self.fd = _open(self.path)
         return self
 
@@ -72,11 +72,11 @@ class _File:
             os.close(self.fd)
 
     def check(self) -> None:
-        """A file ends where it ends."""
+        """Nothing to check: the end of a file is its end."""
 
 
 def _open(source: str) -> int:
-    """Open what is to be read. Errors: ClientError in the words of Docker's client."""
+    """Open the source for reading. Errors: ClientError with the message of Docker's client."""
     if source == "-":
         return 0
     try:
@@ -85,16 +85,16 @@ def _open(source: str) -> int:
         raise ClientError(f"open {source}: {os.strerror(reason.errno or errno.EIO).lower()}") from None
 
 
-def _config(settings: dict, runs_on: platforms.Platform, diff_id: str, comment: str) -> dict:
-    """The OCI image config: from its digest the image has its id (OCI image-spec, config.md)."""
+def _config(container_config: dict, target: platforms.Platform, diff_id: str, comment: str) -> dict:
+    """The OCI image config, whose digest becomes the image's id (OCI image-spec, config.md)."""
     created = timestamps.now()
-    variant = {"variant": runs_on.variant} if runs_on.variant else {}
+    variant = {"variant": target.variant} if target.variant else {}
     return {
         "created": created,
-        "architecture": runs_on.architecture,
-        "os": runs_on.os,
+        "architecture": target.architecture,
+        "os": target.os,
         **variant,
-        "config": settings,
+        "config": container_config,
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created": created, "comment": comment.encode("utf-8", "replace").decode()}],
     }

@@ -1,8 +1,8 @@
-"""`import URL`: an archive that is unpacked while it comes over HTTP.
+"""`import URL`: an archive that is unpacked while it is downloaded.
 
-`ImageWriter` reads from a descriptor, so a thread carries the bytes from the connection into a pipe. A connection that
-breaks looks to the reader like the end of the archive, and a tar may seem whole without its last bytes: so whoever has
-read to the end asks whether that was the end (`check`).
+`ImageWriter` reads from a descriptor, so a thread copies the bytes from the connection into a pipe. To the reader, a
+broken connection looks like the end of the archive, and a tar may seem complete without its last bytes; so the reader
+calls `check` at the end.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import urllib3
 
+from minirun import store
 from minirun.errors import EngineError
 from minirun.image.registry.http import HTTPClient
 from minirun.image.registry.http_errors import unreachable
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,58 +27,56 @@ _CHUNK = 256 * 1024
 
 
 class UrlSource:
-    """The body of an HTTP answer: `with Fetched(url) as body: ... os.read(body.fd, 4096) ...; body.check()`.
+    """The body of an HTTP response: `with UrlSource(url) as body: ... os.read(body.fd, 4096) ...; body.check()`.
 
-    Arguments: url (str), "http://..." or "https://...", perhaps with USER:PASSWORD@ before the host; begins, called
-    with the URL, without the password, when the answer begins.
-    Attributes: fd (int), where it can be read; source (str), the URL without the password.
-    Errors: EngineError in Docker's words when there is no such thing, or nobody answers.
+    Arguments: url (str), "http://..." or "https://...", with or without USER:PASSWORD@ before the host; on_response,
+    called with the URL without the password when the response begins.
+    Attributes: fd (int), a pipe to read the body from; source (str), the URL without the password.
+    Errors: EngineError with Docker's message for an error response, or without a response.
     """
 
-    def __init__(self, url: str, begins: Callable[[str], None] = lambda _: None) -> None:
-        self.source, self._headers = _taken_apart(url)
-        self.begins = begins
+    def __init__(self, url: str, on_response: Callable[[str], None] = lambda _: None) -> None:
+        self.source, self._headers = _split_userinfo(url)
+        self.on_response = on_response
         self.fd = -1
-        self._failure: Exception | None = None
+        self._error: Exception | None = None
 
     def __enter__(self) -> UrlSource:
-        self._answer = HTTPClient([], attempts=1).request("GET", self.source, self._headers)
-        if self._answer.status >= 400:
+        self._response = HTTPClient([], attempts=1).request("GET", self.source, self._headers)
+        if self._response.status >= 400:
             raise EngineError(
-                f"failed to GET {self.source} with status {self._answer.status} {shown(self._answer.reason)}"
+                f"failed to GET {self.source} with status {self._response.status} {printable(self._response.reason)}"
             )
-        self.begins(self.source)
-        self.fd, write = os.pipe2(os.O_CLOEXEC)
-        self._thread = threading.Thread(target=self._carry, args=(write,), daemon=True)
+        self.on_response(self.source)
+        self.fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        self._thread = threading.Thread(target=self._copy, args=(write_fd,), daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self.fd)  # the thread, if it still carries, meets a broken pipe
-        self._answer.close()
+        os.close(self.fd)  # the thread, if it still runs, gets EPIPE
+        self._response.close()
 
     def check(self) -> None:
-        """After the last byte: was it the last? Errors: EngineError when the connection broke before."""
+        """To be called after the last byte. Errors: EngineError when the connection broke before the end."""
         self._thread.join()
-        if self._failure:
-            raise unreachable("GET", self.source, self._failure)
+        if self._error:
+            raise unreachable("GET", self.source, self._error)
 
-    def _carry(self, write: int) -> None:
+    def _copy(self, write_fd: int) -> None:
         try:
-            for data in self._answer.stream(_CHUNK):
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(write, view) :]
-        except BrokenPipeError:  # the reader has given up, for a reason of his own
+            for data in self._response.stream(_CHUNK):
+                store.write_all(write_fd, data)
+        except BrokenPipeError:  # the reader has stopped and reports its own error
             return
         except urllib3.exceptions.HTTPError as reason:
-            self._failure = reason
+            self._error = reason
         finally:
-            os.close(write)
+            os.close(write_fd)
 
 
-def _taken_apart(url: str) -> tuple[str, dict[str, str]]:
-    """The URL without user and password, and the header that says these."""
+def _split_userinfo(url: str) -> tuple[str, dict[str, str]]:
+    """Split off user and password. Returns: the URL without them, and the header Authorization."""
     try:
         parts = urlsplit(url)
         name, port = parts.hostname or "", parts.port
@@ -88,6 +87,6 @@ def _taken_apart(url: str) -> tuple[str, dict[str, str]]:
     if parts.username is None:
         return url, {}
     host = f"[{name}]" if ":" in name else name
-    plain = urlunsplit(parts._replace(netloc=host if port is None else f"{host}:{port}"))
+    url_without_user = urlunsplit(parts._replace(netloc=host if port is None else f"{host}:{port}"))
     user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return plain, urllib3.make_headers(basic_auth=user)
+    return url_without_user, urllib3.make_headers(basic_auth=user)

@@ -4,26 +4,27 @@
     oci-archive        index.json: descriptors of manifests, which have descriptors of config and layers; all of them
                        blobs/<algorithm>/<digest>
 
-An archive may be both (Docker does that since version 25); then manifest.json counts, as for every Docker. All that
-names the images is checked before the first layer is unpacked; each image then comes in as one (see `writer`).
+An archive may be both (Docker writes such since version 25); then manifest.json counts, as for every Docker. All
+documents are checked before the first layer is unpacked; each image is then committed as a whole.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from dataclasses import dataclass, field
 
 from minirun import jsoncodec
 from minirun.errors import ClientError, EngineError, NoSuchImage
 from minirun.image import manifests, platforms, reference, tags
-from minirun.image.archive.index import Bundle
+from minirun.image.archive.index import ArchiveIndex
 from minirun.image.config import check as check_config
 from minirun.image.content import layout as oci
 from minirun.image.content.image_writer import ImageWriter
 from minirun.image.content.ingest import Ingest
 from minirun.image.digest import sha256
 from minirun.image.progress import ProgressBar
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,50 +33,54 @@ if TYPE_CHECKING:
     from minirun.image.images import Image, Images
     from minirun.image.reference import Reference
 
-#: What the config of an image may be called; anything else is an artifact that nobody can run.
-CONFIGS = (oci.CONFIG, "application/vnd.docker.container.image.v1+json")
+#: The media types of an image config; anything else is an artifact, which cannot be run.
+CONFIG_TYPES = (oci.CONFIG, "application/vnd.docker.container.image.v1+json")
 NO_IMAGE = "the archive holds no image: it has neither a manifest.json nor an index.json"
 
 
-class Packed:
+@dataclass
+class ArchivedImage:
     """An image in an archive.
 
-    Attributes: config (bytes), diff_ids (list of str), names (list of Reference), parts (list of str, the members that
-    are its layers, lowest first); descriptors (list of dict, of the layers) and manifest (bytes) with its media_type,
-    empty for a docker-archive.
+    Attributes: config; diff_ids, names; members, the names of the archive's members with the layers, lowest first;
+    descriptors of the layers and manifest with its media_type, empty for a docker-archive.
     """
 
-    def __init__(self, config: bytes, diff_ids: list[str], names: list[Reference], parts: list[str]) -> None:
-        self.config, self.diff_ids, self.names, self.parts = config, diff_ids, names, parts
-        self.descriptors: list[dict] = []
-        self.manifest, self.media_type = b"", oci.MANIFEST
+    config: bytes
+    diff_ids: list[str]
+    names: list[Reference]
+    members: list[str]
+    descriptors: list[dict] = field(default_factory=list)
+    manifest: bytes = b""
+    media_type: str = oci.MANIFEST
 
 
 def load(images: Images, source: str, report: Callable[[str], None], *, quiet: bool = False) -> None:
-    """Take in all images of an archive.
+    """Load all images of an archive.
 
     Arguments: images, where to; source (str), a path, or "-" for stdin: a tar, plain or gzip, xz, bzip2, zstd; report,
     called with each of Docker's lines ("Loaded image: alpine:latest"); quiet (bool), no progress bar.
-    Errors: ClientError, EngineError and KernelError for what cannot be read; the image in question is not there then,
-    those before it are.
+    Errors: ClientError, EngineError and KernelError for an image that cannot be read; it is not loaded then, those
+    before it are.
     """
     fd = _open(source)
     try:
         with Ingest(images.layout) as ingest:
             with ProgressBar("Reading", fd, hidden=quiet) as on_read:
-                bundle = Bundle(fd, ingest, images.layout.quota(), on_read)
+                archive = ArchiveIndex(fd, ingest, images.layout.quota(), on_read)
             try:
-                packed = list(_docker(bundle) if "manifest.json" in bundle else _oci(bundle))
-                nameless = []
-                for one in packed:
+                is_docker = "manifest.json" in archive
+                found = list(_read_docker_archive(archive) if is_docker else _read_oci_archive(archive))
+                untagged = []
+                for image in found:
                     with ProgressBar("Loading", fd, hidden=quiet) as on_read:
-                        image_id = _take_in(images, bundle, one, report, on_read)
-                    nameless += [] if one.names else [image_id]
-                if not any(one.names for one in packed):
-                    for image_id in nameless:
+                        image_id = _load_image(images, archive, image, report, on_read)
+                    untagged += [] if image.names else [image_id]
+                if len(untagged) == len(found):
+                    for image_id in untagged:
                         report(f"Loaded image ID: {image_id}")
             finally:
-                bundle.close()
+                archive.close()
     finally:
         if source != "-":
             os.close(fd)
@@ -94,13 +99,13 @@ def _open(source: str) -> int:
     return fd
 
 
-# ---- what the archive says -----------------------------------------------------------------------------------------
+# ---- parsing the archive -------------------------------------------------------------------------------------------
 
 
-def _docker(bundle: Bundle) -> Iterator[Packed]:
+def _read_docker_archive(archive: ArchiveIndex) -> Iterator[ArchivedImage]:
     """The images of a docker-archive (moby, image/tarexport)."""
     try:
-        items = jsoncodec.loads(bundle.read("manifest.json").decode())
+        items = jsoncodec.loads(archive.read("manifest.json").decode())
     except (ValueError, RecursionError):
         raise EngineError("invalid manifest.json: it is not JSON") from None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -108,59 +113,60 @@ def _docker(bundle: Bundle) -> Iterator[Packed]:
     if not items:
         raise EngineError("the archive holds no image: its manifest.json is empty")
     for item in items:
-        name, tags, parts = item.get("Config"), item.get("RepoTags") or [], item.get("Layers") or []
-        if not isinstance(name, str) or not _are_words(tags) or not _are_words(parts):
+        name, tags, members = item.get("Config"), item.get("RepoTags") or [], item.get("Layers") or []
+        if not isinstance(name, str) or not _is_string_list(tags) or not _is_string_list(members):
             raise EngineError("invalid manifest.json: Config, RepoTags or Layers is not what it should be")
-        config = bundle.read(name)
+        config = archive.read(name)
         digest = name.rpartition("/")[2].removesuffix(".json")
         if reference.is_id(digest) and sha256(config) != f"sha256:{digest}":
             raise EngineError(f"config sha256:{digest} is damaged: its content does not match its digest")
-        document = manifests.read_config(config, {"layers": parts})
+        document = manifests.read_config(config, {"layers": members})
         check_config(document)
-        yield Packed(config, document["rootfs"]["diff_ids"], [_tag(tag) for tag in tags], parts)
+        yield ArchivedImage(config, document["rootfs"]["diff_ids"], [_tag(tag) for tag in tags], members)
 
 
-def _are_words(value: object) -> bool:
+def _is_string_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _tag(word: str) -> Reference:
     name = reference.parse(word)
     if not name.tag or name.digest:
-        raise EngineError(f'invalid tag "{shown(word)}"')
+        raise EngineError(f'invalid tag "{printable(word)}"')
     return name
 
 
-def _oci(bundle: Bundle) -> Iterator[Packed]:
+def _read_oci_archive(archive: ArchiveIndex) -> Iterator[ArchivedImage]:
     """The images of an OCI layout (OCI image-spec, image-layout.md)."""
-    if "index.json" not in bundle:
+    if "index.json" not in archive:
         raise EngineError(NO_IMAGE)
-    index, _ = manifests.read(bundle.read("index.json"), manifests.INDEXES[0])
-    for entry in _for_us(index):
+    index, _ = manifests.read(archive.read("index.json"), manifests.INDEXES[0])
+    for entry in _for_this_platform(index):
         descriptor = entry
-        while descriptor["mediaType"] in manifests.INDEXES:  # each names the next by its digest: there is no circle
-            inner, _ = manifests.read(bundle.blob(descriptor), descriptor["mediaType"])
+        while descriptor["mediaType"] in manifests.INDEXES:  # by digest, so there can be no cycle
+            inner, _ = manifests.read(archive.blob(descriptor), descriptor["mediaType"])
             descriptor = manifests.choose(inner, platforms.parse(), tags.archived_name(entry) or "the image")
-        data = bundle.blob(descriptor)
+        data = archive.blob(descriptor)
         manifest, media_type = manifests.read(data, descriptor["mediaType"])
-        if manifest["config"].get("mediaType") not in CONFIGS:
-            raise EngineError(f"unsupported image config: {shown(manifest['config'].get('mediaType'))}")
-        config = bundle.blob(manifest["config"])
+        if manifest["config"].get("mediaType") not in CONFIG_TYPES:
+            raise EngineError(f"unsupported image config: {printable(manifest['config'].get('mediaType'))}")
+        config = archive.blob(manifest["config"])
         document = manifests.read_config(config, manifest)
         check_config(document)
         name = tags.archived_name(entry)
-        packed = Packed(
+        yield ArchivedImage(
             config,
             document["rootfs"]["diff_ids"],
             [reference.parse(name)] if name else [],
-            [bundle.name_of(layer) for layer in manifest["layers"]],
+            [archive.name_of(layer) for layer in manifest["layers"]],
+            manifest["layers"],
+            data,
+            media_type,
         )
-        packed.descriptors, packed.manifest, packed.media_type = manifest["layers"], data, media_type
-        yield packed
 
 
-def _for_us(index: dict) -> list[dict]:
-    """Its images, without those that say they are for another platform; one that is alone may be for any."""
+def _for_this_platform(index: dict) -> list[dict]:
+    """The entries of an index without those for other platforms; a single entry may be for any platform."""
     entries = [entry for entry in index["manifests"] if entry.get("mediaType") in (*oci.MANIFESTS, *manifests.INDEXES)]
     here = platforms.parse()
     fitting = [entry for entry in entries if not entry.get("platform") or here.fits(entry["platform"])]
@@ -172,44 +178,48 @@ def _for_us(index: dict) -> list[dict]:
     if not entries:
         raise EngineError("the archive holds no image: its index is empty")
     if not fitting and len(entries) > 1:
-        manifests.choose(index, here, "the archive")  # which says what there is
+        manifests.choose(index, here, "the archive")  # whose error lists the platforms
     return fitting or entries
 
 
-# ---- and how it gets in --------------------------------------------------------------------------------------------
+# ---- importing the images ------------------------------------------------------------------------------------------
 
 
-def _take_in(
-    images: Images, bundle: Bundle, packed: Packed, report: Callable[[str], None], on_read: Callable[[int], None] | None
+def _load_image(
+    images: Images,
+    archive: ArchiveIndex,
+    image: ArchivedImage,
+    report: Callable[[str], None],
+    on_read: Callable[[int], None] | None,
 ) -> str:
-    """Unpack the layers that are not here yet, and let the image exist. Returns: its id."""
-    image_id = sha256(packed.config)
-    known, manifest, media_type = _known(images.every(), image_id)
-    if packed.manifest:
-        known = dict(zip(packed.diff_ids, packed.descriptors))
-        manifest, media_type = packed.manifest, packed.media_type
+    """Unpack the layers that are not in the store, and commit the image. Returns: its id."""
+    image_id = sha256(image.config)
+    known, manifest, media_type = _known_blobs(images.every(), image_id)
+    if image.manifest:
+        known = dict(zip(image.diff_ids, image.descriptors))
+        manifest, media_type = image.manifest, image.media_type
     with ImageWriter(images.layout) as writer:
-        for place, (diff_id, member) in enumerate(zip(packed.diff_ids, packed.parts)):
-            part = bundle.part(member)
-            descriptor = packed.descriptors[place] if packed.descriptors else None
-            if descriptor and part.size != descriptor["size"]:
+        for number, (diff_id, member) in enumerate(zip(image.diff_ids, image.members)):
+            layer = archive.member(member)
+            descriptor = image.descriptors[number] if image.descriptors else None
+            if descriptor and layer.size != descriptor["size"]:
                 raise EngineError(f"layer {descriptor['digest']} is damaged: it does not have the size it should have")
-            plain = {"mediaType": oci.LAYER, "digest": diff_id, "size": part.size}
+            plain = {"mediaType": oci.LAYER, "digest": diff_id, "size": layer.size}
             with writer.layer_lock(diff_id):
                 if not writer.has_layer(diff_id, known.get(diff_id) or writer.stored_blob(diff_id) or plain):
-                    writer.add_layer(part, diff_id=diff_id, descriptor=descriptor, on_read=on_read)
-        for name in packed.names:
-            _tell_of_the_old_one(images, name, image_id, report)
-        writer.commit(packed.config, packed.names or [None], manifest, media_type)
-    for name in packed.names:
+                    writer.add_layer(layer, diff_id=diff_id, descriptor=descriptor, on_read=on_read)
+        for name in image.names:
+            _report_replaced(images, name, image_id, report)
+        writer.commit(image.config, image.names or [None], manifest, media_type)
+    for name in image.names:
         report(f"Loaded image: {name.familiar}")
     return image_id
 
 
-def _known(images: list[Image], image_id: str) -> tuple[dict[str, dict], bytes, str]:
-    """What is here already: diff id → descriptor of a blob; and the manifest of the very same image.
+def _known_blobs(images: list[Image], image_id: str) -> tuple[dict[str, dict], bytes, str]:
+    """The blobs in the store, diff id → descriptor; and the manifest of the image, if it is here, with its media type.
 
-    So an image that was pulled, and comes again from an archive, keeps its compressed layers and its digest.
+    So an image that was pulled, and is loaded from an archive, keeps its compressed layers and its digest.
     """
     known: dict[str, dict] = {}
     for image in images:
@@ -221,7 +231,7 @@ def _known(images: list[Image], image_id: str) -> tuple[dict[str, dict], bytes, 
     return known, b"", oci.MANIFEST
 
 
-def _tell_of_the_old_one(images: Images, name: Reference, image_id: str, report: Callable[[str], None]) -> None:
+def _report_replaced(images: Images, name: Reference, image_id: str, report: Callable[[str], None]) -> None:
     try:
         old = images.find(name.familiar).id
     except NoSuchImage:

@@ -1,8 +1,8 @@
-"""`--change`: Dockerfile instructions that say how an image is to be run, without a build.
+"""`--change` of commit and import: Dockerfile instructions for the config of an image, without a build.
 
     --change 'CMD ["sh", "-l"]' --change 'ENV PATH=/bin LANG="C.UTF-8"' --change 'EXPOSE 80 8000-8001/udp'
 
-They change the `config` part of the OCI image config and nothing else (moby, builder/dockerfile/dispatchers.go).
+They change only the `config` object of the OCI image config (moby, builder/dockerfile/dispatchers.go).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import posixpath
 
 from minirun.errors import EngineError
 from minirun.image.dockerfile import healthcheck
-from minirun.image.dockerfile.parser import expanded, instructions, json_list, quoted_words
+from minirun.image.dockerfile.parser import expand, instructions, json_list, split_words
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ PORT_MAX = 65535
 
 
 def apply(settings: dict, changes: Sequence[str]) -> dict:
-    """The settings of an image after some instructions.
+    """Apply instructions to the config of an image.
 
-    Arguments: settings (dict), the `config` part of an image config, left as it is; changes, lines of a Dockerfile.
-    Returns: the new settings. Errors: EngineError in Docker's words, "bogus is not a valid change command".
+    Arguments: settings (dict), the `config` object of an image config, not modified; changes, lines of a Dockerfile.
+    Returns: the new object. Errors: EngineError with Docker's message, "bogus is not a valid change command".
     """
     result = {key: value.copy() if isinstance(value, (dict, list)) else value for key, value in settings.items()}
     has_cmd = False
@@ -41,7 +41,7 @@ def apply(settings: dict, changes: Sequence[str]) -> dict:
             raise EngineError(f"{word.upper()} requires {count} one argument")
         INSTRUCTIONS[word](result, rest)
         if word == "entrypoint" and not has_cmd:
-            result.pop("Cmd", None)  # the old command was an argument of the old entrypoint
+            result.pop("Cmd", None)  # the old Cmd was arguments for the old entrypoint
         has_cmd = has_cmd or word == "cmd"
     return result
 
@@ -55,9 +55,9 @@ def _entrypoint(settings: dict, rest: str) -> None:
 
 
 def _env(settings: dict, rest: str) -> None:
-    before = dict(_environment(settings))  # within one instruction $NAME means what it meant before it
+    before = dict(_environment(settings))  # in one instruction all $NAME have the values from before it
     for name, value in _pairs("ENV", rest):
-        name, value = expanded(name, before), expanded(value, before)
+        name, value = expand(name, before), expand(value, before)
         if not name:
             raise EngineError("ENV names can not be blank")
         entries = settings.setdefault("Env", [])
@@ -68,14 +68,14 @@ def _env(settings: dict, rest: str) -> None:
 def _label(settings: dict, rest: str) -> None:
     environment = _environment(settings)
     for name, value in _pairs("LABEL", rest):
-        name = expanded(name, environment)
+        name = expand(name, environment)
         if not name:
             raise EngineError("LABEL names can not be blank")
-        settings.setdefault("Labels", {})[name] = expanded(value, environment)
+        settings.setdefault("Labels", {})[name] = expand(value, environment)
 
 
 def _workdir(settings: dict, rest: str) -> None:
-    path = expanded(rest, _environment(settings))
+    path = expand(rest, _environment(settings))
     if not path.startswith("/"):
         path = posixpath.normpath(f"/{settings.get('WorkingDir') or ''}/{path}")
         path = f"/{path.lstrip('/')}"
@@ -83,14 +83,14 @@ def _workdir(settings: dict, rest: str) -> None:
 
 
 def _user(settings: dict, rest: str) -> None:
-    settings["User"] = expanded(rest, _environment(settings))
+    settings["User"] = expand(rest, _environment(settings))
 
 
 def _volume(settings: dict, rest: str) -> None:
     words = json_list(rest)
     if words == []:
         raise EngineError("VOLUME requires at least one argument")
-    for path in [expanded(word, _environment(settings)) for word in rest.split()] if words is None else words:
+    for path in [expand(word, _environment(settings)) for word in rest.split()] if words is None else words:
         if not path.strip():
             raise EngineError("VOLUME specified can not be an empty string")
         settings.setdefault("Volumes", {})[path] = {}
@@ -98,9 +98,9 @@ def _volume(settings: dict, rest: str) -> None:
 
 def _expose(settings: dict, rest: str) -> None:
     for word in rest.split():
-        text = expanded(word, _environment(settings))
+        text = expand(word, _environment(settings))
         ports, _, protocol = text.partition("/")
-        ports = ports.rpartition(":")[2]  # the form of `-p` is taken; the host's port means nothing
+        ports = ports.rpartition(":")[2]  # the syntax of `-p` is accepted; the host port is ignored
         protocol = protocol.lower() or "tcp"
         first, dash, last = ports.partition("-")
         if protocol not in ("tcp", "udp", "sctp"):
@@ -116,7 +116,7 @@ def _expose(settings: dict, rest: str) -> None:
 
 
 def _healthcheck(settings: dict, rest: str) -> None:
-    settings["Healthcheck"] = healthcheck.read(rest, json_list)
+    settings["Healthcheck"] = healthcheck.parse(rest, json_list)
 
 
 def _onbuild(settings: dict, rest: str) -> None:
@@ -143,7 +143,7 @@ INSTRUCTIONS: dict[str, Callable[[dict, str], None]] = {
 
 
 def _argv(rest: str) -> list[str]:
-    """The exec form, a JSON list, as it is; everything else is a line for the shell."""
+    """The exec form, a JSON list, unchanged; the shell form as arguments of `/bin/sh -c`."""
     listed = json_list(rest)
     return [*SHELL, *([rest] if rest else [])] if listed is None else listed
 
@@ -153,8 +153,8 @@ def _environment(settings: dict) -> dict[str, str]:
 
 
 def _pairs(instruction: str, rest: str) -> list[tuple[str, str]]:
-    """The K=V words of ENV and LABEL, or the old form "K all the rest". Quotes and $ are still in the words."""
-    words = quoted_words(rest)
+    """The pairs of ENV and LABEL, K=V or the old form "K value"; quotes and variables are not expanded yet."""
+    words = split_words(rest)
     if "=" not in words[0]:
         name, _, value = rest.partition(" ")
         if not value.strip():

@@ -1,6 +1,6 @@
-"""`HEALTHCHECK [--interval=5m ...] CMD ...` of a Dockerfile: how an image says by what one sees that it is well.
+"""`HEALTHCHECK [--interval=5m ...] CMD ...` of a Dockerfile: the command that tells whether a container is healthy.
 
-minirun writes it down and shows it, for engines that run it (moby, dockerfile/instructions/parse.go).
+minirun stores and shows it, for engines that run it (moby, dockerfile/instructions/parse.go).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DURATIONS = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod"}
-_LEAST = 1_000_000  # ns, container.MinimumDuration in moby
-_DIGITS = 100
+_MIN_NS = 1_000_000  # ns, container.MinimumDuration in moby
+_MAX_DIGITS = 100
 
 
-def read(text: str, json_list: Callable[[str], list[str] | None]) -> dict:
-    """What stands after HEALTHCHECK, as Docker's Config has it: {"Test": [...], "Interval": ns, ...}.
+def parse(text: str, json_list: Callable[[str], list[str] | None]) -> dict:
+    """Parse the arguments of HEALTHCHECK to Docker's HealthConfig: {"Test": [...], "Interval": ns, ...}.
 
-    Arguments: json_list, reads the exec form, None for any other. Errors: EngineError in Docker's words.
+    Arguments: json_list, parses the exec form, returns None for any other. Errors: EngineError with Docker's message.
     """
     flags, rest = _flags(text)
     if not rest:
@@ -46,7 +46,7 @@ def read(text: str, json_list: Callable[[str], list[str] | None]) -> dict:
 
 
 def _flags(text: str) -> tuple[dict[str, str], str]:
-    """The flags at the beginning, and what comes after them."""
+    """The flags at the beginning, and the rest of the text."""
     flags: dict[str, str] = {}
     while text.startswith("--"):
         word, _, text = text.partition(" ")
@@ -68,14 +68,14 @@ def _duration(flag: str, text: str) -> int:
         duration = timestamps.parse_duration(text)
     except ValueError as reason:
         raise EngineError(str(reason)) from None
-    if duration < _LEAST:
+    if duration < _MIN_NS:
         raise EngineError(f'Interval "{flag}" cannot be less than 1ms')
     return duration
 
 
 def _retries(text: str) -> int:
     try:
-        number = int(text) if text.isascii() and len(text) < _DIGITS else None
+        number = int(text) if text.isascii() and len(text) < _MAX_DIGITS else None
     except ValueError:
         raise EngineError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
     if number is None or not -(2**31) <= number < 2**31:

@@ -1,8 +1,8 @@
-"""How a Dockerfile is read: lines, and the words in them as a shell would have them (buildkit, frontend/dockerfile).
+"""Parses a Dockerfile: instructions, and words with shell syntax (buildkit, frontend/dockerfile/parser and shell).
 
-A backslash at the end joins lines, `#` begins a remark. In a word quotes go, a backslash takes the next letter as it
-is, and $NAME is replaced; ${NAME:-x}, ${NAME:+x}, ${NAME:?x} and ${NAME?x} are what they are in a shell, but that a
-variable which is set to nothing counts as set.
+A backslash at the end continues a line, `#` begins a comment. In words, quotes are removed, a backslash escapes the
+next character, and $NAME is expanded; ${NAME:-x}, ${NAME:+x}, ${NAME:?x} and ${NAME?x} are as in a shell, except that a
+variable with an empty value counts as set.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from minirun.light import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: `$@` and its like are names for the lexer, and never set.
+#: The lexer accepts `$@` and the like as names, but they are never set.
 SPECIAL = "@*#?-$!0"
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """The instructions of a Dockerfile: (word in small letters, all behind it)."""
-    whole = ""
+    """The instructions of a Dockerfile: (name in lower case, arguments)."""
+    line_so_far = ""
     for line in text.split("\n"):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        whole += line if whole else line.lstrip()
-        bare = whole.rstrip(" \t")
-        if bare.endswith("\\"):
-            whole = bare[:-1]
+        line_so_far += line if line_so_far else line.lstrip()
+        stripped = line_so_far.rstrip(" \t")
+        if stripped.endswith("\\"):
+            line_so_far = stripped[:-1]
             continue
-        yield _instruction(whole)
-        whole = ""
-    if whole:
-        yield _instruction(whole)
+        yield _instruction(line_so_far)
+        line_so_far = ""
+    if line_so_far:
+        yield _instruction(line_so_far)
 
 
 def _instruction(line: str) -> tuple[str, str]:
@@ -41,7 +41,7 @@ def _instruction(line: str) -> tuple[str, str]:
 
 
 def json_list(rest: str) -> list[str] | None:
-    """The strings of a JSON list; None when it is none (then the words are meant as they stand).
+    """The strings of a JSON list, the exec form; None for the shell form.
 
     Errors: EngineError for a list of anything else.
     """
@@ -58,64 +58,64 @@ def json_list(rest: str) -> list[str] | None:
     return value
 
 
-def quoted_words(rest: str) -> list[str]:
-    """Split at blanks that are neither quoted nor escaped; quotes and backslashes stay in."""
+def split_words(rest: str) -> list[str]:
+    """Split at blanks that are neither quoted nor escaped; quotes and backslashes are kept."""
     words, word, quote, escaped = [], "", "", False
-    for letter in rest:
-        if letter.isspace() and not quote and not escaped:
+    for char in rest:
+        if char.isspace() and not quote and not escaped:
             if word:
                 words.append(word)
             word = ""
             continue
         if escaped:
             escaped = False
-        elif letter == "\\" and quote != "'":
+        elif char == "\\" and quote != "'":
             escaped = True
-        elif letter == quote:
+        elif char == quote:
             quote = ""
-        elif not quote and letter in "\"'":
-            quote = letter
-        word += letter
+        elif not quote and char in "\"'":
+            quote = char
+        word += char
     return [*words, word] if word else words
 
 
-def expanded(word: str, environment: Mapping[str, str]) -> str:
-    """A word as the shell would have it. Errors: EngineError in Docker's words."""
+def expand(word: str, environment: Mapping[str, str]) -> str:
+    """Expand variables and remove quotes as a shell does. Errors: EngineError with Docker's message."""
     try:
-        return _Word(word, environment).until("")
+        return _ShellLexer(word, environment).until("")
     except ValueError as reason:
         raise EngineError(f"failed to process {jsoncodec.dumps(word)}: {reason}") from None
 
 
-class _Word:
-    """A word on its way; what is wrong with it is a ValueError."""
+class _ShellLexer:
+    """Expands one word. Errors: ValueError for a syntax error."""
 
     def __init__(self, text: str, environment: Mapping[str, str]) -> None:
-        self.text, self.environment, self.at = text, environment, 0
+        self.text, self.environment, self.position = text, environment, 0
 
     def next(self) -> str:
-        """The next letter, "" at the end."""
-        letter = self.text[self.at : self.at + 1]
-        self.at += len(letter)
-        return letter
+        """Consume and return the next character, "" at the end."""
+        char = self.text[self.position : self.position + 1]
+        self.position += len(char)
+        return char
 
     def until(self, stop: str) -> str:
-        """Go on to a letter outside of quotes, which is passed over; "" is the end."""
+        """Expand up to an unquoted character, which is consumed; "" is the end of the word."""
         result, quote = "", ""
-        while letter := self.next():
-            if letter == stop and not quote:
+        while char := self.next():
+            if char == stop and not quote:
                 return result
-            if letter == "\\" and quote != "'":
+            if char == "\\" and quote != "'":
                 after = self.next()
-                result += letter + after if quote and after and after not in '"$\\' else after
-            elif letter == "$" and quote != "'":
+                result += char + after if quote and after and after not in '"$\\' else after
+            elif char == "$" and quote != "'":
                 result += self._variable()
-            elif letter == quote:
+            elif char == quote:
                 quote = ""
-            elif not quote and letter in "\"'":
-                quote = letter
+            elif not quote and char in "\"'":
+                quote = char
             else:
-                result += letter
+                result += char
         if quote:
             raise ValueError(
                 "unexpected end of statement while looking for matching "
@@ -126,20 +126,20 @@ class _Word:
         return result
 
     def _variable(self) -> str:
-        """What stands behind a `$`."""
-        if self.text[self.at : self.at + 1] != "{":
+        """Expand a variable, after its `$`."""
+        if self.text[self.position : self.position + 1] != "{":
             name = self._name()
             return self.environment.get(name, "") if name else "$"
         self.next()
-        if self.at == len(self.text):
+        if self.position == len(self.text):
             raise ValueError("syntax error: missing '}'")
-        if self.text[self.at] in "{}:":
+        if self.text[self.position] in "{}:":
             raise ValueError("syntax error: bad substitution")
-        name, letter = self._name(), self.next()
-        if letter == "}":
+        name, char = self._name(), self.next()
+        if char == "}":
             return self.environment.get(name, "")
-        modifier = self.next() if letter == ":" else letter
-        if letter not in (":", "?"):
+        modifier = self.next() if char == ":" else char
+        if char not in (":", "?"):
             raise ValueError("missing ':' in substitution")
         word, known = self.until("}"), self.environment.get(name)
         if modifier == "+":
@@ -153,12 +153,12 @@ class _Word:
         return known
 
     def _name(self) -> str:
-        begin = self.at
+        begin = self.position
         if self.text[begin : begin + 1] in SPECIAL and self.text[begin:]:
             return self.next()
         digits = self.text[begin : begin + 1].isdigit()
-        while (letter := self.text[self.at : self.at + 1]) and (
-            letter.isdigit() if digits else letter.isalnum() or letter == "_"
+        while (char := self.text[self.position : self.position + 1]) and (
+            char.isdigit() if digits else char.isalnum() or char == "_"
         ):
-            self.at += 1
-        return self.text[begin : self.at]
+            self.position += 1
+        return self.text[begin : self.position]

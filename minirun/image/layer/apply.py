@@ -22,7 +22,7 @@ from minirun import rmtree, store
 from minirun.errors import EngineError, KernelError
 from minirun.image.layer import metadata
 from minirun.image.layer.beneath_fs import ConfinedRoot, Parts, fd_path, split
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 from minirun.image.snapshot import overlayfs
 from minirun.light import TYPE_CHECKING
 
@@ -56,14 +56,14 @@ def apply_layer(entries: TarReader, directory: str, below: Sequence[str] = ()) -
                 layer.add(entry, entries)
             except OSError as reason:
                 raise KernelError(
-                    f"unpack {shown(entry.name)}", reason.errno or errno.EIO, hint=store.disk_hint(reason)
+                    f"unpack {printable(entry.name)}", reason.errno or errno.EIO, hint=store.disk_hint(reason)
                 ) from None
             except KernelError as error:
-                raise KernelError(f"unpack {shown(entry.name)}", error.errno, hint=error.hint) from None
+                raise KernelError(f"unpack {printable(entry.name)}", error.errno, hint=error.hint) from None
             except EngineError as error:
-                raise EngineError(f"unpack {shown(entry.name)}: {error}") from None
+                raise EngineError(f"unpack {printable(entry.name)}: {error}") from None
             except (ValueError, OverflowError):
-                raise EngineError(f"unpack {shown(entry.name)}: a number is out of range") from None
+                raise EngineError(f"unpack {printable(entry.name)}: a number is out of range") from None
             size += _size(entry)
     finally:
         layer.root.close()

@@ -9,6 +9,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 from contextlib import contextmanager
 
 from minirun import store
@@ -33,6 +34,12 @@ def detect(source: io.RawIOBase) -> tuple[bytes, str]:
     while len(head) < 6 and (more := source.read(6 - len(head))):  # one read of a pipe may return a single byte
         head += more
     return head, next((name for magic, name in MAGIC if head.startswith(magic)), "")
+
+
+def is_compressed(fd: int) -> bool:
+    """Whether a file begins with a magic number of MAGIC. Arguments: fd (int), its descriptor."""
+    head = os.pread(fd, 6, 0)
+    return any(head.startswith(magic) for magic, _ in MAGIC)
 
 
 def decompress(source: io.RawIOBase, to: int, quota: Quota, on_read: Callable[[int], None] | None = None) -> None:

@@ -19,7 +19,7 @@ from minirun.errors import EngineError
 from minirun.image.layer import metadata
 from minirun.image.layer.apply import OPAQUE, WHITEOUT
 from minirun.image.layer.metadata import XATTR
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 from minirun.image.snapshot.merged_tree import MergedTree
 from minirun.image.snapshot.overlayfs import is_whiteout
 from minirun.image.snapshot.read_file import open_regular
@@ -71,7 +71,7 @@ def write_layer(upper: str, fd: int) -> bool:
                 continue
             if entry.name.startswith(WHITEOUT):
                 raise EngineError(
-                    f"{shown(_decode(b'/'.join(entry.parts)))}: a file whose name begins with .wh. cannot "
+                    f"{printable(_decode(b'/'.join(entry.parts)))}: a file whose name begins with .wh. cannot "
                     "be in a layer, where it means that another one is deleted"
                 )
             tar.add(entry)

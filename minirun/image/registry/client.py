@@ -23,7 +23,7 @@ from minirun.image.registry.http_errors import Unreachable
 from minirun.image.registry.responses import RegistryError
 from minirun.image.registry.tls import is_insecure
 from minirun.image.registry.urls import origin, resolve_location
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Registry:
             release(response)
             if response.status != 200:
                 raise RegistryError(
-                    f"login attempt to {url} failed with status: {response.status} {shown(response.reason)}"
+                    f"login attempt to {url} failed with status: {response.status} {printable(response.reason)}"
                 )
 
     # ---- pulling ---------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Registry:
         when it is larger than the limit, or does not match its digest.
         """
         response = self.request("GET", f"manifests/{quote(what, safe=':')}", {"Accept": manifests.ACCEPTED})
-        data = self._read(response, manifests.LARGEST)
+        data = self._read(response, manifests.MAX_DOCUMENT)
         if response.status != 200:
             raise responses.error_from(response, data)
         digest = sha256(data)
@@ -124,7 +124,7 @@ class Registry:
         url = f"{self.base}/v2/{self.path}/tags/list"
         while url:
             response = self.request_url("GET", url, {}, None)
-            data = self._read(response, manifests.LARGEST)
+            data = self._read(response, manifests.MAX_DOCUMENT)
             if response.status != 200:
                 raise responses.error_from(response, data)
             page = responses.string_list(data, "tags")
@@ -139,7 +139,7 @@ class Registry:
     def blob_bytes(self, descriptor: dict) -> bytes:
         """Get a small blob, a config. Errors: EngineError when it is too large, or does not match its digest."""
         response = self.blob(descriptor["digest"])
-        data = self._read(response, min(descriptor["size"], manifests.LARGEST))
+        data = self._read(response, min(descriptor["size"], manifests.MAX_DOCUMENT))
         if sha256(data) != descriptor["digest"]:
             raise EngineError(f"filesystem layer verification failed for digest {descriptor['digest']}")
         return data

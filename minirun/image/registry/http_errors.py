@@ -11,7 +11,7 @@ import urllib3
 
 from minirun.errors import EngineError
 from minirun.image.registry.urls import origin, proxy_for
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 from minirun.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _connection_error(url: str, reason: BaseException) -> tuple[str, bool]:
         return f"read tcp {where}: i/o timeout", False
     if number or isinstance(reason, urllib3.exceptions.TimeoutError):
         return f"dial tcp {where}: i/o timeout", False
-    return "EOF" if isinstance(reason, urllib3.exceptions.ProtocolError) else shown(reason), True
+    return "EOF" if isinstance(reason, urllib3.exceptions.ProtocolError) else printable(reason), True
 
 
 def _dialled(host: str, where: str, port: int | None) -> str:

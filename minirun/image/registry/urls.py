@@ -11,7 +11,7 @@ import os
 from urllib.parse import urljoin, urlsplit
 
 from minirun.errors import EngineError
-from minirun.image.sanitize import shown
+from minirun.image.sanitize import printable
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -31,7 +31,7 @@ def check_url(url: str, before: str) -> None:
         scheme = host = ""
     safe = host and (scheme == "https" or scheme == "http" and urlsplit(before).scheme != "https")
     if not safe or not url.isprintable():
-        raise EngineError(f'Get "{before}": refusing to go on to {shown(repr(url))}')
+        raise EngineError(f'Get "{before}": refusing to go on to {printable(repr(url))}')
 
 
 def resolve_location(before: str, location: str) -> str:

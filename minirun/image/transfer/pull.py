@@ -194,8 +194,8 @@ class _Puller:
             self.progress.update(descriptor["digest"], "Pull complete")
 
     def _config(self, descriptor: dict) -> bytes:
-        if descriptor["size"] > manifests.LARGEST:
-            raise EngineError(f"the image's config is larger than {manifests.LARGEST} bytes")
+        if descriptor["size"] > manifests.MAX_DOCUMENT:
+            raise EngineError(f"the image's config is larger than {manifests.MAX_DOCUMENT} bytes")
         return self.registry.blob_bytes(descriptor)
 
 

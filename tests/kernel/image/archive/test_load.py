@@ -180,7 +180,7 @@ def test_of_many_platforms_this_one_is_taken(images: Images, take_in: Callable[[
 
 
 def test_a_crowd_of_members(take_in: Callable[[bytes], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "MEMBERS_MAX", 10)
+    monkeypatch.setattr(index, "MAX_MEMBERS", 10)
     with pytest.raises(MinirunError, match="more than 10 members"):
         take_in(tarred(*((str(number), b"") for number in range(11))))
 
@@ -204,10 +204,10 @@ def test_a_member_in_a_file_that_shrinks(images: Images, tmp_path: Path) -> None
     path = tmp_path / "archive"
     path.write_bytes(tarred(("a", b"x" * 10_000)))
     with path.open("rb") as file:
-        table = index.Bundle(file.fileno(), str(tmp_path), images.layout.quota())
+        table = index.ArchiveIndex(file.fileno(), str(tmp_path), images.layout.quota())
         os.truncate(path, 1000)
         with pytest.raises(MinirunError, match="unexpected EOF"):
-            io.BufferedReader(table.part("a")).read()
+            io.BufferedReader(table.member("a")).read()
 
 
 JUNK = st.recursive(
