@@ -24,15 +24,6 @@ GRACE_SECONDS = 3600
 RESUME_SECONDS = 24 * 3600
 
 
-def sweep(layout: Layout, kept_layers: Iterable[str] = ()) -> list[str]:
-    """Remove all orphans. Arguments: as for `orphans`. Returns: their paths."""
-    with layout.lock():
-        found = orphans(layout, kept_layers)
-        for path in found:
-            rmtree.remove_tree(path)
-        return found
-
-
 def orphans(layout: Layout, kept_layers: Iterable[str]) -> list[str]:
     """The paths of the stale ingests and of the unreferenced layers and blobs. The caller holds the lock.
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import minirun
+from harness.garbage import sweep
 from harness.tarball import make_tar
 from minirun.errors import ClientError, EngineError, KernelError, MinirunError, NoSuchImage
 from minirun.image.archive import import_tar
-from minirun.image.content.gc import sweep
 from minirun.image.content.remove import ImageUser, remove
 from minirun.image.images import Images
 from minirun.image.snapshot import overlayfs

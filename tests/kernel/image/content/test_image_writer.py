@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.garbage import sweep
 from minirun.engine import info
 from minirun.errors import EngineError
-from minirun.image.content.gc import sweep
 from minirun.image.content.image_writer import ImageWriter
 from minirun.image.content.remove import remove
 from minirun.image.images import Images, parse_tag
