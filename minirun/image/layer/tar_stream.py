@@ -95,12 +95,12 @@ class LayerReader:
 
     @property
     def digest(self) -> str:
-        """The digest of the bytes as they came."""
+        """The digest of the blob: of the bytes as they are stored."""
         return self._stored.digest
 
     @property
     def size(self) -> int:
-        """How many bytes came."""
+        """The size of the blob, in bytes."""
         return self._stored.size
 
 

@@ -198,10 +198,8 @@ class Registry:
         self, method: str, url: str, headers: dict[str, str], body: Callable[[], Any] | None
     ) -> urllib3.BaseHTTPResponse:
         """Make a request to a URL that the registry has named; it is not retried."""
-        if origin(url) != origin(self.base):
-            return self.http.follow(
-                method, url, headers, body
-            )  # a signed URL of another host, which must not get our token
+        if origin(url) != origin(self.base):  # a signed URL of another host, which must not get our token
+            return self.http.follow(method, url, headers, body)
         return self._authorized(self.http.follow, self.scopes, (method, url, headers, body))
 
     def _authorized(

@@ -118,7 +118,7 @@ def _tls_error(host: str, reason: urllib3.exceptions.SSLError) -> str:
 
 
 def _proxy_error(url: str, reason: urllib3.exceptions.ProxyError) -> str:
-    invalidate = str(reason).partition("Tunnel connection failed: ")[2]
-    if invalidate:
-        return invalidate.partition(" ")[2].rstrip("')")  # the reason phrase without the status number, as in Go
+    refused = str(reason).partition("Tunnel connection failed: ")[2]
+    if refused:
+        return refused.partition(" ")[2].rstrip("')")  # the reason phrase without the status number, as in Go
     return f"proxyconnect tcp: {_connection_error(proxy_for(url), reason.original_error)[0]}"
