@@ -50,11 +50,10 @@ def compare(daemon: Daemon, options: Options) -> int:
     else:
         if len(options.words("words")) != 2:
             raise UsageError(f'"minirun compare" requires two things to compare, not {len(options.words("words"))}')
-        from minirun.lecture.compare import target
-        from minirun.lecture.compare.snapshot import observe
+        from minirun.lecture.compare import snapshot, target
 
-        subjects = [target.find(daemon, word) for word in options.words("words")]
-        a, b = (observe(one, chosen) for one in subjects)
+        targets = [target.find(daemon, word) for word in options.words("words")]
+        a, b = (snapshot.take(one, chosen) for one in targets)
     return show(a, b, options)
 
 
@@ -82,7 +81,7 @@ def _twins(daemon: Daemon, words: list[str], chosen: list[str]) -> tuple[dict, d
 
     verb = commands.load("run")
     options = grammar.read(verb, words) or click_adapter.read_verb(verb, words)  # which finds words for what is wrong
-    return run_both.observe_both(daemon, words, run.create_options(options), chosen)
+    return run_both.snapshot_both(daemon, words, run.create_options(options), chosen)
 
 
 HELP = """\

@@ -1,7 +1,7 @@
-"""What a container is made of, asked of this kernel: does it have it, and may we use it?
+"""The kernel features that containers need: whether this kernel has them, and whether minirun may use them.
 
-A question is put by trying, wherever a try leaves nothing behind: a child takes a network namespace of its own, makes a
-bridge and a cable in there and reads the address translation's rules, and when it ends the kernel takes it all away.
+Features are tried out where that leaves nothing behind: a child unshares its network namespace, makes a bridge and a
+veth pair in it and lists the NAT rules, and the kernel removes all of it when the child exits.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _control_groups() -> list[Feature]:
 
 
 def _network() -> list[Feature]:
-    """A bridge, a cable and address translation, tried in a child that has a network namespace of its own."""
+    """A bridge, a veth pair and NAT, tried in a child that has a network namespace of its own."""
     names = ("bridge", "veth", "nat")
     ours, theirs = Channel.pair()
     try:

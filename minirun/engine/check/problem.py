@@ -25,7 +25,7 @@ GRACE = 10
 
 
 class Problem:
-    """Stale state of ours.
+    """Stale state that was found.
 
     `.kind` (one word, see the checks in `stale_containers` and `stale_files`); `.what` (one line); `.cleared` (bool),
     whether it has been cleared; `.why` (str), why it cannot be, or could not be.

@@ -1,9 +1,10 @@
 """Stale state of containers after a crash: dead shims, run directories, runtime states, cgroups, addresses, veths.
 
-What is not provably ours is not seen here. Two minirun may share a host, and then also the cgroup `minirun`, the
-bridge, or all of an exec root. Ours is: a run directory whose container is in our data root, or whose config.json has
-its writable layer there; a cgroup whose name is the ID of a container of ours; a veth whose name is written in the
-address files of our exec root. An empty cgroup with an unknown ID may be another one's next container.
+Only what provably belongs to this data root and exec root is reported. Several instances of minirun may share a host,
+and with it the cgroup `minirun`, the bridge, or an exec root. What belongs to this one: a run directory whose container
+is in the data root, or whose config.json has its upper directory there; a cgroup named after a container in the data
+root; a veth whose name is in the address files of the exec root. An empty cgroup with an unknown ID may be that of
+another instance's next container.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from minirun.engine.check.problem import Problem, containers, ids, is_busy, is_n
 from minirun.engine.container.container import Container
 from minirun.engine.container.reconcile import clear_dead_shim
 from minirun.engine.pause import freezer_of
-from minirun.engine.shim import run_state as watches
-from minirun.engine.shim import task
+from minirun.engine.shim import run_state, task
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import procfs
 from minirun.kernel.cgroup import cgroup, hierarchy
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 def dead_containers(daemon: Daemon) -> Iterator[Problem]:
     """Kind "monitor": containers whose shim was killed. Their processes may still run."""
     for container in containers(daemon):
-        watch = container.shim_state()
-        if watch is not None and not watch.alive() and container.exists():
+        shim = container.shim_state()
+        if shim is not None and not shim.alive() and container.exists():
             what = f"container {container.id[:12]} ({container.name}): its monitor is dead"
             yield Problem("monitor", what, _clear_dead, container)
 
@@ -45,7 +45,7 @@ def dead_containers(daemon: Daemon) -> Iterator[Problem]:
 def failed_services(daemon: Daemon) -> Iterator[Problem]:
     """Kind "service": services that the shim of a running container has given up (embedded DNS, userland proxy)."""
     for container in containers(daemon):
-        for line in watches.read_failures(container.run_directory):
+        for line in run_state.read_failures(container.run_directory):
             yield Problem(
                 "service",
                 f"container {container.id[:12]}: its monitor had to give up {line}",
@@ -90,8 +90,8 @@ def run_directories(daemon: Daemon) -> Iterator[Problem]:
                     container,
                 )
         elif _data_root_of(container.run_directory) == daemon.data_root:
-            watch = container.shim_state()
-            if watch is None or not watch.alive():
+            shim = container.shim_state()
+            if shim is None or not shim.alive():
                 yield Problem(
                     "run", f"{container.run_directory}: the container has been removed", task.delete, container
                 )
@@ -100,7 +100,7 @@ def run_directories(daemon: Daemon) -> Iterator[Problem]:
                     "run",
                     f"container {name[:12]} runs, and its record has been removed",
                     None,
-                    why=f"it would be killed: end it yourself, its first process is {watch.init}",
+                    why=f"it would be killed: end it yourself, its first process is {shim.init}",
                 )
 
 
@@ -143,7 +143,7 @@ def _delete(state: states.State) -> None:
 
 
 def stale_cgroups(daemon: Daemon) -> Iterator[Problem]:
-    """Kind "cgroup": cgroups, in any hierarchy, of containers of ours that do not run."""
+    """Kind "cgroup": cgroups, in any hierarchy, of this data root's containers that do not run."""
     found: dict[str, list[str]] = {}
     for tree in hierarchy.hierarchies():
         for name in ids(f"{tree.mountpoint}/minirun"):
@@ -170,7 +170,7 @@ def _pids(directory: str) -> list[str]:
 
 
 def _is_stopped(container: Container) -> bool:
-    """Whether a container is ours, and neither runs nor is being started or taken down."""
+    """Whether a container is in this data root, and neither runs nor is being started or taken down."""
     return (
         os.path.isdir(container.directory)
         and not os.path.isdir(container.run_directory)

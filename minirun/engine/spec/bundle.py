@@ -56,7 +56,7 @@ def write(container: Container, size: tuple[int, int] | None = None) -> None:
 
 
 def _finish_copy(container: Container, point: dict) -> None:
-    """Finish the filling of a volume, if somebody was killed over it."""
+    """Complete the copy of the image's files into a volume, if a killed `create` has left it incomplete."""
     if store.exists(f"{point['Source'].removesuffix('_data')}.filled"):
         from minirun.engine.volume import populate
 

@@ -23,7 +23,7 @@ _SPACES = " \t\n\v\f\r"
 
 
 def read_files(paths: list[str]) -> list[str]:
-    """The text of each file of `--env-file` or `--label-file`. Errors: ClientError in the words of Docker's client."""
+    """The text of each file of `--env-file` or `--label-file`. Errors: ClientError, as Docker's client."""
     texts = []
     for path in paths:
         try:
@@ -45,7 +45,7 @@ def variables(entries: list[str], texts: list[str], environ: Mapping[str, str]) 
 
     Arguments: entries (list of "NAME=value" or "NAME", `-e`); texts, contents of the env files; environ, where a bare
     NAME is looked up. One of `-e` that is not set there stays bare (and removes the image's), one of a file
-    is skipped. Errors: UsageError, ClientError in the words of Docker's client.
+    is skipped. Errors: UsageError, ClientError, as Docker's client.
     """
     wanted = []
     for line in _lines(texts):
@@ -69,7 +69,7 @@ def labels(entries: Sequence[str], texts: list[str]) -> dict[str, str]:
 def _lines(texts: list[str]) -> list[str]:
     """The lines of env files or label files but comments and empty ones; values are literal, with quotes and spaces.
 
-    Errors: ClientError in the words of Docker's client.
+    Errors: ClientError, as Docker's client.
     """
     lines = []
     for line in (line for text in texts for line in text.split("\n")):
@@ -116,5 +116,5 @@ def process_env(config: dict, terminal: bool, extra: list[str] | None = None, li
     whatever the user's own terminal is; linked, the variables of legacy links.
     HOME is not here: the runtime adds it last, from the image's passwd, where it is not set.
     """
-    ours = [PATH, f"HOSTNAME={config['Hostname']}"] + ["TERM=xterm"] * terminal
-    return replace_or_append(replace_or_append([*ours, *linked], config["Env"] or []), extra or [])
+    defaults = [PATH, f"HOSTNAME={config['Hostname']}"] + ["TERM=xterm"] * terminal
+    return replace_or_append(replace_or_append([*defaults, *linked], config["Env"] or []), extra or [])

@@ -56,7 +56,7 @@ def parse_all(
 
     Arguments: binds (list of "SOURCE:DESTINATION[:MODE]"); mounts (HostConfig.Mounts, as Docker's API has them);
     volumes, the paths in Config.Volumes, which become volumes unless something else is mounted there; tmpfs, the paths
-    of `--tmpfs`. Errors: BadParameter in Docker's words.
+    of `--tmpfs`. Errors: BadParameter as Docker's.
     """
     found = [_bind(bind) for bind in binds]
     taken = {point["Destination"] for point in found if point["Destination"] in tmpfs}
@@ -182,7 +182,7 @@ def _check_absolute(path: str, wrong: str) -> None:
 
 
 def parse_tmpfs(entries: Sequence[str]) -> dict[str, str]:
-    """HostConfig.Tmpfs: path → options, of `--tmpfs PATH[:OPTIONS]`. Errors: BadParameter in Docker's words."""
+    """HostConfig.Tmpfs: path → options, of `--tmpfs PATH[:OPTIONS]`. Errors: BadParameter as Docker's."""
     found = {}
     for entry in entries:
         path, _, options = entry.partition(":")
@@ -200,7 +200,7 @@ def tmpfs_options(given: list[str]) -> list[str]:
     Errors: BadParameter for a word that tmpfs(5) does not know. Source: `MergeTmpfsOptions` of Docker's pkg/mount.
     """
     chosen: list[str] = []
-    settled = set()
+    seen = set()
     for option in reversed(["noexec", "nosuid", "nodev", "rprivate", *given]):
         key, equals, _ = option.partition("=")
         if option == "defaults":
@@ -212,8 +212,8 @@ def tmpfs_options(given: list[str]) -> list[str]:
         else:
             parts = f'"{key}" "{option.partition("=")[2]}"' if equals else f'"{key}"'
             raise BadParameter(f"Invalid tmpfs option [{parts}]")
-        if subject not in settled:
-            settled.add(subject)
+        if subject not in seen:
+            seen.add(subject)
             chosen.insert(0, option)
     return chosen
 
@@ -241,7 +241,7 @@ def validate_propagation(point: dict, mountinfo: str) -> None:
     """Refuse shared or slave propagation where the host's mount below the source has nothing to propagate.
 
     Arguments: point, a mount point; mountinfo, the text of /proc/self/mountinfo.
-    Errors: EngineError in Docker's words (when the container is started, as there).
+    Errors: EngineError as Docker's (when the container is started, as there).
     """
     kind = point["Propagation"].removeprefix("r")
     if kind not in ("shared", "slave"):

@@ -88,9 +88,9 @@ def check_name(name: str) -> str:
 
 
 def check_driver(name: str, driver: str, options: dict[str, str]) -> None:
-    """Refuse a volume that is more than a directory of ours. Arguments: driver (str), "" for the only one.
+    """Refuse the drivers and driver options that minirun does not have. Arguments: driver (str), "" for the only one.
 
-    Errors: BadParameter, in Docker's words where Docker refuses it as well.
+    Errors: BadParameter, as Docker's where Docker refuses it as well.
     """
     if driver not in ("", "local"):
         raise BadParameter(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')

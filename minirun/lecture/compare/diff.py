@@ -1,32 +1,29 @@
-"""Two observations, side by side: what is the same, what is different, what is on one side only.
+"""The differences of two snapshots: what is the same, what is different, what is on one side only.
 
-Pure: texts in, findings out. Things with properties are compared by name, property by property. Lines that have an
+Pure: texts in, findings out. Objects with properties are compared by name, property by property. Lines that have an
 order (rules of a chain, /etc/hosts) are aligned as diff(1) would, because a rule that moved is a difference: in a chain
 the first match decides. Sets have no order: shown is what one side has more than the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minirun.lecture.compare import explanations
 from minirun.lecture.compare.finding import DIFFERENT, ONLY_A, ONLY_B, SAME, Finding
+from minirun.lecture.compare.normalise import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
-
-    from minirun.lecture.compare.snapshot import Observation, Things
+    from minirun.lecture.compare.snapshot import Snapshot, Things
 
 SEPARATOR = ", "
 ALIKE = 0.5  # two lines are two versions of one when they share half of their words
 
 
-def compare(a: Observation, b: Observation) -> dict[str, list[Finding]]:
-    """Topic → findings, for the topics that both observations have."""
-    from minirun.lecture.compare.normalise import Vocabulary
-
+def compare(a: Snapshot, b: Snapshot) -> dict[str, list[Finding]]:
+    """Topic → findings, for the topics that both snapshots have."""
     engines = (a["about"]["engine"], b["about"]["engine"])
     found = {}
     for topic in a["topics"]:

@@ -1,4 +1,4 @@
-"""Names that must differ, and so are no difference: each is replaced by what it stands for.
+"""Normalisation: names that differ in any two containers are replaced by what they stand for, before the comparison.
 
 Two containers never have the same id, and one bridge never gives the same address twice. Docker and minirun name their
 bridge and chains after themselves, and where one has taken 172.17.0.0/16 the other takes the next pool. A table of what
@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import Any
+from typing import Any
 
 #: Bridges that an engine names by itself; a name that the user chose is compared as it is.
 ENGINE_BRIDGE = re.compile(r"docker0|minirun0|br-[0-9a-f]{12}")
@@ -41,7 +38,7 @@ class Vocabulary:
     """What the names of one side stand for, given the other: `vocabulary("docker0")` is "<bridge of eth0>"."""
 
     def __init__(self, about: dict[str, Any], other: dict[str, Any], topic: str = "") -> None:
-        """Arguments: about, other: what `observe` says about the two sides; topic, what the texts are about."""
+        """Arguments: about, other: the "about" of the two snapshots; topic, what the texts are about."""
         self.topic = topic
         self.words: dict[str, str] = {}
         self.subnets: list[tuple[ipaddress.IPv4Network, str]] = []

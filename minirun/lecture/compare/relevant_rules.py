@@ -1,8 +1,8 @@
-"""Which of a host's firewall rules concern one container: those that its packets can meet, and no neighbour's.
+"""The firewall rules of a host that concern one container: those that its packets can meet, no other container's.
 
 A host has rules for every container of every engine. Of them, a container is concerned by a rule
 
-    that names its address, its cable or its bridge; but not one that is about another container's address there
+    that names its address, the host's end of its veth pair, or its bridge; not one about another container there
     in a chain of its engine (DOCKER..., MINIRUN...) that names no link, such as `-A DOCKER-USER -j RETURN`
     in a chain of iptables itself that names no link, unless it jumps into a chain that is none of the above
 
@@ -12,14 +12,11 @@ A host has rules for every container of every engine. Of them, a container is co
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-if TYPE_CHECKING:
-    from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-
-    Interface = IPv4Interface | IPv6Interface
-    #: (table, chain) → its lines in order, as `iptables -S` prints them: -P or -N first, then -A.
-    Ruleset = dict[tuple[str, str], list[str]]
+Interface = IPv4Interface | IPv6Interface
+#: (table, chain) → its lines in order, as `iptables -S` prints them: -P or -N first, then -A.
+Ruleset = dict[tuple[str, str], list[str]]
 
 FAMILIES = ("DOCKER", "MINIRUN")
 LINK_OPTIONS = ("-i", "-o", "--in-interface", "--out-interface", "--physdev-in", "--physdev-out")

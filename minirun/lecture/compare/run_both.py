@@ -1,57 +1,58 @@
-"""`compare --run`: the same container from two engines, one after the other, and nothing of either left behind.
+"""`compare --run`: start the same container with Docker and with minirun, snapshot both, remove both.
 
-One after the other, so that each finds the machine alone: the same port can be published, the same name be given, and
-the first free address is the first for both. Both containers carry a label that names this process. By it they are
-found again and removed, whatever happens: after an error, after ctrl-C in the middle of Docker's answer, and, if this
-process was killed, by the next comparison.
+One after the other, so that each finds the same host: the same port can be published, the same name be given, and the
+first free address is the same. Both containers get a label that names this process, by which they are found and removed
+in any case: after an error, after ctrl-C while Docker's client runs, and, if this process is killed, by the next
+`compare --run`.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
+from minirun.engine.container import index
+from minirun.engine.create import create
+from minirun.engine.remove import remove
+from minirun.engine.start import start
 from minirun.errors import MinirunError, NoSuchImage
 from minirun.kernel import procfs
-from minirun.lecture.compare import target
+from minirun.lecture.compare import snapshot, target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from minirun.engine.daemon import Daemon
     from minirun.engine.options import CreateOptions
     from minirun.kernel.process import Result
-    from minirun.lecture.compare.snapshot import Observation
+    from minirun.lecture.compare.snapshot import Snapshot
 
 LABEL = "minirun.compare"
-#: What ends a command: ctrl-C, kill(1), a terminal that is closed.
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Signals that end a command: ctrl-C, kill(1), a closed terminal.
+FATAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def observe_both(
+def snapshot_both(
     daemon: Daemon, words: list[str], options: CreateOptions, topics: list[str]
-) -> tuple[Observation, Observation]:
-    """Start `words` with Docker and with minirun, look at both, remove both.
+) -> tuple[Snapshot, Snapshot]:
+    """Start a container with Docker and with minirun, snapshot both, remove both.
 
-    Arguments: words, what follows `run`; options, the same as minirun has read them. Returns: Docker's observation and
-    ours. Errors: MinirunError, for an image that one of the two has not and for whatever each of them refuses.
+    Arguments: words, the command line after `run`; options, the same, parsed. Returns: Docker's snapshot and minirun's.
+    Errors: MinirunError, for an image that one of the two does not have and for what one of them refuses.
     """
-    from minirun.lecture.compare.snapshot import observe
-
-    _clear_dead(daemon)
+    _remove_stale(daemon)
     _ensure_images(daemon, options.image)
     label = f"{LABEL}={os.getpid()}:{procfs.start_time(os.getpid())}"
-    with _until_removed(daemon, label) as until_removed:
-        docker = observe(_start_docker(daemon, words, label), topics)
+    with _removed_at_end(daemon, label) as guard:
+        docker = snapshot.take(_start_docker(daemon, words, label), topics)
         _remove(daemon, label)
-        with until_removed.start():
+        with guard.start():
             container = _start_minirun(daemon, options, label)
-        ours = observe(_running(daemon, f"minirun:{container}"), topics)
-    docker["about"]["word"], ours["about"]["word"] = "docker", "minirun"
-    return docker, ours
+        minirun = snapshot.take(_running(daemon, f"minirun:{container}"), topics)
+    docker["about"]["word"], minirun["about"]["word"] = "docker", "minirun"
+    return docker, minirun
 
 
 def _ensure_images(daemon: Daemon, image: str) -> None:
@@ -71,7 +72,7 @@ def _ensure_images(daemon: Daemon, image: str) -> None:
         ) from None
 
 
-def _start_docker(daemon: Daemon, words: list[str], label: str) -> target.Subject:
+def _start_docker(daemon: Daemon, words: list[str], label: str) -> target.Target:
     result = _ask_docker("run", "--detach", "--label", label, *words)
     if result.code:
         raise MinirunError(f"docker: {target.first_line(result.err)}")
@@ -79,15 +80,12 @@ def _start_docker(daemon: Daemon, words: list[str], label: str) -> target.Subjec
 
 
 def _start_minirun(daemon: Daemon, options: CreateOptions, label: str) -> str:
-    from minirun.engine.create import create
-    from minirun.engine.start import start
-
     container = create(daemon, options.replace(detach=True, label=[*options.label, label]))
     start(container)
     return container.id
 
 
-def _running(daemon: Daemon, word: str) -> target.Subject:
+def _running(daemon: Daemon, word: str) -> target.Target:
     try:
         return target.find(daemon, word)
     except MinirunError as error:
@@ -99,10 +97,7 @@ def _running(daemon: Daemon, word: str) -> target.Subject:
 
 
 def _remove(daemon: Daemon, label: str) -> None:
-    """Remove the containers with a label from both engines; fine when there are none."""
-    from minirun.engine.container import index
-    from minirun.engine.remove import remove
-
+    """Remove the containers with a label from both engines, if there are any."""
     name, _, value = label.partition("=")
     for container in index.every(daemon):
         if container.record["Config"]["Labels"].get(name) == value:
@@ -110,20 +105,23 @@ def _remove(daemon: Daemon, label: str) -> None:
     found = _ask_docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
     if found.out.split():
         removed = _ask_docker("rm", "--force", "--volumes", *found.out.split())
-        if removed.code and "o such container" not in removed.err:  # with --rm it may be faster than we are
+        if removed.code and "o such container" not in removed.err:  # with --rm Docker may have removed it already
             raise MinirunError(f"docker: {target.first_line(removed.err)}")
 
 
-class _until_removed:
-    """Remove the labelled containers at the end, whatever it is. A signal that would end us becomes an exception, but
-    not in the middle of a start: half a container is hard to remove. While we clean up, signals are ignored."""
+class _removed_at_end:
+    """Remove the labelled containers at the end of the `with` block, however it ends.
+
+    A fatal signal raises KeyboardInterrupt, but not during a start: half a container is hard to remove. During the
+    removal such signals are ignored.
+    """
 
     def __init__(self, daemon: Daemon, label: str) -> None:
         self.daemon, self.label = daemon, label
         self.starting = self.interrupted = False
 
-    def __enter__(self) -> _until_removed:
-        self.before = {number: signal.signal(number, self._interrupt) for number in ENDING}
+    def __enter__(self) -> _removed_at_end:
+        self.before = {number: signal.signal(number, self._interrupt) for number in FATAL_SIGNALS}
         return self
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
@@ -133,7 +131,7 @@ class _until_removed:
 
     @contextmanager
     def start(self) -> Iterator[None]:
-        """A time in which signals wait."""
+        """Put off signals until the end of this block."""
         self.starting = True
         try:
             yield
@@ -143,8 +141,8 @@ class _until_removed:
             raise KeyboardInterrupt
 
     def __exit__(self, *_: object) -> None:
-        for number in ENDING:
-            signal.signal(number, signal.SIG_IGN)  # Docker's client is our child and inherits this
+        for number in FATAL_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # inherited by Docker's client
         try:
             _remove(self.daemon, self.label)
         finally:
@@ -153,18 +151,16 @@ class _until_removed:
 
 
 def _ask_docker(*words: str) -> Result:
-    """Docker's client to its end: for so long the signals wait that would end it or us (it inherits the mask)."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    """Run Docker's client with the fatal signals blocked, for itself too, because it inherits the mask."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, FATAL_SIGNALS)
     try:
         return target.ask_docker(*words)
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FATAL_SIGNALS)
 
 
-def _clear_dead(daemon: Daemon) -> None:
-    """Remove what comparisons have left that were killed."""
-    from minirun.engine.container import index
-
+def _remove_stale(daemon: Daemon) -> None:
+    """Remove the containers of comparisons that were killed."""
     labels = {container.record["Config"]["Labels"].get(LABEL, "") for container in index.every(daemon)}
     found = _ask_docker("ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}')
     for value in {*labels, *found.out.split()} - {""}:

@@ -1,33 +1,31 @@
-"""What the kernel says about a subject, as plain data: the one place where a comparison looks at the machine.
+"""A snapshot of a target: what the kernel says about it, as plain data. Only this and its parts look at the machine.
 
-    about     what is needed to tell names that must differ from differences: id, host name, cables, subnets
-    topics    topic → name of a thing → its properties (dict), its lines in their order (list), its members (frozenset)
+    about     what tells names that must differ from differences: id, host name, veth pairs, subnets
+    topics    topic → name of an object → its properties (dict), its lines in order (list), its members (frozenset)
 
-A container's network has two halves. What is inside its own namespace goes by its plain name ("eth0"); the half that
-is on the host is found by following the cable: the other end of eth0, the bridge that it is plugged into, and the
-rules, routes and settings that belong to these two ("host docker0").
+A container's network has two halves. What is in its network namespace goes by its name there ("eth0"); what is on the
+host is found through the veth pair (the container's cable): the host's end of eth0, the bridge of which that is a port,
+and the rules, routes and sysctls of these two ("host docker0").
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from minirun.errors import KernelError, MinirunError
 from minirun.kernel import process, wait
 from minirun.kernel.namespaces import Namespace, inside
-from minirun.kernel.syscalls import CLONE_NEWNET
+from minirun.kernel.syscalls import CLONE_NEWNET, CLONE_NEWUTS
 from minirun.lecture.compare import relevant_rules, snapshot_process
 from minirun.lecture.compare.snapshot_netns import Netspace, sysctls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any
-
     from minirun.lecture.compare.snapshot_process import Facts as Things
-    from minirun.lecture.compare.target import Subject
+    from minirun.lecture.compare.target import Target
 
-    Observation = dict[str, Any]
+Snapshot = dict[str, Any]
 
 NETWORK_TOPICS = ("links", "addresses", "routes", "neighbours", "ports", "rules", "sysctls")
 PROCESS_TOPICS: dict[str, Callable[[int], Things]] = {
@@ -37,26 +35,26 @@ PROCESS_TOPICS: dict[str, Callable[[int], Things]] = {
     "rights": snapshot_process.rights,
     "limits": snapshot_process.limits,
 }
-#: All that can be compared, in the order in which it is shown: from the wire up to the process.
+#: All topics, in the order in which they are printed: from the network up to the process.
 TOPICS = (*NETWORK_TOPICS, *PROCESS_TOPICS)
 PATIENCE = 3  # seconds: duplicate address detection of IPv6 takes two
 
 
-def observe(subject: Subject, topics: Iterable[str] = TOPICS) -> Observation:
-    """Look at a subject. Errors: MinirunError, also when it ends while we look."""
+def take(target: Target, topics: Iterable[str] = TOPICS) -> Snapshot:
+    """Take a snapshot of a target. Errors: MinirunError, also when the process exits in the meantime."""
     try:
-        found = _observe(subject, set(topics))
+        found = _take(target, set(topics))
     except (KernelError, OSError) as error:
-        if subject.still_there():
-            raise MinirunError(f"{subject.word}: {error}", hint=getattr(error, "hint", "")) from None
+        if target.is_alive():
+            raise MinirunError(f"{target.word}: {error}", hint=getattr(error, "hint", "")) from None
         found = None
-    if found is None or not subject.still_there():
-        raise MinirunError(f"{subject.word}: ended while it was looked at")
+    if found is None or not target.is_alive():
+        raise MinirunError(f"{target.word}: ended while it was looked at")
     return found
 
 
-def _observe(subject: Subject, topics: set[str]) -> Observation:
-    pid = subject.pid
+def _take(target: Target, topics: set[str]) -> Snapshot:
+    pid = target.pid
     seen: dict[str, Things] = {topic: {} for topic in TOPICS if topic in topics}
     with Namespace(f"/proc/{pid}/ns/net") as namespace:
         own_is_host = namespace.is_ours()
@@ -75,9 +73,9 @@ def _observe(subject: Subject, topics: set[str]) -> Observation:
             seen[topic] = look(pid)
     return {
         "about": {
-            "word": subject.word,
-            "engine": subject.engine,
-            "id": subject.id,
+            "word": target.word,
+            "engine": target.engine,
+            "id": target.id,
             "pid": pid,
             "hostname": _host_name(pid),
             "cables": cables,
@@ -197,7 +195,5 @@ def _is_random(pid: int, link: str) -> bool:
 
 def _host_name(pid: int) -> str:
     """The host name in a process's UTS namespace: its /proc/sys/kernel/hostname shows that of the reader."""
-    from minirun.kernel.syscalls import CLONE_NEWUTS
-
     with Namespace(f"/proc/{pid}/ns/uts") as namespace, inside(namespace, CLONE_NEWUTS):
         return os.uname().nodename

@@ -16,7 +16,7 @@ ID_A, ID_B = "a1" * 32, "b2" * 32
 
 
 def cable(address: str = "172.17.0.2", **changes: object) -> dict:
-    """A cable from eth0 to docker0, as `observe` tells of it."""
+    """A cable from eth0 to docker0, as a snapshot has it."""
     mac = "02:42:" + bytes(map(int, address.split("."))).hex(":")
     return {
         "interface": "eth0",
