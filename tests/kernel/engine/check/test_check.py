@@ -222,7 +222,7 @@ def test_a_record_that_is_lost(minirun, host, check):
     monitor, pid = container.monitor(), container.pid
     subprocess.run(["rm", "-r", host.data / "containers" / container.id], check=True)
     # Not even when the monitor goes to its rest, for which it executes a fresh interpreter.
-    assert wait_for(lambda: b"go_on" in Path(f"/proc/{monitor}/cmdline").read_bytes())
+    assert wait_for(lambda: b"shim.reexec" in Path(f"/proc/{monitor}/cmdline").read_bytes())
     assert check(repair=True) == ["name", "run"]
     assert container.running() and str(pid) in check.problems[0][3]
     os.kill(monitor, signal.SIGKILL)
