@@ -9,8 +9,8 @@
  * -S: no `site`; minirun/__main__.py knows where the packages are.
  *
  * Safely. A process that enters a container can be looked at from inside, and /proc/PID/exe leads to the file that it
- * runs: the host's own python3. Whoever is root in there could write to that file, and own the host at the next start
- * of any Python (CVE-2019-5736, found in runc). So the interpreter is executed from a mount of its own: a copy of the
+ * runs: the host's own python3. Root in there could write to that file, and own the host at the next start of any
+ * Python (CVE-2019-5736, found in runc). So the interpreter is executed from a mount of its own: a copy of the
  * mount tree that is attached nowhere and read-only. The path leads to the same file, and opening it for writing
  * gives EROFS. Where the kernel refuses (we are not root, or it is older than 5.12) Python is executed plainly.
  *
@@ -98,7 +98,7 @@ int main(int argc, char **argv)
 
     if (!line)
         return 125;
-    /* Whoever closed a standard stream gets /dev/null for it: the next file that is opened would take its number. */
+    /* A standard stream that the caller closed becomes /dev/null: the next file that is opened would take its number. */
     for (int fd = open("/dev/null", O_RDWR); fd >= 0 && fd < 3;)
         fd = open("/dev/null", O_RDWR | (fd < 2 ? 0 : O_CLOEXEC));
     *word++ = (char *)python;

@@ -93,7 +93,9 @@ def _network_settings(record: dict, status: Status, cable: dict) -> dict:
     """NetworkSettings. Its top level repeats what the entry of the default bridge says, and stays empty without one."""
     running = _is_running(status)
     endpoints = cable["Endpoints"] if running else {}
-    entries = {name: shown.endpoint(endpoints.get(name), wish) for name, wish in sorted(record["Networks"].items())}
+    entries = {
+        name: shown.endpoint(endpoints.get(name), settings) for name, settings in sorted(record["Networks"].items())
+    }
     top = entries.get("bridge") or shown.endpoint(None)
     has_own = running and not record["HostConfig"]["NetworkMode"].startswith("container:")
     return {
