@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import subprocess
 import sys
 
 # setuptools comes first: it brings distutils, which newer versions of Python have no longer
@@ -30,7 +31,10 @@ class BuildModules(build_py):
         """Copy the modules, and compile those of the hot path; not for an editable install, which copies nothing."""
         super().run()
         if not self.editable_mode:
-            runpy.run_path("minirun/hot_path.py")["write"](os.path.join(self.build_lib, "minirun"), sealed=False)
+            # Without the instructions' columns, which only the carets in a traceback need: a twelfth less to read.
+            script = "import runpy, sys; runpy.run_path('minirun/hot_path.py')['write'](sys.argv[1], sealed=False)"
+            command = [sys.executable, "-X", "no_debug_ranges", "-c", script, os.path.join(self.build_lib, "minirun")]
+            subprocess.run(command, check=True)
 
 
 class BuildModule(build_ext):

@@ -14,7 +14,7 @@ Bytecode is for one version of Python, which is part of the file's name and of i
 without the archive, or for a module that is not in it or has been edited, the .pyc file is loaded as ever, which takes
 longer and changes nothing else.
 
-    python3 -m minirun.hot_path     makes the archive for this Python and the sources as they are now
+    python3 -X no_debug_ranges -m minirun.hot_path     makes the archive for this Python, of the sources as they are now
 """
 
 from __future__ import annotations

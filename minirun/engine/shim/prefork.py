@@ -8,9 +8,15 @@ told later which container to start.
 
 from __future__ import annotations
 
+# Not used here: what both processes need is loaded once, before the fork.
+import os as _os  # noqa: F401
+
 from minirun import trace
+from minirun.engine.container import index  # noqa: F401
+from minirun.engine.network import endpoint_config, sandbox_store  # noqa: F401
+from minirun.engine.spec import etc_files  # noqa: F401
 from minirun.errors import MinirunError
-from minirun.kernel import sched
+from minirun.kernel import capabilities, pty, sched  # noqa: F401
 from minirun.kernel.socketpair import Channel
 from minirun.light import TYPE_CHECKING, os, socket
 
