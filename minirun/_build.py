@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import runpy
-import subprocess
 import sys
 
 # setuptools comes first: it brings distutils, which newer versions of Python have no longer
@@ -34,7 +33,7 @@ class BuildModules(build_py):
             # Without the instructions' columns, which only the carets in a traceback need: a twelfth less to read.
             script = "import runpy, sys; runpy.run_path('minirun/hot_path.py')['write'](sys.argv[1], sealed=False)"
             command = [sys.executable, "-X", "no_debug_ranges", "-c", script, os.path.join(self.build_lib, "minirun")]
-            subprocess.run(command, check=True)
+            self.spawn(command)
 
 
 class BuildModule(build_ext):
