@@ -9,6 +9,7 @@ test.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,11 @@ from harness.host import ROOT
 from harness.minirun_host import MinirunHost, Program, command
 
 pytest_plugins = ["harness.second_try"]
+
+# `make test &` in a script, and some runners, start us with ^C ignored, and so would be all that the tests start: an
+# ignored signal stays ignored over execve(2), one with a handler gets its default again.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # ---- what is made once -----------------------------------------------------------------------------------------
 
