@@ -31,6 +31,8 @@ else:
 
 #: So many bytes of the archive are enough for `ps`, and for the idle shim of a container.
 FIRST_READ = 240 * 1024
+#: These verbs need most of it, and read it once.
+MOST_NEEDED = frozenset(("run", "exec", "start"))
 #: More than any archive has.
 ALL = 1 << 30
 #: What marshal.loads raises on bytes that are no code.
@@ -63,7 +65,11 @@ class Bytecode:
 
     @classmethod
     def _in_archive(cls, name: str, place: str) -> ModuleSpec | None:
-        index = cls.open_archive(FIRST_READ) if cls.index is None else cls.index
+        index = (
+            cls.open_archive(ALL if MOST_NEEDED.intersection(sys.argv) else FIRST_READ)
+            if cls.index is None
+            else cls.index
+        )
         if name in index and sum(index[name][1:3]) > len(cls.codes):
             index = cls.open_archive()  # the index too: it may be another file by now
         if name not in index:
