@@ -57,7 +57,7 @@ def archives(files: list[str]) -> int:
 def test_run(opened):
     files = opened(*RUN)
     assert stems(files) == BEFORE
-    assert archives(files) == 2, "the first part before it is known that the verb is `run`, then all of it"
+    assert archives(files) == 1, "all of it in one read"
 
 
 def test_exec_start_stop_and_ps(minirun, opened):
