@@ -74,8 +74,11 @@ def reconcile_all(daemon: Daemon) -> None:
             continue
     for entry in _entries(f"{daemon.exec_root}/containers"):
         container = Container(daemon, entry)
-        if container.exists():  # an exec root may serve several data roots
-            reconcile_unless_busy(container)
+        try:
+            if container.exists():  # an exec root may serve several data roots
+                reconcile_unless_busy(container)
+        except (MinirunError, LookupError, TypeError):  # a damaged monitor.json, of the wrong shape perhaps
+            continue
 
 
 def _entries(directory: str) -> list[str]:
